@@ -1,0 +1,47 @@
+/**
+ * What must hold of the source beside the tests: format and lint (Biome), and the arrows
+ * between folders (dependency-cruiser). Fails when the latter saw fewer modules than there
+ * are files, since it reports "no violations" for modules it never found.
+ */
+import { spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import process from 'node:process';
+import { fileURLToPath } from 'node:url';
+
+const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..');
+process.chdir(root);
+
+const biome = spawnSync('node_modules/.bin/biome', ['check', '--error-on-warnings', '.'], {
+  stdio: ['ignore', 'inherit', 'inherit'],
+});
+
+const cruise = spawnSync(
+  process.execPath,
+  [
+    'node_modules/dependency-cruiser/bin/dependency-cruise.mjs',
+    '--config',
+    '.dependency-cruiser.cjs',
+    '--output-type',
+    'json',
+    'src',
+  ],
+  { encoding: 'utf8', maxBuffer: 1 << 28, stdio: ['ignore', 'pipe', 'inherit'] },
+);
+let violations = 1;
+try {
+  const report = JSON.parse(cruise.stdout);
+  const seen = report.modules.filter((module) => module.source.startsWith('src/')).length;
+  const files = fs
+    .readdirSync('src', { recursive: true })
+    .filter((name) => String(name).endsWith('.ts')).length;
+  for (const { rule, from, to } of report.summary.violations) {
+    console.error(`architecture: ${from} -> ${to} breaks the rule ${rule.name}`);
+  }
+  violations = report.summary.violations.length;
+  console.error(`architecture: ${seen} of ${files} modules seen, ${violations} violations`);
+  if (seen < files || files === 0) violations += 1;
+} catch (error) {
+  console.error(`architecture: dependency-cruiser gave no report: ${error.message}`);
+}
+process.exit(biome.status === 0 && violations === 0 ? 0 : 1);

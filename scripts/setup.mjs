@@ -1,0 +1,200 @@
+/**
+ * Everything between a fresh clone and a weft that runs:
+ *
+ *   1. node      is it new enough?
+ *   2. packages  Debian packages that this purpose needs (apt systems, as root)
+ *   3. npm       node_modules, as the lock file says
+ *   4. addon     native/*.c -> native/build/weft.node
+ *   5. compile   TypeScript -> dist
+ *
+ * Usage: node scripts/setup.mjs [demo|test|bench|boot]   (default: build only what compiling needs)
+ *
+ * Each step is skipped when its stamp says nothing changed. Imports only `node:` modules,
+ * since it runs before there are any others. Speaks on stderr. WEFT_NO_INSTALL=1 names
+ * missing Debian packages and installs none.
+ */
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import fs from 'node:fs';
+import path from 'node:path';
+import process from 'node:process';
+import { fileURLToPath } from 'node:url';
+
+const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..');
+const purpose = process.argv[2] ?? 'build';
+process.chdir(root);
+
+/** What each purpose needs: a program (or several) and the Debian package that brings it. */
+const needs = {
+  build: [
+    ['cc', 'gcc'],
+    [{ file: '/usr/include/stdio.h' }, 'libc6-dev'],
+  ],
+  demo: [
+    ['ip', 'iproute2'],
+    ['unshare', 'util-linux'],
+    ['sysctl', 'procps'],
+    ['ping', 'iputils-ping'],
+    ['traceroute', 'traceroute'],
+    ['iperf3', 'iperf3'],
+    ['etcd', 'etcd-server'],
+  ],
+  test: [
+    ['etcdctl', 'etcd-client'],
+    ['tcpdump', 'tcpdump'],
+    ['tshark', 'tshark'],
+    ['ethtool', 'ethtool'],
+    ['nft', 'nftables'],
+    ['qemu-system-x86_64', 'qemu-system-x86'],
+    ['cpio', 'cpio'],
+    ['gzip', 'gzip'],
+    [{ file: '/bin/busybox' }, 'busybox-static'],
+  ],
+};
+needs.demo = [...needs.build, ...needs.demo];
+needs.test = [...needs.demo, ...needs.test];
+needs.bench = needs.test;
+
+function say(line) {
+  process.stderr.write(`weft setup: ${line}\n`);
+}
+
+function fail(line) {
+  say(line);
+  process.exit(1);
+}
+
+function run(command, args, options = {}) {
+  const done = spawnSync(command, args, {
+    stdio: ['ignore', 2, 2],
+    ...options,
+    env: { ...process.env, ...options.env },
+  });
+  if (done.error) return { ok: false, why: done.error.message };
+  return { ok: done.status === 0, why: `exit ${done.status ?? done.signal}` };
+}
+
+/** The programs' usual homes are searched too: a plain user's PATH lacks the sbin folders. */
+function onPath(program) {
+  const folders = [...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/sbin', '/usr/local/sbin'];
+  return folders.some((folder) => folder !== '' && fs.existsSync(path.join(folder, program)));
+}
+
+function hash(...parts) {
+  const sum = createHash('sha256');
+  for (const part of parts) sum.update(part).update('\0');
+  return sum.digest('hex');
+}
+
+function stampMatches(file, stamp) {
+  try {
+    return fs.readFileSync(file, 'utf8') === stamp;
+  } catch {
+    return false;
+  }
+}
+
+function filesBelow(folder, accept) {
+  if (!fs.existsSync(folder)) return [];
+  return fs
+    .readdirSync(folder, { recursive: true })
+    .map((name) => path.join(folder, String(name)))
+    .filter((name) => accept(name) && fs.statSync(name).isFile())
+    .sort();
+}
+
+// 1. node
+const major = Number(process.versions.node.split('.')[0]);
+if (major < 20) fail(`Node ${process.versions.node} is too old; weft needs Node 20 or newer`);
+if (process.platform !== 'linux') fail(`weft runs on Linux; this is ${process.platform}`);
+
+// 2. packages
+function missingPackages() {
+  const missing = (needs[purpose] ?? needs.build).filter(([what]) =>
+    typeof what === 'string' ? !onPath(what) : !fs.existsSync(what.file),
+  );
+  return [...new Set(missing.map(([, name]) => name))];
+}
+
+/** Installs without starting any service: the policy file is Debian's own way to say so. */
+function aptInstall(names) {
+  const policy = '/usr/sbin/policy-rc.d';
+  const ours = !fs.existsSync(policy);
+  if (ours) fs.writeFileSync(policy, '#!/bin/sh\nexit 101\n', { mode: 0o755 });
+  try {
+    const env = { DEBIAN_FRONTEND: 'noninteractive' };
+    const install = ['-y', '-q', '--no-install-recommends', 'install', ...names];
+    if (run('apt-get', install, { env }).ok) return true;
+    say('refreshing the package lists and trying again');
+    run('apt-get', ['-q', 'update'], { env });
+    return run('apt-get', install, { env }).ok;
+  } finally {
+    if (ours) fs.rmSync(policy, { force: true });
+  }
+}
+
+const missing = missingPackages();
+if (missing.length > 0) {
+  const line = `apt-get install --no-install-recommends ${missing.join(' ')}`;
+  const mayInstall =
+    process.getuid() === 0 && onPath('apt-get') && process.env.WEFT_NO_INSTALL !== '1';
+  if (mayInstall) {
+    say(`Debian packages that are missing; installing them: ${missing.join(' ')}`);
+    const hadEtcd = onPath('etcd');
+    if (!aptInstall(missing))
+      say(`could not install all of them; going on. To try by hand: ${line}`);
+    // The etcd package would start a server at the next boot; the demo starts its own.
+    if (!hadEtcd && onPath('systemctl'))
+      run('systemctl', ['-q', 'disable', 'etcd'], { stdio: 'ignore' });
+  } else {
+    say(`Debian packages that are missing: ${missing.join(' ')}   (as root: ${line})`);
+  }
+}
+
+// 3. npm
+const manifest = ['package.json', 'package-lock.json'].map((name) => fs.readFileSync(name));
+const platform = `${process.versions.modules} ${process.platform} ${process.arch}`;
+const npmStamp = hash(...manifest, platform);
+const npmStampFile = 'node_modules/.weft-stamp';
+if (!stampMatches(npmStampFile, npmStamp)) {
+  say('installing the npm packages');
+  const args = ['ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error'];
+  const npm = process.env.npm_execpath;
+  const done =
+    npm !== undefined && /\.[cm]?js$/.test(npm)
+      ? run(process.execPath, [npm, ...args])
+      : run('npm', args);
+  if (!done.ok) fail(`npm ci failed (${done.why}); its messages stand above`);
+  fs.writeFileSync(npmStampFile, npmStamp);
+}
+
+// 4. addon
+const cSources = filesBelow('native', (name) => /\.[ch]$/.test(name));
+const addon = 'native/build/weft.node';
+const addonStamp = hash(npmStamp, ...cSources.map((name) => fs.readFileSync(name)));
+if (!fs.existsSync(addon) || !stampMatches(`${addon}.stamp`, addonStamp)) {
+  const cc = process.env.CC ?? 'cc';
+  if (process.env.CC === undefined && !onPath('cc')) {
+    fail('no C compiler (cc) to build native/ with; install the Debian packages gcc and libc6-dev');
+  }
+  say('building the addon');
+  fs.mkdirSync('native/build', { recursive: true });
+  const temporary = `${addon}.${process.pid}`;
+  const flags = ['-std=gnu11', '-O2', '-g', '-Wall', '-Wextra', '-Werror', '-shared', '-fPIC'];
+  const include = '-Inode_modules/node-api-headers/include';
+  const c = cSources.filter((name) => name.endsWith('.c'));
+  const done = run(cc, [...flags, '-DNAPI_VERSION=8', include, '-o', temporary, ...c]);
+  if (!done.ok) fail(`${cc} could not build the addon (${done.why})`);
+  fs.renameSync(temporary, addon);
+  fs.writeFileSync(`${addon}.stamp`, addonStamp);
+}
+
+// 5. compile
+const tsSources = ['src', 'test', 'bench'].flatMap((folder) =>
+  filesBelow(folder, (name) => name.endsWith('.ts')),
+);
+const listStamp = hash(...tsSources);
+if (!stampMatches('dist/.sources', listStamp)) fs.rmSync('dist', { recursive: true, force: true });
+const tsc = run(process.execPath, ['node_modules/typescript/bin/tsc', '-p', '.']);
+if (!tsc.ok) fail('the TypeScript compiler found errors; they stand above');
+fs.writeFileSync('dist/.sources', listStamp);
