@@ -29,9 +29,9 @@ export const COUNTER_NAMES = [
 
 export type CounterName = (typeof COUNTER_NAMES)[number];
 
-export const Counter = Object.fromEntries(
-  COUNTER_NAMES.map((name, index) => [name, index]),
-) as { readonly [name in CounterName]: number };
+export const Counter = Object.fromEntries(COUNTER_NAMES.map((name, index) => [name, index])) as {
+  readonly [name in CounterName]: number;
+};
 
 const DROPS = COUNTER_NAMES.length;
 export const ROW_LENGTH = DROPS + DROP_NAMES.length;

@@ -41,6 +41,6 @@ export const DROP_NAMES = [
 export type DropName = (typeof DROP_NAMES)[number];
 
 /** A reason is its place in the list; 0 means "not dropped". */
-export const Drop = Object.fromEntries(
-  DROP_NAMES.map((name, index) => [name, index]),
-) as { readonly [name in DropName]: number };
+export const Drop = Object.fromEntries(DROP_NAMES.map((name, index) => [name, index])) as {
+  readonly [name in DropName]: number;
+};

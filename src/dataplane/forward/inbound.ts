@@ -18,11 +18,12 @@ import {
   ADDRESS_SIZE,
   DATAGRAM_ROW,
   ENCAPSULATION,
-  type LaneMemory,
   LAYOUT,
+  type LaneMemory,
 } from '../io/memory.js';
 import * as socketAddress from '../io/socket-address.js';
-import { FIRST_PEER, LOCAL, type RouteReader } from '../routes/reader.js';
+import { FIRST_PEER, LOCAL } from '../routes/peer.js';
+import type { RouteReader } from '../routes/reader.js';
 import * as checksum from '../wire/checksum.js';
 import * as ecn from '../wire/ecn.js';
 import * as ethernet from '../wire/ethernet.js';

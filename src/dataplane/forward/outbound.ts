@@ -12,8 +12,9 @@
  * read: its queue holds the packets until the send queue is empty again.
  */
 import type { Device } from '../io/device.js';
-import { ENCAPSULATION, type LaneMemory, LAYOUT, PACKET_ROW } from '../io/memory.js';
-import { FIRST_PEER, LOCAL, type RouteReader } from '../routes/reader.js';
+import { ENCAPSULATION, LAYOUT, type LaneMemory, PACKET_ROW } from '../io/memory.js';
+import { FIRST_PEER, LOCAL } from '../routes/peer.js';
+import type { RouteReader } from '../routes/reader.js';
 import * as checksum from '../wire/checksum.js';
 import * as ecn from '../wire/ecn.js';
 import * as ipv4 from '../wire/ipv4.js';
@@ -68,7 +69,7 @@ export class Outbound {
     if (this.#next === this.#count && !this.#segmenter.open) {
       const read = this.#device.read();
       this.#next = 0;
-      this.#count = read > 0 ? read : 0;
+      this.#count = Math.max(read, 0);
       if (this.#count === 0) return 0;
       this.#counters.add(Counter.reads, this.#count);
     }

@@ -1,6 +1,13 @@
 /** What inbound has made for the TUN in this batch: packets as rows in the lane's memory. */
 import type { Device } from '../io/device.js';
-import { IOVEC_ROW, type LaneMemory, LAYOUT, WRITE_IOVECS, WRITE_ROW, WRITES } from '../io/memory.js';
+import {
+  IOVEC_ROW,
+  LAYOUT,
+  type LaneMemory,
+  WRITE_IOVECS,
+  WRITE_ROW,
+  WRITES,
+} from '../io/memory.js';
 import { Counter, type Counters } from './counters.js';
 import { Drop } from './drops.js';
 
