@@ -56,8 +56,8 @@ export async function configure(ip: Ip, wanted: DeviceConfig, proc = '/proc'): P
     change(`link set ${device} txqueuelen ${QUEUE_LENGTH}`, `queue length ${QUEUE_LENGTH}`);
   }
   let present = false;
-  for (const { local, prefixlen, address } of link.addr_info ?? []) {
-    if (local === undefined) continue;
+  for (const { family, local, prefixlen, address } of link.addr_info ?? []) {
+    if (family !== 'inet' || local === undefined) continue;
     if (local === wanted.address && prefixlen === 32 && address === undefined) present = true;
     else if (isStale(local, network)) {
       // With a peer address, the prefix length belongs to the peer.
@@ -109,11 +109,17 @@ interface LinkRow {
   mtu: number;
   txqlen?: number;
   flags: string[];
-  addr_info?: { local?: string; prefixlen: number; address?: string }[];
+  addr_info?: { family?: string; local?: string; prefixlen: number; address?: string }[];
 }
 
 async function show(ip: Ip, name: string): Promise<LinkRow> {
-  const [row] = await ip.query(`addr show dev ${name}`);
+  const line = `addr show dev ${name}`;
+  let [row] = await ip.query(line);
+  if (row === undefined) {
+    // The child remembers the index of a device that has since been made anew: ask a fresh one.
+    ip.restart();
+    [row] = await ip.query(line);
+  }
   if (row === undefined) throw new HostError('ENODEV', `there is no device ${name}`);
   return row as LinkRow;
 }

@@ -46,8 +46,8 @@ export interface Selection {
 
 /** All links with their IPv4 addresses. Throws a HostError when `ip` cannot tell. */
 export async function listLinks(runner: Runner): Promise<Link[]> {
-  // Without -4 a link that has no IPv4 address would still be listed, but IPv6 comes along.
-  const rows = (await ask(runner, ['addr'])) as AddressRow[];
+  // Not with -4: that would hide the links without an IPv4 address.
+  const rows = (await ask(runner, ['addr', 'show'])) as AddressRow[];
   return rows.map((row) => ({
     name: row.ifname,
     index: row.ifindex,
@@ -137,7 +137,7 @@ async function byReach(runner: Runner, links: readonly Link[], target: string): 
   if (parseAddress(target) === null) {
     throw new HostError('EINVAL', `-iface-can-reach ${target} is not an IPv4 address`);
   }
-  const [route] = (await ask(runner, ['route', 'get', target])) as RouteRow[];
+  const [route] = (await ask(runner, ['-4', 'route', 'get', target])) as RouteRow[];
   const link = links.find((l) => l.name === route?.dev);
   if (!link) throw new HostError('EHOSTUNREACH', `no route leads to -iface-can-reach ${target}`);
   return route?.prefsrc === undefined ? { link } : { link, address: route.prefsrc };
@@ -145,7 +145,7 @@ async function byReach(runner: Runner, links: readonly Link[], target: string): 
 
 /** The first IPv4 default route in the kernel's order, as flannel takes it; a multipath's first hop. */
 async function byDefaultRoute(runner: Runner, links: readonly Link[]): Promise<Found> {
-  const rows = (await ask(runner, ['route', 'show', 'default'])) as RouteRow[];
+  const rows = (await ask(runner, ['-4', 'route', 'show', 'default'])) as RouteRow[];
   for (const row of rows) {
     // An `unreachable default` has neither.
     const device = row.dev ?? row.nexthops?.[0]?.dev;
@@ -234,9 +234,9 @@ interface RouteRow {
   nexthops?: { dev?: string }[];
 }
 
-/** Runs `ip -j -4 …` and returns its rows. */
+/** Runs `ip -j …` and returns its rows. */
 async function ask(runner: Runner, args: readonly string[]): Promise<unknown[]> {
-  const { code, stdout, stderr } = await runner.run(['ip', '-j', '-4', ...args]);
+  const { code, stdout, stderr } = await runner.run(['ip', '-j', ...args]);
   if (code !== 0) throw new HostError('EIP', `ip ${args.join(' ')}: ${stderr.trim()}`);
   try {
     const rows: unknown = JSON.parse(stdout.trim() === '' ? '[]' : stdout);

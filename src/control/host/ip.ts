@@ -1,5 +1,5 @@
 /**
- * The `ip` program as a server: one long-lived `ip -4 -j -force -batch -` that executes each
+ * The `ip` program as a server: one long-lived `ip -j -force -batch -` that executes each
  * line as it arrives.
  *
  * Why not one spawn a change: from a store event to a kernel route there are a few
@@ -24,7 +24,8 @@
 import { HostError } from './errors.js';
 import type { Ended, Runner, Running } from './runner.js';
 
-const ARGV = ['ip', '-4', '-j', '-force', '-batch', '-'];
+// Without -4: that would hide a link which has no IPv4 address (yet). Routes are IPv4 by default.
+const ARGV = ['ip', '-j', '-force', '-batch', '-'];
 const SYNC = 'sync';
 /** Kernel changes take microseconds each; what lasts longer than this hangs. */
 const TIMEOUT_MS = 10_000;
@@ -124,8 +125,8 @@ export class Ip {
         settle();
       };
       const giveUp = (error: HostError) => {
-        if (this.#child === child) this.restart();
         finish(() => reject(error));
+        if (this.#child === child) this.restart();
       };
       const cancel = this.#timers.after(TIMEOUT_MS, () =>
         giveUp(new HostError('ETIMEDOUT', `ip did not answer within ${TIMEOUT_MS / 1000} s`)),
