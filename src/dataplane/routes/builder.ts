@@ -60,7 +60,7 @@ export function plan(routes: readonly Route[], local: readonly LocalRoute[]): Pl
   const entries = [...byPrefix.values()].sort((a, b) => a.length - b.length);
   const nodes = countNodes(entries);
   // At least twice as many slots as addresses, so that a search is short and ends.
-  const hashBits = Math.max(1, 32 - Math.clz32(2 * list.length - 1));
+  const hashBits = Math.max(1, 32 - Math.clz32(2 * Math.max(1, list.length) - 1));
   const words =
     layout.NODES_AT +
     nodes * layout.NODE_WORDS +
