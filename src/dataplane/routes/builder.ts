@@ -170,7 +170,7 @@ function writeTemplate(
   ethernet.setType(bytes, vxlan.HEADER, ethernet.IPV4);
 }
 
-/** Of several peers with one address the first stays. */
+/** Of several peers with one address the first is found, since it sits closest to its slot. */
 function writeHash(
   words: Int32Array,
   hashAt: number,
@@ -179,15 +179,10 @@ function writeHash(
   peer: number,
 ): void {
   const mask = (1 << bits) - 1;
-  for (let i = layout.hashSlot(address, bits); ; i = (i + 1) & mask) {
-    const at = hashAt + i * layout.HASH_SLOT_WORDS;
-    if (words[at + 1] === 0) {
-      words[at] = address;
-      words[at + 1] = peer;
-      return;
-    }
-    if (words[at] === address) return;
-  }
+  let i = layout.hashSlot(address, bits);
+  while (words[hashAt + i * layout.HASH_SLOT_WORDS + 1] !== 0) i = (i + 1) & mask;
+  words[hashAt + i * layout.HASH_SLOT_WORDS] = address;
+  words[hashAt + i * layout.HASH_SLOT_WORDS + 1] = peer;
 }
 
 /** One number for network and length, exact in a double. */

@@ -59,6 +59,26 @@ test('a table in use is never touched, and memory stays bounded, however slow a 
   close();
 });
 
+test('a table published while a lane adopts the one before is adopted instead', (t) => {
+  const { publisher, readers, close } = lanes();
+  publisher.publish(generation(1), []);
+  // The publisher comes in between the lane's look at `active` and its store of `held`.
+  const store = Atomics.store;
+  const mock = t.mock.method(Atomics, 'store', (words: Int32Array, at: number, value: number) => {
+    mock.mock.restore();
+    publisher.publish(generation(2), []);
+    return store(words, at, value);
+  });
+  readers[0]!.refresh();
+  assert.equal(mock.mock.callCount(), 1);
+  assert.equal(seen(readers[0]!), 2);
+  for (let n = 3; n < 10; n += 1) {
+    publisher.publish(generation(n), []);
+    assert.equal(seen(readers[0]!), 2);
+  }
+  close();
+});
+
 test('a table that grew arrives over the port, also after several growths at once', () => {
   const { publisher, readers, close } = lanes();
   const reader = readers[0]!;
