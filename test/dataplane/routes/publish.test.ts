@@ -133,7 +133,11 @@ test('a parked lane holds nothing, and may start again', () => {
   close();
 });
 
-test('lanes that are none are refused', () => {
+test('lanes that are none are refused, and so is a MAC that is none', () => {
+  assert.throws(
+    () => new Publisher({ vni: 1, ownMac: new Uint8Array(8), lanes: 1 }),
+    /8 bytes, not 6/,
+  );
   for (const count of [0, -1, 1.5, 1000]) {
     assert.throws(() => new Publisher({ vni: 1, ownMac: OWN_MAC, lanes: count }), RangeError);
   }
