@@ -30,8 +30,23 @@ export const INBOUND_HEADROOM = 128 + 2;
 
 /** Words of a row, in the order in which the addon reads or writes them (native/*.c). */
 export const PACKET_ROW = { offset: 0, length: 1, words: 2 } as const;
-export const DATAGRAM_ROW = { offset: 0, length: 1, segment: 2, address: 3, tos: 4, words: 5 } as const;
-export const MESSAGE_ROW = { fd: 0, address: 1, segment: 2, tos: 3, first: 4, count: 5, words: 6 } as const;
+export const DATAGRAM_ROW = {
+  offset: 0,
+  length: 1,
+  segment: 2,
+  address: 3,
+  tos: 4,
+  words: 5,
+} as const;
+export const MESSAGE_ROW = {
+  fd: 0,
+  address: 1,
+  segment: 2,
+  tos: 3,
+  first: 4,
+  count: 5,
+  words: 6,
+} as const;
 export const WRITE_ROW = { first: 0, count: 1, words: 2 } as const;
 export const IOVEC_ROW = { offset: 0, length: 1, words: 2 } as const;
 export const ADDRESS_SIZE = 32;

@@ -24,9 +24,7 @@ export function isIpv4(bytes: Uint8Array, at: number): boolean {
 
 /** The IPv4 address as int32; ask `isIpv4` first. */
 export function ipv4Address(bytes: Uint8Array, at: number): number {
-  return (
-    (bytes[at + 4]! << 24) | (bytes[at + 5]! << 16) | (bytes[at + 6]! << 8) | bytes[at + 7]!
-  );
+  return (bytes[at + 4]! << 24) | (bytes[at + 5]! << 16) | (bytes[at + 6]! << 8) | bytes[at + 7]!;
 }
 
 export function port(bytes: Uint8Array, at: number): number {
