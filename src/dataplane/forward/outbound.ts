@@ -63,6 +63,11 @@ export class Outbound {
     return !this.#queue.empty || this.#segmenter.open || this.#next < this.#count;
   }
 
+  /** Packets that were counted in and have not left: queued, or still to be cut. */
+  get queued(): number {
+    return this.#queue.queued + this.#segmenter.remaining;
+  }
+
   /** One batch. Returns the packets read. */
   step(): number {
     if (!this.#queue.flush()) return 0;

@@ -46,6 +46,11 @@ export class Segmenter {
     return Math.ceil(this.#payload / this.#gsoSize);
   }
 
+  /** Segments that `emit` has not queued yet. */
+  get remaining(): number {
+    return this.open ? this.segments - this.#index : 0;
+  }
+
   /** Inner bytes in all of them, headers counted for each. */
   get innerBytes(): number {
     return this.#payload + this.segments * this.#headers;
@@ -90,7 +95,7 @@ export class Segmenter {
   emit(queue: SendQueue, address: number, port: number, tos: number): boolean {
     let begun = false;
     while (this.#done < this.#payload) {
-      const slot = queue.pool.free > 0 ? queue.pool.take() : 0;
+      const slot = queue.pool.take();
       if (slot === 0) return false;
       const length = Math.min(this.#gsoSize, this.#payload - this.#done);
       this.#writeHeaders(slot, length);

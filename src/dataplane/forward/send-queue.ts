@@ -6,6 +6,7 @@
 import type { Underlay } from '../io/device.js';
 import {
   ADDRESS_SIZE,
+  ENCAPSULATION,
   HEADER_SLOT_SIZE,
   HEADER_SLOTS,
   IOVEC_ROW,
@@ -78,7 +79,7 @@ export class SendQueue {
     if (this.#rows === MESSAGES || this.#iovecs + 2 > SEND_IOVECS) return false;
     const row = this.#rows;
     const words = this.#memory.words;
-    const at = (LAYOUT.messages >> 2) + row * MESSAGE_ROW.words;
+    const at = this.#message(row);
     words[at + MESSAGE_ROW.fd] = this.#underlay.sender;
     words[at + MESSAGE_ROW.address] = row;
     words[at + MESSAGE_ROW.segment] = 0;
@@ -123,7 +124,7 @@ export class SendQueue {
       if (!this.#segments || packets === MESSAGE_DATAGRAMS) return false;
       if (this.#bytes + size > MESSAGE_BYTES || this.#iovecs + 2 > SEND_IOVECS) return false;
     }
-    const at = (LAYOUT.messages >> 2) + last * MESSAGE_ROW.words;
+    const at = this.#message(last);
     if (packets === 0) this.#memory.words[at + MESSAGE_ROW.segment] = this.#segments ? size : 0;
     this.#bytes += size;
     this.#iovec(header, headerLength);
@@ -135,8 +136,8 @@ export class SendQueue {
   /** Sends what is queued. False when the underlay is full: flush again before the next batch. */
   flush(): boolean {
     while (this.#from < this.#rows) {
-      const done = this.#segments ? this.#sendAll() : this.#sendSingly();
-      if (!done) return false;
+      const whole = this.#segments || this.#packets[this.#from]! <= 1;
+      if (!(whole ? this.#sendWhole() : this.#sendOne())) return false;
     }
     this.#from = 0;
     this.#rows = 0;
@@ -145,13 +146,18 @@ export class SendQueue {
     return true;
   }
 
+  /** The first word of a message's row. */
+  #message(row: number): number {
+    return (LAYOUT.messages >> 2) + row * MESSAGE_ROW.words;
+  }
+
   #iovec(at: number, length: number): void {
     const words = this.#memory.words;
     const iovec = (LAYOUT.sendIovecs >> 2) + this.#iovecs * IOVEC_ROW.words;
     words[iovec + IOVEC_ROW.offset] = at;
     words[iovec + IOVEC_ROW.length] = length;
     this.#iovecs += 1;
-    words[(LAYOUT.messages >> 2) + (this.#rows - 1) * MESSAGE_ROW.words + MESSAGE_ROW.count]! += 1;
+    words[this.#message(this.#rows - 1) + MESSAGE_ROW.count]! += 1;
   }
 
   #count(inner: number): void {
@@ -159,39 +165,41 @@ export class SendQueue {
     this.#payload[this.#rows - 1]! += inner;
   }
 
-  #sendAll(): boolean {
-    const rows = this.#rows - this.#from;
+  /** Sends messages as they are: without UDP_SEGMENT up to the next of several datagrams. */
+  #sendWhole(): boolean {
+    let rows = this.#rows - this.#from;
+    if (!this.#segments) {
+      rows = 0;
+      while (this.#from + rows < this.#rows && this.#packets[this.#from + rows]! <= 1) {
+        this.#memory.words[this.#message(this.#from + rows) + MESSAGE_ROW.segment] = 0;
+        rows += 1;
+      }
+    }
     const sent = this.#underlay.send(this.#from, rows, this.#iovecs);
     for (let row = this.#from; row < this.#from + sent; row += 1) this.#left(row);
     this.#from += sent;
     return sent === rows || this.#stopped(this.#underlay.lastError());
   }
 
-  /** Without UDP_SEGMENT: a message's datagrams (two iovecs each, or one in all) leave alone. */
-  #sendSingly(): boolean {
+  /** Without UDP_SEGMENT: the next datagram (two iovecs) of a message leaves alone. */
+  #sendOne(): boolean {
     const words = this.#memory.words;
     const row = this.#from;
-    const at = (LAYOUT.messages >> 2) + row * MESSAGE_ROW.words;
-    if (this.#packets[row]! <= 1) {
-      words[at + MESSAGE_ROW.segment] = 0;
-      if (this.#underlay.send(row, 1, this.#iovecs) < 1) {
-        return this.#stopped(this.#underlay.lastError());
-      }
-      this.#left(row);
-      this.#from += 1;
-      return true;
-    }
+    const at = this.#message(row);
     const count = words[at + MESSAGE_ROW.count]!;
     words[at + MESSAGE_ROW.segment] = 0;
     words[at + MESSAGE_ROW.count] = 2;
     const sent = this.#underlay.send(row, 1, this.#iovecs);
     words[at + MESSAGE_ROW.count] = count;
     if (sent < 1) return this.#stopped(this.#underlay.lastError());
-    const inner = Math.floor(this.#payload[row]! / this.#packets[row]!);
+    const iovec = (LAYOUT.sendIovecs >> 2) + words[at + MESSAGE_ROW.first]! * IOVEC_ROW.words;
+    const datagram =
+      words[iovec + IOVEC_ROW.length]! + words[iovec + IOVEC_ROW.words + IOVEC_ROW.length]!;
     this.#counters.add(Counter.outbound_out_packets, 1);
-    this.#counters.add(Counter.outbound_out_bytes, inner);
+    this.#counters.add(Counter.outbound_out_bytes, datagram - ENCAPSULATION);
+    this.#counters.add(Counter.sends, 1);
     this.#packets[row]! -= 1;
-    this.#payload[row]! -= inner;
+    this.#payload[row]! -= datagram - ENCAPSULATION;
     words[at + MESSAGE_ROW.first]! += 2;
     words[at + MESSAGE_ROW.count] = count - 2;
     return true;
@@ -210,7 +218,7 @@ export class SendQueue {
       return false;
     }
     const words = this.#memory.words;
-    const at = (LAYOUT.messages >> 2) + this.#from * MESSAGE_ROW.words;
+    const at = this.#message(this.#from);
     if (errno === EIO && words[at + MESSAGE_ROW.segment] !== 0) {
       // The route's device cannot do the checksums that segmentation needs (kernels before
       // 6.11): the tier is at fault, so the same message goes again datagram by datagram.
