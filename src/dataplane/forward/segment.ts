@@ -93,20 +93,13 @@ export class Segmenter {
 
   /** Queues segments for one peer. True when all are; false: flush the queue, call again. */
   emit(queue: SendQueue, address: number, port: number, tos: number): boolean {
-    let begun = false;
     while (this.#done < this.#payload) {
-      const slot = queue.pool.take();
+      const slot = queue.full ? 0 : queue.pool.take();
       if (slot === 0) return false;
       const length = Math.min(this.#gsoSize, this.#payload - this.#done);
       this.#writeHeaders(slot, length);
-      const headerLength = ENCAPSULATION + this.#headers;
       const payload = this.#at + this.#headers + this.#done;
-      const inner = this.#headers + length;
-      if (!begun || !queue.appendSegment(slot, headerLength, payload, length, inner)) {
-        if (!queue.begin(address, port, tos)) return false;
-        begun = true;
-        queue.appendSegment(slot, headerLength, payload, length, inner);
-      }
+      queue.add(address, port, tos, slot, ENCAPSULATION + this.#headers, payload, length);
       this.#done += length;
       this.#index += 1;
     }

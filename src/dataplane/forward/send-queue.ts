@@ -48,7 +48,13 @@ export class SendQueue {
   #from = 0;
   #rows = 0;
   #iovecs = 0;
+  /** The last message: where it goes, its datagrams' size, its bytes, whether it may grow. */
+  #address = 0;
+  #port = 0;
+  #tos = 0;
+  #size = 0;
   #bytes = 0;
+  #mayGrow = false;
   #segments: boolean;
 
   constructor(memory: LaneMemory, underlay: Underlay, counters: Counters, segments: boolean) {
@@ -74,9 +80,67 @@ export class SendQueue {
     return this.#from === this.#rows;
   }
 
-  /** Begins a message to `address` (int32); false when the queue is full. */
-  begin(address: number, port: number, tos: number): boolean {
-    if (this.#rows === MESSAGES || this.#iovecs + 2 > SEND_IOVECS) return false;
+  /** Whether one more datagram would not fit. */
+  get full(): boolean {
+    return this.#rows === MESSAGES || this.#iovecs + 2 > SEND_IOVECS;
+  }
+
+  /**
+   * Queues a datagram of two pieces for `address` (int32); ask `full` before. It joins the
+   * message before it where one UDP_SEGMENT send may carry both: to the same socket with the
+   * same TOS, no longer than the ones before, none of which was shorter.
+   */
+  add(
+    address: number,
+    port: number,
+    tos: number,
+    header: number,
+    headerLength: number,
+    payload: number,
+    length: number,
+  ): void {
+    const size = headerLength + length;
+    if (!this.#continues(address, port, tos, size)) this.#begin(address, port, tos, size);
+    const last = this.#rows - 1;
+    this.#iovec(header, headerLength);
+    this.#iovec(payload, length);
+    this.#packets[last]! += 1;
+    this.#payload[last]! += size - ENCAPSULATION;
+    this.#bytes += size;
+    this.#mayGrow = this.#segments && size === this.#size;
+    // A message of one datagram goes without UDP_SEGMENT.
+    if (this.#packets[last]! > 1) {
+      this.#memory.words[this.#message(last) + MESSAGE_ROW.segment] = this.#size;
+    }
+  }
+
+  /** Sends what is queued. False when the underlay is full: flush again before the next batch. */
+  flush(): boolean {
+    while (this.#from < this.#rows) {
+      const whole = this.#segments || this.#packets[this.#from]! === 1;
+      if (!(whole ? this.#sendWhole() : this.#sendOne())) return false;
+    }
+    this.#from = 0;
+    this.#rows = 0;
+    this.#iovecs = 0;
+    this.#mayGrow = false;
+    this.pool.reset();
+    return true;
+  }
+
+  #continues(address: number, port: number, tos: number, size: number): boolean {
+    return (
+      this.#mayGrow &&
+      size <= this.#size &&
+      address === this.#address &&
+      port === this.#port &&
+      tos === this.#tos &&
+      this.#bytes + size <= MESSAGE_BYTES &&
+      this.#packets[this.#rows - 1]! < MESSAGE_DATAGRAMS
+    );
+  }
+
+  #begin(address: number, port: number, tos: number, size: number): void {
     const row = this.#rows;
     const words = this.#memory.words;
     const at = this.#message(row);
@@ -90,60 +154,12 @@ export class SendQueue {
     socketAddress.writeIpv4(this.#memory.bytes, destination, address, port);
     this.#packets[row] = 0;
     this.#payload[row] = 0;
+    this.#address = address;
+    this.#port = port;
+    this.#tos = tos;
+    this.#size = size;
     this.#bytes = 0;
     this.#rows = row + 1;
-    return true;
-  }
-
-  /** Takes back a message that was begun and got nothing. */
-  abandon(): void {
-    this.#rows -= 1;
-  }
-
-  /** Makes the message a single datagram, all in one piece. */
-  appendWhole(at: number, length: number, inner: number): void {
-    this.#iovec(at, length);
-    this.#count(inner);
-  }
-
-  /**
-   * Appends a datagram of a header slot and a slice of the payload, to be sent with the
-   * segment size of the first one. False when this message takes no more: begin the next.
-   */
-  appendSegment(
-    header: number,
-    headerLength: number,
-    payload: number,
-    length: number,
-    inner: number,
-  ): boolean {
-    const last = this.#rows - 1;
-    const packets = this.#packets[last]!;
-    const size = headerLength + length;
-    if (packets > 0) {
-      if (!this.#segments || packets === MESSAGE_DATAGRAMS) return false;
-      if (this.#bytes + size > MESSAGE_BYTES || this.#iovecs + 2 > SEND_IOVECS) return false;
-    }
-    const at = this.#message(last);
-    if (packets === 0) this.#memory.words[at + MESSAGE_ROW.segment] = this.#segments ? size : 0;
-    this.#bytes += size;
-    this.#iovec(header, headerLength);
-    this.#iovec(payload, length);
-    this.#count(inner);
-    return true;
-  }
-
-  /** Sends what is queued. False when the underlay is full: flush again before the next batch. */
-  flush(): boolean {
-    while (this.#from < this.#rows) {
-      const whole = this.#segments || this.#packets[this.#from]! <= 1;
-      if (!(whole ? this.#sendWhole() : this.#sendOne())) return false;
-    }
-    this.#from = 0;
-    this.#rows = 0;
-    this.#iovecs = 0;
-    this.pool.reset();
-    return true;
   }
 
   /** The first word of a message's row. */
@@ -160,20 +176,12 @@ export class SendQueue {
     words[this.#message(this.#rows - 1) + MESSAGE_ROW.count]! += 1;
   }
 
-  #count(inner: number): void {
-    this.#packets[this.#rows - 1]! += 1;
-    this.#payload[this.#rows - 1]! += inner;
-  }
-
   /** Sends messages as they are: without UDP_SEGMENT up to the next of several datagrams. */
   #sendWhole(): boolean {
     let rows = this.#rows - this.#from;
     if (!this.#segments) {
       rows = 0;
-      while (this.#from + rows < this.#rows && this.#packets[this.#from + rows]! <= 1) {
-        this.#memory.words[this.#message(this.#from + rows) + MESSAGE_ROW.segment] = 0;
-        rows += 1;
-      }
+      while (this.#from + rows < this.#rows && this.#packets[this.#from + rows]! === 1) rows += 1;
     }
     const sent = this.#underlay.send(this.#from, rows, this.#iovecs);
     for (let row = this.#from; row < this.#from + sent; row += 1) this.#left(row);
