@@ -153,7 +153,7 @@ test('any datagrams inwards', (t) => {
     rig.takeWritten();
   }
   const reasons = Object.keys(rig.drops());
-  assert.ok(reasons.length >= 14, `only ${reasons}`);
+  assert.ok(reasons.length >= 12, `only ${reasons}`);
   assert.ok(rig.count('inbound_out_packets') > 1000);
 });
 
@@ -168,11 +168,19 @@ test('any packets outwards', (t) => {
     untouched.take();
     return rows;
   };
-  const samples = PACKETS.map((packet) => packet.slice());
-  for (const sample of samples) {
-    sample.set([10, 5, 72, 9], 16);
-    seal(sample);
-  }
+  const destinations = [
+    [10, 5, 72, 9],
+    [10, 5, 72, 9],
+    [10, 5, 52, 9],
+    [224, 0, 0, 1],
+  ] as const;
+  const samples = destinations.flatMap((to) =>
+    PACKETS.map((packet) => {
+      const sample = packet.slice();
+      sample.set(to, 16);
+      return seal(sample);
+    }),
+  );
   const word = (): number => ANY.pick([0, 1, 6, 16, 20, 40, 1000, ANY.between(0, 65535)]);
   for (let round = 0; round < 250; round += 1) {
     for (let i = 0; i < BATCH; i += 1) {
