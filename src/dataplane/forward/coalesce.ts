@@ -67,7 +67,7 @@ export class Coalescer {
       const transport = at + ipv4.HEADER;
       this.#headers = ipv4.HEADER + tcp.headerLength(this.#bytes, transport);
       this.#segment = length - this.#headers;
-      this.#sequence = tcp.sequence(this.#bytes, transport) + this.#segment;
+      this.#sequence = (tcp.sequenceWord(this.#bytes, transport) + this.#segment) | 0;
       this.#flags = tcp.flags(this.#bytes, transport);
       if ((this.#flags & LAST) !== 0) this.#mayGrow = false;
     }
@@ -143,7 +143,7 @@ export class Coalescer {
     const payload = length - headers;
     if (headers !== this.#headers || payload > this.#segment) return false;
     if (this.#total + payload > IP_PACKET_MAX) return false;
-    if (tcp.sequence(bytes, transport) >>> 0 !== this.#sequence >>> 0) return false;
+    if (tcp.sequenceWord(bytes, transport) !== this.#sequence) return false;
     if (!this.#sameHeaders(at)) return false;
     if (!partial && !this.#sumIsRight(at, length)) return false;
     if (!this.#verified) {
@@ -161,7 +161,7 @@ export class Coalescer {
     this.#queue.append(at + this.#headers, payload, length);
     this.#count += 1;
     this.#total += payload;
-    this.#sequence += payload;
+    this.#sequence = (this.#sequence + payload) | 0;
     const flags = tcp.flags(this.#bytes, at + ipv4.HEADER);
     this.#flags |= flags & LAST;
     if (payload < this.#segment || (flags & LAST) !== 0) this.#mayGrow = false;

@@ -117,7 +117,7 @@ export class Segmenter {
     ipv4.setId(bytes, ip, (ipv4.id(bytes, ip) + this.#index) & 0xffff);
     ipv4.seal(bytes, ip);
     if (this.#isTcp) {
-      tcp.setSequence(bytes, transport, (tcp.sequence(bytes, transport) + this.#done) | 0);
+      tcp.setSequence(bytes, transport, (tcp.sequenceWord(bytes, transport) + this.#done) | 0);
       let flags = tcp.flags(bytes, transport);
       if (!last) flags &= ~(tcp.FIN | tcp.PSH);
       if (!first) flags &= ~tcp.CWR;

@@ -127,7 +127,7 @@ class StubUnderlay implements Underlay {
 function outboundPackets(): { packet: Uint8Array; vnet: Uint8Array }[] {
   const to = { source: '10.5.52.7', destination: '10.5.72.9' } as const;
   const large = leavePartial(
-    tcpPacket({ ...to, sequence: 2 ** 32 - 9, payload: new Uint8Array(60000) }),
+    tcpPacket({ ...to, sequence: 2 ** 32 - 70_000, payload: new Uint8Array(60000) }),
   );
   const quic = leavePartial(udpPacket({ ...to, payload: new Uint8Array(12000) }));
   const small = leavePartial(udpPacket({ ...to, payload: new Uint8Array(100) }));
@@ -144,7 +144,7 @@ function inboundDatagrams(): { packet: Uint8Array; segment: number; address: num
   // Not all zeros: sums that are 0 take a path of their own.
   const payload = new Uint8Array(30000).map((_, i) => i * 7);
   const stream = { fragment: 0x4000, tos: 2, flags: ACK | PSH } as const;
-  const pieces = segment(tcpPacket({ ...stream, sequence: 2 ** 32 - 9000, payload }), 1398);
+  const pieces = segment(tcpPacket({ ...stream, sequence: 2 ** 32 - 40_000, payload }), 1398);
   const train = concat(pieces.map((piece) => frame(piece)));
   const datagram = udpPacket({ payload: new Uint8Array(500) });
   const datagrams = concat(new Array<Uint8Array>(20).fill(frame(datagram)));
