@@ -11,10 +11,12 @@ import {
   get32,
   ihl,
   PSH,
+  pseudoOf,
   put16,
   put32,
   seal,
   sealTransport,
+  sumAt,
   thl,
 } from './packets.js';
 
@@ -76,4 +78,20 @@ export function receive({ vnet, packet }: Written): Uint8Array[] {
     throw new Error(`gso size ${gsoSize}, header length ${headerLength}`);
   }
   return segment(packet, gsoSize);
+}
+
+/** With the checksum that the kernel would put in place of an incomplete one. */
+export function finished(packet: Uint8Array): Uint8Array {
+  return isPartial(packet) ? sealTransport(packet.slice()) : packet;
+}
+
+export function isPartial(packet: Uint8Array): boolean {
+  return (get16(packet, 6) & 0x3fff) === 0 && get16(packet, sumAt(packet)) === pseudoOf(packet);
+}
+
+/** Where DF is set the id means nothing (RFC 6864) and is counted up anew. */
+export function withoutId(packet: Uint8Array): Uint8Array {
+  const copy = packet.slice();
+  if ((copy[6]! & 0x40) !== 0) put16(copy, 4, 0);
+  return seal(copy);
 }

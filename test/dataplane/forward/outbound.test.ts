@@ -50,6 +50,16 @@ test('a packet goes to the peer behind its destination, in that peer’s frame',
   rig.checkBalance();
 });
 
+test('reads, sends, receives and writes are counted', () => {
+  const rig = new Rig();
+  for (let i = 0; i < 3; i += 1) rig.device.push(good);
+  rig.device.push(ipv4Packet(TO_C, random.bytes(8)));
+  rig.receive(frame(ipv4Packet({}, random.bytes(8))));
+  rig.receive(frame(ipv4Packet({}, random.bytes(8))).slice(0, 30));
+  const notes = (['reads', 'sends', 'receives', 'writes'] as const).map((name) => rig.count(name));
+  assert.deepEqual(notes, [4, 2, 2, 1]);
+});
+
 test('VNI 0 and the largest stand in the header', () => {
   for (const vni of [0, 0xffffff]) {
     const packet = ipv4Packet(TO_B, random.bytes(8));
