@@ -175,6 +175,14 @@ test('what is longer than the MTU and cannot be cut is dropped', () => {
   assert.equal(new Rig().receive(frame(fits)).length, 1, 'the MTU itself fits');
 });
 
+test('a piece of a train is never a super-packet of UDP', () => {
+  const rig = new Rig();
+  const packets = [1, 2].map(() => leavePartial(udpPacket({ payload: random.bytes(1430) })));
+  const train = concat(packets.map((packet) => frame(packet)));
+  assert.deepEqual(rig.receive(train, { segment: OVERHEAD + 1458 }), []);
+  assert.deepEqual(rig.drops(), { too_long: 2 });
+});
+
 test('a TCP header that leaves no room for data is too long', () => {
   const rig = new Rig({ mtu: 68 });
   const packet = ipv4Packet({ protocol: 6 }, new Uint8Array(60).fill(0xf0));
