@@ -55,6 +55,7 @@ function run(data: LaneData): void {
 
   const wait = LAYOUT.wait >> 2;
   const words = memory.words;
+  let tunFault = false;
   Atomics.store(control, SEGMENTS, lane.segments ? 1 : 0);
   Atomics.store(control, STATE, RUNNING);
   while (Atomics.load(control, STOP) === 0) {
@@ -64,7 +65,7 @@ function run(data: LaneData): void {
     if (moved > 0) continue;
     control[QUEUED] = lane.queued;
     // poll skips a negative descriptor.
-    words[wait] = lane.blocked ? -1 : data.tun;
+    words[wait] = lane.blocked || tunFault ? -1 : data.tun;
     words[wait + 1] = POLLIN;
     words[wait + 2] = data.listener;
     words[wait + 3] = POLLIN;
@@ -73,6 +74,8 @@ function run(data: LaneData): void {
     words[wait + 6] = lane.blocked ? data.sender : -1;
     words[wait + 7] = POLLOUT;
     native.wait(LAYOUT.wait, WAIT_ROWS, LONGEST_WAIT);
+    // A TUN that was deleted reports its error for ever: the next wait leaves it out.
+    tunFault = !tunFault && ((words[wait + 1]! >> 16) & ~POLLIN) !== 0;
     if (words[wait + 5]! >> 16 !== 0) native.eventDrain(data.wake);
   }
 }
