@@ -2,7 +2,7 @@
  * A container: a namespace behind a bridge of its host, wired as Docker does it with the
  * `--bip` and `--mtu` that flannel's subnet.env gives.
  */
-import { type Holder, hold, Namespace, NETWORK_ONLY } from './namespace.js';
+import { type Holder, hold, Namespace, NETWORK_ONLY, type Registry } from './namespace.js';
 import type { SubnetFile } from './subnet-file.js';
 import { withoutPrefix } from './switch.js';
 
