@@ -87,6 +87,19 @@ export class Etcd extends Namespace {
     await this.put(`${prefix}/subnets/${leaseKey(peer)}`, leaseValue(peer), granted.ID);
   }
 
+  /** The etcd lease that a key hangs on, in seconds; zeros for a key without one. */
+  async timeToLive(key: string): Promise<{ granted: number; remaining: number }> {
+    const { kvs = [] } = (await this.#call('kv/range', { key: encode(key) })) as {
+      kvs?: { lease?: string }[];
+    };
+    const lease = kvs[0]?.lease;
+    if (lease === undefined) return { granted: 0, remaining: 0 };
+    const { grantedTTL = '0', TTL = '0' } = (await this.#call('lease/timetolive', {
+      ID: lease,
+    })) as { grantedTTL?: string; TTL?: string };
+    return { granted: Number(grantedTTL), remaining: Number(TTL) };
+  }
+
   /** The leases below a prefix, as peers. */
   async peers(prefix: string): Promise<Peer[]> {
     const leases = await this.list(`${prefix}/subnets/`);

@@ -141,7 +141,10 @@ export async function udpSizes(from: Container, to: Container, sizes: string): P
 /** The kernel's counts of bad checksums in a namespace, all protocols. */
 export async function checksumErrors(space: Namespace): Promise<number> {
   const { stdout } = await space.run(['cat', '/proc/net/snmp']);
-  const rows = stdout.trim().split('\n').map((line) => line.split(' '));
+  const rows = stdout
+    .trim()
+    .split('\n')
+    .map((line) => line.split(' '));
   let total = 0;
   for (let i = 0; i + 1 < rows.length; i += 2) {
     rows[i]!.forEach((name, column) => {

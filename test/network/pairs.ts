@@ -10,8 +10,8 @@ import { Lab } from '../../src/lab/lab.js';
 import {
   checksumErrors,
   largePings,
-  openOverlay,
   type Overlay,
+  openOverlay,
   pathMtu,
   ping,
   tcpTransfer,
