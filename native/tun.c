@@ -1,0 +1,126 @@
+/* The TUN device (drivers/net/tun.c): one read or write is one packet, so a batch is a loop. */
+#include "weft.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if.h>
+#include <linux/if_tun.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+/* Packets start on a cache line plus the caller's headroom. */
+#define LINE 64
+
+enum { TUN_VNET_HEADER = 1, TUN_MULTI_QUEUE = 2, TUN_EXCLUSIVE = 4 };
+
+/* tunOpen(name, flags): fd. Throws ENOENT/ENODEV without /dev/net/tun, EPERM, EBUSY, EINVAL. */
+napi_value tun_open(napi_env env, napi_callback_info info) {
+  napi_value arguments[2];
+  size_t given = 2;
+  char name[IFNAMSIZ + 1];
+  size_t length = 0;
+  int32_t wanted = 0;
+  napi_get_cb_info(env, info, &given, arguments, NULL, NULL);
+  if (given < 2 ||
+      napi_get_value_string_utf8(env, arguments[0], name, sizeof name, &length) != napi_ok ||
+      napi_get_value_int32(env, arguments[1], &wanted) != napi_ok) {
+    napi_throw_type_error(env, NULL, "tunOpen wants a name and flags");
+    return NULL;
+  }
+  if (length == 0 || length >= IFNAMSIZ) return throw_errno(env, "TUNSETIFF", ENAMETOOLONG);
+
+  int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+  if (fd < 0) return throw_errno(env, "open /dev/net/tun", errno);
+  struct ifreq request;
+  memset(&request, 0, sizeof request);
+  memcpy(request.ifr_name, name, length);
+  int flags = IFF_TUN | IFF_NO_PI;
+  if (wanted & TUN_VNET_HEADER) flags |= IFF_VNET_HDR;
+  if (wanted & TUN_MULTI_QUEUE) flags |= IFF_MULTI_QUEUE;
+  if (wanted & TUN_EXCLUSIVE) flags |= IFF_TUN_EXCL;
+  request.ifr_flags = (short)flags;
+  if (ioctl(fd, TUNSETIFF, &request) < 0) {
+    int error = errno;
+    close(fd);
+    return throw_errno(env, "TUNSETIFF", error);
+  }
+  return make_int(env, fd);
+}
+
+/* tunOffload(fd, bits): 0 or -errno (EINVAL: this kernel lacks one of them). */
+napi_value tun_offload(napi_env env, napi_callback_info info) {
+  int32_t a[2];
+  if (!get_ints(env, info, 2, a)) return NULL;
+  int done = ioctl(a[0], TUNSETOFFLOAD, (unsigned long)(uint32_t)a[1]);
+  return make_int(env, done < 0 ? -errno : 0);
+}
+
+/*
+ * tunRead(fd, table, rows, area, areaEnd, headroom, vnet): rows filled, or -errno.
+ * Row: {offset, length} of the packet; its vnet header (`vnet` bytes) lies just before it.
+ * Each packet begins on a line of 64 bytes plus `headroom`; the area bounds the batch, since
+ * a read starts only where the longest packet still fits.
+ */
+napi_value tun_read(napi_env env, napi_callback_info info) {
+  int32_t a[7];
+  int32_t *table = NULL;
+  uint8_t *area = NULL;
+  struct instance *self = instance_of(env);
+  if (!get_ints(env, info, 7, a)) return NULL;
+  const int32_t fd = a[0], rows = a[2], start = a[3], end = a[4], headroom = a[5], vnet = a[6];
+  if (!get_table(env, self, "the table", a[1], rows, 2 * sizeof(int32_t), &table)) return NULL;
+  if (!get_span(env, self, "the area", start, (int64_t)end - start, &area)) return NULL;
+  if (vnet < 0 || vnet > headroom || headroom > PACKET_MAX) return throw_range(env, "the headroom");
+
+  int64_t cursor = start;
+  int32_t count = 0;
+  while (count < rows) {
+    int64_t packet = ((cursor + LINE - 1) & ~(int64_t)(LINE - 1)) + headroom;
+    if (packet + PACKET_MAX > end) break;
+    ssize_t got = read(fd, self->base + packet - vnet, (size_t)vnet + PACKET_MAX);
+    if (got < 0) {
+      if (errno == EINTR) continue;
+      if (errno == EAGAIN || count > 0) break;
+      return make_int(env, -errno);
+    }
+    table[2 * count] = (int32_t)packet;
+    table[2 * count + 1] = got > vnet ? (int32_t)(got - vnet) : 0;
+    count++;
+    cursor = packet + (got > vnet ? got - vnet : 0);
+  }
+  return make_int(env, count);
+}
+
+/*
+ * tunWrite(fd, table, rows, iovecs, iovecRows): rows written; fewer: see lastError().
+ * Row: {first iovec, count}; the first iovec begins with the vnet header, if the TUN has one.
+ */
+napi_value tun_write(napi_env env, napi_callback_info info) {
+  int32_t a[5];
+  int32_t *table = NULL, *iovecs = NULL;
+  struct iovec parts[IOV_MAX_PARTS];
+  struct instance *self = instance_of(env);
+  if (!get_ints(env, info, 5, a)) return NULL;
+  const int32_t fd = a[0], rows = a[2], iovec_rows = a[4];
+  if (!get_table(env, self, "the table", a[1], rows, 2 * sizeof(int32_t), &table)) return NULL;
+  if (!get_table(env, self, "the iovecs", a[3], iovec_rows, 2 * sizeof(int32_t), &iovecs))
+    return NULL;
+
+  self->last_error = 0;
+  int32_t done = 0;
+  while (done < rows) {
+    const volatile int32_t *row = table + 2 * (size_t)done;
+    int32_t first = row[0], count = row[1];
+    if (count > IOV_MAX_PARTS) return throw_range(env, "a packet's iovec count");
+    if (!fill_iovecs(env, self, iovecs, iovec_rows, first, count, parts)) return NULL;
+    if (writev(fd, parts, count) < 0) {
+      if (errno == EINTR) continue;
+      self->last_error = errno;
+      break;
+    }
+    done++;
+  }
+  return make_int(env, done);
+}
