@@ -74,9 +74,9 @@ export function writeArchive(file: string, files: Files): void {
     let inode = 0;
     const write = (name: string, mode: number, content: Buffer): void => {
       inode += 1;
-      fs.writeSync(out, header(inode, mode, content.length, name));
-      fs.writeSync(out, content);
-      fs.writeSync(out, Buffer.alloc(-content.length & 3));
+      fs.writeFileSync(out, header(inode, mode, content.length, name));
+      fs.writeFileSync(out, content);
+      fs.writeFileSync(out, Buffer.alloc(-content.length & 3));
     };
     const writeFolder = (name: string): void => {
       if (name === '.' || folders.has(name)) return;

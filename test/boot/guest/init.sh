@@ -42,10 +42,6 @@ insert() {
 # The kernel weft is for: no VXLAN device can be made.
 no_vxlan() { ! ip link add vx0 type vxlan id 1 dstport 8472; }
 
-node_runs() {
-  node -e 'require("/weft/native/build/weft.node"); console.log("node", process.version, "has loaded the addon")'
-}
-
 # host N: a host and its container, all but what joins the hosts.
 host() {
   for namespace in h$1 c$1; do
@@ -128,10 +124,11 @@ transfer() {
 
 listening() { ip netns exec c$1 netstat -ltn | grep -q :5001; }
 
-echo "kernel $(uname -r)"
+echo "
+kernel $(uname -r)"
 step no-vxlan no_vxlan
 step modules insert base
-step node node_runs
+step node node /offloads.cjs
 step hosts hosts
 step weft-h1 weft_up 1
 step weft-h2 weft_up 2
