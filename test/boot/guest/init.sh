@@ -113,10 +113,10 @@ reach() {
 # transfer FROM TO: a megabyte of noise over TCP; the far end answers with its sum.
 transfer() {
   head -c 1048576 /dev/urandom >/tmp/noise
-  ip netns exec c$2 timeout 40 nc -l -p 5001 -e sha256sum &
+  ip netns exec c$2 timeout 15 nc -l -p 5001 -e sha256sum &
   eventually listening $2
   sent=$(sha256sum </tmp/noise)
-  got=$(ip netns exec c$1 timeout 40 nc 10.10.$2.2 5001 </tmp/noise)
+  got=$(ip netns exec c$1 timeout 15 nc 10.10.$2.2 5001 </tmp/noise)
   echo "sent $sent"
   echo "got  $got"
   [ "$sent" = "$got" ]
