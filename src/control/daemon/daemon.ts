@@ -13,7 +13,7 @@
  *
  * It alone carries membership from the overlay to the host and to the routes.
  */
-import { readTotals, createCounters } from '../../dataplane/forward/counters.js';
+import { createCounters, readTotals } from '../../dataplane/forward/counters.js';
 import { LaneThread } from '../../dataplane/forward/lane-thread.js';
 import { loadNative, type NativeError } from '../../dataplane/io/native.js';
 import { type OpenTun, openTun } from '../../dataplane/io/tun.js';

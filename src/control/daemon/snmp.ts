@@ -16,6 +16,6 @@ export function readKernelUdp(file = '/proc/net/snmp'): {
     .split('\n')
     .filter((line) => line.startsWith('Udp:'))
     .map((line) => line.split(' '));
-  const valueOf = (name: string): number => Number(values[names.indexOf(name)] ?? 0);
-  return { badChecksums: valueOf('InCsumErrors'), bufferFull: valueOf('RcvbufErrors') };
+  const read = (name: string): number => Number(values[names.indexOf(name)] ?? 0);
+  return { badChecksums: read('InCsumErrors'), bufferFull: read('RcvbufErrors') };
 }
