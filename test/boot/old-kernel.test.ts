@@ -7,8 +7,9 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import type { Status } from '../../src/operate/status/status.js';
 import {
   addFolder,
   addModules,
@@ -35,14 +36,19 @@ const steps = [
   'ping-weft-to-weft',
   'tcp-weft-to-weft',
   'tcp-weft-from-weft',
-  'weft-down',
+  'weft-down-h2',
   'vxlan-modules',
   'kernel-vtep',
   'ping-weft-to-kernel',
   'ping-kernel-to-weft',
   'tcp-weft-to-kernel',
   'tcp-kernel-to-weft',
+  'weft-status',
+  'weft-down-h1',
 ];
+
+/** Bytes of one TCP transfer in the guest. */
+const transferred = 1_048_576;
 
 /** Lines of the console worth a look when all went well. */
 const excerpt = /^(kernel |Error: |node |h\d weft: |STEP |(sent|got) |up for )/;
@@ -68,7 +74,25 @@ test('weft on a kernel without VXLAN', { timeout: 240_000 }, async (t) => {
   assert.equal(ended, 'exit 0');
   assert.match(said, new RegExp(`^kernel ${kernel.release}$`, 'm'));
   assert.match(said, /CSUM yes, TSO yes, USO no, UDP_SEGMENT yes, UDP_GRO yes$/m);
+  checkStatus(said, t);
 });
+
+/** What the first host's weft counted, once all is done: two transfers each way. */
+function checkStatus(said: string, t: TestContext): void {
+  const status: unknown = JSON.parse(/^STATUS (.*)$/m.exec(said)?.[1] ?? 'null');
+  const { offload, counters, drops, kernelUdp } = status as Status;
+  const { outbound_out_packets: sent, inbound_out_packets: delivered } = counters;
+  t.diagnostic(
+    `weft on h1: tier ${offload.tier}, ${sent} packets sent, ${delivered} delivered, ` +
+      `drops ${JSON.stringify(drops)}`,
+  );
+  assert.equal(offload.tier, 'segment');
+  assert.deepEqual([offload.tunTso, offload.tunUso, offload.udpGro], [true, false, true]);
+  assert.ok(counters.outbound_out_bytes > 2 * transferred);
+  assert.ok(counters.inbound_out_bytes > 2 * transferred);
+  assert.deepEqual(drops, {});
+  assert.equal(kernelUdp.badChecksums, 0);
+}
 
 /** The kernel to boot, or why that cannot be done here. */
 function requirements(): Kernel | string {

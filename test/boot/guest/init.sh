@@ -66,21 +66,24 @@ underlay() {
 hosts() { host 1 && host 2 && underlay && ip netns exec h1 ping -q -c 1 192.168.56.12; }
 
 # weft_up N: starts weft on a host, its files under /run apart from the other's.
+# The program itself, not the function, so that $! is weft's own number.
 weft_up() {
   mkdir -p /run/weft$1
-  ip netns exec h$1 sh -c "
+  /usr/sbin/ip netns exec h$1 sh -c "
     mkdir -p /run/weft && mount --bind /run/weft$1 /run/weft &&
     exec node /weft/dist/src/cli/weft.js up -store-file=/network.json -iface=eth0 \
-      -subnet-file=/run/weft$1/subnet.env" >/run/weft$1.log 2>&1 &
+      -subnet-file=/run/weft/subnet.env" >/run/weft$1.log 2>&1 &
   echo $! >/run/weft$1.pid
-  eventually test -s /run/weft$1/subnet.env && eventually weft_ready $1
+  eventually grep -q ready: /run/weft$1.log
   ready=$?
   sed "s/^/h$1 weft: /" /run/weft$1.log
-  return $ready
+  [ $ready -eq 0 ] && test -s /run/weft$1/subnet.env
 }
 
-weft_ready() {
-  case "$(ip -n h$1 route show 10.10.$((3 - $1)).0/24)" in *flannel.1*) ;; *) return 1 ;; esac
+# weft_status N: asks weft over its socket, which lies in the mount namespace made for it.
+weft_status() {
+  status=$(nsenter -t "$(cat /run/weft$1.pid)" -m -n node /weft/dist/src/cli/weft.js status -json) &&
+    echo "STATUS $status"
 }
 
 # weft_down N: as a service manager stops it; its device must be gone with it.
@@ -110,13 +113,17 @@ reach() {
     ip netns exec c$1 ping -q -c 2 -i 0.2 -W 2 -w 20 -s 1422 10.10.$2.2
 }
 
-# transfer FROM TO: a megabyte of noise over TCP; the far end answers with its sum.
+# transfer FROM TO: a megabyte of noise over TCP; both ends' sums must be the same. cat has the
+# socket itself, since nc writes a kilobyte at a time, which leaves no super-packets.
 transfer() {
   head -c 1048576 /dev/urandom >/tmp/noise
-  ip netns exec c$2 timeout 15 nc -l -p 5001 -e sha256sum &
+  ip netns exec c$2 timeout 15 nc -l -p 5001 -e sh -c 'sha256sum >/tmp/sum' &
+  listener=$!
   eventually listening $2
+  ip netns exec c$1 timeout 15 nc 10.10.$2.2 5001 -e cat /tmp/noise
+  wait $listener
   sent=$(sha256sum </tmp/noise)
-  got=$(ip netns exec c$1 timeout 15 nc 10.10.$2.2 5001 </tmp/noise)
+  got=$(cat /tmp/sum)
   echo "sent $sent"
   echo "got  $got"
   [ "$sent" = "$got" ]
@@ -135,12 +142,14 @@ step weft-h2 weft_up 2
 step ping-weft-to-weft reach 1 2
 step tcp-weft-to-weft transfer 1 2
 step tcp-weft-from-weft transfer 2 1
-step weft-down weft_down 2
+step weft-down-h2 weft_down 2
 step vxlan-modules insert vxlan
 step kernel-vtep kernel_vtep 2 1
 step ping-weft-to-kernel reach 1 2
 step ping-kernel-to-weft reach 2 1
 step tcp-weft-to-kernel transfer 1 2
 step tcp-kernel-to-weft transfer 2 1
+step weft-status weft_status 1
+step weft-down-h1 weft_down 1
 echo "up for $(cut -d ' ' -f 1 /proc/uptime) s"
 poweroff -f
