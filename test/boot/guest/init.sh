@@ -116,6 +116,7 @@ reach() {
 # transfer FROM TO: a megabyte of noise over TCP; both ends' sums must be the same. cat has the
 # socket itself, since nc writes a kilobyte at a time, which leaves no super-packets.
 transfer() {
+  rm -f /tmp/sum
   head -c 1048576 /dev/urandom >/tmp/noise
   ip netns exec c$2 timeout 15 nc -l -p 5001 -e sh -c 'sha256sum >/tmp/sum' &
   listener=$!
