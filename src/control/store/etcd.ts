@@ -259,7 +259,7 @@ export class EtcdStore implements Store {
       try {
         return await this.inTime(run(this.clients[index] as Etcd3));
       } catch (error) {
-        const reason = messageOf(error);
+        const reason = reasonOf(error);
         if (!(error instanceof Overdue || (error instanceof Error && isRecoverableError(error)))) {
           throw new StoreError(`${this.endpoints[index]} refuses to ${what}: ${reason}`);
         }
@@ -285,6 +285,14 @@ export class EtcdStore implements Store {
 }
 
 class Overdue extends Error {}
+
+/** gRPC's message without its frame: `14 UNAVAILABLE: No connection established. Last error: …` */
+function reasonOf(error: unknown): string {
+  return messageOf(error)
+    .replace(/^\d+ [A-Z_]+: /, '')
+    .replace(/^No connection established\. Last error: (?:Error: )?/, '')
+    .replace(/\.? Resolution note: $/, '');
+}
 
 /** All keys that begin with `prefix`: up to the prefix with its last byte one higher. */
 function range(prefix: string): { key: Buffer; range_end: Buffer } {
