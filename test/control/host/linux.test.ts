@@ -5,7 +5,7 @@
  *     lo    flannel.1 (a persistent TUN)    eth0 ═══ eth1 (veth, 192.168.64.3/24)
  */
 import assert from 'node:assert/strict';
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import dgram from 'node:dgram';
 import fs from 'node:fs';
 import path from 'node:path';
@@ -294,6 +294,30 @@ function defineTests(): void {
     assert.deepEqual(fs.readdirSync(directory), []);
   });
 
+  test('a TUN that is held open is not taken from its holder; left behind it is gone', async (t) => {
+    if (spawnSync('socat', ['-V']).status !== 0) {
+      t.skip('needs socat, to hold a TUN open');
+      return;
+    }
+    const directory = scratch(t);
+    if (ip('-br link').includes('flannel.1')) ip('link del flannel.1');
+    const options = 'tun-name=flannel.1,tun-type=tun,iff-no-pi,iff-up';
+    const socat = spawn('socat', [`TUN:10.10.69.0/32,${options}`, 'PIPE'], { stdio: 'ignore' });
+    const ended = new Promise((resolve) => socat.on('exit', resolve));
+    t.after(() => socat.kill('SIGKILL'));
+    for (let i = 0; i < 100 && !isHeld(); i++) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    const index = JSON.parse(ip('-j link show flannel.1'))[0].ifindex;
+    Journal.open('flannel.1', directory).record({ kind: 'device', name: 'flannel.1', index });
+    disown(journalFile('flannel.1', directory));
+    await assert.rejects(down(systemRunner, 'flannel.1', directory), /is held open by a process/);
+    socat.kill('SIGKILL');
+    await ended;
+    const { did } = await down(systemRunner, 'flannel.1', directory);
+    assert.match(did[0]!, /flannel\.1 is gone/);
+  });
+
   test('a kernel VXLAN device of the same name is left', async (t) => {
     const directory = scratch(t);
     if (ip('-br link').includes('flannel.1')) ip('link del flannel.1');
@@ -323,6 +347,13 @@ function defineTests(): void {
     process.env.PATH = `${directory}:${before}`;
     assert.match((await preflight(systemRunner))[0]!, /BusyBox's/);
   });
+}
+
+/** Whether flannel.1 is there and has a carrier. */
+function isHeld(): boolean {
+  return ip('-br link')
+    .split('\n')
+    .some((l) => l.startsWith('flannel.1') && l.includes('LOWER_UP'));
 }
 
 /** Makes the journal's owner a process that has ended. */
