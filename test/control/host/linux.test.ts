@@ -218,9 +218,15 @@ function defineTests(): void {
     }
     for (const report of await Promise.all(waiting)) assert.deepEqual(report.problems, []);
     assert.equal(routes().length, 1000);
-    const begin = performance.now();
-    await sync.set(peers.slice(0, 999));
-    t.diagnostic(`one change beside 999 routes: ${(performance.now() - begin).toFixed(2)} ms`);
+    const times: number[] = [];
+    for (let i = 0; i < 41; i++) {
+      const begin = performance.now();
+      await sync.set(i % 2 === 0 ? peers.slice(0, 999) : peers);
+      times.push(performance.now() - begin);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    const median = times.sort((a, b) => a - b)[20]!;
+    t.diagnostic(`one change beside 999 routes, median of 41: ${median.toFixed(2)} ms`);
     assert.equal(routes().length, 999);
   });
 
