@@ -197,7 +197,8 @@ export class RouteSync {
       const route = row as Row;
       const prefix = parsePrefix(route.dst);
       if (prefix === null || !this.#isOurs(route, prefix)) continue;
-      const exact = route.scope === 'link' && route.gateway === undefined;
+      // A route with a gateway has scope global, which `ip -j` leaves out.
+      const exact = route.scope === 'link';
       found.set(formatPrefix(prefix), { exact });
     }
     return found;
@@ -219,7 +220,6 @@ export class RouteSync {
 /** A row of `ip -j route show`, as far as it is read here. */
 interface Row {
   dst: string;
-  gateway?: string;
   scope?: string;
   protocol?: string;
   type?: string;

@@ -51,8 +51,8 @@ test("flannel's form is replaced; foreign routes stay", async () => {
 test('a route outside the network that was installed here is ours', async () => {
   const { fake, sync } = rig();
   await sync.set(['10.99.1.0/24']);
-  await sync.reconcile();
-  await sync.set([]);
+  // Both at once: the list is read when the route is no longer desired.
+  await Promise.all([sync.reconcile(), sync.set([])]);
   assert.deepEqual([...fake.routes], []);
 });
 
@@ -120,6 +120,19 @@ test('a refused route is tried once more with a new child, then reported; others
   fake.refuse.clear();
   assert.deepEqual((await sync.set(['10.5.1.0/24', '10.5.2.0/24'])).problems, []);
   assert.equal(fake.routes.size, 2);
+});
+
+test('a route that was refused once only goes in by the second try', async () => {
+  const { fake, sync } = rig();
+  await sync.set([]);
+  const line = 'route replace 10.5.1.0/24 dev flannel.1 proto boot scope link';
+  fake.refuse.set(line, 'RTNETLINK answers: No such device');
+  fake.held = [];
+  const done = sync.set(['10.5.1.0/24']);
+  await new Promise(setImmediate);
+  fake.release();
+  queueMicrotask(() => fake.refuse.clear());
+  assert.deepEqual(await done, { added: 1, removed: 0, problems: [] });
 });
 
 test('refused routes do not hold up a thousand others', async () => {
