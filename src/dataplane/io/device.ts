@@ -8,9 +8,9 @@
 export interface Device {
   /** Fills the `packets` rows; returns how many (0: nothing there now), or -errno. */
   read(): number;
-  /** Writes the first `rows` rows of `writes`; returns how many went, see `lastError`. */
-  write(rows: number, iovecRows: number): number;
-  /** The errno that stopped the last `write`. */
+  /** Writes `rows` rows of `writes` from row `from`; returns how many went. */
+  write(from: number, rows: number, iovecRows: number): number;
+  /** The errno that stopped the last `write`, which belongs to the row it stopped at. */
   lastError(): number;
 }
 

@@ -1,7 +1,7 @@
 /** The kernel's TUN as a Device. */
 import * as vnet from '../wire/vnet.js';
 import type { Device } from './device.js';
-import { BATCH, LAYOUT, OUTBOUND_END, OUTBOUND_HEADROOM } from './memory.js';
+import { BATCH, LAYOUT, OUTBOUND_END, OUTBOUND_HEADROOM, WRITE_ROW } from './memory.js';
 import {
   loadNative,
   type Native,
@@ -55,8 +55,14 @@ export class TunDevice implements Device {
     );
   }
 
-  write(rows: number, iovecRows: number): number {
-    return this.#native.tunWrite(this.#fd, LAYOUT.writes, rows, LAYOUT.writeIovecs, iovecRows);
+  write(from: number, rows: number, iovecRows: number): number {
+    return this.#native.tunWrite(
+      this.#fd,
+      LAYOUT.writes + from * WRITE_ROW.words * 4,
+      rows,
+      LAYOUT.writeIovecs,
+      iovecRows,
+    );
   }
 
   lastError(): number {
