@@ -26,7 +26,7 @@ const DIRECTORY = '/run/lab';
 export class Lab implements Registry {
   readonly shared = `${DIRECTORY}/shared`;
   readonly #spaces: Namespace[] = [];
-  #networks = 0;
+  readonly networks: Network[] = [];
 
   private constructor() {}
 
@@ -54,7 +54,9 @@ export class Lab implements Registry {
 
   /** Makes a network: a switch, and the supervisor's address on it. */
   async network(options: NetworkOptions = {}): Promise<Network> {
-    return Network.create(this, `net${this.#networks++}`, options);
+    const network = await Network.create(this, `net${this.networks.length}`, options);
+    this.networks.push(network);
+    return network;
   }
 
   directory(...names: string[]): string {

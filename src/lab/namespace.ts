@@ -6,6 +6,7 @@
  * the control groups, and needs names under /run that the rest of the machine could see.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
+import fs from 'node:fs';
 import type { Socket } from 'node:net';
 import { CommandError, type Result, Running, type RunOptions, run } from './command.js';
 
@@ -132,7 +133,34 @@ export async function hold(name: string, kinds: readonly string[]): Promise<Hold
   return holder;
 }
 
-/** The variable and value that marks the holder of `name`, as it stands in /proc/PID/environ. */
-export function holderMark(name: string): string {
-  return `${MARK}=${name}`;
+/** A holder as the rest of the machine sees it. */
+export interface Held {
+  name: string;
+  pid: number;
+}
+
+/** The holders of all labs that run on this machine and that this user may look at. */
+export function findHolders(): Held[] {
+  return fs.readdirSync('/proc').flatMap((entry) => {
+    if (!/^\d+$/.test(entry)) return [];
+    try {
+      const environment = fs.readFileSync(`/proc/${entry}/environ`, 'utf8').split('\0');
+      const mark = environment.find((variable) => variable.startsWith(`${MARK}=`));
+      return mark === undefined ? [] : [{ name: mark.slice(MARK.length + 1), pid: Number(entry) }];
+    } catch {
+      return []; // another user's, or ended meanwhile
+    }
+  });
+}
+
+/**
+ * How to run `argv` beside a holder, from outside the lab. In the lab's process namespace
+ * too: the /proc that is seen there belongs to it.
+ */
+export function enterArgv(holder: Held, argv: readonly string[]): string[] {
+  const target = ['nsenter', '--target', String(holder.pid)];
+  const user = fs.readlinkSync(`/proc/${holder.pid}/ns/user`);
+  const own = user === fs.readlinkSync('/proc/self/ns/user');
+  const kinds = ['--net', '--uts', '--mount', '--pid'];
+  return [...target, ...(own ? [] : ['--user', '--preserve-credentials']), ...kinds, ...argv];
 }
