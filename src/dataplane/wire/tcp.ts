@@ -1,0 +1,89 @@
+/**
+ * TCP (RFC 9293).
+ *
+ *    0        2        4          8          12       13      14       16    18      20
+ *    | source | dest   | sequence | ack      | offset | flags | window | sum | urgent | options
+ *
+ * Call `check` once; after it the readers may be called without looking.
+ */
+import { read16, read32, write16, write32 } from './words.js';
+
+/** Bytes of a header without options. */
+export const HEADER = 20;
+
+const SOURCE = 0;
+const DESTINATION = 2;
+const SEQUENCE = 4;
+const ACKNOWLEDGEMENT = 8;
+const DATA_OFFSET = 12;
+const FLAGS = 13;
+const WINDOW = 14;
+/** Where the checksum stands in the header; also what a vnet header says of TCP. */
+export const SUM_OFFSET = 16;
+
+export const FIN = 0x01;
+export const SYN = 0x02;
+export const RST = 0x04;
+export const PSH = 0x08;
+export const ACK = 0x10;
+export const URG = 0x20;
+export const ECE = 0x40;
+export const CWR = 0x80;
+
+/** Whether [at, end) holds a whole TCP header with its options. */
+export function check(bytes: Uint8Array, at: number, end: number): boolean {
+  const there = end - at;
+  if (there < HEADER) return false;
+  const header = headerLength(bytes, at);
+  return header >= HEADER && header <= there;
+}
+
+export function sourcePort(bytes: Uint8Array, at: number): number {
+  return read16(bytes, at + SOURCE);
+}
+
+export function destinationPort(bytes: Uint8Array, at: number): number {
+  return read16(bytes, at + DESTINATION);
+}
+
+/** Unsigned, 0 to 2^32 - 1. */
+export function sequence(bytes: Uint8Array, at: number): number {
+  return read32(bytes, at + SEQUENCE) >>> 0;
+}
+
+/** Unsigned, 0 to 2^32 - 1. */
+export function acknowledgement(bytes: Uint8Array, at: number): number {
+  return read32(bytes, at + ACKNOWLEDGEMENT) >>> 0;
+}
+
+/** Header with options, in bytes: 20 to 60. */
+export function headerLength(bytes: Uint8Array, at: number): number {
+  return (bytes[at + DATA_OFFSET]! >>> 4) << 2;
+}
+
+/** The eight flags from CWR down to FIN. */
+export function flags(bytes: Uint8Array, at: number): number {
+  return bytes[at + FLAGS]!;
+}
+
+/** As it stands in the header, without the scale. */
+export function window(bytes: Uint8Array, at: number): number {
+  return read16(bytes, at + WINDOW);
+}
+
+export function sum(bytes: Uint8Array, at: number): number {
+  return read16(bytes, at + SUM_OFFSET);
+}
+
+/** Takes the number modulo 2^32, so that a caller may add to it without care. */
+export function setSequence(bytes: Uint8Array, at: number, value: number): void {
+  write32(bytes, at + SEQUENCE, value);
+}
+
+export function setFlags(bytes: Uint8Array, at: number, value: number): void {
+  bytes[at + FLAGS] = value;
+}
+
+export function setSum(bytes: Uint8Array, at: number, value: number): void {
+  write16(bytes, at + SUM_OFFSET, value);
+}

@@ -1,0 +1,96 @@
+/**
+ * The header in front of every packet read from or written to a TUN opened with IFF_VNET_HDR:
+ * virtio_net_hdr (virtio 1.2, section 5.1.6), 10 bytes.
+ *
+ *    0       1          2               4          6                8                 10
+ *    | flags | gso type | header length | gso size | checksum start | checksum offset | packet
+ *
+ * In the host's byte order, which is little-endian on every machine weft runs on.
+ * `check` once; after it the readers may be called without looking.
+ */
+
+export const HEADER = 10;
+
+const FLAGS = 0;
+const GSO_TYPE = 1;
+const HEADER_LENGTH = 2;
+const GSO_SIZE = 4;
+const SUM_START = 6;
+const SUM_OFFSET = 8;
+
+/** Flags. NEEDS_CSUM: the checksum field holds the pseudo-header sum only, whoever sends it on finishes it. */
+export const NEEDS_CSUM = 1;
+export const DATA_VALID = 2;
+
+/** GSO types; ECN is a bit added to a TCP type. */
+export const NONE = 0;
+export const TCPV4 = 1;
+export const UDP = 3;
+export const TCPV6 = 4;
+export const UDP_L4 = 5;
+export const ECN = 0x80;
+
+/** Whether [at, end) holds a whole vnet header. */
+export function check(_bytes: Uint8Array, at: number, end: number): boolean {
+  return end - at >= HEADER;
+}
+
+export function flags(bytes: Uint8Array, at: number): number {
+  return bytes[at + FLAGS]!;
+}
+
+export function gsoType(bytes: Uint8Array, at: number): number {
+  return bytes[at + GSO_TYPE]!;
+}
+
+/** A hint only: for a forwarded packet the kernel gives the whole linear part. Compute it instead. */
+export function headerLength(bytes: Uint8Array, at: number): number {
+  return readLittle16(bytes, at + HEADER_LENGTH);
+}
+
+/** Payload bytes of each segment but the last. */
+export function gsoSize(bytes: Uint8Array, at: number): number {
+  return readLittle16(bytes, at + GSO_SIZE);
+}
+
+/** Where summing starts, from the start of the packet: the transport header. */
+export function checksumStart(bytes: Uint8Array, at: number): number {
+  return readLittle16(bytes, at + SUM_START);
+}
+
+/** Where the sum goes, from `checksumStart`. */
+export function checksumOffset(bytes: Uint8Array, at: number): number {
+  return readLittle16(bytes, at + SUM_OFFSET);
+}
+
+export function write(
+  bytes: Uint8Array,
+  at: number,
+  flags: number,
+  gsoType: number,
+  headerLength: number,
+  gsoSize: number,
+  checksumStart: number,
+  checksumOffset: number,
+): void {
+  bytes[at + FLAGS] = flags;
+  bytes[at + GSO_TYPE] = gsoType;
+  writeLittle16(bytes, at + HEADER_LENGTH, headerLength);
+  writeLittle16(bytes, at + GSO_SIZE, gsoSize);
+  writeLittle16(bytes, at + SUM_START, checksumStart);
+  writeLittle16(bytes, at + SUM_OFFSET, checksumOffset);
+}
+
+/** All zero: one packet with a finished checksum. */
+export function clear(bytes: Uint8Array, at: number): void {
+  write(bytes, at, 0, NONE, 0, 0, 0, 0);
+}
+
+function readLittle16(bytes: Uint8Array, at: number): number {
+  return bytes[at]! | (bytes[at + 1]! << 8);
+}
+
+function writeLittle16(bytes: Uint8Array, at: number, value: number): void {
+  bytes[at] = value;
+  bytes[at + 1] = value >>> 8;
+}
