@@ -1,0 +1,130 @@
+/**
+ * The TUN `flannel.<VNI>` that the daemon opened: MTU, queue, address, up.
+ *
+ * `configure` compares first and changes only what differs, so that the daemon can call it again
+ * and again to repair what others did (an address flushed by systemd-networkd, a link set down).
+ */
+import fs from 'node:fs';
+import { HostError } from './errors.js';
+import type { Ip } from './ip.js';
+import { contains, type Prefix, parsePrefix } from './ipv4.js';
+
+/** Packets that wait for a lane. The kernel's default for a TUN, 500, is less than one burst. */
+export const QUEUE_LENGTH = 5000;
+
+export interface DeviceConfig {
+  /** `flannel.1`. */
+  name: string;
+  /** Bytes of an inner IP packet: the underlay's MTU − 50. */
+  mtu: number;
+  /** The network address of this host's subnet, `10.5.52.0`; it is put on as a /32. */
+  address: string;
+  /** The overlay's whole network, `10.5.0.0/16`: addresses inside it are weft's to remove. */
+  network: string;
+}
+
+export interface Configured {
+  index: number;
+  /** One phrase for each thing that was not as wanted and is now. Empty: nothing was touched. */
+  changed: string[];
+}
+
+/**
+ * Brings the device into the configured state. Addresses inside `network` other than ours are
+ * removed (left from an earlier lease), others stay (somebody else put them there).
+ *
+ * Throws a HostError when there is no such device or `ip` refuses a change.
+ */
+export async function configure(ip: Ip, wanted: DeviceConfig, proc = '/proc'): Promise<Configured> {
+  // Before the link is up: the first router solicitation leaves at once.
+  quietIpv6(wanted.name, proc);
+
+  const link = await show(ip, wanted.name);
+  const network = parsePrefix(wanted.network);
+  const changed: string[] = [];
+  const lines: string[] = [];
+  const change = (line: string, what: string) => {
+    lines.push(line);
+    changed.push(what);
+  };
+  const device = `dev ${wanted.name}`;
+
+  if (link.mtu !== wanted.mtu) {
+    change(`link set ${device} mtu ${wanted.mtu}`, `MTU ${wanted.mtu} (was ${link.mtu})`);
+  }
+  if (link.txqlen !== QUEUE_LENGTH) {
+    change(`link set ${device} txqueuelen ${QUEUE_LENGTH}`, `queue length ${QUEUE_LENGTH}`);
+  }
+  let present = false;
+  for (const { family, local, prefixlen, address } of link.addr_info ?? []) {
+    if (family !== 'inet' || local === undefined) continue;
+    if (local === wanted.address && prefixlen === 32 && address === undefined) present = true;
+    else if (isStale(local, network)) {
+      // With a peer address, the prefix length belongs to the peer.
+      const peer = address === undefined ? '' : ` peer ${address}`;
+      const removed = `${local}${peer}/${prefixlen}`;
+      change(`addr del ${removed} ${device}`, `address ${removed} removed`);
+    }
+  }
+  if (!present) {
+    change(`addr add ${wanted.address}/32 ${device}`, `address ${wanted.address}/32`);
+  }
+  if (!link.flags.includes('UP')) change(`link set ${device} up`, 'up');
+
+  const failures = await ip.change(lines);
+  const failed = failures[0];
+  if (failed !== undefined) {
+    ip.restart();
+    throw new HostError('EIP', `cannot set up ${wanted.name}: ip ${failed.line}: ${failed.reason}`);
+  }
+  return { index: link.ifindex, changed };
+}
+
+/**
+ * Keeps IPv6 off the TUN. weft carries IPv4, so whatever the kernel said there by itself (router
+ * solicitations, MLD reports) would only be dropped and counted in the lane. `disable_ipv6` is
+ * preferred to flannel's `accept_ra=0` alone, which refuses answers but still asks; `accept_ra`
+ * is set as well for who enables IPv6 there later. Best effort: a kernel without IPv6 has neither
+ * file. Both are the device's own and go away with it, so the journal need not know.
+ *
+ * The files are written directly, because a device's name contains a dot, which `sysctl` takes
+ * for a separator.
+ */
+function quietIpv6(device: string, proc: string): void {
+  for (const [key, value] of [
+    ['disable_ipv6', '1'],
+    ['accept_ra', '0'],
+  ]) {
+    try {
+      fs.writeFileSync(`${proc}/sys/net/ipv6/conf/${device}/${key}`, `${value}\n`, { flag: 'r+' });
+    } catch {
+      // No IPv6 here, or a read-only /proc/sys: the packets are then dropped by the lane.
+    }
+  }
+}
+
+/** A row of `ip -j addr show`, as far as it is read here. */
+interface LinkRow {
+  ifindex: number;
+  mtu: number;
+  txqlen?: number;
+  flags: string[];
+  addr_info?: { family?: string; local?: string; prefixlen: number; address?: string }[];
+}
+
+async function show(ip: Ip, name: string): Promise<LinkRow> {
+  const line = `addr show dev ${name}`;
+  let [row] = await ip.query(line);
+  if (row === undefined) {
+    // The child remembers the index of a device that has since been made anew: ask a fresh one.
+    ip.restart();
+    [row] = await ip.query(line);
+  }
+  if (row === undefined) throw new HostError('ENODEV', `there is no device ${name}`);
+  return row as LinkRow;
+}
+
+function isStale(local: string, network: Prefix | null): boolean {
+  const address = parsePrefix(local);
+  return address !== null && network !== null && contains(network, address);
+}

@@ -1,0 +1,144 @@
+/** Takes back what the journal of a device says weft made, and nothing else. */
+import fs from 'node:fs';
+import { errnoOf, HostError, textOf } from './errors.js';
+import {
+  type Entry,
+  isAlive,
+  JOURNAL_DIRECTORY,
+  journalFile,
+  readJournal,
+  writeJournal,
+} from './journal.js';
+import type { Runner } from './runner.js';
+
+export interface TakenBack {
+  /** One sentence for each thing that was taken back or left, and why. */
+  did: string[];
+  /** One sentence for each thing that failed; the journal then keeps those for another try. */
+  problems: string[];
+}
+
+/**
+ * Takes back what weft made for `device`: its TUN, files and sysctls that still are as weft left
+ * them, last the journal itself. Harmless when repeated. Throws a HostError while the owning
+ * process is alive, or when the journal is broken.
+ */
+export async function down(
+  runner: Runner,
+  device: string,
+  directory = JOURNAL_DIRECTORY,
+  proc = '/proc',
+): Promise<TakenBack> {
+  const file = journalFile(device, directory);
+  const content = readJournal(file);
+  if (content === null) {
+    return { did: [`Nothing to take back: there is no journal ${file}.`], problems: [] };
+  }
+  if (isAlive(content.owner, proc)) {
+    throw new HostError(
+      'EBUSY',
+      `weft still runs for ${device} as process ${content.owner.pid}; stop it first ` +
+        `(kill ${content.owner.pid}, or systemctl stop its unit)`,
+    );
+  }
+
+  const result: TakenBack = { did: [], problems: [] };
+  const left: Entry[] = [];
+  // The newest first, as things may stand on one another.
+  for (const entry of [...content.entries].reverse()) {
+    try {
+      result.did.push(await takeBack(entry, runner, proc));
+    } catch (error) {
+      left.unshift(entry);
+      result.problems.push(`${what(entry)} could not be taken back: ${textOf(error)}`);
+    }
+  }
+  if (left.length > 0) {
+    writeJournal(file, { ...content, entries: left });
+    result.did.push(`The journal ${file} was kept for what is left.`);
+  } else {
+    fs.rmSync(file, { force: true });
+    result.did.push(`The journal ${file} was removed.`);
+  }
+  return result;
+}
+
+function takeBack(entry: Entry, runner: Runner, proc: string): Promise<string> | string {
+  switch (entry.kind) {
+    case 'device':
+      return takeBackDevice(entry.name, entry.index, runner);
+    case 'sysctl':
+      return takeBackSysctl(entry.path, entry.old, entry.wrote, proc);
+    case 'file':
+      return takeBackFile(entry.path, entry.wrote);
+  }
+}
+
+async function takeBackDevice(name: string, index: number | null, runner: Runner): Promise<string> {
+  const { code, stdout, stderr } = await runner.run([
+    'ip',
+    '-j',
+    '-d',
+    'link',
+    'show',
+    'dev',
+    name,
+  ]);
+  if (code !== 0) {
+    if (/does not exist|Cannot find device/.test(stderr)) return `The device ${name} is gone.`;
+    throw new Error(stderr.trim());
+  }
+  const [link] = JSON.parse(stdout) as LinkRow[];
+  const kind = link?.linkinfo?.info_kind ?? 'physical';
+  if (kind !== 'tun') return `The device ${name} was left: it is not a TUN but a ${kind} device.`;
+  if (index !== null && index !== link?.ifindex) {
+    return `The device ${name} was left: it has been made anew by somebody else.`;
+  }
+  // weft's process is gone, so a TUN that nobody was seen to open and that would not outlive
+  // its opener has another opener.
+  if (index === null && link?.linkinfo?.info_data?.persist !== true) {
+    return `The device ${name} was left: another process holds it.`;
+  }
+  const removed = await runner.run(['ip', 'link', 'del', 'dev', name]);
+  if (removed.code !== 0) throw new Error(removed.stderr.trim());
+  return `The device ${name} was deleted.`;
+}
+
+function takeBackSysctl(key: string, old: string, wrote: string, proc: string): string {
+  const name = key.replaceAll('/', '.');
+  const file = `${proc}/sys/${key}`;
+  let now: string;
+  try {
+    now = fs.readFileSync(file, 'utf8').trim();
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return `${name} is gone.`;
+    throw error;
+  }
+  if (now === old) return `${name} is ${old} already.`;
+  if (now !== wrote) return `${name} was left: it is ${now}, which weft did not write.`;
+  fs.writeFileSync(file, `${old}\n`, { flag: 'r+' });
+  return `${name} was set back from ${wrote} to ${old}.`;
+}
+
+function takeBackFile(file: string, wrote: string): string {
+  let now: string;
+  try {
+    now = fs.readFileSync(file, 'utf8');
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return `The file ${file} is gone.`;
+    throw error;
+  }
+  if (now !== wrote) return `The file ${file} was left: it is not as weft wrote it.`;
+  fs.rmSync(file);
+  return `The file ${file} was removed.`;
+}
+
+function what(entry: Entry): string {
+  return entry.kind === 'device' ? `The device ${entry.name}` : `The ${entry.kind} ${entry.path}`;
+}
+
+/** A row of `ip -j -d link show`, as far as it is read here. */
+interface LinkRow {
+  ifindex: number;
+  linkinfo?: { info_kind?: string; info_data?: { persist?: boolean } };
+}

@@ -1,0 +1,248 @@
+/**
+ * Links and IPv4 addresses of this host, and the choice of the underlay interface, made as
+ * flannel makes it (`-iface`, `-iface-regex`, `-iface-can-reach`, `-public-ip`, default route).
+ */
+import { HostError } from './errors.js';
+import { parseAddress } from './ipv4.js';
+import type { Runner } from './runner.js';
+
+export interface Address {
+  /** Dotted text. */
+  address: string;
+  /** Deprecated, dynamic (from DHCP) and secondary count against an address; see `bestAddress`. */
+  deprecated: boolean;
+  dynamic: boolean;
+  secondary: boolean;
+}
+
+export interface Link {
+  name: string;
+  index: number;
+  mtu: number;
+  addresses: Address[];
+}
+
+/** The underlay interface. */
+export interface Interface {
+  name: string;
+  index: number;
+  mtu: number;
+  /** Dotted text: the address of the interface, where weft listens. */
+  address: string;
+  /** Dotted text: what the lease advertises; differs from `address` behind a NAT. */
+  publicIp: string;
+}
+
+/** What the operator said; all empty means: by the default route. */
+export interface Selection {
+  /** Names or IPv4 addresses; the first that matches wins. */
+  iface?: readonly string[];
+  /** Tried after `iface`, against each interface's addresses, then against names, unanchored. */
+  ifaceRegex?: readonly string[];
+  /** An address: take the interface whose route leads there. Tried last. */
+  canReach?: string;
+  publicIp?: string;
+}
+
+/** All links with their IPv4 addresses. Throws a HostError when `ip` cannot tell. */
+export async function listLinks(runner: Runner): Promise<Link[]> {
+  // Not with -4: that would hide the links without an IPv4 address.
+  const rows = (await ask(runner, ['addr', 'show'])) as AddressRow[];
+  return rows.map((row) => ({
+    name: row.ifname,
+    index: row.ifindex,
+    mtu: row.mtu,
+    addresses: (row.addr_info ?? []).flatMap(({ family, local, deprecated, dynamic, secondary }) =>
+      family !== 'inet' || local === undefined
+        ? []
+        : [
+            {
+              address: local,
+              deprecated: deprecated === true,
+              dynamic: dynamic === true,
+              secondary: secondary === true,
+            },
+          ],
+    ),
+  }));
+}
+
+/**
+ * Chooses the underlay interface. `publicIp` alone names an interface by its address; beside
+ * another selector it is only what is advertised. Throws a HostError whose sentence says what to
+ * give instead.
+ */
+export async function chooseInterface(runner: Runner, selection: Selection): Promise<Interface> {
+  const { iface = [], ifaceRegex = [], canReach = '', publicIp = '' } = selection;
+  if (publicIp !== '' && parseAddress(publicIp) === null) {
+    throw new HostError('EINVAL', `-public-ip ${publicIp} is not an IPv4 address`);
+  }
+  const links = await listLinks(runner);
+
+  if (iface.length > 0 || ifaceRegex.length > 0 || canReach !== '') {
+    for (const wanted of iface) {
+      const found = byNameOrAddress(links, wanted);
+      if (found) return finish(found, publicIp);
+    }
+    for (const pattern of ifaceRegex) {
+      const found = byPattern(links, pattern);
+      if (found) return finish(found, publicIp);
+    }
+    if (canReach !== '') return finish(await byReach(runner, links, canReach), publicIp);
+    throw noSuchInterface(links, iface, ifaceRegex);
+  }
+  if (publicIp !== '') {
+    const link = links.find((l) => l.addresses.some((a) => a.address === publicIp));
+    if (link) return finish({ link, address: publicIp }, publicIp);
+    throw new HostError(
+      'EADDRNOTAVAIL',
+      `no interface has the address ${publicIp} of -public-ip; behind a NAT name the interface ` +
+        `too, with -iface (there are: ${describe(links)})`,
+    );
+  }
+  return finish(await byDefaultRoute(runner, links), '');
+}
+
+/** A link, and the address on it when that was named rather than to be chosen. */
+interface Found {
+  link: Link;
+  address?: string;
+}
+
+function byNameOrAddress(links: readonly Link[], wanted: string): Found | null {
+  if (parseAddress(wanted) !== null) {
+    const link = links.find((l) => l.addresses.some((a) => a.address === wanted));
+    return link ? { link, address: wanted } : null;
+  }
+  const link = links.find((l) => l.name === wanted);
+  return link ? { link } : null;
+}
+
+function byPattern(links: readonly Link[], pattern: string): Found | null {
+  let regex: RegExp;
+  try {
+    regex = new RegExp(pattern);
+  } catch {
+    throw new HostError('EINVAL', `-iface-regex ${pattern} is not a regular expression`);
+  }
+  for (const link of links) {
+    const match = link.addresses.find((a) => regex.test(a.address));
+    if (match) return { link, address: match.address };
+  }
+  const link = links.find((l) => regex.test(l.name));
+  return link ? { link } : null;
+}
+
+async function byReach(runner: Runner, links: readonly Link[], target: string): Promise<Found> {
+  if (parseAddress(target) === null) {
+    throw new HostError('EINVAL', `-iface-can-reach ${target} is not an IPv4 address`);
+  }
+  const [route] = (await ask(runner, ['-4', 'route', 'get', target])) as RouteRow[];
+  const link = links.find((l) => l.name === route?.dev);
+  if (!link) throw new HostError('EHOSTUNREACH', `no route leads to -iface-can-reach ${target}`);
+  return route?.prefsrc === undefined ? { link } : { link, address: route.prefsrc };
+}
+
+/** The first IPv4 default route in the kernel's order, as flannel takes it; a multipath's first hop. */
+async function byDefaultRoute(runner: Runner, links: readonly Link[]): Promise<Found> {
+  const rows = (await ask(runner, ['-4', 'route', 'show', 'default'])) as RouteRow[];
+  for (const row of rows) {
+    // An `unreachable default` has neither.
+    const device = row.dev ?? row.nexthops?.[0]?.dev;
+    const link = links.find((l) => l.name === device);
+    if (link && row.type === undefined) return { link };
+  }
+  throw new HostError(
+    'ENETUNREACH',
+    'there is no IPv4 default route to find the underlay interface by; name one with -iface ' +
+      `(there are: ${describe(links)})`,
+  );
+}
+
+function finish({ link, address }: Found, publicIp: string): Interface {
+  const own = address ?? bestAddress(link);
+  if (own === null) {
+    throw new HostError(
+      'EADDRNOTAVAIL',
+      `the interface ${link.name} has no IPv4 address; give it one, or name another with -iface`,
+    );
+  }
+  if (link.mtu === 0) {
+    throw new HostError(
+      'EINVAL',
+      `the interface ${link.name} has MTU 0; set one (ip link set ${link.name} mtu 1500), ` +
+        'or name another with -iface',
+    );
+  }
+  const { name, index, mtu } = link;
+  return { name, index, mtu, address: own, publicIp: publicIp === '' ? own : publicIp };
+}
+
+/**
+ * flannel's choice: unicast, not deprecated; global before link-local, permanent before dynamic,
+ * primary before secondary; the kernel's order decides the rest.
+ */
+function bestAddress(link: Link): string | null {
+  const usable = link.addresses.filter((a) => !a.deprecated && isUnicast(a.address));
+  const rank = (a: Address) =>
+    (a.address.startsWith('169.254.') ? 4 : 0) + (a.dynamic ? 2 : 0) + (a.secondary ? 1 : 0);
+  return usable.sort((a, b) => rank(a) - rank(b))[0]?.address ?? null;
+}
+
+function isUnicast(address: string): boolean {
+  const first = Number(address.split('.')[0]);
+  return first > 0 && first < 224 && first !== 127;
+}
+
+function noSuchInterface(
+  links: readonly Link[],
+  iface: readonly string[],
+  ifaceRegex: readonly string[],
+): HostError {
+  const asked = [...iface.map((i) => `-iface ${i}`), ...ifaceRegex.map((r) => `-iface-regex ${r}`)];
+  return new HostError(
+    'ENODEV',
+    `no interface matches ${asked.join(' or ')}; there are: ${describe(links)}`,
+  );
+}
+
+/** `eth0 (192.168.64.3), eth1 (no IPv4 address)`, without the loopback device. */
+function describe(links: readonly Link[]): string {
+  const named = links
+    .filter((l) => l.name !== 'lo')
+    .map((l) => `${l.name} (${l.addresses.map((a) => a.address).join(', ') || 'no IPv4 address'})`);
+  return named.join(', ') || 'none but lo';
+}
+
+interface AddressRow {
+  ifname: string;
+  ifindex: number;
+  mtu: number;
+  addr_info?: {
+    family?: string;
+    local?: string;
+    deprecated?: boolean;
+    dynamic?: boolean;
+    secondary?: boolean;
+  }[];
+}
+
+interface RouteRow {
+  dev?: string;
+  type?: string;
+  prefsrc?: string;
+  nexthops?: { dev?: string }[];
+}
+
+/** Runs `ip -j …` and returns its rows. */
+async function ask(runner: Runner, args: readonly string[]): Promise<unknown[]> {
+  const { code, stdout, stderr } = await runner.run(['ip', '-j', ...args]);
+  if (code !== 0) throw new HostError('EIP', `ip ${args.join(' ')}: ${stderr.trim()}`);
+  try {
+    const rows: unknown = JSON.parse(stdout.trim() === '' ? '[]' : stdout);
+    if (Array.isArray(rows)) return rows;
+  } catch {
+    // Said below.
+  }
+  throw new HostError('EIP', `ip ${args.join(' ')} did not answer in JSON; is it iproute2's ip?`);
+}

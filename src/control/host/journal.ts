@@ -1,0 +1,176 @@
+/**
+ * What weft made on this host, kept in `/run/weft/<device>.json`, so that `weft down` can take
+ * back exactly that. Each thing is recorded before it is made: a crash in between leaves an entry
+ * without a thing, which is harmless, never a thing without an entry.
+ */
+import fs from 'node:fs';
+import path from 'node:path';
+import { errnoOf, HostError, textOf } from './errors.js';
+
+/** Where journals live. A tmpfs: what they describe does not survive a reboot either. */
+export const JOURNAL_DIRECTORY = '/run/weft';
+
+/** A process, told apart from a later one of the same number by its start. */
+export interface Owner {
+  pid: number;
+  /** Clock ticks from boot to its start: field 22 of /proc/<pid>/stat. */
+  startTime: string;
+}
+
+/** Something made. Firewall rules will be a kind of their own. */
+export type Entry =
+  /** A TUN. `index` is null from before the device is opened until its number is known. */
+  | { kind: 'device'; name: string; index: number | null }
+  /** A file under /proc/sys, by its path there (`net/ipv4/ip_forward`). */
+  | { kind: 'sysctl'; path: string; old: string; wrote: string }
+  /** A file with just this content. */
+  | { kind: 'file'; path: string; wrote: string };
+
+interface Content {
+  version: 1;
+  owner: Owner;
+  entries: Entry[];
+}
+
+/** An open journal: the daemon's side. */
+export class Journal {
+  readonly file: string;
+  readonly #owner: Owner;
+  readonly #entries: Entry[];
+
+  private constructor(file: string, owner: Owner, entries: Entry[]) {
+    this.file = file;
+    this.#owner = owner;
+    this.#entries = entries;
+  }
+
+  /**
+   * Opens the journal of `device`, keeping what an earlier run recorded (its sysctls are still to
+   * be restored one day), and makes this process its owner. Throws a HostError when another live
+   * process owns it or the file is broken.
+   */
+  static open(device: string, directory = JOURNAL_DIRECTORY, proc = '/proc'): Journal {
+    const file = journalFile(device, directory);
+    const owner = readOwner(process.pid, proc);
+    if (owner === null) throw new HostError('ENOENT', `${proc}/self/stat cannot be read`);
+    const content = readJournal(file);
+    if (content !== null && content.owner.pid !== owner.pid && isAlive(content.owner, proc)) {
+      throw new HostError(
+        'EBUSY',
+        `${device} is in use by the running weft with process id ${content.owner.pid}; stop that ` +
+          'first',
+      );
+    }
+    const journal = new Journal(file, owner, content?.entries ?? []);
+    journal.#write();
+    return journal;
+  }
+
+  /** Records a thing that is about to be made, or what has become known about it. */
+  record(entry: Entry): void {
+    const at = this.#entries.findIndex((e) => identity(e) === identity(entry));
+    const known = this.#entries[at];
+    if (known === undefined) {
+      this.#entries.push(entry);
+    } else {
+      // The first old value is the host's own; a later one may be what weft itself wrote.
+      this.#entries[at] =
+        known.kind === 'sysctl' && entry.kind === 'sysctl' ? { ...entry, old: known.old } : entry;
+    }
+    this.#write();
+  }
+
+  #write(): void {
+    writeJournal(this.file, { version: 1, owner: this.#owner, entries: this.#entries });
+  }
+}
+
+/** The path of a device's journal. */
+export function journalFile(device: string, directory = JOURNAL_DIRECTORY): string {
+  return path.join(directory, `${device}.json`);
+}
+
+/** The journal's content, or null if there is none. Throws a HostError naming a broken file. */
+export function readJournal(file: string): Content | null {
+  let text: string;
+  try {
+    text = fs.readFileSync(file, 'utf8');
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return null;
+    throw new HostError(errnoOf(error), `cannot read the journal ${file}: ${textOf(error)}`);
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    value = null;
+  }
+  if (isContent(value)) return value;
+  throw new HostError(
+    'EBADMSG',
+    `the journal ${file} is broken; look at it, take back by hand what it names, and delete it`,
+  );
+}
+
+/** Replaces the journal in one step: a reader sees the old one or the new one. */
+export function writeJournal(file: string, content: Content): void {
+  const next = `${file}.new`;
+  try {
+    fs.mkdirSync(path.dirname(file), { recursive: true, mode: 0o755 });
+    fs.writeFileSync(next, `${JSON.stringify(content, null, 2)}\n`, { mode: 0o644, flush: true });
+    fs.renameSync(next, file);
+  } catch (error) {
+    throw new HostError(
+      errnoOf(error) || 'EIO',
+      `cannot write the journal ${file} (${textOf(error)}); weft changes nothing on the host ` +
+        'that it could not take back',
+    );
+  }
+}
+
+/** The process with this number, or null if there is none. */
+export function readOwner(pid: number, proc = '/proc'): Owner | null {
+  try {
+    const stat = fs.readFileSync(`${proc}/${pid}/stat`, 'utf8');
+    // The name in parentheses may hold spaces and parentheses: count from the last one.
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return { pid, startTime: fields[19] ?? '' };
+  } catch {
+    return null;
+  }
+}
+
+/** Whether that very process still runs. */
+export function isAlive(owner: Owner, proc = '/proc'): boolean {
+  return readOwner(owner.pid, proc)?.startTime === owner.startTime;
+}
+
+function identity(entry: Entry): string {
+  return entry.kind === 'device' ? `device ${entry.name}` : `${entry.kind} ${entry.path}`;
+}
+
+function isContent(value: unknown): value is Content {
+  if (!isObject(value) || value.version !== 1 || !isObject(value.owner)) return false;
+  const { pid, startTime } = value.owner;
+  if (!Number.isInteger(pid) || typeof startTime !== 'string') return false;
+  return Array.isArray(value.entries) && value.entries.every(isEntry);
+}
+
+function isEntry(value: unknown): value is Entry {
+  if (!isObject(value)) return false;
+  const isText = (key: string) => typeof value[key] === 'string';
+  switch (value.kind) {
+    case 'device':
+      return isText('name') && (value.index === null || Number.isInteger(value.index));
+    case 'sysctl':
+      return isText('path') && isText('old') && isText('wrote');
+    case 'file':
+      return isText('path') && isText('wrote');
+    default:
+      return false;
+  }
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null;
+}

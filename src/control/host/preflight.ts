@@ -1,0 +1,56 @@
+/** What this host must have before weft starts, each lack told with what to do about it. */
+import fs from 'node:fs';
+import { textOf } from './errors.js';
+import type { Runner } from './runner.js';
+
+/** Bit of CAP_NET_ADMIN in a capability set (linux/capability.h). */
+const CAP_NET_ADMIN = 12n;
+
+export interface Places {
+  tun?: string;
+  proc?: string;
+}
+
+/** One sentence for each thing that is missing; empty when weft can start. */
+export async function preflight(runner: Runner, places: Places = {}): Promise<string[]> {
+  const { tun = '/dev/net/tun', proc = '/proc' } = places;
+  return [checkTun(tun), checkRights(proc), await checkIp(runner)].filter((p) => p !== null);
+}
+
+function checkTun(file: string): string | null {
+  const way =
+    `run modprobe tun; in a container, start it with --device ${file}; if only the node is ` +
+    `missing: mkdir -p /dev/net && mknod ${file} c 10 200`;
+  try {
+    if (fs.statSync(file).isCharacterDevice()) return null;
+    return `${file} is not a character device; delete it, then: mknod ${file} c 10 200`;
+  } catch {
+    return `there is no ${file}, so the kernel cannot give weft a TUN device; ${way}`;
+  }
+}
+
+function checkRights(proc: string): string | null {
+  const lack =
+    'weft has no CAP_NET_ADMIN, which it needs for its TUN device, addresses and routes; run it ' +
+    'as root, in a unit with AmbientCapabilities=CAP_NET_ADMIN, or in a container with ' +
+    '--cap-add NET_ADMIN';
+  try {
+    const status = fs.readFileSync(`${proc}/self/status`, 'utf8');
+    const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1];
+    if (effective === undefined) return null;
+    return (BigInt(`0x${effective}`) >> CAP_NET_ADMIN) & 1n ? null : lack;
+  } catch {
+    return `${proc} is not mounted, and weft needs it; mount -t proc proc ${proc}`;
+  }
+}
+
+async function checkIp(runner: Runner): Promise<string | null> {
+  try {
+    const { code, stdout, stderr } = await runner.run(['ip', '-V']);
+    if (code === 0 && stdout.includes('iproute2')) return null;
+    const who = /BusyBox/.test(stdout + stderr) ? "BusyBox's" : 'not that of iproute2';
+    return `the ip program is ${who}, which lacks -batch and -j; install iproute2`;
+  } catch (error) {
+    return textOf(error);
+  }
+}

@@ -1,0 +1,232 @@
+/**
+ * Coalescing: a run of segments of one TCP flow becomes one super-packet for the TUN.
+ *
+ *   1. admit    may this packet be part of a run at all?
+ *   2. match    does it continue the open run exactly, as the kernel's own GRO demands
+ *               (net/ipv4/tcp_offload.c tcp_gro_receive, af_inet.c inet_gro_receive)?
+ *   3. close    the run's lengths, sums and vnet header, written once
+ *
+ * A segment is merged only when its checksum is right or was left to us to finish; a damaged
+ * one goes to the TUN as it came. The run is closed at the end of every batch: nothing waits.
+ * Only the packet before may be continued, so nothing is ever reordered.
+ */
+import type { LaneMemory } from '../io/memory.js';
+import * as checksum from '../wire/checksum.js';
+import * as ipv4 from '../wire/ipv4.js';
+import * as tcp from '../wire/tcp.js';
+import * as udp from '../wire/udp.js';
+import * as vnet from '../wire/vnet.js';
+import type { WriteQueue } from './write-queue.js';
+
+const IP_PACKET_MAX = 65535;
+
+export class Coalescer {
+  readonly #bytes: Uint8Array;
+  readonly #queue: WriteQueue;
+  readonly #sum: (at: number, length: number) => number;
+  /** The open run: its first packet, and what has been added. */
+  #at = 0;
+  #partial = false;
+  #count = 0;
+  #headers = 0;
+  #segment = 0;
+  #total = 0;
+  #sequence = 0;
+  #flags = 0;
+  #mayGrow = false;
+  #verified = false;
+
+  constructor(memory: LaneMemory, queue: WriteQueue, sum: (at: number, length: number) => number) {
+    this.#bytes = memory.bytes;
+    this.#queue = queue;
+    this.#sum = sum;
+  }
+
+  /**
+   * Takes a checked inner packet at [at, at + length), which fits the TUN's MTU.
+   * `partial`: its transport checksum is only the pseudo-header's sum.
+   */
+  add(at: number, length: number, partial: boolean): void {
+    const mergeable = isMergeable(this.#bytes, at, length);
+    if (mergeable && this.#continues(at, length, partial)) {
+      this.#append(at, length);
+      return;
+    }
+    this.close();
+    if (this.#queue.full) this.#queue.flush();
+    this.#queue.begin(at - vnet.HEADER, length + vnet.HEADER, length);
+    this.#at = at;
+    this.#partial = partial;
+    this.#count = 1;
+    this.#total = length;
+    this.#mayGrow = mergeable;
+    this.#verified = partial;
+    if (mergeable) {
+      const transport = at + ipv4.HEADER;
+      this.#headers = ipv4.HEADER + tcp.headerLength(this.#bytes, transport);
+      this.#segment = length - this.#headers;
+      this.#sequence = tcp.sequence(this.#bytes, transport) + this.#segment;
+      this.#flags = tcp.flags(this.#bytes, transport);
+      if ((this.#flags & tcp.PSH) !== 0) this.#mayGrow = false;
+    }
+  }
+
+  /**
+   * Takes a packet that is a super-packet already (a peer's offloads): its transport checksum
+   * must be the pseudo-header's sum. `gsoType` is a vnet one, `gsoSize` the payload a segment.
+   */
+  addSuper(at: number, length: number, headers: number, gsoType: number, gsoSize: number): void {
+    this.close();
+    if (this.#queue.full) this.#queue.flush();
+    const start = ipv4.headerLength(this.#bytes, at);
+    const field = gsoType === vnet.TCPV4 ? tcp.SUM_OFFSET : udp.SUM_OFFSET;
+    vnet.write(
+      this.#bytes,
+      at - vnet.HEADER,
+      vnet.NEEDS_CSUM,
+      gsoType,
+      headers,
+      gsoSize,
+      start,
+      field,
+    );
+    this.#queue.begin(at - vnet.HEADER, length + vnet.HEADER, length);
+  }
+
+  /** Closes the open run: writes its headers. Nothing is open afterwards. */
+  close(): void {
+    if (this.#count === 0) return;
+    const bytes = this.#bytes;
+    const at = this.#at;
+    const header = at - vnet.HEADER;
+    if (this.#count > 1) {
+      const transport = at + ipv4.HEADER;
+      ipv4.setTotalLength(bytes, at, this.#total);
+      ipv4.seal(bytes, at);
+      tcp.setFlags(bytes, transport, this.#flags);
+      const sum = checksum.pseudo(
+        ipv4.source(bytes, at),
+        ipv4.destination(bytes, at),
+        ipv4.TCP,
+        this.#total - ipv4.HEADER,
+      );
+      tcp.setSum(bytes, transport, sum);
+      vnet.write(
+        bytes,
+        header,
+        vnet.NEEDS_CSUM,
+        vnet.TCPV4,
+        this.#headers,
+        this.#segment,
+        ipv4.HEADER,
+        tcp.SUM_OFFSET,
+      );
+    } else if (this.#partial) {
+      const start = ipv4.headerLength(bytes, at);
+      const field = ipv4.protocol(bytes, at) === ipv4.TCP ? tcp.SUM_OFFSET : udp.SUM_OFFSET;
+      vnet.write(bytes, header, vnet.NEEDS_CSUM, vnet.NONE, 0, 0, start, field);
+    } else {
+      vnet.clear(bytes, header);
+    }
+    this.#count = 0;
+    this.#mayGrow = false;
+  }
+
+  /** Whether the packet is exactly what comes next in the open run, and undamaged. */
+  #continues(at: number, length: number, partial: boolean): boolean {
+    if (!this.#mayGrow || this.#queue.full) return false;
+    const bytes = this.#bytes;
+    const transport = at + ipv4.HEADER;
+    const headers = ipv4.HEADER + tcp.headerLength(bytes, transport);
+    const payload = length - headers;
+    if (headers !== this.#headers || payload > this.#segment) return false;
+    if (this.#total + payload > IP_PACKET_MAX) return false;
+    if (tcp.sequence(bytes, transport) >>> 0 !== this.#sequence >>> 0) return false;
+    if (!this.#sameHeaders(at)) return false;
+    if (!partial && !this.#sumIsRight(at, length)) return false;
+    if (!this.#verified) {
+      if (!this.#sumIsRight(this.#at, this.#headers + this.#segment)) {
+        this.#mayGrow = false;
+        return false;
+      }
+      this.#verified = true;
+    }
+    return true;
+  }
+
+  #append(at: number, length: number): void {
+    const payload = length - this.#headers;
+    this.#queue.append(at + this.#headers, payload, length);
+    this.#count += 1;
+    this.#total += payload;
+    this.#sequence += payload;
+    const flags = tcp.flags(this.#bytes, at + ipv4.HEADER);
+    this.#flags |= flags & tcp.PSH;
+    if (payload < this.#segment || (flags & tcp.PSH) !== 0) this.#mayGrow = false;
+  }
+
+  /**
+   * Addresses, TOS, DF, TTL, ports, acknowledgement, flags, window and options as in the run's
+   * first packet; the IP id counts up where DF is clear.
+   */
+  #sameHeaders(at: number): boolean {
+    const bytes = this.#bytes;
+    const first = this.#at;
+    if (bytes[at + 1] !== bytes[first + 1] || bytes[at + 8] !== bytes[first + 8]) return false;
+    if (bytes[at + 6] !== bytes[first + 6]) return false;
+    if (
+      !ipv4.dontFragment(bytes, at) &&
+      ipv4.id(bytes, at) !== ((ipv4.id(bytes, first) + this.#count) & 0xffff)
+    ) {
+      return false;
+    }
+    const addresses = 12;
+    const ports = ipv4.HEADER;
+    for (let i = addresses; i < ports + 4; i += 1) {
+      if (bytes[at + i] !== bytes[first + i]) return false;
+    }
+    // Acknowledgement, data offset; then flags but for PSH; then window.
+    for (let i = ports + 8; i < ports + 13; i += 1) {
+      if (bytes[at + i] !== bytes[first + i]) return false;
+    }
+    const flags = ports + 13;
+    if (((bytes[at + flags]! ^ bytes[first + flags]!) & ~tcp.PSH) !== 0) return false;
+    if (bytes[at + ports + 14] !== bytes[first + ports + 14]) return false;
+    if (bytes[at + ports + 15] !== bytes[first + ports + 15]) return false;
+    for (let i = ports + tcp.HEADER; i < this.#headers; i += 1) {
+      if (bytes[at + i] !== bytes[first + i]) return false;
+    }
+    return true;
+  }
+
+  #sumIsRight(at: number, length: number): boolean {
+    return transportSumIsRight(this.#bytes, at, length, this.#sum);
+  }
+}
+
+/** Whether the TCP or UDP checksum of the packet, all of it there, is right. */
+export function transportSumIsRight(
+  bytes: Uint8Array,
+  at: number,
+  length: number,
+  sum: (at: number, length: number) => number,
+): boolean {
+  const start = ipv4.headerLength(bytes, at);
+  const pseudo = checksum.pseudo(
+    ipv4.source(bytes, at),
+    ipv4.destination(bytes, at),
+    ipv4.protocol(bytes, at),
+    length - start,
+  );
+  return checksum.add(pseudo, sum(at + start, length - start)) === 0xffff;
+}
+
+/** TCP with data and nothing but ACK and PSH set, no IP options, not a fragment. */
+function isMergeable(bytes: Uint8Array, at: number, length: number): boolean {
+  if (ipv4.protocol(bytes, at) !== ipv4.TCP) return false;
+  if (ipv4.headerLength(bytes, at) !== ipv4.HEADER || ipv4.isFragment(bytes, at)) return false;
+  const transport = at + ipv4.HEADER;
+  if (!tcp.check(bytes, transport, at + length)) return false;
+  if (tcp.headerLength(bytes, transport) >= length - ipv4.HEADER) return false;
+  return (tcp.flags(bytes, transport) & ~tcp.PSH) === tcp.ACK;
+}

@@ -1,0 +1,90 @@
+/**
+ * A lane's counters: one row of doubles in shared memory (int32 byte counts wrap in seconds).
+ * Only the lane writes its row; readers add the rows up.
+ *
+ * A packet is what travels on the underlay: a super-packet from the TUN counts as the
+ * segments it is cut into, a merged train from the socket as its datagrams. So in each
+ * direction: in = out + dropped + queued (what waits for the underlay just now).
+ */
+import { DROP_NAMES } from './drops.js';
+
+export const COUNTER_NAMES = [
+  'outbound_in_packets',
+  'outbound_in_bytes',
+  'outbound_out_packets',
+  'outbound_out_bytes',
+  'inbound_in_packets',
+  'inbound_in_bytes',
+  'inbound_out_packets',
+  'inbound_out_bytes',
+  // notes: no packet is lost by these
+  'sends',
+  'writes',
+  'receives',
+  'reads',
+  'underlay_full',
+  'reserved_bits_seen',
+  'segmentation_refused',
+] as const;
+
+export type CounterName = (typeof COUNTER_NAMES)[number];
+
+export const Counter = Object.fromEntries(COUNTER_NAMES.map((name, index) => [name, index])) as {
+  readonly [name in CounterName]: number;
+};
+
+const DROPS = COUNTER_NAMES.length;
+export const ROW_LENGTH = DROPS + DROP_NAMES.length;
+
+/** Shared memory for `lanes` rows. */
+export function createCounters(lanes: number): SharedArrayBuffer {
+  return new SharedArrayBuffer(lanes * ROW_LENGTH * Float64Array.BYTES_PER_ELEMENT);
+}
+
+/** The row that one lane writes. */
+export class Counters {
+  readonly row: Float64Array;
+
+  constructor(shared: SharedArrayBuffer = createCounters(1), lane = 0) {
+    this.row = new Float64Array(shared, lane * ROW_LENGTH * 8, ROW_LENGTH);
+  }
+
+  add(counter: number, amount: number): void {
+    this.row[counter]! += amount;
+  }
+
+  drop(reason: number, packets: number): void {
+    this.row[DROPS + reason]! += packets;
+  }
+
+  dropped(reason: number): number {
+    return this.row[DROPS + reason]!;
+  }
+
+  get(counter: number): number {
+    return this.row[counter]!;
+  }
+}
+
+export interface CounterTotals {
+  readonly counters: Readonly<Record<CounterName, number>>;
+  /** Only the reasons that occurred. */
+  readonly drops: Readonly<Partial<Record<(typeof DROP_NAMES)[number], number>>>;
+}
+
+/** The sum of all lanes' rows, by name. */
+export function readTotals(shared: SharedArrayBuffer): CounterTotals {
+  const all = new Float64Array(shared);
+  const sumOf = (column: number): number => {
+    let total = 0;
+    for (let at = column; at < all.length; at += ROW_LENGTH) total += all[at]!;
+    return total;
+  };
+  const counters = Object.fromEntries(COUNTER_NAMES.map((name, index) => [name, sumOf(index)]));
+  const drops = Object.fromEntries(
+    DROP_NAMES.map((name, index) => [name, sumOf(DROPS + index)] as const).filter(
+      ([, packets]) => packets > 0,
+    ),
+  );
+  return { counters: counters as Record<CounterName, number>, drops };
+}

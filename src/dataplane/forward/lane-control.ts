@@ -1,0 +1,21 @@
+/** The words that a lane's thread and the main thread share about the lane's life. */
+
+/** Set to 1 by the main thread: leave the loop at the next turn. */
+export const STOP = 0;
+/** One of the states below; written by the lane. */
+export const STATE = 1;
+/** 1 while super-packets leave by UDP_SEGMENT; written by the lane. */
+export const SEGMENTS = 2;
+/** Turns so far, wrapping: it stands still when the lane hangs. */
+export const TURNS = 3;
+/** Packets that wait for the underlay just now. */
+export const QUEUED = 4;
+export const CONTROL_WORDS = 8;
+
+export const STARTING = 0;
+export const RUNNING = 1;
+export const STOPPED = 2;
+export const FAILED = 3;
+
+/** No wait is longer than this, in milliseconds: the stop word is read at least so often. */
+export const LONGEST_WAIT = 250;

@@ -1,0 +1,90 @@
+/** A lane's thread as the main thread sees it: started, told to stop, joined. */
+import { MessageChannel, Worker } from 'node:worker_threads';
+import { createMemory } from '../io/memory.js';
+import { loadNative } from '../io/native.js';
+import type { Publisher } from '../routes/publisher.js';
+import type { LaneOptions } from './lane.js';
+import { CONTROL_WORDS, QUEUED, RUNNING, SEGMENTS, STATE, STOP, TURNS } from './lane-control.js';
+import type { LaneData } from './worker.js';
+
+export interface LaneThreadOptions {
+  readonly lane: number;
+  readonly counters: SharedArrayBuffer;
+  readonly publisher: Publisher;
+  /** Open descriptors; the owner closes them after the lane was joined. */
+  readonly tun: number;
+  readonly listener: number;
+  readonly sender: number;
+  readonly options: LaneOptions;
+}
+
+export class LaneThread {
+  /** Settles when the thread has ended: undefined, or the error that ended it. */
+  readonly ended: Promise<Error | undefined>;
+  readonly #control: Int32Array;
+  readonly #wake: number;
+
+  constructor(options: LaneThreadOptions) {
+    const native = loadNative();
+    const control = new SharedArrayBuffer(CONTROL_WORDS * 4);
+    this.#control = new Int32Array(control);
+    this.#wake = native.eventOpen();
+    const { port1, port2 } = new MessageChannel();
+    port1.unref();
+    const { publisher, lane, counters, tun, listener, sender } = options;
+    const data: LaneData = {
+      lane,
+      memory: createMemory(),
+      control,
+      counters,
+      routes: publisher.handle,
+      port: port2,
+      tun,
+      listener,
+      sender,
+      wake: this.#wake,
+      options: options.options,
+    };
+    const worker = new Worker(new URL('./worker.js', import.meta.url), {
+      workerData: data,
+      transferList: [port2],
+      name: `lane ${lane}`,
+    });
+    publisher.attach(lane, port1);
+    this.ended = new Promise((resolve) => {
+      let failure: Error | undefined;
+      worker.once('error', (error: Error) => {
+        failure = error;
+      });
+      worker.once('exit', () => {
+        port1.close();
+        publisher.park(lane);
+        native.close(this.#wake);
+        resolve(failure);
+      });
+    });
+  }
+
+  /** Tells the lane to leave its loop; `ended` settles when it has. Safe to call twice. */
+  stop(): void {
+    if (Atomics.exchange(this.#control, STOP, 1) === 0) loadNative().eventSignal(this.#wake);
+  }
+
+  get running(): boolean {
+    return Atomics.load(this.#control, STATE) === RUNNING;
+  }
+
+  /** Whether super-packets leave by UDP_SEGMENT just now. */
+  get segments(): boolean {
+    return Atomics.load(this.#control, SEGMENTS) === 1;
+  }
+
+  /** Wraps; stands still when the lane hangs. */
+  get turns(): number {
+    return Atomics.load(this.#control, TURNS);
+  }
+
+  get queued(): number {
+    return Atomics.load(this.#control, QUEUED);
+  }
+}

@@ -1,0 +1,60 @@
+/**
+ * A lane: one data-plane worker with its memory, its TUN queue and its sockets, both ways.
+ * `step` runs one batch without any thread, on any Device and Underlay.
+ */
+import type { Device, Underlay } from '../io/device.js';
+import type { LaneMemory } from '../io/memory.js';
+import type { RouteReader } from '../routes/reader.js';
+import type { Counters } from './counters.js';
+import { Inbound, type InboundOptions } from './inbound.js';
+import { Outbound } from './outbound.js';
+import { SendQueue } from './send-queue.js';
+import { WriteQueue } from './write-queue.js';
+
+export interface LaneOptions extends InboundOptions {
+  /** Whether the underlay takes UDP_SEGMENT sends. */
+  readonly segments: boolean;
+}
+
+export class Lane {
+  readonly #routes: RouteReader;
+  readonly #outbound: Outbound;
+  readonly #inbound: Inbound;
+  readonly #queue: SendQueue;
+
+  constructor(
+    memory: LaneMemory,
+    device: Device,
+    underlay: Underlay,
+    routes: RouteReader,
+    counters: Counters,
+    options: LaneOptions,
+  ) {
+    this.#routes = routes;
+    this.#queue = new SendQueue(memory, underlay, counters, options.segments);
+    this.#outbound = new Outbound(memory, device, routes, counters, this.#queue);
+    const writes = new WriteQueue(memory, device, counters);
+    this.#inbound = new Inbound(memory, underlay, routes, counters, writes, options);
+  }
+
+  /** One turn: a batch outbound, a batch inbound. Returns what moved; 0: there was nothing. */
+  step(): number {
+    this.#routes.refresh();
+    return this.#outbound.step() + this.#inbound.step();
+  }
+
+  /** Whether outbound waits for the underlay, so that the TUN is not to be read. */
+  get blocked(): boolean {
+    return this.#outbound.blocked;
+  }
+
+  /** Whether super-packets still leave by UDP_SEGMENT. */
+  get segments(): boolean {
+    return this.#queue.segments;
+  }
+
+  /** Packets that were read and wait for the underlay. */
+  get queued(): number {
+    return this.#queue.queued;
+  }
+}

@@ -1,0 +1,241 @@
+/**
+ * What outbound has made and the underlay has not taken yet: messages of one or more
+ * datagrams each, as rows in the lane's memory. Order is kept; a message that a peer's fault
+ * stops costs that message alone.
+ */
+import type { Underlay } from '../io/device.js';
+import {
+  ADDRESS_SIZE,
+  HEADER_SLOT_SIZE,
+  HEADER_SLOTS,
+  IOVEC_ROW,
+  LAYOUT,
+  type LaneMemory,
+  MESSAGE_ROW,
+  MESSAGES,
+  SEND_IOVECS,
+} from '../io/memory.js';
+import {
+  EAGAIN,
+  ECONNREFUSED,
+  EHOSTUNREACH,
+  EINVAL,
+  EIO,
+  EMSGSIZE,
+  ENETUNREACH,
+  EPERM,
+} from '../io/native.js';
+import { PacketPool } from '../io/pool.js';
+import * as socketAddress from '../io/socket-address.js';
+import { Counter, type Counters } from './counters.js';
+import { Drop } from './drops.js';
+
+/** Bytes in one UDP_SEGMENT send: 65507 are taken, but over 65000 nothing merges again. */
+const MESSAGE_BYTES = 65000;
+/** Datagrams in one UDP_SEGMENT send: 64 is what every kernel since 4.18 takes. */
+const MESSAGE_DATAGRAMS = 64;
+
+export class SendQueue {
+  /** Slots for the headers of segments; taken back when the queue is empty again. */
+  readonly pool = new PacketPool(LAYOUT.headers, HEADER_SLOTS, HEADER_SLOT_SIZE);
+  readonly #memory: LaneMemory;
+  readonly #underlay: Underlay;
+  readonly #counters: Counters;
+  /** Datagrams and inner bytes of each message that have not left yet. */
+  readonly #packets = new Int32Array(MESSAGES);
+  readonly #payload = new Int32Array(MESSAGES);
+  #from = 0;
+  #rows = 0;
+  #iovecs = 0;
+  #bytes = 0;
+  #segments: boolean;
+
+  constructor(memory: LaneMemory, underlay: Underlay, counters: Counters, segments: boolean) {
+    this.#memory = memory;
+    this.#underlay = underlay;
+    this.#counters = counters;
+    this.#segments = segments;
+  }
+
+  /** Whether several datagrams leave by one UDP_SEGMENT send. */
+  get segments(): boolean {
+    return this.#segments;
+  }
+
+  /** Packets that wait for the underlay. */
+  get queued(): number {
+    let total = 0;
+    for (let row = this.#from; row < this.#rows; row += 1) total += this.#packets[row]!;
+    return total;
+  }
+
+  get empty(): boolean {
+    return this.#from === this.#rows;
+  }
+
+  /** Begins a message to `address` (int32); false when the queue is full. */
+  begin(address: number, port: number, tos: number): boolean {
+    if (this.#rows === MESSAGES || this.#iovecs + 2 > SEND_IOVECS) return false;
+    const row = this.#rows;
+    const words = this.#memory.words;
+    const at = (LAYOUT.messages >> 2) + row * MESSAGE_ROW.words;
+    words[at + MESSAGE_ROW.fd] = this.#underlay.sender;
+    words[at + MESSAGE_ROW.address] = row;
+    words[at + MESSAGE_ROW.segment] = 0;
+    words[at + MESSAGE_ROW.tos] = tos;
+    words[at + MESSAGE_ROW.first] = this.#iovecs;
+    words[at + MESSAGE_ROW.count] = 0;
+    const destination = LAYOUT.destinations + row * ADDRESS_SIZE;
+    socketAddress.writeIpv4(this.#memory.bytes, destination, address, port);
+    this.#packets[row] = 0;
+    this.#payload[row] = 0;
+    this.#bytes = 0;
+    this.#rows = row + 1;
+    return true;
+  }
+
+  /** Takes back a message that was begun and got nothing. */
+  abandon(): void {
+    this.#rows -= 1;
+  }
+
+  /** Makes the message a single datagram, all in one piece. */
+  appendWhole(at: number, length: number, inner: number): void {
+    this.#iovec(at, length);
+    this.#count(inner);
+  }
+
+  /**
+   * Appends a datagram of a header slot and a slice of the payload, to be sent with the
+   * segment size of the first one. False when this message takes no more: begin the next.
+   */
+  appendSegment(
+    header: number,
+    headerLength: number,
+    payload: number,
+    length: number,
+    inner: number,
+  ): boolean {
+    const last = this.#rows - 1;
+    const packets = this.#packets[last]!;
+    const size = headerLength + length;
+    if (packets > 0) {
+      if (!this.#segments || packets === MESSAGE_DATAGRAMS) return false;
+      if (this.#bytes + size > MESSAGE_BYTES || this.#iovecs + 2 > SEND_IOVECS) return false;
+    }
+    const at = (LAYOUT.messages >> 2) + last * MESSAGE_ROW.words;
+    if (packets === 0) this.#memory.words[at + MESSAGE_ROW.segment] = this.#segments ? size : 0;
+    this.#bytes += size;
+    this.#iovec(header, headerLength);
+    this.#iovec(payload, length);
+    this.#count(inner);
+    return true;
+  }
+
+  /** Sends what is queued. False when the underlay is full: flush again before the next batch. */
+  flush(): boolean {
+    while (this.#from < this.#rows) {
+      const done = this.#segments ? this.#sendAll() : this.#sendSingly();
+      if (!done) return false;
+    }
+    this.#from = 0;
+    this.#rows = 0;
+    this.#iovecs = 0;
+    this.pool.reset();
+    return true;
+  }
+
+  #iovec(at: number, length: number): void {
+    const words = this.#memory.words;
+    const iovec = (LAYOUT.sendIovecs >> 2) + this.#iovecs * IOVEC_ROW.words;
+    words[iovec + IOVEC_ROW.offset] = at;
+    words[iovec + IOVEC_ROW.length] = length;
+    this.#iovecs += 1;
+    words[(LAYOUT.messages >> 2) + (this.#rows - 1) * MESSAGE_ROW.words + MESSAGE_ROW.count]! += 1;
+  }
+
+  #count(inner: number): void {
+    this.#packets[this.#rows - 1]! += 1;
+    this.#payload[this.#rows - 1]! += inner;
+  }
+
+  #sendAll(): boolean {
+    const rows = this.#rows - this.#from;
+    const sent = this.#underlay.send(this.#from, rows, this.#iovecs);
+    for (let row = this.#from; row < this.#from + sent; row += 1) this.#left(row);
+    this.#from += sent;
+    return sent === rows || this.#stopped(this.#underlay.lastError());
+  }
+
+  /** Without UDP_SEGMENT: a message's datagrams (two iovecs each, or one in all) leave alone. */
+  #sendSingly(): boolean {
+    const words = this.#memory.words;
+    const row = this.#from;
+    const at = (LAYOUT.messages >> 2) + row * MESSAGE_ROW.words;
+    if (this.#packets[row]! <= 1) {
+      words[at + MESSAGE_ROW.segment] = 0;
+      if (this.#underlay.send(row, 1, this.#iovecs) < 1) {
+        return this.#stopped(this.#underlay.lastError());
+      }
+      this.#left(row);
+      this.#from += 1;
+      return true;
+    }
+    const count = words[at + MESSAGE_ROW.count]!;
+    words[at + MESSAGE_ROW.segment] = 0;
+    words[at + MESSAGE_ROW.count] = 2;
+    const sent = this.#underlay.send(row, 1, this.#iovecs);
+    words[at + MESSAGE_ROW.count] = count;
+    if (sent < 1) return this.#stopped(this.#underlay.lastError());
+    const inner = Math.floor(this.#payload[row]! / this.#packets[row]!);
+    this.#counters.add(Counter.outbound_out_packets, 1);
+    this.#counters.add(Counter.outbound_out_bytes, inner);
+    this.#packets[row]! -= 1;
+    this.#payload[row]! -= inner;
+    words[at + MESSAGE_ROW.first]! += 2;
+    words[at + MESSAGE_ROW.count] = count - 2;
+    return true;
+  }
+
+  #left(row: number): void {
+    this.#counters.add(Counter.outbound_out_packets, this.#packets[row]!);
+    this.#counters.add(Counter.outbound_out_bytes, this.#payload[row]!);
+    this.#counters.add(Counter.sends, 1);
+  }
+
+  /** What an errno at row `from` means. True: go on with the rows after it. */
+  #stopped(errno: number): boolean {
+    if (errno === EAGAIN) {
+      this.#counters.add(Counter.underlay_full, 1);
+      return false;
+    }
+    const words = this.#memory.words;
+    const at = (LAYOUT.messages >> 2) + this.#from * MESSAGE_ROW.words;
+    if (errno === EIO && words[at + MESSAGE_ROW.segment] !== 0) {
+      // The route's device cannot do the checksums that segmentation needs (kernels before
+      // 6.11): the tier is at fault, so the same message goes again datagram by datagram.
+      this.#segments = false;
+      this.#counters.add(Counter.segmentation_refused, 1);
+      return true;
+    }
+    this.#counters.drop(dropOf(errno), this.#packets[this.#from]!);
+    this.#from += 1;
+    return true;
+  }
+}
+
+function dropOf(errno: number): number {
+  switch (errno) {
+    case EMSGSIZE:
+      return Drop.send_too_long;
+    case EPERM:
+      return Drop.send_denied;
+    case ECONNREFUSED:
+    case EHOSTUNREACH:
+    case ENETUNREACH:
+    case EINVAL: // what a blackhole route answers
+      return Drop.send_peer_unreachable;
+    default:
+      return Drop.send_failed;
+  }
+}

@@ -1,0 +1,90 @@
+/**
+ * A lane's thread. Its loop blocks in the addon and never returns to the event loop, so
+ * neither terminate() nor process.exit() would end it: it ends by the stop word alone, which
+ * it reads every turn; the wake-up event and the longest wait bound how late.
+ */
+import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { LAYOUT, LaneMemory, WAIT_ROWS } from '../io/memory.js';
+import { loadNative, POLLIN, POLLOUT } from '../io/native.js';
+import { TunDevice } from '../io/tun.js';
+import { UdpUnderlay } from '../io/udp.js';
+import { RouteReader } from '../routes/reader.js';
+import type { RoutesHandle } from '../routes/snapshot.js';
+import { Counters } from './counters.js';
+import { Lane, type LaneOptions } from './lane.js';
+import {
+  FAILED,
+  LONGEST_WAIT,
+  QUEUED,
+  RUNNING,
+  SEGMENTS,
+  STATE,
+  STOP,
+  STOPPED,
+  TURNS,
+} from './lane-control.js';
+
+export interface LaneData {
+  readonly lane: number;
+  readonly memory: WebAssembly.Memory;
+  readonly control: SharedArrayBuffer;
+  readonly counters: SharedArrayBuffer;
+  readonly routes: RoutesHandle;
+  /** Where the routes' new buffers arrive. */
+  readonly port: MessagePort;
+  readonly tun: number;
+  readonly listener: number;
+  readonly sender: number;
+  readonly wake: number;
+  readonly options: LaneOptions;
+}
+
+function run(data: LaneData): void {
+  const native = loadNative();
+  const memory = new LaneMemory(data.memory);
+  native.attach(memory.bytes);
+  const control = new Int32Array(data.control);
+  const lane = new Lane(
+    memory,
+    new TunDevice(native, data.tun),
+    new UdpUnderlay(native, data),
+    new RouteReader(data.routes, data.lane, () => receiveMessageOnPort(data.port)),
+    new Counters(data.counters, data.lane),
+    data.options,
+  );
+
+  const wait = LAYOUT.wait >> 2;
+  const words = memory.words;
+  Atomics.store(control, SEGMENTS, lane.segments ? 1 : 0);
+  Atomics.store(control, STATE, RUNNING);
+  while (Atomics.load(control, STOP) === 0) {
+    const moved = lane.step();
+    control[TURNS] = (control[TURNS]! + 1) | 0;
+    if (moved > 0) continue;
+    control[SEGMENTS] = lane.segments ? 1 : 0;
+    control[QUEUED] = lane.queued;
+    // poll skips a negative descriptor.
+    words[wait] = lane.blocked ? -1 : data.tun;
+    words[wait + 1] = POLLIN;
+    words[wait + 2] = data.listener;
+    words[wait + 3] = POLLIN;
+    words[wait + 4] = data.wake;
+    words[wait + 5] = POLLIN;
+    words[wait + 6] = lane.blocked ? data.sender : -1;
+    words[wait + 7] = POLLOUT;
+    native.wait(LAYOUT.wait, WAIT_ROWS, LONGEST_WAIT);
+    if (words[wait + 5]! >> 16 !== 0) native.eventDrain(data.wake);
+  }
+}
+
+const data = workerData as LaneData;
+const control = new Int32Array(data.control);
+try {
+  run(data);
+  Atomics.store(control, STATE, STOPPED);
+} catch (error) {
+  Atomics.store(control, STATE, FAILED);
+  throw error;
+} finally {
+  data.port.close();
+}

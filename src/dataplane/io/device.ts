@@ -1,0 +1,27 @@
+/**
+ * The two sides of a lane, batch shaped. What is read or to be written is described by rows
+ * in the lane's memory (memory.ts), so that neither side allocates per packet. The kernel's
+ * TUN and UDP socket implement these, and so do the in-memory pair that replay and tests use.
+ */
+
+/** The overlay's side: inner IPv4 packets, each with its vnet header just before it. */
+export interface Device {
+  /** Fills the `packets` rows; returns how many (0: nothing there now), or -errno. */
+  read(): number;
+  /** Writes `rows` rows of `writes` from row `from`; returns how many went. */
+  write(from: number, rows: number, iovecRows: number): number;
+  /** The errno that stopped the last `write`, which belongs to the row it stopped at. */
+  lastError(): number;
+}
+
+/** The underlay's side: UDP payloads. */
+export interface Underlay {
+  /** The descriptor that a message row names to be sent from here. */
+  readonly sender: number;
+  /** Fills the `datagrams` and `senders` rows; returns how many (0: nothing), or -errno. */
+  receive(): number;
+  /** Sends `rows` rows of `messages` from row `from`; returns how many went. */
+  send(from: number, rows: number, iovecRows: number): number;
+  /** The errno that stopped the last `send`, which belongs to the row it stopped at. */
+  lastError(): number;
+}

@@ -1,0 +1,108 @@
+/**
+ * The addon, typed. Its contract stands at the top of native/weft.h: hot calls take byte
+ * offsets into the memory that this thread registered with `attach`; reading calls return
+ * rows or -errno; writing calls return rows done, and `lastError` says what stopped them.
+ */
+import { createRequire } from 'node:module';
+
+/** Flags of `tunOpen`. */
+export const TUN_VNET_HEADER = 1;
+export const TUN_MULTI_QUEUE = 2;
+export const TUN_EXCLUSIVE = 4;
+
+/** Offload bits of TUNSETOFFLOAD (linux/if_tun.h). The kernel takes both USO bits or none. */
+export const TUN_F_CSUM = 0x01;
+export const TUN_F_TSO4 = 0x02;
+export const TUN_F_USO4 = 0x20;
+export const TUN_F_USO6 = 0x40;
+
+/** Socket option levels and names (asm-generic/socket.h, linux/in.h, linux/udp.h). */
+export const SOL_SOCKET = 1;
+export const SO_SNDBUF = 7;
+export const SO_RCVBUF = 8;
+export const SO_SNDBUFFORCE = 32;
+export const SO_RCVBUFFORCE = 33;
+export const SOL_IP = 0;
+export const IP_MTU_DISCOVER = 10;
+export const IP_PMTUDISC_INTERFACE = 4;
+export const IP_RECVTOS = 13;
+export const SOL_UDP = 17;
+export const UDP_SEGMENT = 103;
+export const UDP_GRO = 104;
+
+/** The errnos that the data plane tells apart (the same numbers on x64 and arm64). */
+export const EPERM = 1;
+export const EIO = 5;
+export const EAGAIN = 11;
+export const EINVAL = 22;
+export const EMSGSIZE = 90;
+export const ENETUNREACH = 101;
+export const ENOBUFS = 105;
+export const ECONNREFUSED = 111;
+export const EHOSTUNREACH = 113;
+
+/** Bits of `wait`. */
+export const POLLIN = 1;
+export const POLLOUT = 4;
+
+export interface Native {
+  attach(memory: Uint8Array): void;
+  lastError(): number;
+  errnoName(errno: number): string;
+  tunOpen(name: string, flags: number): number;
+  tunOffload(fd: number, bits: number): number;
+  tunRead(
+    fd: number,
+    table: number,
+    rows: number,
+    area: number,
+    areaEnd: number,
+    headroom: number,
+    vnet: number,
+  ): number;
+  tunWrite(fd: number, table: number, rows: number, iovecs: number, iovecRows: number): number;
+  udpOpen(family: 4 | 6): number;
+  udpBind(fd: number, address: Uint8Array): void;
+  udpConnect(fd: number, address: Uint8Array): void;
+  udpName(fd: number, out: Uint8Array): void;
+  udpDiscard(fd: number): void;
+  setOption(fd: number, level: number, name: number, value: number): number;
+  getOption(fd: number, level: number, name: number): number;
+  udpReceive(
+    fd: number,
+    table: number,
+    rows: number,
+    area: number,
+    areaEnd: number,
+    headroom: number,
+    addresses: number,
+  ): number;
+  udpSend(
+    messages: number,
+    rows: number,
+    iovecs: number,
+    iovecRows: number,
+    addresses: number,
+    addressRows: number,
+  ): number;
+  eventOpen(): number;
+  eventSignal(fd: number): number;
+  eventDrain(fd: number): number;
+  wait(table: number, rows: number, milliseconds: number): number;
+  close(fd: number): number;
+}
+
+/** An Error as the addon's set-up calls throw it. */
+export interface NativeError extends Error {
+  readonly code: string;
+  readonly errno: number;
+  readonly syscall: string;
+}
+
+let loaded: Native | undefined;
+
+/** Loads the addon, once a thread. Throws when it was not built. */
+export function loadNative(): Native {
+  loaded ??= createRequire(import.meta.url)('../../../../native/build/weft.node') as Native;
+  return loaded;
+}

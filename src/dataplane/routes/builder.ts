@@ -1,0 +1,216 @@
+/**
+ * Builds a routing table (table.ts) from a list of routes, always from scratch: 10,000 routes
+ * take a few milliseconds, and there is no state that could be wrong.
+ *
+ *   1. plan    last of equal prefixes wins, number the peers, count what the trie needs
+ *   2. write   head, trie, peers, hash into a buffer that is large enough
+ */
+import * as ethernet from '../wire/ethernet.js';
+import { formatAddress } from '../wire/ipv4.js';
+import * as vxlan from '../wire/vxlan.js';
+import { FIRST_PEER, LOCAL, type LocalRoute, type Peer, type Route } from './peer.js';
+import * as layout from './table.js';
+
+/** The table to be, and how many bytes it takes. */
+export interface Plan {
+  readonly bytes: number;
+  /** Shortest prefix first. */
+  readonly entries: readonly Entry[];
+  /** Peer FIRST_PEER + i stands at i. */
+  readonly peers: readonly Peer[];
+  /** Routes that another one with the same prefix replaced. */
+  readonly duplicates: number;
+  readonly nodes: number;
+  readonly hashBits: number;
+}
+
+interface Entry {
+  readonly network: number;
+  readonly length: number;
+  /** What a lookup answers. */
+  readonly value: number;
+}
+
+/**
+ * Lays out the table for these routes. Of equal prefixes the last wins, and a local one wins
+ * over a peer's: nobody takes our own subnet away. Throws RangeError for a prefix that is none.
+ */
+export function plan(routes: readonly Route[], local: readonly LocalRoute[]): Plan {
+  const byPrefix = new Map<number, Entry>();
+  const peers = new Map<string, number>();
+  const list: Peer[] = [];
+
+  for (const { network, length, peer } of routes) {
+    checkPrefix(network, length);
+    const identity = `${peer.address} ${peer.port} ${peer.mac.join(' ')}`;
+    let value = peers.get(identity);
+    if (value === undefined) {
+      checkPeer(peer);
+      value = FIRST_PEER + list.length;
+      peers.set(identity, value);
+      list.push(peer);
+    }
+    byPrefix.set(prefixKey(network, length), { network, length, value });
+  }
+  for (const { network, length } of local) {
+    checkPrefix(network, length);
+    byPrefix.set(prefixKey(network, length), { network, length, value: LOCAL });
+  }
+
+  const entries = [...byPrefix.values()].sort((a, b) => a.length - b.length);
+  const nodes = countNodes(entries);
+  // At least twice as many slots as addresses, so that a search is short and ends.
+  const hashBits = Math.max(1, 32 - Math.clz32(2 * list.length - 1));
+  const words =
+    layout.NODES_AT +
+    nodes * layout.NODE_WORDS +
+    list.length * layout.PEER_WORDS +
+    (1 << hashBits) * layout.HASH_SLOT_WORDS;
+  return {
+    bytes: words * 4,
+    entries,
+    peers: list,
+    duplicates: routes.length + local.length - entries.length,
+    nodes,
+    hashBits,
+  };
+}
+
+/** Writes the planned table over whatever the buffer holds. `ownMac` is the inner source. */
+export function write(
+  buffer: SharedArrayBuffer,
+  plan: Plan,
+  vni: number,
+  ownMac: Uint8Array,
+): void {
+  if (buffer.byteLength < plan.bytes) {
+    throw new RangeError(`routes: ${plan.bytes} bytes do not fit into ${buffer.byteLength}`);
+  }
+  const words = new Int32Array(buffer);
+  const peersAt = layout.NODES_AT + plan.nodes * layout.NODE_WORDS;
+  const hashAt = peersAt + plan.peers.length * layout.PEER_WORDS;
+
+  words.fill(0, 0, plan.bytes >>> 2);
+  words[layout.HEAD_MAGIC] = layout.MAGIC;
+  words[layout.HEAD_VERSION] = layout.LAYOUT_VERSION;
+  words[layout.HEAD_ROUTES] = plan.entries.length;
+  words[layout.HEAD_PEERS] = plan.peers.length;
+  words[layout.HEAD_PEERS_AT] = peersAt;
+  words[layout.HEAD_HASH_AT] = hashAt;
+  words[layout.HEAD_HASH_BITS] = plan.hashBits;
+
+  writeTrie(words, plan);
+  for (const [i, peer] of plan.peers.entries()) {
+    const at = peersAt + i * layout.PEER_WORDS;
+    words[at + layout.PEER_ADDRESS] = peer.address;
+    words[at + layout.PEER_PORT] = peer.port;
+    const template = new Uint8Array(buffer, (at + layout.PEER_TEMPLATE) * 4, layout.TEMPLATE_BYTES);
+    writeTemplate(template, vni, peer.mac, ownMac);
+    writeHash(words, hashAt, plan.hashBits, peer.address, FIRST_PEER + i);
+  }
+}
+
+/**
+ * Since the shortest prefixes come first, a longer one simply overwrites its part of what is
+ * there, and no slot it fills can lead to a node yet.
+ */
+function writeTrie(words: Int32Array, plan: Plan): void {
+  let free = layout.NODES_AT;
+
+  /** The node below a slot; made on demand, and then it inherits the slot's answer. */
+  const below = (slot: number): number => {
+    const value = words[slot]!;
+    if (value < 0) return value & ~layout.NODE;
+    const node = free;
+    free += layout.NODE_WORDS;
+    words.fill(value, node, free);
+    words[slot] = layout.NODE | node;
+    return node;
+  };
+
+  for (const { network, length, value } of plan.entries) {
+    let first = layout.ROOT_AT + (network >>> 16);
+    let bitsBelow = 16 - length;
+    if (length > 16) {
+      first = below(first) + ((network >>> 8) & 0xff);
+      bitsBelow = 24 - length;
+    }
+    if (length > 24) {
+      first = below(first) + (network & 0xff);
+      bitsBelow = 32 - length;
+    }
+    words.fill(value, first, first + 2 ** bitsBelow);
+  }
+
+  const made = (free - layout.NODES_AT) / layout.NODE_WORDS;
+  if (made !== plan.nodes) throw new Error(`routes: ${made} nodes made, ${plan.nodes} planned`);
+}
+
+/** One node a /16 that holds longer prefixes, and one a /24 that does. */
+function countNodes(entries: readonly Entry[]): number {
+  const second = new Set<number>();
+  const third = new Set<number>();
+  for (const { network, length } of entries) {
+    if (length > 16) second.add(network >>> 16);
+    if (length > 24) third.add(network >>> 8);
+  }
+  return second.size + third.size;
+}
+
+/** VXLAN header, inner destination (the peer's MAC), inner source (ours), type IPv4. */
+function writeTemplate(
+  bytes: Uint8Array,
+  vni: number,
+  peerMac: Uint8Array,
+  ownMac: Uint8Array,
+): void {
+  vxlan.write(bytes, 0, vni);
+  bytes.set(peerMac, vxlan.HEADER);
+  bytes.set(ownMac, vxlan.HEADER + 6);
+  ethernet.setType(bytes, vxlan.HEADER, ethernet.IPV4);
+}
+
+/** Of several peers with one address the first stays. */
+function writeHash(
+  words: Int32Array,
+  hashAt: number,
+  bits: number,
+  address: number,
+  peer: number,
+): void {
+  const mask = (1 << bits) - 1;
+  for (let i = layout.hashSlot(address, bits); ; i = (i + 1) & mask) {
+    const at = hashAt + i * layout.HASH_SLOT_WORDS;
+    if (words[at + 1] === 0) {
+      words[at] = address;
+      words[at + 1] = peer;
+      return;
+    }
+    if (words[at] === address) return;
+  }
+}
+
+/** One number for network and length, exact in a double. */
+function prefixKey(network: number, length: number): number {
+  return (network >>> 0) * 64 + length;
+}
+
+function checkPrefix(network: number, length: number): void {
+  const prefix = `${formatAddress(network)}/${length}`;
+  if (!Number.isInteger(length) || length < 0 || length > 32) {
+    throw new RangeError(`routes: ${prefix}: the prefix length must be 0 to 32`);
+  }
+  // A shift by 32 is a shift by 0 in JavaScript, hence the case of its own.
+  const host = length === 0 ? network : length === 32 ? 0 : network << length;
+  if (host !== 0) throw new RangeError(`routes: ${prefix} has host bits set; clear them`);
+}
+
+function checkPeer(peer: Peer): void {
+  const name = `peer ${formatAddress(peer.address)}`;
+  if (peer.mac.length !== 6) {
+    throw new RangeError(`routes: ${name}: a MAC address has 6 bytes, not ${peer.mac.length}`);
+  }
+  if (!Number.isInteger(peer.port) || peer.port < 1 || peer.port > 65535) {
+    throw new RangeError(`routes: ${name}: port ${peer.port} is not 1 to 65535`);
+  }
+}

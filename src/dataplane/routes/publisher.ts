@@ -1,0 +1,150 @@
+/**
+ * Publishes routing tables to the lanes; lives on the main thread. The contract with the
+ * lanes stands in snapshot.ts.
+ */
+import { type Plan, plan, write } from './builder.js';
+import type { LocalRoute, Route } from './peer.js';
+import {
+  ACTIVE,
+  HELD,
+  MAX_LANES,
+  NOTHING,
+  type RoutesHandle,
+  slotOf,
+  stampOf,
+  type TableMessage,
+} from './snapshot.js';
+
+/** Tables are allocated in steps of this, so that a few more routes need no new buffer. */
+const STEP_BYTES = 64 * 1024;
+
+/** For status. */
+export interface Counts {
+  /** Prefixes in the active table, our own included. */
+  readonly routes: number;
+  /** Distinct peers in the active table. */
+  readonly peers: number;
+  /** Memory of all tables together. */
+  readonly bytes: number;
+  /** How many tables have been published; the first one, empty, is made at start. */
+  readonly epoch: number;
+}
+
+export interface PublisherOptions {
+  readonly vni: number;
+  /** The MAC address of our VTEP: the inner source of all we send. */
+  readonly ownMac: Uint8Array;
+  /** How many lanes there will be. */
+  readonly lanes: number;
+}
+
+interface Port {
+  postMessage(value: unknown): void;
+}
+
+export class Publisher {
+  private readonly vni: number;
+  private readonly ownMac: Uint8Array;
+  private readonly control: Int32Array;
+  private readonly controlBuffer: SharedArrayBuffer;
+  private readonly slots: (SharedArrayBuffer | undefined)[];
+  private readonly ports: (Port | undefined)[];
+  private epoch = 0;
+  private routes = 0;
+  private peers = 0;
+
+  /** Publishes an empty table at once, so that a lane always finds one. */
+  constructor(options: PublisherOptions) {
+    const { lanes } = options;
+    if (!Number.isInteger(lanes) || lanes < 1 || lanes > MAX_LANES) {
+      throw new RangeError(`routes: ${lanes} lanes; there can be 1 to ${MAX_LANES}`);
+    }
+    this.vni = options.vni;
+    this.ownMac = options.ownMac.slice();
+    this.controlBuffer = new SharedArrayBuffer(4 * (HELD + lanes));
+    this.control = new Int32Array(this.controlBuffer);
+    this.slots = new Array(lanes + 2).fill(undefined);
+    this.ports = new Array(lanes).fill(undefined);
+    this.publish([], []);
+  }
+
+  /** For the workerData of a lane. Take it anew for each start of a lane. */
+  get handle(): RoutesHandle {
+    return { control: this.controlBuffer, tables: this.tables() };
+  }
+
+  get counts(): Counts {
+    return {
+      routes: this.routes,
+      peers: this.peers,
+      bytes: this.slots.reduce((sum, buffer) => sum + (buffer?.byteLength ?? 0), 0),
+      epoch: this.epoch,
+    };
+  }
+
+  /**
+   * Builds the next table from scratch and publishes it; a lane sees it from its next batch on.
+   * Of equal prefixes the last wins, and a local one wins over a peer's; returns how many
+   * routes lost that way. Throws RangeError, and leaves all as it was, for a prefix with
+   * host bits, a length over 32, a MAC that has not six bytes, a port out of range.
+   */
+  publish(routes: readonly Route[], local: readonly LocalRoute[]): number {
+    const next = plan(routes, local);
+    const slot = this.freeSlot(next);
+    write(this.slots[slot]!, next, this.vni, this.ownMac);
+    this.epoch += 1;
+    this.routes = next.entries.length;
+    this.peers = next.peers.length;
+    Atomics.store(this.control, ACTIVE, stampOf(this.epoch, slot));
+    return next.duplicates;
+  }
+
+  /**
+   * Takes the port through which tables in new buffers reach a lane. It is for routes alone.
+   * What there is now is sent at once, so it does not matter how old the lane's handle is.
+   */
+  attach(lane: number, port: Port): void {
+    this.checkLane(lane);
+    this.ports[lane] = port;
+    for (const table of this.tables()) port.postMessage(table);
+  }
+
+  /**
+   * Lets go of the table that a lane holds. Only for a lane that has stopped: one that still
+   * looked things up would see its table change. It may start again with a new RouteReader.
+   */
+  park(lane: number): void {
+    this.checkLane(lane);
+    this.ports[lane] = undefined;
+    Atomics.store(this.control, HELD + lane, NOTHING);
+  }
+
+  private tables(): TableMessage[] {
+    return this.slots.flatMap((buffer, slot) => (buffer === undefined ? [] : [{ slot, buffer }]));
+  }
+
+  /** A slot that nobody reads, with a buffer that is large enough, known to all lanes. */
+  private freeSlot(plan: Plan): number {
+    const used = new Set<number>();
+    for (let i = 0; i < this.control.length; i += 1) {
+      const stamp = Atomics.load(this.control, i);
+      if (stamp !== NOTHING) used.add(slotOf(stamp));
+    }
+    const free = [...this.slots.keys()].filter((slot) => !used.has(slot));
+    const large = free.find((slot) => (this.slots[slot]?.byteLength ?? 0) >= plan.bytes);
+    if (large !== undefined) return large;
+
+    const slot = free[0];
+    if (slot === undefined) throw new Error('routes: no free table; more lanes read than planned');
+    const buffer = new SharedArrayBuffer(Math.ceil(plan.bytes / STEP_BYTES) * STEP_BYTES);
+    this.slots[slot] = buffer;
+    for (const port of this.ports) port?.postMessage({ slot, buffer } satisfies TableMessage);
+    return slot;
+  }
+
+  private checkLane(lane: number): void {
+    if (!Number.isInteger(lane) || lane < 0 || lane >= this.ports.length) {
+      throw new RangeError(`routes: lane ${lane}; there are ${this.ports.length}, from 0`);
+    }
+  }
+}

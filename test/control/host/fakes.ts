@@ -1,0 +1,141 @@
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import type { Timers } from '../../../src/control/host/ip.js';
+import type { Ended, Listener, Ran, Runner } from '../../../src/control/host/runner.js';
+
+type Answer = Partial<Ran> | Error;
+
+/** A Runner that answers `run` from a table of argument vectors joined by spaces. */
+export class FakeRunner implements Runner {
+  readonly ran: string[] = [];
+  readonly #answers: Record<string, Answer>;
+
+  constructor(answers: Record<string, Answer> = {}) {
+    this.#answers = answers;
+  }
+
+  async run(argv: readonly string[]): Promise<Ran> {
+    const command = argv.join(' ');
+    this.ran.push(command);
+    const answer = this.#answers[command];
+    if (answer === undefined) throw new Error(`unexpected command: ${command}`);
+    if (answer instanceof Error) throw answer;
+    return { code: 0, signal: null, stdout: '', stderr: '', ...answer };
+  }
+
+  start(): never {
+    throw new Error('nothing is to be started');
+  }
+}
+
+/**
+ * A Runner whose `start` plays `ip -batch -` on a table of routes: numbers the lines, names the
+ * failing ones, fails on what it does not know, and answers only when told to (`release`).
+ */
+export class FakeIp implements Runner {
+  readonly lines: string[] = [];
+  readonly routes = new Map<string, Record<string, unknown>>();
+  /** Lines refused, with the reason; a reason of 'end' ends the child instead. */
+  readonly refuse = new Map<string, string>();
+  starts = 0;
+  /** When set, what is written waits here for `release`. */
+  held: (() => void)[] | null = null;
+  silent = false;
+
+  run(): never {
+    throw new Error('nothing is to be run');
+  }
+
+  start(_argv: readonly string[], listener: Listener) {
+    this.starts++;
+    let number = 0;
+    let alive = true;
+    const end = (how: Ended) => {
+      alive = false;
+      listener.ended(how);
+    };
+    const execute = (text: string) => {
+      for (const line of text.split('\n').slice(0, -1)) {
+        if (!alive) return;
+        number++;
+        const reason = this.#execute(line, listener);
+        if (reason === 'end') end({ code: 255, signal: null });
+        else if (reason !== null) listener.stderr(`${reason}\nCommand failed -:${number}\n`);
+      }
+    };
+    return {
+      write: (text: string) => {
+        if (this.silent) return;
+        if (this.held) this.held.push(() => execute(text));
+        else queueMicrotask(() => execute(text));
+      },
+      kill: () => {
+        if (alive) end({ code: null, signal: 'SIGKILL' });
+      },
+    };
+  }
+
+  release(): void {
+    const held = this.held ?? [];
+    this.held = null;
+    for (const call of held) call();
+  }
+
+  #execute(line: string, listener: Listener): string | null {
+    if (line === 'sync') return 'Object "sync" is unknown, try "ip help".';
+    this.lines.push(line);
+    const refused = this.refuse.get(line);
+    if (refused !== undefined) return refused;
+    const [, verb, subnet = ''] = line.split(' ');
+    if (verb === 'show') {
+      const rows = [...this.routes].map(([dst, rest]) => ({ dst, ...rest, flags: [] }));
+      const text = `${JSON.stringify(rows)}\n`;
+      listener.stdout(text.slice(0, 3));
+      // Standard output is another pipe: its rest comes after the mark on standard error.
+      queueMicrotask(() => listener.stdout(text.slice(3)));
+    } else if (verb === 'replace') {
+      this.routes.set(subnet, { scope: 'link' });
+    } else if (verb === 'del' && !this.routes.delete(subnet)) {
+      return 'RTNETLINK answers: No such process';
+    }
+    return null;
+  }
+}
+
+/** Timers that ring only when told to. */
+export class FakeTimers implements Timers {
+  readonly waiting = new Set<() => void>();
+
+  after(_ms: number, call: () => void): () => void {
+    this.waiting.add(call);
+    return () => this.waiting.delete(call);
+  }
+
+  ring(): void {
+    for (const call of [...this.waiting]) call();
+  }
+}
+
+export const realTimers: Timers = {
+  after(ms, call) {
+    const timer = setTimeout(call, ms);
+    return () => clearTimeout(timer);
+  },
+};
+
+/** A new directory, removed when the test ends. */
+export function scratch(t: { after(call: () => void): void }): string {
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'weft-host-'));
+  t.after(() => fs.rmSync(directory, { recursive: true, force: true }));
+  return directory;
+}
+
+/** Writes `files` (path: text) below `root`. */
+export function plant(root: string, files: Record<string, string>): void {
+  for (const [name, text] of Object.entries(files)) {
+    const file = path.join(root, name);
+    fs.mkdirSync(path.dirname(file), { recursive: true });
+    fs.writeFileSync(file, text);
+  }
+}

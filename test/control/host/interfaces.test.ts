@@ -1,0 +1,102 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { chooseInterface, type Selection } from '../../../src/control/host/interfaces.js';
+import { FakeRunner } from './fakes.js';
+
+const inet = (local: string, more: object = {}) => ({ family: 'inet', local, ...more });
+const LINKS = [
+  { ifname: 'lo', ifindex: 1, mtu: 65536, addr_info: [inet('127.0.0.1')] },
+  {
+    ifname: 'ens33',
+    ifindex: 2,
+    mtu: 1500,
+    addr_info: [
+      inet('169.254.9.9'),
+      inet('10.3.0.1', { deprecated: true }),
+      inet('192.168.56.20', { dynamic: true }),
+      inet('192.168.56.30', { secondary: true }),
+      inet('192.168.56.11'),
+      { family: 'inet6', local: 'fe80::1' },
+    ],
+  },
+  { ifname: 'eth1', ifindex: 3, mtu: 9000, addr_info: [inet('10.0.0.7'), inet('10.0.0.8')] },
+  { ifname: 'bare', ifindex: 4, mtu: 1500, addr_info: [] },
+  { ifname: 'zero', ifindex: 5, mtu: 0, addr_info: [inet('10.9.0.1')] },
+];
+const ENS33 = { name: 'ens33', index: 2, mtu: 1500, address: '192.168.56.11' };
+
+function choose(selection: Selection, routes: object[] = [{ dst: 'default', dev: 'ens33' }]) {
+  const runner = new FakeRunner({
+    'ip -j addr show': { stdout: JSON.stringify(LINKS) },
+    'ip -j -4 route show default': { stdout: JSON.stringify(routes) },
+    'ip -j -4 route get 10.0.0.99': {
+      stdout: JSON.stringify([{ dst: '10.0.0.99', dev: 'eth1', prefsrc: '10.0.0.8' }]),
+    },
+  });
+  return chooseInterface(runner, selection);
+}
+
+test('the default route chooses, and its best address', async () => {
+  assert.deepEqual(await choose({}), { ...ENS33, publicIp: '192.168.56.11' });
+});
+
+test('an unreachable default is passed over, a multipath one gives its first hop', async () => {
+  const routes = [
+    { type: 'unreachable', dst: 'default', metric: 5 },
+    { dst: 'default', nexthops: [{ dev: 'eth1' }, { dev: 'ens33' }] },
+  ];
+  assert.equal((await choose({}, routes)).name, 'eth1');
+});
+
+test('-iface by name, by address, the first that matches', async () => {
+  assert.equal((await choose({ iface: ['eth1'] })).address, '10.0.0.7');
+  assert.equal((await choose({ iface: ['10.0.0.8'] })).address, '10.0.0.8');
+  assert.equal((await choose({ iface: ['nope', '10.0.0.9', 'ens33', 'eth1'] })).name, 'ens33');
+  assert.equal((await choose({ iface: ['nope'], ifaceRegex: ['^eth'] })).name, 'eth1');
+});
+
+test('-iface-regex looks at addresses first, then at names; -iface-can-reach comes last', async () => {
+  assert.equal((await choose({ ifaceRegex: ['0\\.8$'] })).address, '10.0.0.8');
+  assert.equal((await choose({ ifaceRegex: ['s33'] })).address, '192.168.56.11');
+  assert.equal((await choose({ canReach: '10.0.0.99' })).address, '10.0.0.8');
+  assert.equal((await choose({ iface: ['ens33'], canReach: '10.0.0.99' })).name, 'ens33');
+  await assert.rejects(
+    choose({ ifaceRegex: ['('] }),
+    /-iface-regex \( is not a regular expression/,
+  );
+});
+
+test('-public-ip alone selects the interface; beside -iface it is only advertised', async () => {
+  assert.deepEqual(await choose({ publicIp: '10.0.0.8' }), {
+    name: 'eth1',
+    index: 3,
+    mtu: 9000,
+    address: '10.0.0.8',
+    publicIp: '10.0.0.8',
+  });
+  assert.deepEqual(await choose({ iface: ['ens33'], publicIp: '203.0.113.7' }), {
+    ...ENS33,
+    publicIp: '203.0.113.7',
+  });
+});
+
+test('errors are sentences that say what to give', async () => {
+  await assert.rejects(choose({ publicIp: '203.0.113.7' }), /203\.0\.113\.7.*behind a NAT.*-iface/);
+  await assert.rejects(choose({ publicIp: 'me' }), /-public-ip me is not an IPv4 address/);
+  await assert.rejects(
+    choose({ iface: ['wlan0'] }),
+    /no interface matches -iface wlan0; there are: ens33 \(.*192\.168\.56\.11\).*bare \(no IPv4/,
+  );
+  await assert.rejects(choose({ iface: ['bare'] }), /bare has no IPv4 address/);
+  await assert.rejects(choose({ iface: ['zero'] }), /zero has MTU 0/);
+  await assert.rejects(choose({}, []), /no IPv4 default route.*name one with -iface/);
+});
+
+test('an ip without JSON is found out', async () => {
+  const busy = new FakeRunner({
+    'ip -j addr show': { code: 1, stderr: 'ip: invalid option -- j' },
+  });
+  await assert.rejects(chooseInterface(busy, {}), /ip addr show: ip: invalid option/);
+  const odd = new FakeRunner({ 'ip -j addr show': { stdout: '1: lo: <LOOPBACK>' } });
+  await assert.rejects(chooseInterface(odd, {}), /is it iproute2's ip/);
+});

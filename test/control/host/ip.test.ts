@@ -1,0 +1,65 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { Ip } from '../../../src/control/host/ip.js';
+import { FakeIp, FakeTimers } from './fakes.js';
+
+const add = (subnet: string) => `route replace ${subnet} dev flannel.1`;
+
+test('changes go to one child, and a failing line is named with its reason', async () => {
+  const fake = new FakeIp();
+  fake.refuse.set(add('10.5.2.0/24'), 'RTNETLINK answers: File exists');
+  const ip = new Ip(fake, new FakeTimers());
+  assert.deepEqual(await ip.change([add('10.5.1.0/24')]), []);
+  assert.deepEqual(await ip.change([add('10.5.1.0/24'), add('10.5.2.0/24'), add('10.5.3.0/24')]), [
+    { line: add('10.5.2.0/24'), reason: 'RTNETLINK answers: File exists' },
+  ]);
+  assert.deepEqual([...fake.routes.keys()], ['10.5.1.0/24', '10.5.3.0/24']);
+  assert.equal(fake.starts, 1);
+});
+
+test('batches asked for at once run one after the other', async () => {
+  const fake = new FakeIp();
+  const ip = new Ip(fake, new FakeTimers());
+  const lines = ['10.5.1.0/24', '10.5.2.0/24', '10.5.3.0/24'].map(add);
+  await Promise.all(lines.map((line) => ip.change([line])));
+  assert.deepEqual(fake.lines, lines);
+});
+
+test('a query waits for the rest of its answer, which comes after the mark', async () => {
+  const fake = new FakeIp();
+  fake.routes.set('10.5.1.0/24', {});
+  const ip = new Ip(fake, new FakeTimers());
+  assert.deepEqual(await ip.query('route show dev flannel.1'), [{ dst: '10.5.1.0/24', flags: [] }]);
+  fake.routes.clear();
+  assert.deepEqual(await ip.query('route show dev flannel.1'), []);
+});
+
+test('a refused query rejects with the words of ip', async () => {
+  const fake = new FakeIp();
+  fake.refuse.set('route show dev gone', 'Cannot find device "gone"');
+  const ip = new Ip(fake, new FakeTimers());
+  await assert.rejects(ip.query('route show dev gone'), /ip route show dev gone: Cannot find/);
+});
+
+test('a child that ends is told, and the next batch has a new one', async () => {
+  const fake = new FakeIp();
+  fake.refuse.set('bad', 'end');
+  const ip = new Ip(fake, new FakeTimers());
+  await assert.rejects(ip.change(['bad']), /ip ended \(code 255\)/);
+  assert.deepEqual(await ip.change([add('10.5.1.0/24')]), []);
+  assert.equal(fake.starts, 2);
+});
+
+test('a child that hangs is given up', async () => {
+  const fake = new FakeIp();
+  const timers = new FakeTimers();
+  const ip = new Ip(fake, timers);
+  fake.silent = true;
+  const hanging = ip.change([add('10.5.1.0/24')]);
+  await Promise.resolve();
+  timers.ring();
+  await assert.rejects(hanging, /did not answer within 10 s/);
+  fake.silent = false;
+  assert.deepEqual(await ip.change([add('10.5.1.0/24')]), []);
+  assert.equal(timers.waiting.size, 0);
+});

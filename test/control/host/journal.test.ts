@@ -1,0 +1,178 @@
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
+import test from 'node:test';
+import { down } from '../../../src/control/host/down.js';
+import { Journal, readJournal, readOwner } from '../../../src/control/host/journal.js';
+import { ensureForwarding } from '../../../src/control/host/sysctls.js';
+import { FakeRunner, plant, scratch } from './fakes.js';
+
+const SHOW = 'ip -j -d link show dev flannel.1';
+const DELETE = 'ip link del dev flannel.1';
+const GONE = { code: 1, stderr: 'Device "flannel.1" does not exist.' };
+const tun = (ifindex: number, persist = false) => ({
+  stdout: JSON.stringify([{ ifindex, linkinfo: { info_kind: 'tun', info_data: { persist } } }]),
+});
+
+/** A /proc in which this process was started at `start`. */
+function fakeProc(root: string, start: string, files: Record<string, string> = {}): string {
+  // What follows the name: the state, then 49 more; the start is the 20th of all.
+  const fields = Array.from({ length: 49 }, (_, i) => (i === 18 ? start : '0')).join(' ');
+  plant(root, { [`proc/${process.pid}/stat`]: `${process.pid} (a) b) S ${fields}`, ...files });
+  return path.join(root, 'proc');
+}
+
+function died(root: string): string {
+  fs.rmSync(path.join(root, 'proc', String(process.pid)), { recursive: true });
+  return path.join(root, 'proc');
+}
+
+test('the start time of a process is read past a name with parentheses', (t) => {
+  const proc = fakeProc(scratch(t), '4711');
+  assert.deepEqual(readOwner(process.pid, proc), { pid: process.pid, startTime: '4711' });
+  assert.equal(readOwner(1, proc), null);
+  assert.match(readOwner(process.pid)!.startTime, /^\d+$/);
+});
+
+test('everything is taken back, then there is nothing left to do', async (t) => {
+  const root = scratch(t);
+  const run = path.join(root, 'run');
+  const forward = path.join(root, 'proc/sys/net/ipv4/ip_forward');
+  const subnet = path.join(root, 'subnet.env');
+  const proc = fakeProc(root, '1', { 'proc/sys/net/ipv4/ip_forward': '0\n' });
+  const journal = Journal.open('flannel.1', run, proc);
+  journal.record({ kind: 'device', name: 'flannel.1', index: null });
+  journal.record({ kind: 'device', name: 'flannel.1', index: 7 });
+  assert.equal(ensureForwarding(journal, proc), true);
+  assert.equal(ensureForwarding(journal, proc), false);
+  journal.record({ kind: 'file', path: subnet, wrote: 'A=1\n' });
+  fs.writeFileSync(subnet, 'A=1\n');
+  assert.equal(readJournal(journal.file)!.entries.length, 3);
+  assert.deepEqual(fs.readdirSync(run), ['flannel.1.json']);
+
+  const runner = new FakeRunner({ [SHOW]: tun(7), [DELETE]: {} });
+  const result = await down(runner, 'flannel.1', run, died(root));
+  assert.deepEqual(result, {
+    did: [
+      `The file ${subnet} was removed.`,
+      'net.ipv4.ip_forward was set back from 1 to 0.',
+      'The device flannel.1 was deleted.',
+      `The journal ${journal.file} was removed.`,
+    ],
+    problems: [],
+  });
+  assert.equal(fs.readFileSync(forward, 'utf8'), '0\n');
+  assert.ok(!fs.existsSync(subnet) && !fs.existsSync(journal.file));
+  const again = await down(new FakeRunner(), 'flannel.1', run, proc);
+  assert.match(again.did.join(), /Nothing to take back/);
+});
+
+test('what others changed since is left', async (t) => {
+  const root = scratch(t);
+  const subnet = path.join(root, 'subnet.env');
+  const proc = fakeProc(root, '1', { 'proc/sys/net/ipv4/ip_forward': '0' });
+  const journal = Journal.open('flannel.1', root, proc);
+  journal.record({ kind: 'device', name: 'flannel.1', index: 7 });
+  ensureForwarding(journal, proc);
+  journal.record({ kind: 'file', path: subnet, wrote: 'A=1\n' });
+  plant(root, { 'subnet.env': 'B=2\n', 'proc/sys/net/ipv4/ip_forward': '2\n' });
+  const { did } = await down(new FakeRunner({ [SHOW]: tun(8) }), 'flannel.1', root, died(root));
+  assert.match(did[0]!, /subnet.env was left/);
+  assert.match(did[1]!, /ip_forward was left: it is 2/);
+  assert.match(did[2]!, /flannel.1 was left: it has been made anew/);
+  assert.equal(fs.readFileSync(subnet, 'utf8'), 'B=2\n');
+});
+
+test('a device of another kind or of another process is left', async (t) => {
+  const root = scratch(t);
+  const cases: [number | null, object, RegExp][] = [
+    [
+      7,
+      { stdout: '[{"ifindex":7,"linkinfo":{"info_kind":"vxlan"}}]' },
+      /left: it is not a TUN but a vxlan/,
+    ],
+    [null, tun(7), /left: another process holds it/],
+    [null, GONE, /is gone/],
+    [null, tun(7, true), /was deleted/],
+  ];
+  for (const [index, show, told] of cases) {
+    const proc = fakeProc(root, '1');
+    Journal.open('flannel.1', root, proc).record({ kind: 'device', name: 'flannel.1', index });
+    const runner = new FakeRunner({ [SHOW]: show, [DELETE]: {} });
+    assert.match((await down(runner, 'flannel.1', root, died(root))).did[0]!, told);
+  }
+});
+
+test('what fails stays in the journal for another try', async (t) => {
+  const root = scratch(t);
+  const proc = fakeProc(root, '1', { 'proc/sys/net/ipv4/ip_forward': '0' });
+  const journal = Journal.open('flannel.1', root, proc);
+  journal.record({ kind: 'device', name: 'flannel.1', index: 7 });
+  ensureForwarding(journal, proc);
+  const stubborn = new FakeRunner({ [SHOW]: tun(7), [DELETE]: { code: 2, stderr: 'busy' } });
+  const { problems } = await down(stubborn, 'flannel.1', root, died(root));
+  assert.deepEqual(problems, ['The device flannel.1 could not be taken back: busy']);
+  assert.deepEqual(readJournal(journal.file)!.entries, [
+    { kind: 'device', name: 'flannel.1', index: 7 },
+  ]);
+  const { did } = await down(new FakeRunner({ [SHOW]: GONE }), 'flannel.1', root, proc);
+  assert.match(did.join(), /is gone.*was removed/);
+});
+
+test('nothing is taken from a live owner, and no second one opens', async (t) => {
+  const root = scratch(t);
+  const proc = fakeProc(root, '1');
+  const { file } = Journal.open('flannel.1', root, proc);
+  await assert.rejects(down(new FakeRunner(), 'flannel.1', root, proc), (error: Error) => {
+    assert.match(error.message, new RegExp(`process ${process.pid}; stop it first`));
+    return true;
+  });
+  assert.ok(fs.existsSync(file));
+  // The same number with another start is another process.
+  const later = fakeProc(root, '2');
+  assert.match((await down(new FakeRunner(), 'flannel.1', root, later)).did.join(), /removed/);
+
+  const parent = readOwner(process.ppid)!;
+  plant(root, { 'flannel.1.json': JSON.stringify({ version: 1, owner: parent, entries: [] }) });
+  assert.throws(() => Journal.open('flannel.1', root), new RegExp(`process id ${process.ppid}`));
+});
+
+test('a second run keeps the first old value of a sysctl', (t) => {
+  const root = scratch(t);
+  const proc = fakeProc(root, '1', { 'proc/sys/net/ipv4/ip_forward': '0' });
+  ensureForwarding(Journal.open('flannel.1', root, proc), proc);
+  const second = Journal.open('flannel.1', root, fakeProc(root, '2'));
+  second.record({ kind: 'sysctl', path: 'net/ipv4/ip_forward', old: '1', wrote: '1' });
+  assert.deepEqual(readJournal(second.file)!.entries, [
+    { kind: 'sysctl', path: 'net/ipv4/ip_forward', old: '0', wrote: '1' },
+  ]);
+});
+
+test('a broken journal is an error that names the file', async (t) => {
+  const root = scratch(t);
+  const file = path.join(root, 'flannel.1.json');
+  const owner = { pid: 1, startTime: '1' };
+  for (const broken of [
+    '',
+    '{"version":1',
+    '[]',
+    JSON.stringify({ version: 2, owner, entries: [] }),
+    JSON.stringify({ version: 1, owner, entries: [{ kind: 'sysctl', path: 'x' }] }),
+    JSON.stringify({ version: 1, owner, entries: [{ kind: 'house', path: 'x', wrote: '' }] }),
+  ]) {
+    fs.writeFileSync(file, broken);
+    await assert.rejects(down(new FakeRunner(), 'flannel.1', root), (error: Error) => {
+      assert.ok(error.message.includes(`the journal ${file} is broken`), error.message);
+      return true;
+    });
+    assert.throws(() => Journal.open('flannel.1', root), /is broken/);
+  }
+});
+
+test('a sysctl that cannot be written says how to do it by hand', (t) => {
+  const root = scratch(t);
+  assert.throws(
+    () => ensureForwarding({ record() {} }, root),
+    /cannot switch IPv4 forwarding on .*sysctl -w net.ipv4.ip_forward=1/,
+  );
+});

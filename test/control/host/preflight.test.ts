@@ -1,0 +1,37 @@
+import assert from 'node:assert/strict';
+import path from 'node:path';
+import test from 'node:test';
+import { HostError } from '../../../src/control/host/errors.js';
+import { preflight } from '../../../src/control/host/preflight.js';
+import { FakeRunner, plant, scratch } from './fakes.js';
+
+const V = 'ip -V';
+const good = new FakeRunner({ [V]: { stdout: 'ip utility, iproute2-6.1.0, libbpf 1.1.2\n' } });
+
+function places(root: string, capEff: string, tun = '/dev/null') {
+  plant(root, { 'self/status': `Name:\tnode\nCapPrm:\t0\nCapEff:\t${capEff}\n` });
+  return { tun, proc: root };
+}
+
+test('nothing is missing', async (t) => {
+  assert.deepEqual(await preflight(good, places(scratch(t), '000001ffffffffff')), []);
+  assert.deepEqual(await preflight(good, places(scratch(t), '0000000000001000')), []);
+});
+
+test('each lack is a sentence with a way out', async (t) => {
+  const root = scratch(t);
+  const busybox = new FakeRunner({
+    [V]: { code: 1, stderr: 'BusyBox v1.35.0 multi-call binary.' },
+  });
+  const told = await preflight(busybox, places(root, 'ffffffffffffefff', path.join(root, 'tun')));
+  assert.equal(told.length, 3);
+  assert.match(told[0]!, /modprobe tun.*--device .*mknod .* c 10 200/);
+  assert.match(told[1]!, /no CAP_NET_ADMIN/);
+  assert.match(told[2]!, /BusyBox's, which lacks -batch and -j; install iproute2/);
+
+  const none = new FakeRunner({ [V]: new HostError('ENOENT', 'cannot run ip: install iproute2') });
+  const file = places(root, '0000000000001000', path.join(root, 'self/status'));
+  const more = await preflight(none, file);
+  assert.match(more[0]!, /not a character device/);
+  assert.match(more[1]!, /install iproute2/);
+});
