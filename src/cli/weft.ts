@@ -1,2 +1,55 @@
 #!/usr/bin/env node
-process.stderr.write('weft: not built yet\n');
+/** The `weft` command: one file a subcommand, loaded when it is asked for. */
+import { UsageError } from './flags.js';
+import { version } from './version.js';
+
+const USAGE = `weft ${version}: a userspace VXLAN tunnel endpoint that joins a flannel network
+
+  weft up        join the network and forward packets (flanneld's flags)
+  weft status    what a running weft does; --json for programs
+  weft down      take back what a weft that ended has left on this host
+  weft demo      two hosts, four containers, real packets, in namespaces of its own
+  weft replay    run a capture through the data plane
+
+  weft COMMAND -help tells the flags of a command.
+`;
+
+type Main = (args: string[]) => Promise<number>;
+
+async function load(command: string): Promise<Main | undefined> {
+  switch (command) {
+    case 'up':
+      return (await import('./up.js')).main;
+    case 'status':
+      return (await import('./status.js')).main;
+    case 'down':
+      return (await import('./down.js')).main;
+    case 'demo':
+      return (await import('./demo.js')).main;
+    case 'replay':
+      return (await import('./replay.js')).main;
+    default:
+      return undefined;
+  }
+}
+
+const [command = '', ...args] = process.argv.slice(2);
+try {
+  const main = await load(command);
+  if (main !== undefined) {
+    // `up` ends the process itself, once its lanes have stopped.
+    process.exitCode = await main(args);
+  } else if (['help', '-help', '--help', '-h'].includes(command)) {
+    process.stdout.write(USAGE);
+  } else if (['version', '-version', '--version'].includes(command)) {
+    process.stdout.write(`${version}\n`);
+  } else {
+    const what = command === '' ? 'no command given' : `unknown command ${command}`;
+    process.stderr.write(`weft: ${what}\n\n${USAGE}`);
+    process.exitCode = 2;
+  }
+} catch (error) {
+  if (!(error instanceof UsageError)) throw error;
+  process.stderr.write(`weft ${command}: ${error.message}; see: weft ${command} -help\n`);
+  process.exitCode = 2;
+}

@@ -1,6 +1,6 @@
 /**
  * Builds a routing table (table.ts) from a list of routes, always from scratch: 10,000 routes
- * take a few milliseconds, and there is no state that could be wrong.
+ * to as many peers take about 20 ms, and there is no state that could be wrong.
  *
  *   1. plan    last of equal prefixes wins, number the peers, count what the trie needs
  *   2. write   head, trie, peers, hash into a buffer that is large enough
@@ -60,7 +60,7 @@ export function plan(routes: readonly Route[], local: readonly LocalRoute[]): Pl
   const entries = [...byPrefix.values()].sort((a, b) => a.length - b.length);
   const nodes = countNodes(entries);
   // At least twice as many slots as addresses, so that a search is short and ends.
-  const hashBits = Math.max(1, 32 - Math.clz32(2 * list.length - 1));
+  const hashBits = Math.max(1, 32 - Math.clz32(2 * Math.max(1, list.length) - 1));
   const words =
     layout.NODES_AT +
     nodes * layout.NODE_WORDS +
@@ -170,7 +170,7 @@ function writeTemplate(
   ethernet.setType(bytes, vxlan.HEADER, ethernet.IPV4);
 }
 
-/** Of several peers with one address the first stays. */
+/** Of several peers with one address the first is found, since it sits closest to its slot. */
 function writeHash(
   words: Int32Array,
   hashAt: number,
@@ -179,15 +179,10 @@ function writeHash(
   peer: number,
 ): void {
   const mask = (1 << bits) - 1;
-  for (let i = layout.hashSlot(address, bits); ; i = (i + 1) & mask) {
-    const at = hashAt + i * layout.HASH_SLOT_WORDS;
-    if (words[at + 1] === 0) {
-      words[at] = address;
-      words[at + 1] = peer;
-      return;
-    }
-    if (words[at] === address) return;
-  }
+  let i = layout.hashSlot(address, bits);
+  while (words[hashAt + i * layout.HASH_SLOT_WORDS + 1] !== 0) i = (i + 1) & mask;
+  words[hashAt + i * layout.HASH_SLOT_WORDS] = address;
+  words[hashAt + i * layout.HASH_SLOT_WORDS + 1] = peer;
 }
 
 /** One number for network and length, exact in a double. */

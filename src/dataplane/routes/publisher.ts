@@ -59,6 +59,9 @@ export class Publisher {
     if (!Number.isInteger(lanes) || lanes < 1 || lanes > MAX_LANES) {
       throw new RangeError(`routes: ${lanes} lanes; there can be 1 to ${MAX_LANES}`);
     }
+    if (options.ownMac.length !== 6) {
+      throw new RangeError(`routes: own MAC address has ${options.ownMac.length} bytes, not 6`);
+    }
     this.vni = options.vni;
     this.ownMac = options.ownMac.slice();
     this.controlBuffer = new SharedArrayBuffer(4 * (HELD + lanes));

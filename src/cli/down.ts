@@ -1,0 +1,59 @@
+/** `weft down`: takes back what a weft that has ended left on this host. */
+import fs from 'node:fs';
+import { down } from '../control/host/down.js';
+import { HostError } from '../control/host/errors.js';
+import { JOURNAL_DIRECTORY } from '../control/host/journal.js';
+import { systemRunner } from '../control/host/runner.js';
+import { socketPath } from '../operate/status/socket.js';
+import { describeFlags, type Flag, parseFlags } from './flags.js';
+
+const FLAGS: readonly Flag[] = [
+  {
+    name: 'device',
+    kind: 'string',
+    value: 'name',
+    help: 'whose things to take back (default: of every weft that has ended)',
+  },
+  { name: 'help', kind: 'bool', help: 'this text' },
+];
+
+export async function main(args: string[]): Promise<number> {
+  const flags = parseFlags(FLAGS, args);
+  if (flags.bool('help')) {
+    process.stdout.write(
+      `weft down: take back the TUN, sysctls and subnet file that a weft left behind\n\n${describeFlags(FLAGS)}`,
+    );
+    return 0;
+  }
+  const devices = flags.given('device') ? [flags.text('device')] : listJournals();
+  if (devices.length === 0) {
+    process.stdout.write('Nothing to take back: weft has left nothing on this host.\n');
+    return 0;
+  }
+  let failed = false;
+  for (const device of devices) {
+    try {
+      const { did, problems } = await down(systemRunner, device);
+      fs.rmSync(socketPath(device), { force: true });
+      for (const line of did) process.stdout.write(`${line}\n`);
+      for (const line of problems) process.stderr.write(`weft down: ${line}\n`);
+      failed ||= problems.length > 0;
+    } catch (error) {
+      if (!(error instanceof HostError)) throw error;
+      process.stderr.write(`weft down: ${error.message}\n`);
+      failed = true;
+    }
+  }
+  return failed ? 1 : 0;
+}
+
+function listJournals(): string[] {
+  try {
+    return fs
+      .readdirSync(JOURNAL_DIRECTORY)
+      .filter((name) => name.endsWith('.json'))
+      .map((name) => name.slice(0, -'.json'.length));
+  } catch {
+    return [];
+  }
+}

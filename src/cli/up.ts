@@ -1,0 +1,118 @@
+/** `weft up`: flanneld's flags, and what weft adds. */
+import { systemClock } from '../control/daemon/clock.js';
+import { Daemon } from '../control/daemon/daemon.js';
+import { Lifecycle } from '../control/daemon/lifecycle.js';
+import { createLog } from '../control/daemon/log.js';
+import { OverlayStopped } from '../control/overlay/network.js';
+import { checkEndpoints } from '../control/store/endpoints.js';
+import { EtcdStore } from '../control/store/etcd.js';
+import { FileStore } from '../control/store/file.js';
+import { messageOf } from '../control/store/store.js';
+import { describeFlags, type Flag, parseFlags, UsageError } from './flags.js';
+import { version } from './version.js';
+
+const FLANNELD: readonly Flag[] = [
+  {
+    name: 'etcd-endpoints',
+    kind: 'string',
+    help: 'etcd, as a comma-separated list of URLs',
+    default: 'http://127.0.0.1:4001,http://127.0.0.1:2379',
+  },
+  {
+    name: 'etcd-prefix',
+    kind: 'string',
+    help: 'the key below which the network lives in etcd',
+    default: '/coreos.com/network',
+  },
+  {
+    name: 'iface',
+    kind: 'list',
+    value: 'name|address',
+    help: 'the underlay interface; may be repeated, the first that exists is taken (default: that of the default route)',
+  },
+  {
+    name: 'public-ip',
+    kind: 'string',
+    value: 'address',
+    help: 'the address that the other hosts reach this one by (default: that of the interface)',
+  },
+  {
+    name: 'subnet-file',
+    kind: 'string',
+    help: 'where the subnet is written for Docker and CNI',
+    default: '/run/flannel/subnet.env',
+  },
+  { name: 'v', kind: 'int', help: 'log verbosity; 1 and more: debug', default: '0' },
+];
+
+const WEFT: readonly Flag[] = [
+  {
+    name: 'store-file',
+    kind: 'string',
+    value: 'path',
+    help: 'take config and leases from this JSON file in place of etcd: {"config": {…}, "subnets": {"10.10.58.0-24": {…}}}',
+  },
+];
+
+const HELP = [
+  { name: 'help', kind: 'bool', help: 'this text' },
+  { name: 'h', kind: 'bool', help: 'this text' },
+] as const;
+
+const USAGE = `weft up: join a flannel network and forward its packets
+
+flanneld's flags, each also from the environment (FLANNELD_ETCD_PREFIX for -etcd-prefix):
+${describeFlags(FLANNELD)}
+weft's own:
+${describeFlags(WEFT)}`;
+
+export async function main(args: string[]): Promise<number> {
+  const flags = parseFlags([...FLANNELD, ...WEFT, ...HELP], args, process.env);
+  if (flags.bool('help') || flags.bool('h')) {
+    process.stdout.write(USAGE);
+    return 0;
+  }
+  if (flags.rest.length > 0) {
+    throw new UsageError(`${JSON.stringify(flags.rest[0])} is not a flag`);
+  }
+  const file = flags.text('store-file');
+  if (file !== '' && (flags.given('etcd-endpoints') || flags.given('etcd-prefix'))) {
+    throw new UsageError('-store-file and -etcd-… contradict each other: give one of them');
+  }
+  const endpoints = readEndpoints(flags.text('etcd-endpoints'));
+  const prefix = flags.text('etcd-prefix');
+
+  const log = createLog(flags.int('v'));
+  const lifecycle = new Lifecycle(log);
+  lifecycle.install();
+  log.info(`weft ${version}`);
+  const clock = systemClock;
+  const daemon = new Daemon({
+    version,
+    iface: flags.list('iface'),
+    publicIp: flags.text('public-ip'),
+    subnetFile: flags.text('subnet-file'),
+    openStore: () =>
+      file === ''
+        ? new EtcdStore({ endpoints, prefix, clock, log })
+        : new FileStore({ file, clock, log }),
+    clock,
+    random: Math.random,
+    log,
+    lifecycle,
+  });
+  try {
+    await daemon.start();
+  } catch (error) {
+    if (!(error instanceof OverlayStopped)) await lifecycle.leave(1, messageOf(error));
+  }
+  return new Promise<never>(() => {});
+}
+
+function readEndpoints(text: string): string[] {
+  try {
+    return checkEndpoints(text.split(','));
+  } catch (error) {
+    throw new UsageError(messageOf(error));
+  }
+}

@@ -1,0 +1,13 @@
+/** The real clock. */
+import type { Clock } from '../runtime.js';
+
+/** Node fires a longer timer at once. */
+const LONGEST = 2 ** 31 - 1;
+
+export const systemClock: Clock = {
+  now: () => performance.now(),
+  after(ms, call) {
+    const timer = setTimeout(call, Math.min(Math.max(ms, 0), LONGEST));
+    return () => clearTimeout(timer);
+  },
+};

@@ -1,0 +1,248 @@
+/**
+ * Gets this host its lease, in flannel's order:
+ *
+ *  1. the lease that carries our public IP, if it fits the config (one that does not is removed);
+ *  2. the subnet of an earlier run (subnet.env), if it is free;
+ *  3. one of the first 100 free subnets from SubnetMin on, at random.
+ *
+ * Every write is conditional, so that another host's lease is never overwritten; whoever loses
+ * a race lists again and chooses anew. A reservation (a key without an etcd lease) stays one.
+ */
+import { formatMac } from '../../dataplane/wire/ethernet.js';
+import { formatAddress } from '../../dataplane/wire/ipv4.js';
+import type { Log, Random } from '../runtime.js';
+import type { Entry, LeaseStore, Store, Written } from '../store/store.js';
+import type { Config } from './config.js';
+import { formatLeaseValue, type LeaseValue, parseLeaseValue } from './lease-value.js';
+import {
+  contains,
+  formatSubnet,
+  keyOf,
+  overlaps,
+  parseKey,
+  type Subnet,
+  sameSubnet,
+  sizeOf,
+} from './subnet.js';
+
+/** Who we are, and what is known from an earlier run. */
+export interface Identity {
+  /** int32 */
+  readonly publicIp: number;
+  /** From subnet.env. */
+  readonly previousSubnet?: Subnet | undefined;
+  /** The VTEP's address of an earlier run. */
+  readonly vtepMac?: Uint8Array | undefined;
+}
+
+/** The lease of this host. */
+export interface OwnLease extends Written {
+  readonly key: string;
+  readonly subnet: Subnet;
+  readonly vtepMac: Uint8Array;
+  /** The text in the store. */
+  readonly value: string;
+}
+
+/** There is no free subnet. */
+export class OutOfSubnets extends Error {
+  override readonly name = 'OutOfSubnets';
+}
+
+/** The lifetime of a lease, in seconds. */
+export const LEASE_TTL = 86_400;
+const ATTEMPTS = 10;
+const CANDIDATES = 100;
+
+/** An entry that names a subnet; `value` is undefined where it cannot be read. */
+interface Lease {
+  readonly entry: Entry;
+  readonly subnet: Subnet;
+  readonly dualStack: boolean;
+  readonly value: LeaseValue | undefined;
+}
+
+export interface AcquireOptions {
+  readonly store: Store;
+  readonly leases: LeaseStore;
+  readonly config: Config;
+  readonly identity: Identity;
+  readonly random: Random;
+  readonly log: Log;
+}
+
+/**
+ * Rejects with OutOfSubnets, with an Error after ten lost races, or as the store does; nothing
+ * is left half done, so the caller may simply try again.
+ */
+export async function acquire(options: AcquireOptions): Promise<OwnLease> {
+  const { store, log } = options;
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    const leases = (await store.list()).entries.flatMap(readLease);
+    const lease = await takeOwnOrNew(options, leases);
+    if (lease !== undefined) return lease;
+    log.info('another host wrote that key first; choosing again');
+  }
+  throw new Error(`no lease after ${ATTEMPTS} attempts; other hosts were faster each time`);
+}
+
+/** Undefined when the race for the chosen key was lost. */
+async function takeOwnOrNew(
+  options: AcquireOptions,
+  leases: readonly Lease[],
+): Promise<OwnLease | undefined> {
+  const { config, identity, log } = options;
+  const ours = leases.filter(({ value }) => value?.publicIp === identity.publicIp);
+  const fitting = ours.filter((lease) => !lease.dualStack && fits(lease.subnet, config));
+  const own = fitting.find(({ subnet }) => isPrevious(subnet, identity)) ?? fitting[0];
+  if (own !== undefined) {
+    log.info(`found our lease ${formatSubnet(own.subnet)}, keeping it`);
+    return rewrite(options, own);
+  }
+  for (const lease of ours) await removeUnfit(options, lease);
+  const others = leases.filter((lease) => !ours.includes(lease) || lease.entry.lease === 0n);
+
+  const previous = takePrevious(options, others);
+  if (previous === 'ours') {
+    const before = others.find(({ subnet }) => isPrevious(subnet, identity)) as Lease;
+    return rewrite(options, before);
+  }
+  return create(options, previous ?? chooseFree(options, others));
+}
+
+/** The subnet of the earlier run, if it may be had: as a free one, or from our own old lease. */
+function takePrevious(
+  { config, identity, log }: AcquireOptions,
+  others: readonly Lease[],
+): Subnet | 'ours' | undefined {
+  const { previousSubnet, publicIp, vtepMac } = identity;
+  if (previousSubnet === undefined) return undefined;
+  const shown = formatSubnet(previousSubnet);
+  if (!fits(previousSubnet, config)) {
+    log.info(`the previous subnet ${shown} does not fit the network config, taking another`);
+    return undefined;
+  }
+  const holder = others.find(({ subnet }) => overlaps(subnet, previousSubnet));
+  if (holder === undefined) {
+    log.info(`the previous subnet ${shown} is free, taking it again`);
+    return previousSubnet;
+  }
+  const { value } = holder;
+  const now = `${formatAddress(publicIp)}`;
+  const then = value === undefined ? 'an unreadable lease' : formatAddress(value.publicIp);
+  const provablyOurs =
+    sameSubnet(holder.subnet, previousSubnet) &&
+    value !== undefined &&
+    'mac' in value.vtep &&
+    vtepMac !== undefined &&
+    Buffer.compare(value.vtep.mac, vtepMac) === 0;
+  if (provablyOurs) {
+    log.warn(`our public IP was ${then} and is ${now} now; keeping the subnet ${shown}`);
+    return 'ours';
+  }
+  log.warn(`the previous subnet ${shown} belongs to ${then} now; ${now} takes another`);
+  return undefined;
+}
+
+/** flannel's choice: one of the first 100 free subnets. */
+function chooseFree({ config, random }: AcquireOptions, others: readonly Lease[]): Subnet {
+  const { network, subnetLength: length, subnetMin, subnetMax } = config;
+  const free: Subnet[] = [];
+  for (let at = subnetMin >>> 0; at <= subnetMax >>> 0; at += sizeOf(length)) {
+    const candidate = { address: at | 0, length };
+    if (others.some(({ subnet }) => overlaps(subnet, candidate))) continue;
+    free.push(candidate);
+    if (free.length === CANDIDATES) break;
+  }
+  if (free.length === 0) {
+    const range = `${formatAddress(subnetMin)} to ${formatAddress(subnetMax)}`;
+    throw new OutOfSubnets(
+      `out of subnets: every /${length} from ${range} in ${formatSubnet(network)} is leased; ` +
+        'remove leases that are not needed any more, or widen the network config',
+    );
+  }
+  return free[Math.floor(random() * free.length)] as Subnet;
+}
+
+async function create(options: AcquireOptions, subnet: Subnet): Promise<OwnLease | undefined> {
+  const { leases, config, identity, random } = options;
+  const vtepMac = identity.vtepMac ?? randomMac(random);
+  const key = keyOf(subnet);
+  const value = formatLeaseValue(identity.publicIp, config.backend.vni, vtepMac);
+  const written = await leases.create(key, value, LEASE_TTL);
+  return written && { ...written, key, subnet, vtepMac, value };
+}
+
+/** Writes our present attributes to a lease that is ours already. */
+async function rewrite(options: AcquireOptions, lease: Lease): Promise<OwnLease | undefined> {
+  const { leases, config, identity, random, log } = options;
+  const { entry, subnet, value: before } = lease;
+  const found = before !== undefined && 'mac' in before.vtep ? before.vtep.mac : undefined;
+  const vtepMac = found ?? identity.vtepMac ?? randomMac(random);
+  const value = formatLeaseValue(identity.publicIp, config.backend.vni, vtepMac);
+  const reserved = entry.lease === 0n;
+  if (reserved) log.info(`${entry.key} is a reservation and stays one`);
+  const ttl = reserved ? undefined : LEASE_TTL;
+  const written = await leases.update(entry.key, value, ttl, entry.revision);
+  if (written === undefined) return undefined;
+  if (!reserved) await discardQuietly(leases, entry.lease, log);
+  return { ...written, key: entry.key, subnet, vtepMac, value };
+}
+
+async function removeUnfit({ leases, log }: AcquireOptions, lease: Lease): Promise<void> {
+  const { key, revision, lease: id } = lease.entry;
+  if (id === 0n) {
+    log.warn(`the reservation ${key} of this host does not fit the network config, left alone`);
+    return;
+  }
+  log.warn(`our lease ${key} does not fit the network config, removing it`);
+  await leases.remove(key, revision);
+}
+
+/** The old etcd lease is empty and would time out by itself; so its end may fail. */
+export async function discardQuietly(leases: LeaseStore, id: bigint, log: Log): Promise<void> {
+  try {
+    await leases.discard(id);
+  } catch (error) {
+    log.debug(`the earlier etcd lease was not revoked and will time out: ${String(error)}`);
+  }
+}
+
+function readLease(entry: Entry): Lease[] {
+  const key = parseKey(entry.key);
+  if (key === undefined) return [];
+  let value: LeaseValue | undefined;
+  try {
+    value = parseLeaseValue(entry.value);
+  } catch {
+    // The subnet is taken all the same; following the peers names the value that is bad.
+  }
+  return [{ entry, subnet: key.subnet, dualStack: key.ipv6 !== undefined, value }];
+}
+
+function fits(subnet: Subnet, { subnetLength, subnetMin, subnetMax, network }: Config): boolean {
+  const at = subnet.address >>> 0;
+  return (
+    subnet.length === subnetLength &&
+    contains(network, subnet.address) &&
+    at >= subnetMin >>> 0 &&
+    at <= subnetMax >>> 0
+  );
+}
+
+function isPrevious(subnet: Subnet, { previousSubnet }: Identity): boolean {
+  return previousSubnet !== undefined && sameSubnet(subnet, previousSubnet);
+}
+
+/** A locally administered unicast address. */
+function randomMac(random: Random): Uint8Array {
+  const mac = Uint8Array.from({ length: 6 }, () => Math.floor(random() * 256));
+  mac[0] = ((mac[0] as number) & 0xfe) | 0x02;
+  return mac;
+}
+
+/** For messages. */
+export function describeLease({ subnet, vtepMac, lease }: OwnLease): string {
+  const kind = lease === 0n ? 'reserved' : 'leased';
+  return `${formatSubnet(subnet)} (${kind}), VTEP ${formatMac(vtepMac)}`;
+}

@@ -1,0 +1,135 @@
+/**
+ * Who is in the network: turns the store's snapshots and changes into the list of peers, and
+ * says what changed in it. An entry that cannot be used costs that peer alone, and one line of
+ * log for each value it takes.
+ */
+import { formatMac } from '../../dataplane/wire/ethernet.js';
+import { formatAddress, isUnspecified } from '../../dataplane/wire/ipv4.js';
+import type { Log } from '../runtime.js';
+import { type Change, type Entry, type Listing, messageOf } from '../store/store.js';
+import { type LeaseValue, parseLeaseValue } from './lease-value.js';
+import { formatSubnet, overlaps, parseKey, type Subnet } from './subnet.js';
+
+export interface Peer {
+  readonly key: string;
+  readonly subnet: Subnet;
+  /** Where the peer's VTEP is reached, int32. */
+  readonly publicIp: number;
+  readonly vtepMac: Uint8Array;
+}
+
+/** The peers after a batch of changes. */
+export interface Membership {
+  readonly peers: readonly Peer[];
+  readonly added: readonly Peer[];
+  readonly removed: readonly Peer[];
+  /** The peers whose address or MAC changed, as they are now. */
+  readonly changed: readonly Peer[];
+}
+
+export interface PeersOptions {
+  readonly ownKey: string;
+  readonly ownSubnet: Subnet;
+  readonly publicIp: number;
+  readonly log: Log;
+  /** Called once for each batch that changed something, and for the first snapshot. */
+  readonly update: (membership: Membership) => void;
+}
+
+export class Peers {
+  private readonly options: PeersOptions;
+  /** Keyed like the store, without our own key and what cannot be used. */
+  private peers = new Map<string, Peer>();
+  /** The value that each unusable key was complained about with. */
+  private readonly complaints = new Map<string, string>();
+  private first = true;
+
+  constructor(options: PeersOptions) {
+    this.options = options;
+  }
+
+  snapshot({ entries }: Listing): void {
+    const now = new Map<string, Peer>();
+    for (const entry of entries) this.put(now, entry);
+    const keys = new Set(entries.map(({ key }) => key));
+    for (const key of this.complaints.keys()) if (!keys.has(key)) this.complaints.delete(key);
+    this.become(now);
+  }
+
+  changes(batch: readonly Change[]): void {
+    const now = new Map(this.peers);
+    for (const change of batch) {
+      if (change.type === 'put') this.put(now, change.entry);
+      else {
+        now.delete(change.key);
+        this.complaints.delete(change.key);
+      }
+    }
+    this.become(now);
+  }
+
+  private put(peers: Map<string, Peer>, entry: Entry): void {
+    if (entry.key === this.options.ownKey) return;
+    const peer = this.read(entry);
+    if (typeof peer === 'string') {
+      peers.delete(entry.key);
+      this.complain(entry, peer);
+    } else {
+      peers.set(entry.key, peer);
+      this.complaints.delete(entry.key);
+    }
+  }
+
+  /** The peer in an entry, or why there is none. */
+  private read({ key, value: text }: Entry): Peer | string {
+    const { ownSubnet, publicIp } = this.options;
+    const name = parseKey(key);
+    if (name === undefined) return 'the key names no subnet';
+    if (name.ipv6 !== undefined) return `the key is dual-stack (${name.ipv6}), weft is IPv4 only`;
+    const { subnet } = name;
+    let value: LeaseValue;
+    try {
+      value = parseLeaseValue(text);
+    } catch (error) {
+      return messageOf(error);
+    }
+    if (value.publicIp === publicIp) {
+      return `it has our own public IP ${formatAddress(publicIp)}: two hosts with one public IP?`;
+    }
+    if (overlaps(subnet, ownSubnet)) return `it overlaps our subnet ${formatSubnet(ownSubnet)}`;
+    if (isUnspecified(value.publicIp)) return 'its PublicIP is no address of a host';
+    if ('problem' in value.vtep) return value.vtep.problem;
+    return { key, subnet, publicIp: value.publicIp, vtepMac: value.vtep.mac };
+  }
+
+  private complain({ key, value }: Entry, problem: string): void {
+    if (this.complaints.get(key) === value) return;
+    this.complaints.set(key, value);
+    this.options.log.warn(`lease ${key} is not used: ${problem}`);
+  }
+
+  private become(now: Map<string, Peer>): void {
+    const before = this.peers;
+    const added: Peer[] = [];
+    const changed: Peer[] = [];
+    for (const peer of now.values()) {
+      const old = before.get(peer.key);
+      if (old === undefined) added.push(peer);
+      else if (!samePeer(old, peer)) changed.push(peer);
+    }
+    const removed = [...before.values()].filter(({ key }) => !now.has(key));
+    this.peers = now;
+    if (!this.first && added.length + removed.length + changed.length === 0) return;
+    this.first = false;
+    this.options.update({ peers: [...now.values()], added, removed, changed });
+  }
+}
+
+function samePeer(a: Peer, b: Peer): boolean {
+  return a.publicIp === b.publicIp && Buffer.compare(a.vtepMac, b.vtepMac) === 0;
+}
+
+/** For messages. */
+export function describePeer({ subnet, publicIp, vtepMac }: Peer): string {
+  return `${formatSubnet(subnet)} at ${formatAddress(publicIp)} (${formatMac(vtepMac)})`;
+}

@@ -1,0 +1,85 @@
+/**
+ * Why there may be no network config: it was put at the prefix itself, or with etcd's old v2
+ * API, whose keys the v3 API does not see.
+ */
+import http from 'node:http';
+import https from 'node:https';
+import path from 'node:path';
+import type { IOptions } from 'etcd3';
+import { isObject, parseJson } from './json.js';
+
+export interface HintSource {
+  readonly configKey: string;
+  readonly endpoints: readonly string[];
+  readonly credentials: IOptions['credentials'] | undefined;
+  read(key: string): Promise<string | undefined>;
+}
+
+const EXAMPLE = '{"Network":"10.10.0.0/16","Backend":{"Type":"vxlan"}}';
+const V2_TIMEOUT = 2_000;
+
+/** One sentence with the exact command that puts the config where it is looked for. */
+export async function hintForMissingConfig(source: HintSource): Promise<string> {
+  const { configKey } = source;
+  const prefix = path.posix.dirname(configKey);
+  const misplaced = await source.read(prefix);
+  if (misplaced !== undefined) {
+    const put = putCommand(source, misplaced);
+    return `there is a value at ${prefix}, did you mean ${configKey}? Put it there with: ${put}`;
+  }
+  for (const endpoint of source.endpoints) {
+    const old = await readV2(`${endpoint}/v2/keys/${configKey.replace(/^\//, '')}`, source);
+    if (old === undefined) continue;
+    const put = putCommand(source, old);
+    return `${configKey} is there in the v2 API of etcd only, put it again with the v3 API: ${put}`;
+  }
+  return `put one with: ${putCommand(source, EXAMPLE)}`;
+}
+
+function putCommand({ endpoints, configKey }: HintSource, value: string): string {
+  const quoted = `'${oneLine(value).replaceAll("'", "'\\''")}'`;
+  return `ETCDCTL_API=3 etcdctl --endpoints=${endpoints.join(',')} put ${configKey} ${quoted}`;
+}
+
+function oneLine(value: string): string {
+  try {
+    return JSON.stringify(parseJson(value));
+  } catch {
+    return value.replaceAll(/\s+/g, ' ').trim();
+  }
+}
+
+/** The value that the v2 API has at a URL; undefined when it has none or does not speak v2. */
+function readV2(url: string, { credentials }: HintSource): Promise<string | undefined> {
+  const get = url.startsWith('https:') ? https.get : http.get;
+  const tls = credentials && {
+    ca: credentials.rootCertificate,
+    key: credentials.privateKey,
+    cert: credentials.certChain,
+  };
+  return new Promise((resolve) => {
+    const request = get(url, { ...tls, timeout: V2_TIMEOUT, agent: false }, (response) => {
+      let body = '';
+      response.setEncoding('utf8');
+      response.on('data', (part: string) => {
+        body += part;
+      });
+      response.on('error', () => resolve(undefined));
+      response.on('end', () => resolve(response.statusCode === 200 ? nodeValue(body) : undefined));
+    });
+    request.on('timeout', () => request.destroy());
+    request.on('error', () => resolve(undefined));
+    request.on('close', () => resolve(undefined));
+  });
+}
+
+/** `{"action":"get","node":{"key":"…","value":"…"}}` */
+function nodeValue(body: string): string | undefined {
+  try {
+    const answer = parseJson(body);
+    const node = isObject(answer) ? answer.node : undefined;
+    return isObject(node) && typeof node.value === 'string' ? node.value : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,140 @@
+/**
+ * What `weft status` tells: a plain value that the daemon fills and anybody may read as JSON.
+ * Field names are stable; new ones may be added.
+ */
+import type { CounterName } from '../../dataplane/forward/counters.js';
+import type { DropName } from '../../dataplane/forward/drops.js';
+
+export interface Status {
+  readonly version: string;
+  readonly pid: number;
+  readonly uptimeSeconds: number;
+  readonly device: { readonly name: string; readonly address: string; readonly mtu: number };
+  readonly underlay: {
+    readonly interface: string;
+    readonly mtu: number;
+    /** Where weft listens. */
+    readonly address: string;
+    readonly port: number;
+    /** What the lease tells the others. */
+    readonly publicIp: string;
+  };
+  readonly store: string;
+  readonly lease: {
+    readonly subnet: string;
+    readonly vtepMac: string;
+    readonly vni: number;
+    /** The etcd lease in hexadecimal, as etcdctl shows it; null for a key without one. */
+    readonly id: string | null;
+    /** Why the lease is not ours any more; null while it is. */
+    readonly lost: string | null;
+  };
+  readonly peers: readonly {
+    readonly subnet: string;
+    readonly publicIp: string;
+    readonly vtepMac: string;
+  }[];
+  readonly routes: {
+    /** In the table of the lanes, our own subnet included. */
+    readonly published: number;
+    /** How many tables have been published. */
+    readonly epoch: number;
+    /** What could not be put into the kernel's table. */
+    readonly problems: readonly string[];
+  };
+  readonly offload: {
+    /** How super-packets leave: by UDP_SEGMENT, or datagram by datagram with sendmmsg. */
+    readonly tier: 'segment' | 'sendmmsg';
+    readonly tunTso: boolean;
+    readonly tunUso: boolean;
+    readonly udpGro: boolean;
+    /** Bytes, as the kernel accounts them. */
+    readonly receiveBuffer: number;
+  };
+  readonly lanes: readonly {
+    readonly running: boolean;
+    /** Packets that wait for the underlay. */
+    readonly queued: number;
+  }[];
+  readonly counters: Readonly<Record<CounterName, number>>;
+  /** Packets dropped, by reason; only the reasons that occurred. */
+  readonly drops: Readonly<Partial<Record<DropName, number>>>;
+  /** UDP of this network namespace (/proc/net/snmp): what is lost before weft sees it. */
+  readonly kernelUdp: { readonly badChecksums: number; readonly bufferFull: number };
+}
+
+function count(n: number): string {
+  return n.toLocaleString('en-US');
+}
+
+function bytes(n: number): string {
+  if (n < 1e3) return `${n} B`;
+  if (n < 1e6) return `${(n / 1e3).toFixed(1)} kB`;
+  if (n < 1e9) return `${(n / 1e6).toFixed(1)} MB`;
+  return `${(n / 1e9).toFixed(2)} GB`;
+}
+
+function duration(seconds: number): string {
+  const s = Math.floor(seconds);
+  if (s < 60) return `${s} s`;
+  if (s < 3600) return `${Math.floor(s / 60)} min`;
+  return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
+}
+
+/** The status for people: aligned lines, no colours. */
+export function describe(status: Status): string {
+  const { device, underlay, lease, offload, counters, kernelUdp } = status;
+  const lanes = status.lanes.map((lane, index) =>
+    lane.running ? `lane ${index} running` : `lane ${index} NOT RUNNING`,
+  );
+  const rows: [string, string][] = [
+    ['weft', `${status.version}, process ${status.pid}, up ${duration(status.uptimeSeconds)}`],
+    [
+      'lease',
+      lease.lost === null
+        ? `${lease.subnet}, VNI ${lease.vni}, ${lease.id === null ? 'no etcd lease' : `etcd lease ${lease.id}`}`
+        : `LOST: ${lease.lost}`,
+    ],
+    ['store', status.store],
+    ['device', `${device.name}  ${device.address}, MTU ${device.mtu}, VtepMAC ${lease.vtepMac}`],
+    [
+      'underlay',
+      `${underlay.interface}  ${underlay.address}:${underlay.port}, MTU ${underlay.mtu}` +
+        (underlay.publicIp === underlay.address ? '' : `, public IP ${underlay.publicIp}`),
+    ],
+    [
+      'offload',
+      `tier ${offload.tier}; TUN TSO ${yes(offload.tunTso)}, USO ${yes(offload.tunUso)}; ` +
+        `UDP GRO ${yes(offload.udpGro)}; receive buffer ${bytes(offload.receiveBuffer)}`,
+    ],
+    ['lanes', lanes.join(', ')],
+    ['routes', `${status.routes.published} published, generation ${status.routes.epoch}`],
+    ...status.routes.problems.map((problem): [string, string] => ['', problem]),
+    [
+      'outbound',
+      `${count(counters.outbound_out_packets)} packets, ${bytes(counters.outbound_out_bytes)} sent`,
+    ],
+    [
+      'inbound',
+      `${count(counters.inbound_out_packets)} packets, ${bytes(counters.inbound_out_bytes)} delivered`,
+    ],
+  ];
+  const drops = Object.entries(status.drops).sort(([, a], [, b]) => (b ?? 0) - (a ?? 0));
+  rows.push(['drops', drops.length === 0 ? 'none' : '']);
+  for (const [reason, packets] of drops) rows.push(['', `${reason}  ${count(packets ?? 0)}`]);
+  if (kernelUdp.badChecksums > 0) {
+    rows.push(['kernel', `${count(kernelUdp.badChecksums)} datagrams with a bad checksum`]);
+  }
+  if (kernelUdp.bufferFull > 0) {
+    rows.push(['kernel', `${count(kernelUdp.bufferFull)} datagrams lost: receive buffer full`]);
+  }
+  rows.push(['peers', status.peers.length === 0 ? 'none yet' : String(status.peers.length)]);
+  for (const peer of status.peers) {
+    rows.push(['', `${peer.subnet.padEnd(18)} ${peer.publicIp.padEnd(15)} ${peer.vtepMac}`]);
+  }
+  return `${rows.map(([name, text]) => `${name.padEnd(9)} ${text}`.trimEnd()).join('\n')}\n`;
+}
+
+function yes(value: boolean): string {
+  return value ? 'yes' : 'no';
+}

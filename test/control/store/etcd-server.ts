@@ -1,0 +1,109 @@
+/** A real etcd for one test file, on loopback, in a directory of its own. */
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import net from 'node:net';
+import os from 'node:os';
+import path from 'node:path';
+
+/** Why there is no etcd here, for `skip`; false when there is one. */
+export const noEtcd: string | false =
+  spawnSync('etcd', ['--version']).status === 0 ? false : 'etcd is not installed';
+
+export class EtcdServer {
+  readonly port: number;
+  readonly endpoint: string;
+  private readonly directory: string;
+  private readonly peerPort: number;
+  private process: ChildProcess | undefined;
+
+  private constructor(port: number, peerPort: number, directory: string) {
+    this.port = port;
+    this.peerPort = peerPort;
+    this.directory = directory;
+    this.endpoint = `http://127.0.0.1:${port}`;
+  }
+
+  /** Ports and a directory, but no process yet. */
+  static async prepare(): Promise<EtcdServer> {
+    const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'weft-etcd-'));
+    return new EtcdServer(await freePort(), await freePort(), directory);
+  }
+
+  static async start(...args: string[]): Promise<EtcdServer> {
+    const server = await EtcdServer.prepare();
+    await server.run(...args);
+    return server;
+  }
+
+  async run(...args: string[]): Promise<void> {
+    const peer = `http://127.0.0.1:${this.peerPort}`;
+    this.process = spawn(
+      'etcd',
+      [
+        '--name=test',
+        `--data-dir=${path.join(this.directory, 'data')}`,
+        `--listen-client-urls=${this.endpoint}`,
+        `--advertise-client-urls=${this.endpoint}`,
+        `--listen-peer-urls=${peer}`,
+        `--initial-advertise-peer-urls=${peer}`,
+        `--initial-cluster=test=${peer}`,
+        '--unsafe-no-fsync',
+        '--log-level=error',
+        ...args,
+      ],
+      { stdio: 'ignore' },
+    );
+    for (let tries = 0; tries < 200; tries++) {
+      if (await answers(this.port)) return;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    throw new Error('etcd did not start within 10 s');
+  }
+
+  signal(name: NodeJS.Signals): void {
+    this.process?.kill(name);
+  }
+
+  /** Ends the process; the data stays for another `run`. */
+  async halt(): Promise<void> {
+    const { process } = this;
+    this.process = undefined;
+    if (process === undefined || process.exitCode !== null) return;
+    const gone = new Promise((resolve) => process.once('exit', resolve));
+    process.kill('SIGKILL');
+    await gone;
+  }
+
+  /** Ends the process and forgets its data. */
+  async end(): Promise<void> {
+    await this.halt();
+    fs.rmSync(this.directory, { recursive: true, force: true });
+  }
+
+  /** Runs etcdctl; gives its standard output. */
+  ctl(...args: string[]): string {
+    const done = spawnSync('etcdctl', [`--endpoints=${this.endpoint}`, ...args], {
+      encoding: 'utf8',
+      env: { ...process.env, ETCDCTL_API: '3' },
+    });
+    if (done.status !== 0) throw new Error(`etcdctl ${args.join(' ')}: ${done.stderr}`);
+    return done.stdout;
+  }
+}
+
+async function answers(port: number): Promise<boolean> {
+  try {
+    const response = await fetch(`http://127.0.0.1:${port}/health`);
+    return (await response.text()).includes('"true"');
+  } catch {
+    return false;
+  }
+}
+
+export async function freePort(): Promise<number> {
+  const server = net.createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as net.AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
