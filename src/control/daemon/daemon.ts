@@ -110,7 +110,6 @@ export class Daemon {
 
     const name = deviceName(vni);
     const journal = Journal.open(name);
-    journal.record({ kind: 'device', name, index: null });
     const tun = this.#openDevice(name);
     lifecycle.onLeave('the TUN', () => {
       native.close(tun.fd);
