@@ -91,9 +91,11 @@ function isTag(type: number | undefined): boolean {
   return type === ethernet.VLAN || type === ethernet.QINQ;
 }
 
-function etherTypeName(type: number): string {
+/** What an EtherType field says, for people. */
+export function etherTypeName(type: number): string {
   if (type === ethernet.IPV6) return 'IPv6';
   if (type === ethernet.ARP) return 'ARP';
+  if (isTag(type)) return 'VLAN tag';
   if (type === RARP) return 'RARP';
   if (type === LLDP) return 'LLDP';
   if (type < FIRST_ETHERTYPE) return '802.3 LLC';
