@@ -1,11 +1,11 @@
 /** `weft replay`: runs a capture through the data plane and tells what became of each packet. */
-import { parseConfig } from '../control/overlay/config.js';
+import { ConfigError, parseConfig } from '../control/overlay/config.js';
 import { parseLeaseValue } from '../control/overlay/lease-value.js';
 import { Peers } from '../control/overlay/peers.js';
 import { formatSubnet, parseKey, type Subnet } from '../control/overlay/subnet.js';
 import type { Clock, Log } from '../control/runtime.js';
 import { FileStore } from '../control/store/file.js';
-import { messageOf } from '../control/store/store.js';
+import { StoreError } from '../control/store/store.js';
 import type { LocalRoute, Route } from '../dataplane/routes/peer.js';
 import { formatAddress, parseAddress } from '../dataplane/wire/ipv4.js';
 import { type Capture, CaptureError } from '../operate/capture/capture.js';
@@ -87,12 +87,23 @@ export async function main(args: string[]): Promise<number> {
     if (flags.given('o')) out = new PcapWriter(flags.text('o'));
     return run(capture, new Replay(host), out, flags.bool('verdicts'), flags.bool('json'));
   } catch (error) {
-    process.stderr.write(`weft replay: ${messageOf(error)}\n`);
+    if (!isForOperator(error)) throw error;
+    tell(error.message);
     return 1;
   } finally {
     capture?.close();
     out?.close();
   }
+}
+
+/** Whether a failure is the files' (or the system's, which has a code), and not weft's own. */
+function isForOperator(error: unknown): error is Error {
+  return (
+    error instanceof CaptureError ||
+    error instanceof StoreError ||
+    error instanceof ConfigError ||
+    (error instanceof Error && 'code' in error)
+  );
 }
 
 /** Replays to the end; the summary is told even when the file breaks off. */
@@ -126,7 +137,7 @@ async function readHost(file: string, address: number, mtu: number): Promise<Rep
   const store = new FileStore({ file, clock: NO_CLOCK, log: LOG });
   const text = await store.readConfig();
   if (text === undefined) {
-    throw new Error(`${file}: has no "config"; ${await store.hintForMissingConfig()}`);
+    throw new StoreError(`${file}: has no "config"; ${await store.hintForMissingConfig()}`);
   }
   const config = parseConfig(text, store.configName);
   const listing = await store.list();
@@ -176,11 +187,13 @@ function ownLease(
     if (subnet === undefined || lease === undefined) continue;
     if (lease.publicIp === address) {
       if ('mac' in lease.vtep) return { key, subnet, mac: lease.vtep.mac };
-      throw new Error(`${file}: subnet ${formatSubnet(subnet)} is ours, but ${lease.vtep.problem}`);
+      throw new StoreError(
+        `${file}: subnet ${formatSubnet(subnet)} is ours, but ${lease.vtep.problem}`,
+      );
     }
     known.push(formatAddress(lease.publicIp));
   }
-  throw new Error(
+  throw new StoreError(
     `${file}: no subnet has the PublicIP ${formatAddress(address)} that -as names; ` +
       `there are: ${known.join(', ') || 'none'}`,
   );

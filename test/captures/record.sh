@@ -66,16 +66,16 @@ mix() { # what containers do
   at box1 ping -q -c 1 -s 3000 $subnet2.2          # inner fragments
   at box1 ping -q -c 1 -s 1422 -M do $subnet2.2    # exactly the MTU, DF
   at box2 ping -q -c 1 -Q 1 $subnet1.2             # ECT(1)
-  head -c 9000 /dev/zero | tr '\0' w | at box2 socat -t 1 - TCP-LISTEN:5000,reuseaddr > /dev/null &
+  head -c 9000 /dev/zero | tr '\0' w | at box2 socat -t 1 - TCP-LISTEN:30000,reuseaddr > /dev/null &
   local server=$!
   sleep 0.3
-  head -c 6000 /dev/zero | tr '\0' f | at box1 socat -t 1 - TCP:$subnet2.2:5000 > /dev/null
+  head -c 6000 /dev/zero | tr '\0' f | at box1 socat -t 1 - TCP:$subnet2.2:30000 > /dev/null
   wait $server
-  at box2 timeout 2 socat -u UDP-RECV:5001 /dev/null &
+  at box2 timeout 2 socat -u UDP-RECV:30001 /dev/null &
   local sink=$!
   sleep 0.2
   for size in 1 2 512 1421 1422 2800; do           # 2800: fragments
-    head -c $size /dev/zero | tr '\0' u | at box1 socat -u -b 4096 - UDP-SENDTO:$subnet2.2:5001
+    head -c $size /dev/zero | tr '\0' u | at box1 socat -u -b 4096 - UDP-SENDTO:$subnet2.2:30001
   done
   wait $sink || true
   at box1 ping -q -c 1 -W 1 10.10.99.9 || true     # no lease has this subnet

@@ -129,7 +129,7 @@ export class PcapReader implements Capture {
   #endsInside(number: number, wanted: number, left: number): CaptureError {
     return new CaptureError(
       `${this.#file}: file ends inside record ${number} (${left} bytes left of ${wanted}); ` +
-        `the ${number - 1} complete records before it were read`,
+        'all complete records before it were read',
     );
   }
 

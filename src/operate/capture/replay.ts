@@ -143,17 +143,11 @@ export class Replay {
     if (ipv4.check(bytes, at, end) !== 0 && !this.#isCut(bytes, at, end)) return false;
     const source = ipv4.source(bytes, at);
     const destination = ipv4.destination(bytes, at);
-    const transport = at + ipv4.headerLength(bytes, at);
-    const isUdp = ipv4.protocol(bytes, at) === ipv4.UDP && transport + udp.HEADER <= end;
-    const toPort = isUdp && udp.destinationPort(bytes, transport) === port;
+    const toPort = this.#isToPort(bytes, at, end);
     if (destination === address) {
-      if (toPort || (ipv4.isFragment(bytes, at) && ipv4.protocol(bytes, at) === ipv4.UDP)) {
-        return true;
-      }
-      const detail = isUdp
-        ? `not VXLAN: port ${udp.destinationPort(bytes, transport)}`
-        : 'not VXLAN';
-      return { reason: 'not_vxlan', detail };
+      const laterUdp = ipv4.protocol(bytes, at) === ipv4.UDP && ipv4.isLaterFragment(bytes, at);
+      if (toPort || laterUdp) return true;
+      return { reason: 'not_vxlan', detail: `not VXLAN (UDP to port ${this.#host.port})` };
     }
     if (this.#inOverlay(source) || this.#inOverlay(destination)) return false;
     if (toPort) {
@@ -174,8 +168,10 @@ export class Replay {
   /** Whether it is UDP to the port where VTEPs listen, and not a later fragment of it. */
   #isToPort(bytes: Buffer, at: number, end: number): boolean {
     if (at + ipv4.HEADER > end || ipv4.protocol(bytes, at) !== ipv4.UDP) return false;
-    const transport = at + ipv4.headerLength(bytes, at);
+    const header = ipv4.headerLength(bytes, at);
+    const transport = at + header;
     return (
+      header >= ipv4.HEADER &&
       !ipv4.isLaterFragment(bytes, at) &&
       transport + udp.HEADER <= end &&
       udp.destinationPort(bytes, transport) === this.#host.port
