@@ -1,4 +1,5 @@
 /** `weft replay`: runs a capture through the data plane and tells what became of each packet. */
+import fs from 'node:fs';
 import { ConfigError, parseConfig } from '../control/overlay/config.js';
 import { parseLeaseValue } from '../control/overlay/lease-value.js';
 import { Peers } from '../control/overlay/peers.js';
@@ -77,6 +78,9 @@ export async function main(args: string[]): Promise<number> {
   const mtu = flags.int('mtu');
   if (mtu < 68 + OVERHEAD || mtu > 65535) throw new UsageError(`-mtu ${mtu} is no MTU`);
 
+  const output = flags.text('o');
+  if (output !== '' && isSameFile(output, file)) throw new UsageError('-o is the capture itself');
+
   let capture: Capture | undefined;
   let out: PcapWriter | undefined;
   try {
@@ -84,7 +88,7 @@ export async function main(args: string[]): Promise<number> {
     capture = openCapture(file);
     const refusal = refuseLinkType(capture.linkType);
     if (refusal !== undefined) throw new CaptureError(`${file}: ${refusal}`);
-    if (flags.given('o')) out = new PcapWriter(flags.text('o'));
+    if (output !== '') out = new PcapWriter(output);
     return run(capture, new Replay(host), out, flags.bool('verdicts'), flags.bool('json'));
   } catch (error) {
     if (!isForOperator(error)) throw error;
@@ -94,6 +98,11 @@ export async function main(args: string[]): Promise<number> {
     capture?.close();
     out?.close();
   }
+}
+
+function isSameFile(one: string, other: string): boolean {
+  const [a, b] = [one, other].map((name) => fs.statSync(name, { throwIfNoEntry: false }));
+  return a !== undefined && b !== undefined && a.dev === b.dev && a.ino === b.ino;
 }
 
 /** Whether a failure is the files' (or the system's, which has a code), and not weft's own. */

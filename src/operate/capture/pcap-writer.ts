@@ -23,7 +23,7 @@ export class PcapWriter {
     header.writeUInt16LE(4, 6);
     header.writeUInt32LE(SNAP_LENGTH, 16);
     header.writeUInt32LE(RAW_IP, 20);
-    fs.writeSync(this.#descriptor, header);
+    fs.writeFileSync(this.#descriptor, header);
   }
 
   /** Appends one whole IP packet with the time given. */
@@ -34,7 +34,7 @@ export class PcapWriter {
     record.writeUInt32LE(packet.length, 8);
     record.writeUInt32LE(packet.length, 12);
     record.set(packet, RECORD_HEADER);
-    fs.writeSync(this.#descriptor, record);
+    fs.writeFileSync(this.#descriptor, record);
   }
 
   close(): void {
