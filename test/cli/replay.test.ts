@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import fs from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
@@ -98,6 +99,22 @@ describe('weft replay', () => {
       assert.equal(done.code, code, done.stderr);
       assert.doesNotMatch(done.stderr, /\n\s+at /);
     }
+  });
+
+  it('writes the whole output file when nobody reads the verdicts', async () => {
+    const out = path.join(folder, 'unread.pcap');
+    const argv = [path.join(ROOT, 'dist/src/cli/weft.js'), 'replay', TUN, '-verdicts'];
+    argv.push('-routes', NETWORK, '-as', '192.168.56.11', '-o', out);
+    const child = spawn(process.execPath, argv, { stdio: ['ignore', 'pipe', 'pipe'] });
+    child.stdout.destroy();
+    let stderr = '';
+    child.stderr.on('data', (chunk) => {
+      stderr += chunk;
+    });
+    const [code] = await once(child, 'close');
+    assert.deepEqual([code, stderr], [0, '']);
+    const golden = fs.readFileSync(path.join(CAPTURES, 'tun.out.pcap'));
+    assert.ok(fs.readFileSync(out).equals(golden));
   });
 
   it('never writes over its input', () => {

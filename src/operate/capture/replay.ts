@@ -154,7 +154,7 @@ export class Replay {
       const where = ipv4.formatAddress(destination);
       return { reason: 'other_destination', detail: `VXLAN for ${where}, not for us` };
     }
-    if (isMartian(source) || isMartian(destination)) return false;
+    if (isMartian(destination)) return false;
     const peers = this.#peers.has(source) || this.#peers.has(destination);
     const detail = peers ? 'not VXLAN: underlay' : 'not VXLAN, and outside the overlay';
     return { reason: 'not_vxlan', detail };
