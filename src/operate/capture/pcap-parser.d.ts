@@ -31,6 +31,8 @@ declare module 'pcap-parser' {
   }
 
   export interface Parser extends EventEmitter {
+    /** What was fed and is not parsed yet. */
+    buffer: Buffer | null;
     on(event: 'globalHeader', listener: (header: GlobalHeader) => void): this;
     on(event: 'packetHeader', listener: (header: PacketHeader) => void): this;
     on(event: 'packetData', listener: (data: Buffer) => void): this;

@@ -107,6 +107,8 @@ export class PcapReader implements Capture {
     const length = RECORD_HEADER + captured;
     if (left < length) throw this.#endsInside(number, length, left);
 
+    // Empty by now; null spares the record a copy by the deprecated Buffer constructor.
+    this.#parser.buffer = null;
     this.#packet = undefined;
     this.#feed.emit('data', this.#read(this.#offset, length));
     this.#offset += length;
