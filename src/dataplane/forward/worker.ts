@@ -60,8 +60,8 @@ function run(data: LaneData): void {
   while (Atomics.load(control, STOP) === 0) {
     const moved = lane.step();
     control[TURNS] = (control[TURNS]! + 1) | 0;
-    if (moved > 0) continue;
     control[SEGMENTS] = lane.segments ? 1 : 0;
+    if (moved > 0) continue;
     control[QUEUED] = lane.queued;
     // poll skips a negative descriptor.
     words[wait] = lane.blocked ? -1 : data.tun;
