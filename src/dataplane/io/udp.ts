@@ -79,16 +79,22 @@ export function openUdp(address: number, port: number): OpenUdp {
     native.close(listener);
     throw error;
   }
-  setBuffer(native, listener, SO_RCVBUFFORCE, SO_RCVBUF, RECEIVE_BUFFER);
-  native.setOption(listener, SOL_IP, IP_RECVTOS, 1);
-  const gro = native.setOption(listener, SOL_UDP, UDP_GRO, 1) === 0;
+  try {
+    setBuffer(native, listener, SO_RCVBUFFORCE, SO_RCVBUF, RECEIVE_BUFFER);
+    native.setOption(listener, SOL_IP, IP_RECVTOS, 1);
+    const gro = native.setOption(listener, SOL_UDP, UDP_GRO, 1) === 0;
 
-  native.udpDiscard(sender);
-  setBuffer(native, sender, SO_SNDBUFFORCE, SO_SNDBUF, SEND_BUFFER);
-  native.setOption(sender, SOL_IP, IP_MTU_DISCOVER, IP_PMTUDISC_INTERFACE);
-  const segment = native.setOption(sender, SOL_UDP, UDP_SEGMENT, 0) === 0;
-  const receiveBuffer = native.getOption(listener, SOL_SOCKET, SO_RCVBUF);
-  return { listener, sender, segment, gro, receiveBuffer };
+    native.udpDiscard(sender);
+    setBuffer(native, sender, SO_SNDBUFFORCE, SO_SNDBUF, SEND_BUFFER);
+    native.setOption(sender, SOL_IP, IP_MTU_DISCOVER, IP_PMTUDISC_INTERFACE);
+    const segment = native.setOption(sender, SOL_UDP, UDP_SEGMENT, 0) === 0;
+    const receiveBuffer = native.getOption(listener, SOL_SOCKET, SO_RCVBUF);
+    return { listener, sender, segment, gro, receiveBuffer };
+  } catch (error) {
+    native.close(listener);
+    native.close(sender);
+    throw error;
+  }
 }
 
 export class UdpUnderlay implements Underlay {
