@@ -5,15 +5,7 @@
  */
 import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { LAYOUT, LaneMemory, WAIT_ROWS } from '../io/memory.js';
-import {
-  EINTR,
-  loadNative,
-  POLLERR,
-  POLLHUP,
-  POLLIN,
-  POLLNVAL,
-  POLLOUT,
-} from '../io/native.js';
+import { EINTR, loadNative, POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT } from '../io/native.js';
 import { TunDevice } from '../io/tun.js';
 import { UdpUnderlay } from '../io/udp.js';
 import { RouteReader } from '../routes/reader.js';
