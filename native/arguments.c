@@ -41,7 +41,7 @@ bool get_span(napi_env env, const struct instance *self, const char *what, int32
     napi_throw_type_error(env, NULL, "no memory is registered: call attach() first");
     return false;
   }
-  if (at < 0 || length < 0 || length > (int64_t)self->size || at > (int64_t)self->size - length) {
+  if (at < 0 || length < 0 || at > (int64_t)self->size - length) {
     throw_range(env, what);
     return false;
   }
@@ -52,7 +52,7 @@ bool get_span(napi_env env, const struct instance *self, const char *what, int32
 bool get_table(napi_env env, const struct instance *self, const char *what, int32_t at,
                int32_t rows, size_t row_size, int32_t **out) {
   uint8_t *place = NULL;
-  if (rows < 0 || (at & 3) != 0) {
+  if ((at & 3) != 0) {
     throw_range(env, what);
     return false;
   }
@@ -64,7 +64,7 @@ bool get_table(napi_env env, const struct instance *self, const char *what, int3
 /* Each word is read once: another thread may write the memory between a check and a use. */
 bool fill_iovecs(napi_env env, const struct instance *self, const int32_t *rows, int32_t row_count,
                  int32_t first, int32_t count, struct iovec *out) {
-  if (first < 0 || count < 0 || first > row_count || count > row_count - first) {
+  if (first < 0 || count < 0 || count > row_count - first) {
     throw_range(env, "a message's iovecs");
     return false;
   }

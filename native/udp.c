@@ -260,8 +260,8 @@ napi_value udp_send(napi_env env, napi_callback_info info) {
                     segment = row[MESSAGE_SEGMENT], tos = row[MESSAGE_TOS],
                     first = row[MESSAGE_FIRST], count = row[MESSAGE_COUNT];
       if (size > 0 && row_fd != fd) break;
-      if (count < 0 || count > IOV_MAX_PARTS) return throw_range(env, "a message's number of iovecs");
-      if (part_count + count > SEND_PARTS) break;
+      if (count > IOV_MAX_PARTS) return throw_range(env, "a message's number of iovecs");
+      if (count > SEND_PARTS - part_count) break;
       fd = row_fd;
       if (!fill_iovecs(env, self, iovecs, iovec_rows, first, count, parts + part_count))
         return NULL;

@@ -109,6 +109,7 @@ export class Arena {
   /** What one call receives. Throws when the call gives an errno. */
   receive(fd: number, rows = 64, areaEnd = SIZE): Incoming[] {
     const { native } = this;
+    this.words.fill(-1, TABLE >> 2, MESSAGES >> 2); // what a call does not write shows
     const got = native.udpReceive(fd, TABLE, rows, AREA, areaEnd, HEADROOM, ADDRESSES);
     if (got < 0) throw new Error(`udpReceive: ${native.errnoName(-got)}`);
     return Array.from({ length: got }, (_, row) => {
@@ -130,6 +131,7 @@ export class Arena {
   /** Reads packets as from a TUN; each is [vnet header, packet]. */
   readPackets(fd: number, vnet: number, rows = 64, areaEnd = SIZE): [Buffer, Buffer][] {
     const { native } = this;
+    this.words.fill(-1, TABLE >> 2, MESSAGES >> 2);
     const got = native.tunRead(fd, TABLE, rows, AREA, areaEnd, HEADROOM, vnet);
     if (got < 0) throw new Error(`tunRead: ${native.errnoName(-got)}`);
     return Array.from({ length: got }, (_, row) => {

@@ -214,6 +214,7 @@ test('every word of a message row out of range throws, and nothing is sent', () 
   const [fd, at] = loopbackSocket(native);
   const good = () => {
     bytes.fill(0);
+    bytes.set(at, ADDRESSES + ADDRESS_SIZE); // behind the one row of the table
     return arena.layOut([{ fd, to: at, parts: [pattern(50), pattern(50)] }]);
   };
   const send = () => native.udpSend(MESSAGES, 1, IOVECS, 2, ADDRESSES, 1);
@@ -273,7 +274,20 @@ test('every word of a write row out of range throws, and nothing is written', ()
     for (const value of [-1, LEAST, SIZE - 9, MOST]) spoil(row * 2, value, true);
     for (const value of [-1, LEAST, SIZE - PAYLOAD + 1, MOST]) spoil(row * 2 + 1, value, true);
   }
+  // As many iovecs as the kernel takes, and one more, which is out of range though they exist.
+  words.set([0, 1024, 0, 1025], TABLE >> 2);
+  words.fill(0, IOVECS >> 2, (IOVECS >> 2) + 2 * 1100);
+  words[IOVECS >> 2] = PAYLOAD;
+  words[(IOVECS >> 2) + 1] = 3;
+  assert.equal(native.tunWrite(fd, TABLE, 1, IOVECS, 1100), 1);
+  assert.equal(arena.readPackets(fd, 0)[0]?.[1].length, 3);
+  words.set([0, 1025], TABLE >> 2);
+  assert.throws(() => native.tunWrite(fd, TABLE, 1, IOVECS, 1100), RangeError);
+
+  assert.equal(arena.writePackets(-1, [[pattern(10)]]), 0);
+  assert.equal(native.errnoName(native.lastError()), 'EBADF');
   assert.equal(arena.writePackets(fd, [[pattern(10), pattern(10)]]), 1);
+  assert.equal(native.lastError(), 0, 'the error before is forgotten');
   assert.equal(arena.readPackets(fd, 0)[0]?.[1].length, 20);
   native.close(fd);
 });
