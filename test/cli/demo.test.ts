@@ -48,14 +48,14 @@ test('passes with etcd, stays up, can be entered, and ends on SIGINT', {
   assert.match(text(), /new key \/docker-test\/network\/subnets\/10\.10\.\d+\.0-24/);
   assert.ok(!text().includes('\x1b'), 'no colours without a terminal');
 
-  const status = demo(['-enter', 'host1', 'weft', 'status', '-json']);
+  const status = demo(['-enter', `host1@${child.pid}`, 'weft', 'status', '-json']);
   assert.equal(status.status, 0, status.stderr);
   assert.equal(JSON.parse(status.stdout).peers.length, 1);
-  assert.equal(demo(['-enter', 'xbox3', 'uname', '-n']).stdout, 'xbox3\n');
-  assert.equal(demo(['-enter', 'host2', 'sh', '-c', 'exit 7']).status, 7);
-  const nobody = demo(['-enter', 'host9', 'true']);
+  assert.equal(demo(['-enter', `xbox3@${child.pid}`, 'uname', '-n']).stdout, 'xbox3\n');
+  assert.equal(demo(['-enter', `host2@${child.pid}`, 'sh', '-c', 'exit 7']).status, 7);
+  const nobody = demo(['-enter', `host9@${child.pid}`, 'true']);
   assert.equal(nobody.status, 2);
-  assert.match(nobody.stderr, /has no "host9", only: etcd, host1, host2, xbox1/);
+  assert.match(nobody.stderr, /there is no "host9@\d+", only: .*host1.*host2.*xbox1/);
 
   child.kill('SIGINT');
   assert.deepEqual(await once(child, 'exit'), [0, null]);

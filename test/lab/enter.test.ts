@@ -41,15 +41,20 @@ async function start(seconds: string, how?: string): Promise<ChildProcess> {
     unknown,
   ];
   assert.equal(String(line), 'ready\n', 'what came instead is the exit code');
+  if (how !== 'exit') await until(() => sleepers(seconds).length === 1, 'sleep runs in the lab');
   return child;
 }
 
-async function gone(seconds: string): Promise<void> {
+async function until(holds: () => boolean, what: string): Promise<void> {
   const deadline = Date.now() + 3_000;
-  while (sleepers(seconds).length > 0) {
-    assert.ok(Date.now() < deadline, `the lab's processes are still there: ${sleepers(seconds)}`);
+  while (!holds()) {
+    assert.ok(Date.now() < deadline, `within 3 s: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
+}
+
+async function gone(seconds: string): Promise<void> {
+  await until(() => sleepers(seconds).length === 0, "the lab's processes are gone");
 }
 
 test('SIGKILL of the script takes the whole lab with it', { skip, timeout: 30_000 }, async () => {
