@@ -16,11 +16,12 @@ import os from 'node:os';
 import path from 'node:path';
 import { exitCode } from './command.js';
 
-const MARK = 'WEFT_LAB';
+/** Holds the lab's number, by which those that run at once are told apart: its script's process id. */
+export const LAB_MARK = 'WEFT_LAB';
 
 /** Whether this process is the supervisor of a lab. The mark alone is inherited by its children. */
 export function insideLab(): boolean {
-  return process.env[MARK] === '1' && process.pid === 1;
+  return process.env[LAB_MARK] !== undefined && process.pid === 1;
 }
 
 /** Where a program is in PATH or in the folders of system programs, or undefined. */
@@ -53,7 +54,7 @@ export interface Needs {
 
 /** What this machine lacks for a lab, as one line that says what to do; undefined when nothing. */
 export function labLacks(needs: Needs = {}): string | undefined {
-  const programs = ['unshare', 'nsenter', 'setpriv', 'mount', 'ip', 'sysctl', 'cat'];
+  const programs = ['unshare', 'nsenter', 'setpriv', 'mount', 'ip', 'sysctl', 'hostname', 'cat'];
   const missing = [...programs, ...(needs.programs ?? [])].filter((name) => !findProgram(name));
   if (missing.length > 0) {
     return `a lab needs these programs, which are not installed: ${missing.join(', ')}`;
@@ -85,7 +86,11 @@ export async function enterLab(argv: readonly string[] = process.argv.slice(2)):
   const child = spawn(program!, args, {
     stdio: 'inherit',
     detached: true,
-    env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin`, [MARK]: '1' },
+    env: {
+      ...process.env,
+      PATH: `${process.env.PATH}:/usr/sbin:/sbin`,
+      [LAB_MARK]: String(process.pid),
+    },
   });
   const signals: NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'];
   // unshare itself holds signals back while it waits: they go to its child, the supervisor.
