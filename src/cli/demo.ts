@@ -1,4 +1,169 @@
-/** Not here yet. */
-export async function main(_args: string[]): Promise<number> {
-  return Promise.resolve(1);
+/**
+ * `weft demo`: two hosts, four containers, real packets, in namespaces of its own.
+ *
+ *   1. stage     hosts, store, weft, containers; each is needed by what follows
+ *   2. checks    ping, largest packet, traceroute, transfer, throughput, weft status
+ *   3. summary   what was built, what passed, how to go on
+ */
+import process from 'node:process';
+import { enterLab, findProgram, labLacks } from '../lab/enter.js';
+import { Lab } from '../lab/lab.js';
+import * as checks from './demo/checks.js';
+import { enter } from './demo/enter.js';
+import { Screen } from './demo/screen.js';
+import { type Choices, Stage } from './demo/stage.js';
+import { invitation, summary } from './demo/summary.js';
+import { describeFlags, type Flag, type Flags, parseFlags, UsageError } from './flags.js';
+
+const FLAGS: readonly Flag[] = [
+  { name: 'keep', kind: 'bool', help: 'leave it up to look around, until Ctrl-C' },
+  {
+    name: 'enter',
+    kind: 'string',
+    value: 'name [command …]',
+    help: 'a shell or one command in a host or container of a demo that runs; must come last',
+  },
+  {
+    name: 'store',
+    kind: 'string',
+    value: 'etcd|file',
+    help: 'where configuration and leases live (default etcd, or file where etcd is not installed)',
+  },
+  {
+    name: 'backend',
+    kind: 'string',
+    value: 'weft|kernel',
+    help: 'kernel: the same with kernel VXLAN in place of weft, for comparison',
+    default: 'weft',
+  },
+  { name: 'json', kind: 'bool', help: 'progress on stderr, and a summary as JSON on stdout' },
+  { name: 'help', kind: 'bool', help: 'this text' },
+  { name: 'h', kind: 'bool', help: 'this text' },
+];
+
+const PROGRAMS = ['ping', 'traceroute', 'iperf3'];
+
+/** Returns the exit code: 0 only when every step passed. */
+export async function main(args: string[]): Promise<number> {
+  const at = args.findIndex((arg) => /^--?enter(=|$)/.test(arg));
+  if (at >= 0) {
+    const [name = '', ...command] = args[at]!.includes('=')
+      ? [args[at]!.replace(/^.*?=/, ''), ...args.slice(at + 1)]
+      : args.slice(at + 1);
+    return enter(name, command);
+  }
+  const flags = parseFlags(FLAGS, args);
+  if (flags.bool('help') || flags.bool('h')) {
+    process.stdout.write(
+      `weft demo: two hosts, four containers, real packets, in namespaces of its own\n\n${describeFlags(FLAGS)}`,
+    );
+    return 0;
+  }
+  if (flags.rest.length > 0) throw new UsageError(`${JSON.stringify(flags.rest[0])} is not a flag`);
+  const choices = choose(flags);
+  if (Lab.inside()) return perform(flags, choices);
+
+  const lacks = labLacks({ programs: PROGRAMS, tun: choices.backend === 'weft' });
+  if (lacks !== undefined) {
+    process.stderr.write(`weft demo: ${lacks}\n`);
+    return 1;
+  }
+  return enterLab(['demo', ...args]);
+}
+
+function choose(flags: Flags): Choices {
+  const store = flags.text('store') || (findProgram('etcd') ? 'etcd' : 'file');
+  const backend = flags.text('backend');
+  if (store !== 'etcd' && store !== 'file') {
+    throw new UsageError(`-store is etcd or file, not ${JSON.stringify(store)}`);
+  }
+  if (backend !== 'weft' && backend !== 'kernel') {
+    throw new UsageError(`-backend is weft or kernel, not ${JSON.stringify(backend)}`);
+  }
+  if (store === 'etcd' && !findProgram('etcd')) {
+    throw new UsageError('etcd is not installed (Debian: etcd-server); or try: -store=file');
+  }
+  return { store, backend };
+}
+
+type Step = readonly [name: string, work: () => Promise<void>];
+
+async function perform(flags: Flags, choices: Choices): Promise<number> {
+  const started = performance.now();
+  const lab = await Lab.open();
+  const findings: checks.Findings = {};
+  const weft = choices.backend === 'weft';
+  const screen = new Screen(flags.bool('json') ? process.stderr : process.stdout, weft ? 10 : 9);
+  const stage = new Stage(lab, screen, choices);
+
+  const building: Step[] = [
+    ['Two hosts on one underlay network', () => stage.underlay()],
+    [
+      choices.store === 'etcd' ? "etcd, with flannel's configuration" : 'A file as the store',
+      () => stage.store(),
+    ],
+    [weft ? 'weft joins on both hosts' : 'Kernel VXLAN on both hosts', () => stage.overlay()],
+    ['Two containers on each host', () => stage.plugContainers()],
+  ];
+  const trying: Step[] = [
+    ['Containers ping each other across the hosts', () => checks.ping(stage, screen, findings)],
+    ['The largest packet', () => checks.largest(stage, screen, findings)],
+    ['The way between two containers', () => checks.traceroute(stage, screen)],
+    ['A TCP transfer arrives unchanged', () => checks.transfer(stage, screen, findings)],
+    ['Throughput of one TCP connection', () => checks.throughput(stage, screen, findings)],
+    ...(weft ? [['What weft says of itself', () => checks.status(stage, screen)] as Step] : []),
+  ];
+
+  introduce(screen, flags, choices);
+  let standing = true;
+  for (const [name, work] of building) {
+    if (standing) standing = await screen.step(name, work, () => stage.evidence());
+    else screen.skip(name);
+  }
+  for (const [name, work] of trying) {
+    if (standing) await screen.step(name, work, () => stage.evidence());
+    else screen.skip(name);
+  }
+
+  const passed = screen.results.every(({ outcome }) => outcome === 'passed');
+  const seconds = Math.round((performance.now() - started) / 100) / 10;
+  summary(screen, choices, findings, seconds, flags.bool('keep'));
+  if (flags.bool('json')) {
+    const told = { passed, seconds, ...choices, ...findings, steps: screen.results };
+    process.stdout.write(`${JSON.stringify(told)}\n`);
+  }
+  if (flags.bool('keep')) {
+    invitation(screen, choices);
+    await interrupted();
+  }
+  await lab.close();
+  return passed ? 0 : 1;
+}
+
+function introduce(screen: Screen, flags: Flags, choices: Choices): void {
+  screen.line(
+    screen.bold('weft demo: a flannel network on this machine, in namespaces of its own'),
+  );
+  screen.line();
+  screen.line('    xbox1   xbox2                       xbox3   xbox4');
+  screen.line('      └ docker0 ┘                         └ docker0 ┘');
+  screen.line('       flannel.1                           flannel.1');
+  screen.line(' host1 192.168.56.11 ──── underlay ──── host2 192.168.56.12');
+  if (choices.store === 'etcd') screen.line('                             └ etcd 192.168.56.131');
+  else if (!flags.given('store')) {
+    screen.line();
+    screen.line('etcd is not installed (Debian: etcd-server): both hosts read one file instead.');
+  }
+}
+
+/** Resolves when the operator has had enough. */
+function interrupted(): Promise<void> {
+  return new Promise((resolve) => {
+    const alive = setInterval(() => {}, 1 << 30);
+    const done = () => {
+      clearInterval(alive);
+      resolve();
+    };
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, done);
+  });
 }

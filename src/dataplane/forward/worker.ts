@@ -5,7 +5,7 @@
  */
 import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { LAYOUT, LaneMemory, WAIT_ROWS } from '../io/memory.js';
-import { loadNative, POLLIN, POLLOUT } from '../io/native.js';
+import { EINTR, loadNative, POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT } from '../io/native.js';
 import { TunDevice } from '../io/tun.js';
 import { UdpUnderlay } from '../io/udp.js';
 import { RouteReader } from '../routes/reader.js';
@@ -55,7 +55,6 @@ function run(data: LaneData): void {
 
   const wait = LAYOUT.wait >> 2;
   const words = memory.words;
-  let tunFault = false;
   Atomics.store(control, SEGMENTS, lane.segments ? 1 : 0);
   Atomics.store(control, STATE, RUNNING);
   while (Atomics.load(control, STOP) === 0) {
@@ -65,7 +64,7 @@ function run(data: LaneData): void {
     if (moved > 0) continue;
     control[QUEUED] = lane.queued;
     // poll skips a negative descriptor.
-    words[wait] = lane.blocked || tunFault ? -1 : data.tun;
+    words[wait] = lane.blocked ? -1 : data.tun;
     words[wait + 1] = POLLIN;
     words[wait + 2] = data.listener;
     words[wait + 3] = POLLIN;
@@ -73,10 +72,27 @@ function run(data: LaneData): void {
     words[wait + 5] = POLLIN;
     words[wait + 6] = lane.blocked ? data.sender : -1;
     words[wait + 7] = POLLOUT;
-    native.wait(LAYOUT.wait, WAIT_ROWS, LONGEST_WAIT);
-    // A TUN that was deleted reports its error for ever: the next wait leaves it out.
-    tunFault = !tunFault && ((words[wait + 1]! >> 16) & ~POLLIN) !== 0;
+    const ready = native.wait(LAYOUT.wait, WAIT_ROWS, LONGEST_WAIT);
+    if (ready > 0) checkDescriptors(words, wait);
+    else if (ready < 0 && ready !== -EINTR) {
+      throw new Error(`the lane cannot wait for packets: ${native.errnoName(-ready)}`);
+    }
     if (words[wait + 5]! >> 16 !== 0) native.eventDrain(data.wake);
+  }
+}
+
+/**
+ * Throws when a descriptor is dead, for the wait would return at once for ever. (An error that
+ * a socket reports is no such thing: the next call takes it and it is gone.)
+ */
+function checkDescriptors(words: Int32Array, wait: number): void {
+  for (let row = 0; row < WAIT_ROWS; row += 1) {
+    const fd = words[wait + 2 * row]!;
+    const events = words[wait + 2 * row + 1]! >> 16;
+    if ((events & POLLNVAL) !== 0) throw new Error(`the lane's descriptor ${fd} is not open`);
+    if (row === 0 && (events & (POLLERR | POLLHUP)) !== 0) {
+      throw new Error('the TUN is gone: somebody deleted it; start again to make a new one');
+    }
   }
 }
 

@@ -1,0 +1,64 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { formatLeaseValue, parseLeaseValue } from '../../../src/control/overlay/lease-value.js';
+import { formatMac, parseMac } from '../../../src/dataplane/wire/ethernet.js';
+import { formatAddress, parseAddress } from '../../../src/dataplane/wire/ipv4.js';
+
+/** What flanneld wrote to etcd for 192.168.56.11, VNI 1, 2a:2e:cc:73:34:04. */
+const RECORDED = Buffer.from(
+  '7b225075626c69634950223a223139322e3136382e35362e3131222c225075626c696349507636223a6e756c6c2c22' +
+    '4261636b656e6454797065223a2276786c616e222c224261636b656e6444617461223a7b22564e49223a312c225674' +
+    '65704d4143223a2232613a32653a63633a37333a33343a3034227d7d',
+  'hex',
+);
+
+test('writes the bytes that flanneld writes', () => {
+  const mac = parseMac('2a:2e:cc:73:34:04') as Uint8Array;
+  const value = formatLeaseValue(parseAddress('192.168.56.11') as number, 1, mac);
+  assert.deepEqual(Buffer.from(value), RECORDED);
+});
+
+test('reads them', () => {
+  const { publicIp, backendType, vtep } = parseLeaseValue(RECORDED.toString());
+  assert.equal(formatAddress(publicIp), '192.168.56.11');
+  assert.equal(backendType, 'vxlan');
+  assert.ok('mac' in vtep);
+  assert.equal(formatMac(vtep.mac), '2a:2e:cc:73:34:04');
+});
+
+function vtepOf(fields: object): string {
+  const text = JSON.stringify({ PublicIP: '192.168.64.8', BackendType: 'vxlan', ...fields });
+  const { vtep } = parseLeaseValue(text);
+  return 'mac' in vtep ? formatMac(vtep.mac) : vtep.problem;
+}
+
+test('reads what older and other writers left', () => {
+  assert.equal(vtepOf({ BackendData: { VtepMAC: '02:00:00:00:00:0C' } }), '02:00:00:00:00:0c');
+  assert.equal(vtepOf({ BackendData: { VtepMAC: '02-00-00-00-00-0c' } }), '02:00:00:00:00:0c');
+  assert.equal(vtepOf({ BackendData: { VtepMAC: '0200.0000.000c', VNI: 9 } }), '02:00:00:00:00:0c');
+  assert.equal(
+    vtepOf({ BackendV6Data: {}, x: 1, BackendData: { VtepMAC: '02:00:00:00:00:0c' } }),
+    '02:00:00:00:00:0c',
+  );
+});
+
+test('says why a VTEP address cannot be used', () => {
+  const base64 = 'eyJWdGVwTUFDIjoiMDI6MDA6MDA6MDA6MDA6MGMifQ==';
+  assert.match(vtepOf({ BackendData: base64 }), /BackendData is a string \(base64\?\)/);
+  assert.match(vtepOf({ BackendData: null }), /BackendData is null, not an object/);
+  assert.match(vtepOf({ BackendData: [] }), /BackendData is \[\], not an object/);
+  assert.match(vtepOf({}), /BackendData is absent/);
+  assert.match(vtepOf({ BackendData: { VtepMAC: '' } }), /VtepMAC is "", not a MAC address/);
+  assert.match(vtepOf({ BackendData: { VtepMAC: '01:00:5e:00:00:01' } }), /not a unicast address/);
+  assert.match(vtepOf({ BackendData: { VtepMAC: '00:00:00:00:00:00' } }), /not a unicast address/);
+  assert.match(vtepOf({ BackendType: 'host-gw' }), /BackendType is "host-gw"/);
+  assert.match(vtepOf({ BackendType: 'Vxlan' }), /BackendType is "Vxlan"/);
+  assert.match(vtepOf({ BackendType: undefined }), /reservation/);
+});
+
+test('throws for what is no lease', () => {
+  assert.throws(() => parseLeaseValue('garbage'), /line 1, column 1/);
+  assert.throws(() => parseLeaseValue('[]'), /not a JSON object/);
+  assert.throws(() => parseLeaseValue('{}'), /PublicIP is absent/);
+  assert.throws(() => parseLeaseValue('{"PublicIP":"x"}'), /PublicIP is "x"/);
+});

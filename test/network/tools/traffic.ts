@@ -1,0 +1,120 @@
+/**
+ * Traffic between containers, checked at both ends. Run inside a namespace:
+ *
+ *   traffic.js tcp-receive PORT             prints "BYTES SHA256" of what one connection brings
+ *   traffic.js tcp-send ADDRESS PORT BYTES  sends noise, prints "BYTES SHA256" of it
+ *   traffic.js udp-echo PORT                sends each datagram back to where it came from
+ *   traffic.js udp-ask ADDRESS PORT SIZES   "0-1422,2000": asks with each size, compares the echo
+ */
+import { createHash } from 'node:crypto';
+import dgram from 'node:dgram';
+import net from 'node:net';
+
+const BLOCK = 256 * 1024;
+
+/** Noise that is the same each time: block `n` of a stream. */
+function noise(n: number, length = BLOCK): Buffer {
+  const bytes = Buffer.allocUnsafe(length);
+  let x = (n * 2654435761 + 12345) >>> 0 || 1;
+  for (let i = 0; i < length; i += 1) {
+    x ^= x << 13;
+    x ^= x >>> 17;
+    x ^= x << 5;
+    bytes[i] = x;
+  }
+  return bytes;
+}
+
+function tcpReceive(port: number): void {
+  const server = net.createServer((socket) => {
+    const hash = createHash('sha256');
+    let total = 0;
+    socket.on('data', (part) => {
+      total += part.length;
+      hash.update(part);
+    });
+    socket.once('end', () => {
+      socket.end();
+      server.close();
+      console.log(`${total} ${hash.digest('hex')}`);
+    });
+  });
+  server.listen(port, '0.0.0.0', () => console.log('listening'));
+}
+
+async function tcpSend(address: string, port: number, total: number): Promise<void> {
+  const hash = createHash('sha256');
+  const socket = net.connect(port, address);
+  await new Promise((resolve, reject) => {
+    socket.once('connect', resolve);
+    socket.once('error', reject);
+  });
+  // A few blocks in turn: making new noise all the time would measure that.
+  const blocks = [0, 1, 2, 3, 4, 5, 6].map((n) => noise(n));
+  let sent = 0;
+  for (let n = 0; sent < total; n += 1) {
+    const block = blocks[n % blocks.length]!.subarray(0, Math.min(BLOCK, total - sent));
+    hash.update(block);
+    sent += block.length;
+    if (!socket.write(block)) await new Promise((resolve) => socket.once('drain', resolve));
+  }
+  socket.end();
+  await new Promise((resolve) => socket.once('close', resolve));
+  console.log(`${sent} ${hash.digest('hex')}`);
+}
+
+function udpEcho(port: number): void {
+  const socket = dgram.createSocket('udp4');
+  socket.on('message', (message, from) => socket.send(message, from.port, from.address));
+  socket.bind(port, '0.0.0.0', () => console.log('listening'));
+}
+
+function parseSizes(text: string): number[] {
+  return text.split(',').flatMap((part) => {
+    const [first = 0, last = first] = part.split('-').map(Number);
+    return Array.from({ length: last - first + 1 }, (_, i) => first + i);
+  });
+}
+
+async function udpAsk(address: string, port: number, sizes: readonly number[]): Promise<void> {
+  const socket = dgram.createSocket('udp4');
+  await new Promise<void>((resolve) => socket.bind(0, '0.0.0.0', resolve));
+  const wrong: number[] = [];
+  for (const size of sizes) {
+    const payload = noise(size + 1, size);
+    const echoed = new Promise<boolean>((resolve) => {
+      const timer = setTimeout(() => resolve(false), 2_000);
+      socket.once('message', (message) => {
+        clearTimeout(timer);
+        resolve(message.equals(payload));
+      });
+    });
+    socket.send(payload, port, address);
+    if (!(await echoed)) {
+      wrong.push(size);
+      socket.removeAllListeners('message');
+      if (wrong.length >= 5) break;
+    }
+  }
+  socket.close();
+  console.log(wrong.length === 0 ? `${sizes.length} sizes intact` : `wrong or lost: ${wrong}`);
+  if (wrong.length > 0) process.exitCode = 1;
+}
+
+const [what = '', a = '', b = '', c = ''] = process.argv.slice(2);
+switch (what) {
+  case 'tcp-receive':
+    tcpReceive(Number(a));
+    break;
+  case 'tcp-send':
+    await tcpSend(a, Number(b), Number(c));
+    break;
+  case 'udp-echo':
+    udpEcho(Number(a));
+    break;
+  case 'udp-ask':
+    await udpAsk(a, Number(b), parseSizes(c));
+    break;
+  default:
+    throw new Error(`traffic: what is ${JSON.stringify(what)}?`);
+}

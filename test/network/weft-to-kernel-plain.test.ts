@@ -1,0 +1,3 @@
+import { testPair } from './pairs.js';
+
+await testPair(['weft', 'kernel'], false);
