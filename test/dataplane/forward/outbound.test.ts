@@ -133,6 +133,13 @@ for (const [what, reason, packet] of DROPS) {
   });
 }
 
+test('an empty read says nothing, whatever lay there before', () => {
+  const rig = new Rig();
+  rig.read(ROUTER_SOLICITATION);
+  rig.read(new Uint8Array(0));
+  assert.deepEqual(rig.drops(), { outbound_ipv6: 1, outbound_malformed: 1 });
+});
+
 test('bytes behind the packet are not sent', () => {
   const [datagram] = new Rig().read(concat([good, random.bytes(9)]));
   assert.deepEqual(datagram!.payload, toB(good));

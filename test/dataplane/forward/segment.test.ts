@@ -13,6 +13,8 @@ import {
   NEEDS_CSUM,
   OUR_MAC,
   OVERHEAD,
+  PEER_B,
+  PEER_C,
   PSH,
   put32,
   sumAt,
@@ -50,7 +52,8 @@ function isSegmented(packet: Uint8Array, gsoSize: number, rig = new Rig(), more 
   const bytesBefore = rig.count('outbound_in_bytes');
   const sent = rig.read(leavePartial(packet.slice()), superVnet(packet, gsoSize, more));
   assert.equal(sent.length, expected.length);
-  for (const [i, { payload, tos }] of sent.entries()) {
+  for (const [i, { payload, tos, address, port }] of sent.entries()) {
+    assert.deepEqual([address, port], [PEER_B, 8472]);
     assert.deepEqual(payload, toB(expected[i]!), `segment ${i} of ${expected.length}`);
     assert.equal(tos, packet[1]! & 3);
   }
@@ -183,10 +186,15 @@ test('64 super-packets of two peers in one batch, segments and single packets mi
     }
   }
   rig.run();
+  const sent = rig.takeSent();
   assert.deepEqual(
-    rig.takeSent().map(({ payload }) => payload.slice(OVERHEAD)),
+    sent.map(({ payload }) => payload.slice(OVERHEAD)),
     expected,
   );
+  for (const { payload, address, port } of sent) {
+    const isB = payload[OVERHEAD + 18] === 72;
+    assert.deepEqual([address, port], isB ? [PEER_B, 8472] : [PEER_C, 8473]);
+  }
   rig.checkBalance();
 });
 
