@@ -128,6 +128,7 @@ for (const [what, reason, packet] of DROPS) {
     assert.deepEqual(rig.read(packet), []);
     assert.deepEqual(rig.drops(), { [reason]: 1 });
     assert.equal(rig.count('outbound_in_packets'), 1);
+    assert.equal(rig.count('outbound_in_bytes'), packet.length);
     assert.equal(rig.read(good).length, 1, 'the next one goes');
     rig.checkBalance();
   });
