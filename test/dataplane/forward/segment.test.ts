@@ -122,6 +122,21 @@ test('one byte a segment: header slots and rows run out and it goes on', () => {
   }
 });
 
+test('single packets before it: the table of pieces is full before the header slots are', () => {
+  const rig = new Rig();
+  const single = tcpPacket({ ...TO_B, payload: random.bytes(1) });
+  const large = tcpPacket({ ...TO_B, id: 9, payload: random.bytes(5000) });
+  for (let i = 0; i < 60; i += 1) rig.device.push(single);
+  rig.device.push(leavePartial(large.slice()), superVnet(large, 1));
+  rig.device.push(single);
+  rig.run();
+  assert.deepEqual(
+    rig.takeSent().map(({ payload }) => payload.slice(OVERHEAD)),
+    [...new Array<Uint8Array>(60).fill(single), ...segment(large, 1), single],
+  );
+  rig.checkBalance();
+});
+
 test('a payload of one byte is a payload', () => {
   isSegmented(tcpPacket({ ...TO_B, payload: random.bytes(1) }), 1);
 });
