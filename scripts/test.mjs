@@ -3,15 +3,19 @@
  *
  * Usage: node scripts/test.mjs [part of a file's name …]
  *
+ * Ends with what was skipped and why, and as the last line `N passed, N failed`.
+ *
  * Names the files itself, since `node --test` takes neither a folder nor a glob on every
  * Node from 20 to 26. The tests run one file after the other: they share two cores, and
  * the network tests start whole hosts.
  */
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
+import os from 'node:os';
 import path from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
+import { closing } from './test-count.mjs';
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..');
 process.chdir(root);
@@ -27,10 +31,27 @@ if (files.length === 0) {
   console.error('no test file matches; nothing was run');
   process.exit(1);
 }
-const concurrency = ['--test-concurrency=1'];
+const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'weft-test-'));
+const countFile = path.join(folder, 'count.json');
+const reporters = [
+  ['spec', 'stdout'],
+  [new URL('test-count.mjs', import.meta.url).href, countFile],
+].flatMap(([reporter, to]) => [`--test-reporter=${reporter}`, `--test-reporter-destination=${to}`]);
 const done = spawnSync(
   process.execPath,
-  ['--enable-source-maps', '--test', ...concurrency, '--test-reporter=spec', ...files],
+  ['--enable-source-maps', '--test', '--test-concurrency=1', ...reporters, ...files],
   { stdio: ['ignore', 'inherit', 'inherit'] },
 );
-process.exit(done.status ?? 1);
+let code = done.status ?? 1;
+try {
+  const counts = JSON.parse(fs.readFileSync(countFile, 'utf8'));
+  console.log(closing(counts).join('\n'));
+  if (counts.failed > 0 && code === 0) code = 1;
+} catch {
+  const how = done.signal === null ? `exit code ${done.status}` : done.signal;
+  console.log(`the test runner ended before its end (${how}); what it counted is not known`);
+  code ||= 1;
+} finally {
+  fs.rmSync(folder, { recursive: true, force: true });
+}
+process.exit(code);

@@ -5,7 +5,7 @@ import { HostError } from '../control/host/errors.js';
 import { JOURNAL_DIRECTORY } from '../control/host/journal.js';
 import { systemRunner } from '../control/host/runner.js';
 import { socketPath } from '../operate/status/socket.js';
-import { describeFlags, type Flag, parseFlags } from './flags.js';
+import { describeFlags, type Flag, parseFlags, UsageError } from './flags.js';
 
 const FLAGS: readonly Flag[] = [
   {
@@ -25,6 +25,7 @@ export async function main(args: string[]): Promise<number> {
     );
     return 0;
   }
+  if (flags.rest.length > 0) throw new UsageError(`${JSON.stringify(flags.rest[0])} is not a flag`);
   const devices = flags.given('device') ? [flags.text('device')] : listJournals();
   if (devices.length === 0) {
     process.stdout.write('Nothing to take back: weft has left nothing on this host.\n');

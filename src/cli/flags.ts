@@ -1,7 +1,7 @@
 /**
  * Flags as Go's flag package reads them, since that is what flanneld's unit files are
  * written for: `-name value`, `--name=value`, booleans alone or `-name=false`, `--` ends them;
- * and each from the environment when it is not on the command line.
+ * `-h` is `-help`; and each from the environment when it is not on the command line.
  */
 export interface Flag {
   readonly name: string;
@@ -63,7 +63,7 @@ export function parseFlags(
       rest.push(arg);
       continue;
     }
-    const flag = flags.get(name);
+    const flag = flags.get(name === 'h' && !flags.has('h') ? 'help' : name);
     if (flag === undefined) throw new UsageError(`unknown flag ${arg.replace(/=.*/s, '')}`);
     if (inline !== undefined) {
       take(flag, inline, arg);

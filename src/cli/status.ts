@@ -1,7 +1,7 @@
 /** `weft status`: asks the running weft and tells, for people or as JSON. */
 import { listSockets, readStatus, socketPath } from '../operate/status/socket.js';
 import { describe } from '../operate/status/status.js';
-import { describeFlags, type Flag, parseFlags } from './flags.js';
+import { describeFlags, type Flag, parseFlags, UsageError } from './flags.js';
 
 const FLAGS: readonly Flag[] = [
   { name: 'json', kind: 'bool', help: 'one JSON document in place of text' },
@@ -20,6 +20,7 @@ export async function main(args: string[]): Promise<number> {
     process.stdout.write(`weft status: what a running weft does\n\n${describeFlags(FLAGS)}`);
     return 0;
   }
+  if (flags.rest.length > 0) throw new UsageError(`${JSON.stringify(flags.rest[0])} is not a flag`);
   const devices = flags.given('device') ? [flags.text('device')] : listSockets();
   if (devices.length === 0) {
     process.stderr.write('weft status: no weft runs on this host; start one with: weft up\n');

@@ -54,10 +54,7 @@ const WEFT: readonly Flag[] = [
   },
 ];
 
-const HELP = [
-  { name: 'help', kind: 'bool', help: 'this text' },
-  { name: 'h', kind: 'bool', help: 'this text' },
-] as const;
+const HELP: Flag = { name: 'help', kind: 'bool', help: 'this text' };
 
 const USAGE = `weft up: join a flannel network and forward its packets
 
@@ -67,8 +64,8 @@ weft's own:
 ${describeFlags(WEFT)}`;
 
 export async function main(args: string[]): Promise<number> {
-  const flags = parseFlags([...FLANNELD, ...WEFT, ...HELP], args, process.env);
-  if (flags.bool('help') || flags.bool('h')) {
+  const flags = parseFlags([...FLANNELD, ...WEFT, HELP], args, process.env);
+  if (flags.bool('help')) {
     process.stdout.write(USAGE);
     return 0;
   }

@@ -15,7 +15,7 @@ export interface PortOptions {
   address: string;
   /**
    * false makes the link a plain wire: no segmentation and no checksum is left to the
-   * other end, so what passes are the packets a real network would carry. Receive
+   * other end, so what passes are the packets a real network would carry. The host's receive
    * coalescing (GRO) is on, as on a real card. true (the default) is a bare veth.
    */
   offloads?: boolean;
@@ -48,7 +48,7 @@ export async function plug(
   await run(['ip', '-batch', '-'], { input: commands.join('\n') });
   if (options.offloads === false) {
     const off = ['tso', 'gso', 'tx-udp-segmentation', 'tx'].flatMap((name) => [name, 'off']);
-    await run(['ethtool', '-K', port, ...off, 'gro', 'on']);
+    await run(['ethtool', '-K', port, ...off, 'gro', 'off']); // a switch coalesces nothing
     await space.run(['ethtool', '-K', device, ...off, 'gro', 'on']);
   }
   await space.ip(

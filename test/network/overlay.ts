@@ -109,10 +109,10 @@ export async function pathMtu(from: Container, to: Container): Promise<void> {
 
 /** A TCP transfer; the same number of bytes and SHA-256 at both ends. */
 export async function tcpTransfer(from: Container, to: Container, bytes: number): Promise<string> {
-  const receiver = to.start(['node', TRAFFIC, 'tcp-receive', '7000'].map(orNode));
+  const receiver = to.start([process.execPath, TRAFFIC, 'tcp-receive', '40000']);
   await receiver.waitFor(/listening/, 5_000);
   const sent = await from.run(
-    [process.execPath, TRAFFIC, 'tcp-send', to.address, '7000', String(bytes)],
+    [process.execPath, TRAFFIC, 'tcp-send', to.address, '40000', String(bytes)],
     { timeout: 60_000 },
   );
   const [, arrived] = await receiver.waitFor(/^(\d+ [0-9a-f]{64})$/m, 10_000);
@@ -122,16 +122,12 @@ export async function tcpTransfer(from: Container, to: Container, bytes: number)
   return arrived!;
 }
 
-function orNode(word: string): string {
-  return word === 'node' ? process.execPath : word;
-}
-
 /** UDP payloads of every size, there and back. */
 export async function udpSizes(from: Container, to: Container, sizes: string): Promise<void> {
-  const echo = to.start([process.execPath, TRAFFIC, 'udp-echo', '7001']);
+  const echo = to.start([process.execPath, TRAFFIC, 'udp-echo', '40001']);
   await echo.waitFor(/listening/, 5_000);
   const { stdout } = await from.run(
-    [process.execPath, TRAFFIC, 'udp-ask', to.address, '7001', sizes],
+    [process.execPath, TRAFFIC, 'udp-ask', to.address, '40001', sizes],
     { timeout: 60_000 },
   );
   await echo.stop();

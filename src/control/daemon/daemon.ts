@@ -129,7 +129,7 @@ export class Daemon {
       network: formatSubnet(config.network),
     });
     journal.record({ kind: 'device', name, index });
-    if (ensureForwarding(journal)) log.info('switched IPv4 forwarding on');
+    this.#forward(journal);
 
     const publisher = new Publisher({ vni, ownMac: lease.vtepMac, lanes: 1 });
     const local = [{ network: lease.subnet.address, length: lease.subnet.length }];
@@ -262,6 +262,16 @@ export class Daemon {
         );
       }
       throw new StartError(`cannot create the TUN ${name}: ${messageOf(error)}`);
+    }
+  }
+
+  /** Without it nothing passes between containers and the TUN; in a sandbox it may be set already. */
+  #forward(journal: Journal): void {
+    const { log } = this.#options;
+    try {
+      if (ensureForwarding(journal)) log.info('switched IPv4 forwarding on');
+    } catch (error) {
+      log.warn(messageOf(error));
     }
   }
 

@@ -105,6 +105,7 @@ function quietIpv6(device: string, proc: string): void {
 
 /** A row of `ip -j addr show`, as far as it is read here. */
 interface LinkRow {
+  ifname: string;
   ifindex: number;
   mtu: number;
   txqlen?: number;
@@ -113,15 +114,19 @@ interface LinkRow {
 }
 
 async function show(ip: Ip, name: string): Promise<LinkRow> {
-  const line = `addr show dev ${name}`;
-  let [row] = await ip.query(line);
+  const look = async () => {
+    const rows = (await ip.query(`addr show dev ${name}`)) as LinkRow[];
+    // Old versions of `ip` print an empty object for each link they leave out.
+    return rows.find((row) => row.ifname === name);
+  };
+  let row = await look();
   if (row === undefined) {
     // The child remembers the index of a device that has since been made anew: ask a fresh one.
     ip.restart();
-    [row] = await ip.query(line);
+    row = await look();
   }
   if (row === undefined) throw new HostError('ENODEV', `there is no device ${name}`);
-  return row as LinkRow;
+  return row;
 }
 
 function isStale(local: string, network: Prefix | null): boolean {

@@ -21,7 +21,7 @@ export interface TakenBack {
 /**
  * Takes back what weft made for `device`: its TUN, files and sysctls that still are as weft left
  * them, last the journal itself. Harmless when repeated. Throws a HostError while the owning
- * process is alive, or when the journal is broken.
+ * process is alive, when its TUN is still held open, or when the journal is broken.
  */
 export async function down(
   runner: Runner,
@@ -41,6 +41,8 @@ export async function down(
         `(kill ${content.owner.pid}, or systemctl stop its unit)`,
     );
   }
+
+  await refuseHeld(content.entries, runner);
 
   const result: TakenBack = { did: [], problems: [] };
   const left: Entry[] = [];
@@ -74,34 +76,53 @@ function takeBack(entry: Entry, runner: Runner, proc: string): Promise<string> |
   }
 }
 
+/**
+ * A TUN of ours that has a carrier is held by a live process, so the owner runs after all, out of
+ * sight in another container. Throws before anything is touched.
+ */
+async function refuseHeld(entries: readonly Entry[], runner: Runner): Promise<void> {
+  for (const entry of entries) {
+    if (entry.kind !== 'device') continue;
+    const link = await findLink(entry.name, runner);
+    if (link === null || !isOurs(link, entry.index) || !link.flags?.includes('LOWER_UP')) continue;
+    throw new HostError(
+      'EBUSY',
+      `${entry.name} is held open by a process that is not to be seen from here, as weft in ` +
+        `another container; stop that first (or: ip link del ${entry.name})`,
+    );
+  }
+}
+
 async function takeBackDevice(name: string, index: number | null, runner: Runner): Promise<string> {
-  const { code, stdout, stderr } = await runner.run([
-    'ip',
-    '-j',
-    '-d',
-    'link',
-    'show',
-    'dev',
-    name,
-  ]);
-  if (code !== 0) {
-    if (/does not exist|Cannot find device/.test(stderr)) return `The device ${name} is gone.`;
-    throw new Error(stderr.trim());
+  const link = await findLink(name, runner);
+  if (link === null) return `The device ${name} is gone.`;
+  if (kindOf(link) !== 'tun') {
+    return `The device ${name} was left: it is not a TUN but a ${kindOf(link)} device.`;
   }
-  const [link] = JSON.parse(stdout) as LinkRow[];
-  const kind = link?.linkinfo?.info_kind ?? 'physical';
-  if (kind !== 'tun') return `The device ${name} was left: it is not a TUN but a ${kind} device.`;
-  if (index !== null && index !== link?.ifindex) {
-    return `The device ${name} was left: it has been made anew by somebody else.`;
-  }
-  // weft's process is gone, so a TUN that nobody was seen to open and that would not outlive
-  // its opener has another opener.
-  if (index === null && link?.linkinfo?.info_data?.persist !== true) {
-    return `The device ${name} was left: another process holds it.`;
-  }
+  if (!isOurs(link, index)) return `The device ${name} was left: somebody else made it.`;
   const removed = await runner.run(['ip', 'link', 'del', 'dev', name]);
   if (removed.code !== 0) throw new Error(removed.stderr.trim());
   return `The device ${name} was deleted.`;
+}
+
+async function findLink(name: string, runner: Runner): Promise<LinkRow | null> {
+  const shown = await runner.run(['ip', '-j', '-d', 'link', 'show', 'dev', name]);
+  if (shown.code === 0) return (JSON.parse(shown.stdout) as LinkRow[])[0] ?? null;
+  if (/does not exist|Cannot find device/.test(shown.stderr)) return null;
+  throw new HostError('EIP', `ip link show ${name}: ${shown.stderr.trim()}`);
+}
+
+function kindOf(link: LinkRow): string {
+  return link.linkinfo?.info_kind ?? 'physical';
+}
+
+/**
+ * Whether weft made this link. While the index was not yet known (a crash right after opening),
+ * only a persistent TUN can be weft's: any other would have gone with the process.
+ */
+function isOurs(link: LinkRow, index: number | null): boolean {
+  if (kindOf(link) !== 'tun') return false;
+  return index === null ? link.linkinfo?.info_data?.persist === true : index === link.ifindex;
 }
 
 function takeBackSysctl(key: string, old: string, wrote: string, proc: string): string {
@@ -140,5 +161,6 @@ function what(entry: Entry): string {
 /** A row of `ip -j -d link show`, as far as it is read here. */
 interface LinkRow {
   ifindex: number;
+  flags?: string[];
   linkinfo?: { info_kind?: string; info_data?: { persist?: boolean } };
 }

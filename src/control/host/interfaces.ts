@@ -47,7 +47,9 @@ export interface Selection {
 /** All links with their IPv4 addresses. Throws a HostError when `ip` cannot tell. */
 export async function listLinks(runner: Runner): Promise<Link[]> {
   // Not with -4: that would hide the links without an IPv4 address.
-  const rows = (await ask(runner, ['addr', 'show'])) as AddressRow[];
+  const all = (await ask(runner, ['addr', 'show'])) as AddressRow[];
+  // Old versions of `ip` print an empty object for what they leave out.
+  const rows = all.filter((row) => row.ifname !== undefined);
   return rows.map((row) => ({
     name: row.ifname,
     index: row.ifindex,
@@ -150,7 +152,7 @@ async function byDefaultRoute(runner: Runner, links: readonly Link[]): Promise<F
     // An `unreachable default` has neither.
     const device = row.dev ?? row.nexthops?.[0]?.dev;
     const link = links.find((l) => l.name === device);
-    if (link && row.type === undefined) return { link };
+    if (link) return { link };
   }
   throw new HostError(
     'ENETUNREACH',
@@ -229,7 +231,6 @@ interface AddressRow {
 
 interface RouteRow {
   dev?: string;
-  type?: string;
   prefsrc?: string;
   nexthops?: { dev?: string }[];
 }

@@ -99,10 +99,17 @@ export class Ip {
     this.#child = null;
   }
 
-  /** Waits for what is under way and ends the child. */
+  /** Waits for what is under way, ends the child and waits until it has ended. */
   async close(): Promise<void> {
     await this.#last;
-    this.restart();
+    const child = this.#child;
+    if (child === null || child.ended !== null) return;
+    await new Promise<void>((resolve) => {
+      child.wake = () => {
+        if (child.ended !== null) resolve();
+      };
+      this.restart();
+    });
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {

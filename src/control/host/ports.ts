@@ -18,6 +18,7 @@ export interface UdpSocket {
 /**
  * One sentence that names what keeps weft from UDP `port` on `address` (dotted; `0.0.0.0` is
  * any), with two ways out; null if nothing does. Needs root to see other users' processes.
+ * Meant for after a bind that failed: a socket on `::` counts, though it may take IPv6 only.
  */
 export async function describePortUser(
   runner: Runner,

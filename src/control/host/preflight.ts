@@ -1,6 +1,6 @@
 /** What this host must have before weft starts, each lack told with what to do about it. */
 import fs from 'node:fs';
-import { textOf } from './errors.js';
+import { errnoOf, textOf } from './errors.js';
 import type { Runner } from './runner.js';
 
 /** Bit of CAP_NET_ADMIN in a capability set (linux/capability.h). */
@@ -18,14 +18,27 @@ export async function preflight(runner: Runner, places: Places = {}): Promise<st
 }
 
 function checkTun(file: string): string | null {
-  const way =
-    `run modprobe tun; in a container, start it with --device ${file}; if only the node is ` +
-    `missing: mkdir -p /dev/net && mknod ${file} c 10 200`;
+  const inContainer = `in a container, start it with --device ${file}`;
+  const node = `mkdir -p /dev/net && mknod ${file} c 10 200`;
   try {
+    // Opened and closed again: that alone makes no device, and finds out what `stat` cannot,
+    // a node without a driver or one that a container's device rules forbid.
+    fs.closeSync(fs.openSync(file, 'r+'));
     if (fs.statSync(file).isCharacterDevice()) return null;
-    return `${file} is not a character device; delete it, then: mknod ${file} c 10 200`;
-  } catch {
-    return `there is no ${file}, so the kernel cannot give weft a TUN device; ${way}`;
+    return `${file} is not a character device; delete it, then: ${node}`;
+  } catch (error) {
+    switch (errnoOf(error)) {
+      case 'ENOENT':
+        return (
+          `there is no ${file}, so the kernel cannot give weft a TUN device; run modprobe tun; ` +
+          `${inContainer}; if only the node is missing: ${node}`
+        );
+      case 'EACCES':
+      case 'EPERM':
+        return `${file} may not be opened; run weft as root; ${inContainer}`;
+      default:
+        return `${file} cannot be opened (${textOf(error)}); run modprobe tun on the host`;
+    }
   }
 }
 

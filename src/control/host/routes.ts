@@ -10,7 +10,7 @@
  * What is in the kernel is remembered, so that an event costs a comparison in memory and one
  * batch; `reconcile` lists again and repairs what others changed.
  */
-import { type HostError, textOf } from './errors.js';
+import { textOf } from './errors.js';
 import type { Failure, Ip } from './ip.js';
 import { contains, formatPrefix, type Prefix, parsePrefix } from './ipv4.js';
 
@@ -26,9 +26,14 @@ export interface RouteReport {
 }
 
 interface Installed {
-  prefix: Prefix;
   /** Whether it has just the form that weft writes. */
   exact: boolean;
+}
+
+interface Change {
+  line: string;
+  /** Called when the kernel has it. */
+  done: () => void;
 }
 
 export class RouteSync {
@@ -62,14 +67,16 @@ export class RouteSync {
    * only itself. Never rejects.
    */
   set(subnets: Iterable<string>): Promise<RouteReport> {
+    const before = this.#desired;
     this.#desired = new Map();
     this.#refused = [];
     for (const text of subnets) {
-      const prefix = parsePrefix(text);
+      // Most were there before: that look saves most of the time of a change among thousands.
+      const prefix = before.get(text) ?? parsePrefix(text);
       if (prefix === null || prefix.length === 0) {
         this.#refused.push(`no route to ${JSON.stringify(text)}: that is not a subnet`);
       } else {
-        this.#desired.set(formatPrefix(prefix), prefix);
+        this.#desired.set(before.has(text) ? text : formatPrefix(prefix), prefix);
       }
     }
     return this.#request();
@@ -91,60 +98,97 @@ export class RouteSync {
 
   async #converge(): Promise<RouteReport> {
     const report: RouteReport = { added: 0, removed: 0, problems: [] };
+    /** Refused lines with the reason: left out of later batches, so that they hold up nothing. */
+    const refused = new Map<string, string>();
     let retried = false;
     for (;;) {
       const seen = this.#requests;
-      const problems = await this.#step(report);
-      if (problems === 'more' || seen !== this.#requests) continue;
+      const { more, problems } = await this.#step(report, refused);
+      if (more || seen !== this.#requests) continue;
       if (problems.length > 0 && !retried) {
         // A fresh `ip` and a fresh list: enough for a device that was made anew, or a child
         // that was killed.
         retried = true;
-        this.#ip.restart();
-        this.#installed = null;
+        refused.clear();
+        this.#forget();
         continue;
       }
-      if (problems.length > 0) this.#installed = null;
+      if (problems.length > 0) this.#forget();
       report.problems = [...this.#refused, ...problems];
       return report;
     }
   }
 
-  /** One batch towards the desired set of this moment. */
-  async #step(report: RouteReport): Promise<'more' | string[]> {
+  /** One batch towards the desired set of this moment; `problems` counts when there is no more. */
+  async #step(
+    report: RouteReport,
+    refused: Map<string, string>,
+  ): Promise<{ more: boolean; problems: string[] }> {
     try {
       this.#installed ??= await this.#list();
-      const installed = this.#installed;
-      const missing = [...this.#desired].filter(([key]) => installed.get(key)?.exact !== true);
-      const stale = [...installed].filter(([key]) => !this.#desired.has(key));
-      // New peers first: traffic waits for them, while nobody waits for a removal.
-      const adding = missing.slice(0, BATCH);
-      const removing = stale.slice(0, BATCH - adding.length);
-      const lines = new Map<string, () => void>();
-      for (const [key, prefix] of adding) {
-        lines.set(this.#replaceLine(key), () => {
-          installed.set(key, { prefix, exact: true });
+      const batch: Change[] = [];
+      const problems: string[] = [];
+      let more = false;
+      for (const change of this.#differences(this.#installed, report)) {
+        const reason = refused.get(change.line);
+        if (reason !== undefined) {
+          problems.push(`ip ${change.line}: ${reason}`);
+        } else if (batch.length === BATCH) {
+          more = true;
+          break;
+        } else {
+          batch.push(change);
+        }
+      }
+      if (batch.length === 0) return { more, problems };
+
+      const failures = await this.#ip.change(batch.map((change) => change.line));
+      const failed = new Map(
+        failures.filter((f) => !alreadyGone(f)).map((f) => [f.line, f.reason]),
+      );
+      for (const { line, done } of batch) {
+        const reason = failed.get(line);
+        if (reason === undefined) done();
+        else refused.set(line, reason);
+      }
+      return { more: more || failed.size > 0, problems };
+    } catch (error) {
+      // Which of the lines were executed is not known.
+      this.#forget();
+      const problem = `the routes on ${this.#device} are not up to date: ${textOf(error)}`;
+      return { more: false, problems: [problem] };
+    }
+  }
+
+  /** What is missing, then what is stale: traffic waits for new peers, nobody for a removal. */
+  *#differences(installed: Map<string, Installed>, report: RouteReport): Generator<Change> {
+    for (const [key, prefix] of this.#desired) {
+      if (installed.get(key)?.exact === true) continue;
+      yield {
+        line: `route replace ${key} dev ${this.#device} proto boot scope link`,
+        done: () => {
+          installed.set(key, { exact: true });
           if (!this.#isInside(prefix)) this.#outside.add(key);
           report.added++;
-        });
-      }
-      for (const [key] of removing) {
-        lines.set(this.#deleteLine(key), () => {
+        },
+      };
+    }
+    for (const key of installed.keys()) {
+      if (this.#desired.has(key)) continue;
+      yield {
+        line: `route del ${key} dev ${this.#device} proto boot metric 0`,
+        done: () => {
           installed.delete(key);
           this.#outside.delete(key);
           report.removed++;
-        });
-      }
-      const failures = await this.#ip.change([...lines.keys()]);
-      const failed = new Set(failures.filter((f) => !alreadyGone(f)).map((f) => f.line));
-      for (const [line, done] of lines) if (!failed.has(line)) done();
-      if (failed.size > 0) {
-        return failures.filter((f) => failed.has(f.line)).map((f) => `ip ${f.line}: ${f.reason}`);
-      }
-      return lines.size < missing.length + stale.length ? 'more' : [];
-    } catch (error) {
-      return [`the routes on ${this.#device} are not up to date: ${textOf(error as HostError)}`];
+        },
+      };
     }
+  }
+
+  #forget(): void {
+    this.#ip.restart();
+    this.#installed = null;
   }
 
   async #list(): Promise<Map<string, Installed>> {
@@ -153,8 +197,9 @@ export class RouteSync {
       const route = row as Row;
       const prefix = parsePrefix(route.dst);
       if (prefix === null || !this.#isOurs(route, prefix)) continue;
-      const exact = route.scope === 'link' && route.gateway === undefined;
-      found.set(formatPrefix(prefix), { prefix, exact });
+      // A route with a gateway has scope global, which `ip -j` leaves out.
+      const exact = route.scope === 'link';
+      found.set(formatPrefix(prefix), { exact });
     }
     return found;
   }
@@ -170,20 +215,11 @@ export class RouteSync {
   #isInside(prefix: Prefix): boolean {
     return this.#network !== null && contains(this.#network, prefix);
   }
-
-  #replaceLine(key: string): string {
-    return `route replace ${key} dev ${this.#device} proto boot scope link`;
-  }
-
-  #deleteLine(key: string): string {
-    return `route del ${key} dev ${this.#device} proto boot metric 0`;
-  }
 }
 
 /** A row of `ip -j route show`, as far as it is read here. */
 interface Row {
   dst: string;
-  gateway?: string;
   scope?: string;
   protocol?: string;
   type?: string;

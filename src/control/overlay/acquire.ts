@@ -58,7 +58,6 @@ const CANDIDATES = 100;
 interface Lease {
   readonly entry: Entry;
   readonly subnet: Subnet;
-  readonly dualStack: boolean;
   readonly value: LeaseValue | undefined;
 }
 
@@ -93,7 +92,7 @@ async function takeOwnOrNew(
 ): Promise<OwnLease | undefined> {
   const { config, identity, log } = options;
   const ours = leases.filter(({ value }) => value?.publicIp === identity.publicIp);
-  const fitting = ours.filter((lease) => !lease.dualStack && fits(lease.subnet, config));
+  const fitting = ours.filter((lease) => isPlain(lease) && fits(lease.subnet, config));
   const own = fitting.find(({ subnet }) => isPrevious(subnet, identity)) ?? fitting[0];
   if (own !== undefined) {
     log.info(`found our lease ${formatSubnet(own.subnet)}, keeping it`);
@@ -128,7 +127,7 @@ function takePrevious(
     return previousSubnet;
   }
   const { value } = holder;
-  const now = `${formatAddress(publicIp)}`;
+  const now = formatAddress(publicIp);
   const then = value === undefined ? 'an unreadable lease' : formatAddress(value.publicIp);
   const provablyOurs =
     sameSubnet(holder.subnet, previousSubnet) &&
@@ -217,7 +216,12 @@ function readLease(entry: Entry): Lease[] {
   } catch {
     // The subnet is taken all the same; following the peers names the value that is bad.
   }
-  return [{ entry, subnet: key.subnet, dualStack: key.ipv6 !== undefined, value }];
+  return [{ entry, subnet: key.subnet, value }];
+}
+
+/** Whether the key is the one that an IPv4 host writes; not so a dual-stack one. */
+function isPlain({ entry, subnet }: Lease): boolean {
+  return entry.key === keyOf(subnet);
 }
 
 function fits(subnet: Subnet, { subnetLength, subnetMin, subnetMax, network }: Config): boolean {

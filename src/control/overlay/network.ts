@@ -15,7 +15,7 @@ import { type Config, ConfigError, parseConfig } from './config.js';
 import { LeaseHolder } from './hold.js';
 import { formatLeaseValue, parseLeaseValue } from './lease-value.js';
 import { type Membership, Peers } from './peers.js';
-import { parseKey } from './subnet.js';
+import { keyOf, parseKey } from './subnet.js';
 
 export interface OverlayOptions {
   readonly store: Store;
@@ -169,7 +169,7 @@ export class Overlay {
     const { entries } = await store.list();
     for (const { key, value, revision } of entries) {
       const name = parseKey(key);
-      if (name === undefined || name.ipv6 !== undefined) continue;
+      if (name === undefined || key !== keyOf(name.subnet)) continue;
       let lease: ReturnType<typeof parseLeaseValue>;
       try {
         lease = parseLeaseValue(value);

@@ -8,7 +8,7 @@ import { formatAddress, isUnspecified } from '../../dataplane/wire/ipv4.js';
 import type { Log } from '../runtime.js';
 import { type Change, type Entry, type Listing, messageOf } from '../store/store.js';
 import { type LeaseValue, parseLeaseValue } from './lease-value.js';
-import { formatSubnet, overlaps, parseKey, type Subnet } from './subnet.js';
+import { formatSubnet, keyOf, overlaps, parseKey, type Subnet } from './subnet.js';
 
 export interface Peer {
   readonly key: string;
@@ -87,6 +87,8 @@ export class Peers {
     if (name === undefined) return 'the key names no subnet';
     if (name.ipv6 !== undefined) return `the key is dual-stack (${name.ipv6}), weft is IPv4 only`;
     const { subnet } = name;
+    // Two spellings of one subnet would be two peers with one route.
+    if (key !== keyOf(subnet)) return `the key of that subnet is ${keyOf(subnet)}`;
     let value: LeaseValue;
     try {
       value = parseLeaseValue(text);

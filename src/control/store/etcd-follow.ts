@@ -30,7 +30,8 @@ export interface Watched {
   failed(): void;
 }
 
-interface WatchStream {
+/** The part of etcd3's watch stream that is used. */
+export interface WatchStream {
   write(request: IWatchRequest): void;
   end(): void;
   cancel(): void;

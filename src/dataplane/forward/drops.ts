@@ -32,6 +32,7 @@ export const DROP_NAMES = [
   'bad_ipv4_checksum',
   'spoofed_source',
   'multicast',
+  'martian_destination',
   'ecn_congestion',
   'too_long',
   'bad_inner_checksum',

@@ -26,12 +26,12 @@ export class LaneThread {
 
   constructor(options: LaneThreadOptions) {
     const native = loadNative();
+    const { publisher, lane, counters, tun, listener, sender } = options;
     const control = new SharedArrayBuffer(CONTROL_WORDS * 4);
     this.#control = new Int32Array(control);
     this.#wake = native.eventOpen();
     const { port1, port2 } = new MessageChannel();
     port1.unref();
-    const { publisher, lane, counters, tun, listener, sender } = options;
     const data: LaneData = {
       lane,
       memory: createMemory(),
@@ -57,6 +57,8 @@ export class LaneThread {
         failure = error;
       });
       worker.once('exit', () => {
+        // From here on `stop` must not touch the descriptor: its number may be another's.
+        Atomics.store(this.#control, STOP, 1);
         port1.close();
         publisher.park(lane);
         native.close(this.#wake);
@@ -65,7 +67,7 @@ export class LaneThread {
     });
   }
 
-  /** Tells the lane to leave its loop; `ended` settles when it has. Safe to call twice. */
+  /** Tells the lane to leave its loop; `ended` settles when it has. Safe to call at any time. */
   stop(): void {
     if (Atomics.exchange(this.#control, STOP, 1) === 0) loadNative().eventSignal(this.#wake);
   }

@@ -55,6 +55,6 @@ export class Lane {
 
   /** Packets that were read and wait for the underlay. */
   get queued(): number {
-    return this.#queue.queued;
+    return this.#outbound.queued;
   }
 }

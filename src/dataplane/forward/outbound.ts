@@ -63,6 +63,11 @@ export class Outbound {
     return !this.#queue.empty || this.#segmenter.open || this.#next < this.#count;
   }
 
+  /** Packets that were counted in and have not left: queued, or still to be cut. */
+  get queued(): number {
+    return this.#queue.queued + this.#segmenter.remaining;
+  }
+
   /** One batch. Returns the packets read. */
   step(): number {
     if (!this.#queue.flush()) return 0;
@@ -137,15 +142,14 @@ export class Outbound {
       this.#tos = tos;
       return true;
     }
-    if (!this.#queue.begin(address, port, tos)) return false;
+    if (this.#queue.full) return false;
     if ((vnet.flags(bytes, header) & vnet.NEEDS_CSUM) !== 0 && !this.#finishSum(at, total)) {
-      this.#queue.abandon();
       return this.#drop(Drop.outbound_bad_offload, total);
     }
     this.#routes.stamp(bytes, at, peer);
     counters.add(Counter.outbound_in_packets, 1);
     counters.add(Counter.outbound_in_bytes, total);
-    this.#queue.appendWhole(at - ENCAPSULATION, total + ENCAPSULATION, total);
+    this.#queue.add(address, port, tos, at - ENCAPSULATION, ENCAPSULATION, at, total);
     return true;
   }
 

@@ -46,6 +46,11 @@ export class Segmenter {
     return Math.ceil(this.#payload / this.#gsoSize);
   }
 
+  /** Segments that `emit` has not queued yet. */
+  get remaining(): number {
+    return this.open ? this.segments - this.#index : 0;
+  }
+
   /** Inner bytes in all of them, headers counted for each. */
   get innerBytes(): number {
     return this.#payload + this.segments * this.#headers;
@@ -88,20 +93,13 @@ export class Segmenter {
 
   /** Queues segments for one peer. True when all are; false: flush the queue, call again. */
   emit(queue: SendQueue, address: number, port: number, tos: number): boolean {
-    let begun = false;
     while (this.#done < this.#payload) {
-      const slot = queue.pool.free > 0 ? queue.pool.take() : 0;
+      const slot = queue.full ? 0 : queue.pool.take();
       if (slot === 0) return false;
       const length = Math.min(this.#gsoSize, this.#payload - this.#done);
       this.#writeHeaders(slot, length);
-      const headerLength = ENCAPSULATION + this.#headers;
       const payload = this.#at + this.#headers + this.#done;
-      const inner = this.#headers + length;
-      if (!begun || !queue.appendSegment(slot, headerLength, payload, length, inner)) {
-        if (!queue.begin(address, port, tos)) return false;
-        begun = true;
-        queue.appendSegment(slot, headerLength, payload, length, inner);
-      }
+      queue.add(address, port, tos, slot, ENCAPSULATION + this.#headers, payload, length);
       this.#done += length;
       this.#index += 1;
     }
@@ -119,7 +117,7 @@ export class Segmenter {
     ipv4.setId(bytes, ip, (ipv4.id(bytes, ip) + this.#index) & 0xffff);
     ipv4.seal(bytes, ip);
     if (this.#isTcp) {
-      tcp.setSequence(bytes, transport, (tcp.sequence(bytes, transport) + this.#done) | 0);
+      tcp.setSequence(bytes, transport, (tcp.sequenceWord(bytes, transport) + this.#done) | 0);
       let flags = tcp.flags(bytes, transport);
       if (!last) flags &= ~(tcp.FIN | tcp.PSH);
       if (!first) flags &= ~tcp.CWR;

@@ -5,7 +5,7 @@
  */
 import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { LAYOUT, LaneMemory, WAIT_ROWS } from '../io/memory.js';
-import { loadNative, POLLIN, POLLOUT } from '../io/native.js';
+import { EINTR, loadNative, POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT } from '../io/native.js';
 import { TunDevice } from '../io/tun.js';
 import { UdpUnderlay } from '../io/udp.js';
 import { RouteReader } from '../routes/reader.js';
@@ -60,8 +60,8 @@ function run(data: LaneData): void {
   while (Atomics.load(control, STOP) === 0) {
     const moved = lane.step();
     control[TURNS] = (control[TURNS]! + 1) | 0;
-    if (moved > 0) continue;
     control[SEGMENTS] = lane.segments ? 1 : 0;
+    if (moved > 0) continue;
     control[QUEUED] = lane.queued;
     // poll skips a negative descriptor.
     words[wait] = lane.blocked ? -1 : data.tun;
@@ -72,8 +72,27 @@ function run(data: LaneData): void {
     words[wait + 5] = POLLIN;
     words[wait + 6] = lane.blocked ? data.sender : -1;
     words[wait + 7] = POLLOUT;
-    native.wait(LAYOUT.wait, WAIT_ROWS, LONGEST_WAIT);
+    const ready = native.wait(LAYOUT.wait, WAIT_ROWS, LONGEST_WAIT);
+    if (ready > 0) checkDescriptors(words, wait);
+    else if (ready < 0 && ready !== -EINTR) {
+      throw new Error(`the lane cannot wait for packets: ${native.errnoName(-ready)}`);
+    }
     if (words[wait + 5]! >> 16 !== 0) native.eventDrain(data.wake);
+  }
+}
+
+/**
+ * Throws when a descriptor is dead, for the wait would return at once for ever. (An error that
+ * a socket reports is no such thing: the next call takes it and it is gone.)
+ */
+function checkDescriptors(words: Int32Array, wait: number): void {
+  for (let row = 0; row < WAIT_ROWS; row += 1) {
+    const fd = words[wait + 2 * row]!;
+    const events = words[wait + 2 * row + 1]! >> 16;
+    if ((events & POLLNVAL) !== 0) throw new Error(`the lane's descriptor ${fd} is not open`);
+    if (row === 0 && (events & (POLLERR | POLLHUP)) !== 0) {
+      throw new Error('the TUN is gone: somebody deleted it; start again to make a new one');
+    }
   }
 }
 

@@ -1,4 +1,8 @@
-/** What inbound has made for the TUN in this batch: packets as rows in the lane's memory. */
+/**
+ * What inbound has made for the TUN in this batch: packets as rows in the lane's memory.
+ * A merged packet that the kernel refuses to take is written again as the packets it was
+ * merged from, which still lie where they were received (unmerge.ts).
+ */
 import type { Device } from '../io/device.js';
 import {
   IOVEC_ROW,
@@ -8,10 +12,19 @@ import {
   WRITE_ROW,
   WRITES,
 } from '../io/memory.js';
+import { EINVAL } from '../io/native.js';
+import * as vnet from '../wire/vnet.js';
 import { Counter, type Counters } from './counters.js';
 import { Drop } from './drops.js';
+import { restoreFirst, restoreNext } from './unmerge.js';
+
+/** Pieces of one packet: what one writev takes (UIO_MAXIOV). */
+const ROW_IOVECS = 1024;
+/** After so many merged packets refused, the kernel is asked no more. */
+const REFUSALS = 4;
 
 export class WriteQueue {
+  readonly #bytes: Uint8Array;
   readonly #words: Int32Array;
   readonly #device: Device;
   readonly #counters: Counters;
@@ -20,8 +33,10 @@ export class WriteQueue {
   readonly #payload = new Int32Array(WRITES);
   #rows = 0;
   #iovecs = 0;
+  #refusals = 0;
 
   constructor(memory: LaneMemory, device: Device, counters: Counters) {
+    this.#bytes = memory.bytes;
     this.#words = memory.words;
     this.#device = device;
     this.#counters = counters;
@@ -32,9 +47,23 @@ export class WriteQueue {
     return this.#rows === WRITES || this.#iovecs === WRITE_IOVECS;
   }
 
+  /** Whether the packet begun last may get one more piece. */
+  get mayAppend(): boolean {
+    return (
+      this.merges &&
+      this.#iovecs < WRITE_IOVECS &&
+      this.#words[this.#row(this.#rows - 1) + WRITE_ROW.count]! < ROW_IOVECS
+    );
+  }
+
+  /** Whether the kernel takes merged packets, as far as is known. */
+  get merges(): boolean {
+    return this.#refusals < REFUSALS;
+  }
+
   /** Begins a packet with its first piece; ask `full` before. `inner`: bytes it counts for. */
   begin(at: number, length: number, inner: number): void {
-    const row = (LAYOUT.writes >> 2) + this.#rows * WRITE_ROW.words;
+    const row = this.#row(this.#rows);
     this.#words[row + WRITE_ROW.first] = this.#iovecs;
     this.#words[row + WRITE_ROW.count] = 0;
     this.#packets[this.#rows] = 0;
@@ -43,13 +72,13 @@ export class WriteQueue {
     this.append(at, length, inner);
   }
 
-  /** Appends a piece to the packet begun last; ask `full` before. */
+  /** Appends a piece to the packet begun last; ask `mayAppend` before. */
   append(at: number, length: number, inner: number): void {
     const last = this.#rows - 1;
-    const iovec = (LAYOUT.writeIovecs >> 2) + this.#iovecs * IOVEC_ROW.words;
+    const iovec = this.#iovec(this.#iovecs);
     this.#words[iovec + IOVEC_ROW.offset] = at;
     this.#words[iovec + IOVEC_ROW.length] = length;
-    this.#words[(LAYOUT.writes >> 2) + last * WRITE_ROW.words + WRITE_ROW.count]! += 1;
+    this.#words[this.#row(last) + WRITE_ROW.count]! += 1;
     this.#iovecs += 1;
     this.#packets[last]! += 1;
     this.#payload[last]! += inner;
@@ -67,11 +96,62 @@ export class WriteQueue {
       this.#counters.add(Counter.writes, written);
       from += written;
       if (from < this.#rows) {
-        this.#counters.drop(Drop.tun_refused, this.#packets[from]!);
+        this.#refused(from);
         from += 1;
       }
     }
     this.#rows = 0;
     this.#iovecs = 0;
+  }
+
+  /** Some kernels take the vnet header and then refuse merged packets with EINVAL. */
+  #refused(row: number): void {
+    if (this.#packets[row]! > 1 && this.#device.lastError() === EINVAL) {
+      this.#refusals += 1;
+      this.#counters.add(Counter.merging_refused, 1);
+      this.#writeSingly(row);
+    } else {
+      this.#counters.drop(Drop.tun_refused, this.#packets[row]!);
+    }
+  }
+
+  /** Writes the packets that a merged one was made of, in their order. */
+  #writeSingly(row: number): void {
+    const words = this.#words;
+    const at = this.#row(row);
+    const first = words[at + WRITE_ROW.first]!;
+    const pieces = words[at + WRITE_ROW.count]!;
+    const begin = words[this.#iovec(first) + IOVEC_ROW.offset]!;
+    const headers = vnet.HEADER + vnet.headerLength(this.#bytes, begin);
+    words[at + WRITE_ROW.count] = 1;
+    for (let piece = first; piece < first + pieces; piece += 1) {
+      const iovec = this.#iovec(piece);
+      if (piece === first) {
+        restoreFirst(this.#bytes, begin, words[iovec + IOVEC_ROW.length]!);
+      } else {
+        words[iovec + IOVEC_ROW.offset]! -= headers;
+        words[iovec + IOVEC_ROW.length]! += headers;
+        restoreNext(this.#bytes, words[iovec + IOVEC_ROW.offset]!);
+      }
+      words[at + WRITE_ROW.first] = piece;
+      if (this.#device.write(row, 1, this.#iovecs) === 1) {
+        this.#counters.add(Counter.inbound_out_packets, 1);
+        this.#counters.add(
+          Counter.inbound_out_bytes,
+          words[iovec + IOVEC_ROW.length]! - vnet.HEADER,
+        );
+        this.#counters.add(Counter.writes, 1);
+      } else {
+        this.#counters.drop(Drop.tun_refused, 1);
+      }
+    }
+  }
+
+  #row(row: number): number {
+    return (LAYOUT.writes >> 2) + row * WRITE_ROW.words;
+  }
+
+  #iovec(row: number): number {
+    return (LAYOUT.writeIovecs >> 2) + row * IOVEC_ROW.words;
   }
 }

@@ -22,8 +22,8 @@ export interface OpenTun {
 
 /**
  * Creates the TUN `name` and opens one queue of it, with the offloads that the kernel has
- * (UDP segmentation: 6.2 and newer). Throws a NativeError: EBUSY when the device exists and
- * is in use, EPERM without CAP_NET_ADMIN, ENOENT without /dev/net/tun.
+ * (UDP segmentation: 6.2 and newer). Throws a NativeError: EBUSY when there is a device of that
+ * name, EPERM without CAP_NET_ADMIN, ENOENT without /dev/net/tun, ENAMETOOLONG over 15 bytes.
  */
 export function openTun(name: string): OpenTun {
   const native = loadNative();

@@ -49,19 +49,6 @@ function setBuffer(native: Native, fd: number, force: number, plain: number, siz
   }
 }
 
-function openSocket(native: Native, address: number, port: number): number {
-  const fd = native.udpOpen(4);
-  try {
-    const row = new Uint8Array(ADDRESS_SIZE);
-    socketAddress.writeIpv4(row, 0, address, port);
-    native.udpBind(fd, row);
-  } catch (error) {
-    native.close(fd);
-    throw error;
-  }
-  return fd;
-}
-
 /**
  * Opens the sockets on `address` (int32). Throws a NativeError: EADDRINUSE when the port is
  * taken, by a process or by a kernel VXLAN device; EADDRNOTAVAIL when the address is not here.
@@ -71,24 +58,32 @@ function openSocket(native: Native, address: number, port: number): number {
  */
 export function openUdp(address: number, port: number): OpenUdp {
   const native = loadNative();
-  const listener = openSocket(native, address, port);
-  let sender: number;
+  const opened: number[] = [];
+  const open = (port: number): number => {
+    const fd = native.udpOpen(4);
+    opened.push(fd);
+    const row = new Uint8Array(ADDRESS_SIZE);
+    socketAddress.writeIpv4(row, 0, address, port);
+    native.udpBind(fd, row);
+    return fd;
+  };
   try {
-    sender = openSocket(native, address, 0);
+    const listener = open(port);
+    setBuffer(native, listener, SO_RCVBUFFORCE, SO_RCVBUF, RECEIVE_BUFFER);
+    native.setOption(listener, SOL_IP, IP_RECVTOS, 1);
+    const gro = native.setOption(listener, SOL_UDP, UDP_GRO, 1) === 0;
+    const receiveBuffer = native.getOption(listener, SOL_SOCKET, SO_RCVBUF);
+
+    const sender = open(0);
+    native.udpDiscard(sender);
+    setBuffer(native, sender, SO_SNDBUFFORCE, SO_SNDBUF, SEND_BUFFER);
+    native.setOption(sender, SOL_IP, IP_MTU_DISCOVER, IP_PMTUDISC_INTERFACE);
+    const segment = native.setOption(sender, SOL_UDP, UDP_SEGMENT, 0) === 0;
+    return { listener, sender, segment, gro, receiveBuffer };
   } catch (error) {
-    native.close(listener);
+    for (const fd of opened) native.close(fd);
     throw error;
   }
-  setBuffer(native, listener, SO_RCVBUFFORCE, SO_RCVBUF, RECEIVE_BUFFER);
-  native.setOption(listener, SOL_IP, IP_RECVTOS, 1);
-  const gro = native.setOption(listener, SOL_UDP, UDP_GRO, 1) === 0;
-
-  native.udpDiscard(sender);
-  setBuffer(native, sender, SO_SNDBUFFORCE, SO_SNDBUF, SEND_BUFFER);
-  native.setOption(sender, SOL_IP, IP_MTU_DISCOVER, IP_PMTUDISC_INTERFACE);
-  const segment = native.setOption(sender, SOL_UDP, UDP_SEGMENT, 0) === 0;
-  const receiveBuffer = native.getOption(listener, SOL_SOCKET, SO_RCVBUF);
-  return { listener, sender, segment, gro, receiveBuffer };
 }
 
 export class UdpUnderlay implements Underlay {

@@ -5,6 +5,7 @@ import { FakeRunner } from './fakes.js';
 
 const inet = (local: string, more: object = {}) => ({ family: 'inet', local, ...more });
 const LINKS = [
+  {},
   { ifname: 'lo', ifindex: 1, mtu: 65536, addr_info: [inet('127.0.0.1')] },
   {
     ifname: 'ens33',

@@ -79,7 +79,7 @@ test('what others changed since is left', async (t) => {
   const { did } = await down(new FakeRunner({ [SHOW]: tun(8) }), 'flannel.1', root, died(root));
   assert.match(did[0]!, /subnet.env was left/);
   assert.match(did[1]!, /ip_forward was left: it is 2/);
-  assert.match(did[2]!, /flannel.1 was left: it has been made anew/);
+  assert.match(did[2]!, /flannel.1 was left: somebody else made it/);
   assert.equal(fs.readFileSync(subnet, 'utf8'), 'B=2\n');
 });
 
@@ -91,7 +91,7 @@ test('a device of another kind or of another process is left', async (t) => {
       { stdout: '[{"ifindex":7,"linkinfo":{"info_kind":"vxlan"}}]' },
       /left: it is not a TUN but a vxlan/,
     ],
-    [null, tun(7), /left: another process holds it/],
+    [null, tun(7), /left: somebody else made it/],
     [null, GONE, /is gone/],
     [null, tun(7, true), /was deleted/],
   ];
@@ -101,6 +101,21 @@ test('a device of another kind or of another process is left', async (t) => {
     const runner = new FakeRunner({ [SHOW]: show, [DELETE]: {} });
     assert.match((await down(runner, 'flannel.1', root, died(root))).did[0]!, told);
   }
+});
+
+test('nothing is taken while a process out of sight holds the device', async (t) => {
+  const root = scratch(t);
+  const proc = fakeProc(root, '1', { 'proc/sys/net/ipv4/ip_forward': '0' });
+  const journal = Journal.open('flannel.1', root, proc);
+  journal.record({ kind: 'device', name: 'flannel.1', index: 7 });
+  ensureForwarding(journal, proc);
+  const [link] = JSON.parse(tun(7).stdout);
+  const held = { stdout: JSON.stringify([{ ...link, flags: ['UP', 'LOWER_UP'] }]) };
+  await assert.rejects(
+    down(new FakeRunner({ [SHOW]: held }), 'flannel.1', root, died(root)),
+    /flannel.1 is held open by a process that is not to be seen from here/,
+  );
+  assert.equal(readJournal(journal.file)!.entries.length, 2);
 });
 
 test('what fails stays in the journal for another try', async (t) => {

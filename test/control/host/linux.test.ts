@@ -5,7 +5,7 @@
  *     lo    flannel.1 (a persistent TUN)    eth0 ═══ eth1 (veth, 192.168.64.3/24)
  */
 import assert from 'node:assert/strict';
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import dgram from 'node:dgram';
 import fs from 'node:fs';
 import path from 'node:path';
@@ -184,8 +184,9 @@ function defineTests(): void {
     const sync = new RouteSync(child, 'flannel.1', NETWORK);
     await sync.set(['10.10.92.0/24']);
     makeTun();
-    await configure(child, WANTED);
-    assert.deepEqual((await sync.reconcile()).problems, []);
+    ip('link set flannel.1 up');
+    // The child still has the old index: it lists nothing and every change fails at first.
+    assert.deepEqual(await sync.reconcile(), { added: 1, removed: 0, problems: [] });
     assert.deepEqual(routes(), ['10.10.92.0/24 scope link']);
     ip('link del flannel.1');
     assert.match((await sync.set(['10.10.93.0/24'])).problems[0]!, /Cannot find device/);
@@ -218,9 +219,15 @@ function defineTests(): void {
     }
     for (const report of await Promise.all(waiting)) assert.deepEqual(report.problems, []);
     assert.equal(routes().length, 1000);
-    const begin = performance.now();
-    await sync.set(peers.slice(0, 999));
-    t.diagnostic(`one change beside 999 routes: ${(performance.now() - begin).toFixed(2)} ms`);
+    const times: number[] = [];
+    for (let i = 0; i < 41; i++) {
+      const begin = performance.now();
+      await sync.set(i % 2 === 0 ? peers.slice(0, 999) : peers);
+      times.push(performance.now() - begin);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    const median = times.sort((a, b) => a - b)[20]!;
+    t.diagnostic(`one change beside 999 routes, median of 41: ${median.toFixed(2)} ms`);
     assert.equal(routes().length, 999);
   });
 
@@ -294,6 +301,30 @@ function defineTests(): void {
     assert.deepEqual(fs.readdirSync(directory), []);
   });
 
+  test('a TUN that is held open is not taken from its holder; left behind it is gone', async (t) => {
+    if (spawnSync('socat', ['-V']).status !== 0) {
+      t.skip('needs socat, to hold a TUN open');
+      return;
+    }
+    const directory = scratch(t);
+    if (ip('-br link').includes('flannel.1')) ip('link del flannel.1');
+    const options = 'tun-name=flannel.1,tun-type=tun,iff-no-pi,iff-up';
+    const socat = spawn('socat', [`TUN:10.10.69.0/32,${options}`, 'PIPE'], { stdio: 'ignore' });
+    const ended = new Promise((resolve) => socat.on('exit', resolve));
+    t.after(() => socat.kill('SIGKILL'));
+    for (let i = 0; i < 100 && !isHeld(); i++) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    const index = JSON.parse(ip('-j link show flannel.1'))[0].ifindex;
+    Journal.open('flannel.1', directory).record({ kind: 'device', name: 'flannel.1', index });
+    disown(journalFile('flannel.1', directory));
+    await assert.rejects(down(systemRunner, 'flannel.1', directory), /is held open by a process/);
+    socat.kill('SIGKILL');
+    await ended;
+    const { did } = await down(systemRunner, 'flannel.1', directory);
+    assert.match(did[0]!, /flannel\.1 is gone/);
+  });
+
   test('a kernel VXLAN device of the same name is left', async (t) => {
     const directory = scratch(t);
     if (ip('-br link').includes('flannel.1')) ip('link del flannel.1');
@@ -323,6 +354,13 @@ function defineTests(): void {
     process.env.PATH = `${directory}:${before}`;
     assert.match((await preflight(systemRunner))[0]!, /BusyBox's/);
   });
+}
+
+/** Whether flannel.1 is there and has a carrier. */
+function isHeld(): boolean {
+  return ip('-br link')
+    .split('\n')
+    .some((l) => l.startsWith('flannel.1') && l.includes('LOWER_UP'));
 }
 
 /** Makes the journal's owner a process that has ended. */

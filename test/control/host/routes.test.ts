@@ -51,8 +51,8 @@ test("flannel's form is replaced; foreign routes stay", async () => {
 test('a route outside the network that was installed here is ours', async () => {
   const { fake, sync } = rig();
   await sync.set(['10.99.1.0/24']);
-  await sync.reconcile();
-  await sync.set([]);
+  // Both at once: the list is read when the route is no longer desired.
+  await Promise.all([sync.reconcile(), sync.set([])]);
   assert.deepEqual([...fake.routes], []);
 });
 
@@ -120,6 +120,42 @@ test('a refused route is tried once more with a new child, then reported; others
   fake.refuse.clear();
   assert.deepEqual((await sync.set(['10.5.1.0/24', '10.5.2.0/24'])).problems, []);
   assert.equal(fake.routes.size, 2);
+});
+
+test('a route that was refused once only goes in by the second try', async () => {
+  const { fake, sync } = rig();
+  await sync.set([]);
+  const line = 'route replace 10.5.1.0/24 dev flannel.1 proto boot scope link';
+  fake.refuse.set(line, 'RTNETLINK answers: No such device');
+  fake.held = [];
+  const done = sync.set(['10.5.1.0/24']);
+  await new Promise(setImmediate);
+  fake.release();
+  queueMicrotask(() => fake.refuse.clear());
+  assert.deepEqual(await done, { added: 1, removed: 0, problems: [] });
+});
+
+test('refused routes do not hold up a thousand others', async () => {
+  const { fake, sync } = rig();
+  const peers = Array.from({ length: 1000 }, (_, i) => `10.5.${i >> 3}.${(i & 7) * 32}/27`);
+  for (const peer of peers.slice(0, 300)) {
+    fake.refuse.set(`route replace ${peer} dev flannel.1 proto boot scope link`, 'no');
+  }
+  const report = await sync.set(peers);
+  assert.equal(report.problems.length, 300);
+  assert.deepEqual([...fake.routes.keys()], peers.slice(300));
+});
+
+test('a route that went in while the child died is not forgotten', async () => {
+  const { fake, sync } = rig();
+  await sync.set([]);
+  const bad = 'route replace 10.5.2.0/24 dev flannel.1 proto boot scope link';
+  fake.refuse.set(bad, 'end');
+  const failed = await sync.set(['10.5.1.0/24', '10.5.2.0/24']);
+  assert.match(failed.problems[0]!, /routes on flannel.1 are not up to date: ip ended/);
+  assert.deepEqual([...fake.routes.keys()], ['10.5.1.0/24']);
+  assert.deepEqual((await sync.set([])).problems, []);
+  assert.equal(fake.routes.size, 0);
 });
 
 test('a child that dies is replaced without a problem', async () => {

@@ -1,0 +1,100 @@
+/** The command from outside: exit codes, and what goes to which stream. */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+const WEFT = fileURLToPath(new URL('../../src/cli/weft.js', import.meta.url));
+const manifest = new URL('../../../package.json', import.meta.url);
+const { version } = JSON.parse(fs.readFileSync(manifest, 'utf8')) as { version: string };
+
+function weft(...args: string[]): { code: number | null; stdout: string; stderr: string } {
+  const env = Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => !name.startsWith('FLANNELD_')),
+  );
+  const { status, stdout, stderr } = spawnSync(process.execPath, [WEFT, ...args], {
+    encoding: 'utf8',
+    timeout: 20_000,
+    env,
+  });
+  return { code: status, stdout, stderr };
+}
+
+test('an unknown command, and none, are told on stderr with exit code 2', () => {
+  const unknown = weft('upp');
+  assert.equal(unknown.code, 2);
+  assert.equal(unknown.stdout, '');
+  assert.match(unknown.stderr, /^weft: unknown command upp\n\n/);
+  assert.match(unknown.stderr, /\n {2}weft up /);
+  const none = weft();
+  assert.equal(none.code, 2);
+  assert.match(none.stderr, /^weft: no command given\n/);
+});
+
+test('help and the version go to stdout with exit code 0', () => {
+  for (const word of ['help', '-help', '--help', '-h']) {
+    const { code, stdout, stderr } = weft(word);
+    assert.deepEqual([code, stderr], [0, ''], word);
+    for (const command of ['up', 'status', 'down', 'demo', 'replay']) {
+      assert.match(stdout, new RegExp(`^ {2}weft ${command} `, 'm'));
+    }
+  }
+  for (const word of ['version', '-version', '--version']) {
+    assert.deepEqual(weft(word), { code: 0, stdout: `${version}\n`, stderr: '' }, word);
+  }
+});
+
+test('each command tells its flags, with -help, --help and -h', () => {
+  for (const command of ['up', 'status', 'down', 'demo']) {
+    for (const word of ['-help', '--help', '-h']) {
+      const { code, stdout, stderr } = weft(command, word);
+      assert.deepEqual([code, stderr], [0, ''], `${command} ${word}`);
+      assert.match(stdout, new RegExp(`^weft ${command}: `));
+      assert.match(stdout, /^ {2}-/m);
+    }
+  }
+});
+
+test("up lists flanneld's flags apart from weft's own", () => {
+  const [, flanneld = '', own = ''] = /flanneld's flags.*:\n([\s\S]*)\nweft's own:\n([\s\S]*)/.exec(
+    weft('up', '-help').stdout,
+  )!;
+  const names = (text: string) => [...text.matchAll(/^ {2}-(\S+)/gm)].map((match) => match[1]);
+  for (const name of ['etcd-endpoints', 'etcd-prefix', 'iface', 'public-ip', 'subnet-file', 'v']) {
+    assert.ok(names(flanneld).includes(name), name);
+    assert.ok(!names(own).includes(name), name);
+  }
+  assert.ok(names(own).includes('store-file'));
+  assert.ok(!names(flanneld).includes('store-file'));
+});
+
+test('a wrong command line says what is wrong and where help is, with exit code 2', () => {
+  for (const [args, what] of [
+    [['up', '-nonsense'], 'unknown flag -nonsense'],
+    [['up', '-iface'], 'flag -iface needs a value'],
+    [['up', 'eth0'], '"eth0" is not a flag'],
+    [['up', '-v=x'], '-v=x: "x" is not a whole number'],
+    [
+      ['up', '-store-file=a', '-etcd-prefix=/b'],
+      '-store-file and -etcd-… contradict each other: give one of them',
+    ],
+    [['status', '-nonsense'], 'unknown flag -nonsense'],
+    [['status', 'flannel.1'], '"flannel.1" is not a flag'],
+    [['down', 'flannel.1'], '"flannel.1" is not a flag'],
+    [['demo', '-store=paper'], '-store is etcd or file, not "paper"'],
+    [['demo', 'fast'], '"fast" is not a flag'],
+  ] as const) {
+    assert.deepEqual(
+      weft(...args),
+      { code: 2, stdout: '', stderr: `weft ${args[0]}: ${what}; see: weft ${args[0]} -help\n` },
+      args.join(' '),
+    );
+  }
+});
+
+test('status where no weft runs says so', () => {
+  const { code, stdout, stderr } = weft('status', '-device', 'flannel.4093');
+  assert.deepEqual([code, stdout], [1, '']);
+  assert.match(stderr, /^weft status: the weft of flannel\.4093 does not answer \(.*ENOENT.*\)/);
+});

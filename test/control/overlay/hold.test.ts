@@ -1,0 +1,214 @@
+import assert from 'node:assert/strict';
+import { beforeEach, test } from 'node:test';
+import type { OwnLease } from '../../../src/control/overlay/acquire.js';
+import { LeaseHolder } from '../../../src/control/overlay/hold.js';
+import { formatLeaseValue } from '../../../src/control/overlay/lease-value.js';
+import { parseSubnet, type Subnet } from '../../../src/control/overlay/subnet.js';
+import { parseMac } from '../../../src/dataplane/wire/ethernet.js';
+import { parseAddress } from '../../../src/dataplane/wire/ipv4.js';
+import { FakeClock, Lines, settle } from '../fakes.js';
+import { MemoryStore } from './memory-store.js';
+
+const KEY = '10.5.52.0-24';
+const US = parseAddress('192.168.64.3') as number;
+const MAC = parseMac('02:00:00:00:00:0a') as Uint8Array;
+/** With a member that weft does not know, which must stay. */
+const VALUE = `${formatLeaseValue(US, 1, MAC).slice(0, -1)},"Note":"mine"}`;
+const HOUR = 3_600_000;
+const MINUTE = 60_000;
+
+let store: MemoryStore;
+let clock: FakeClock;
+let log: Lines;
+let lost: string[];
+
+beforeEach(() => {
+  store = new MemoryStore();
+  clock = new FakeClock();
+  log = new Lines();
+  lost = [];
+});
+
+function hold({ margin = HOUR, ttl = 86_400, lease = 5n } = {}): LeaseHolder {
+  const { revision } = store.put(KEY, VALUE, lease);
+  const own: OwnLease = {
+    key: KEY,
+    subnet: parseSubnet('10.5.52.0/24') as Subnet,
+    vtepMac: MAC,
+    value: VALUE,
+    revision,
+    lease,
+    ttl,
+  };
+  const holder = new LeaseHolder({
+    store,
+    own,
+    publicIp: US,
+    margin,
+    clock,
+    log,
+    lost: (reason) => lost.push(reason),
+  });
+  store.follow({
+    snapshot: (listing) => holder.snapshot(listing),
+    changes: (batch) => holder.changes(batch),
+  });
+  return holder;
+}
+
+test('renews one margin before the end, on a fresh lease, with the same text', async () => {
+  hold();
+  assert.deepEqual(clock.waits, [23 * HOUR]);
+  await clock.pass(23 * HOUR - 1);
+  assert.deepEqual(store.writes, []);
+  await clock.pass(1);
+  assert.deepEqual(store.writes, [`update ${KEY}`]);
+  const entry = store.entries.get(KEY);
+  assert.equal(entry?.value, VALUE);
+  assert.notEqual(entry?.lease, 5n);
+  assert.deepEqual(store.discarded, [5n]);
+  assert.deepEqual(clock.waits, [23 * HOUR]);
+  await clock.pass(10 * 23 * HOUR);
+  assert.equal(store.writes.length, 11);
+  assert.deepEqual(lost, []);
+});
+
+test('takes the longest and the shortest margin', async () => {
+  hold({ margin: 1_439 * MINUTE });
+  assert.deepEqual(clock.waits, [MINUTE]);
+  await clock.pass(5 * MINUTE);
+  assert.equal(store.writes.length, 5);
+});
+
+test('a server that grants little does not make it spin', async () => {
+  hold({ ttl: 60 });
+  assert.deepEqual(clock.waits, [30_000]);
+});
+
+test('whatever remaining time a server tells is clamped', async () => {
+  for (const [ttl, wait] of [
+    [9_223_372_036, 23 * HOUR],
+    [86_400, 23 * HOUR],
+    [7_200, HOUR],
+    [5, 2_500],
+    [0, 1_000],
+    [-1, 1_000],
+  ] as const) {
+    store = new MemoryStore();
+    clock = new FakeClock();
+    hold();
+    store.ttl = ttl;
+    store.put(KEY, VALUE);
+    await settle();
+    assert.deepEqual(clock.waits, [wait], `${ttl} s`);
+    assert.ok(wait < 2 ** 31);
+  }
+});
+
+test('tries again each minute while the store is away', async () => {
+  hold();
+  store.away = true;
+  await clock.pass(23 * HOUR + 5 * MINUTE);
+  assert.equal(log.matching(/not renewed, trying again in a minute: memory does not/).length, 6);
+  store.away = false;
+  await clock.pass(MINUTE);
+  assert.deepEqual(store.writes, [`update ${KEY}`]);
+  assert.deepEqual(clock.waits, [23 * HOUR]);
+});
+
+test('a renewal whose answer got lost is found to be ours', async () => {
+  hold();
+  store.beforeWrite = () => {
+    store.beforeWrite = () => {};
+    store.put(KEY, VALUE, 77n);
+    store.leases.discard(77n);
+  };
+  await clock.pass(23 * HOUR);
+  assert.deepEqual(lost, []);
+  assert.deepEqual(clock.waits, [23 * HOUR]);
+  await clock.pass(23 * HOUR);
+  assert.deepEqual(store.writes, [`update ${KEY}`]);
+});
+
+test('never overwrites a key that was taken unseen', async () => {
+  const foreign = formatLeaseValue(parseAddress('192.168.64.77') as number, 1, MAC);
+  hold();
+  const follower = store.entries;
+  store.beforeWrite = () => {
+    follower.set(KEY, { key: KEY, value: foreign, lease: 9n, revision: 1_000n });
+  };
+  await clock.pass(23 * HOUR);
+  assert.deepEqual(lost, [`our lease ${KEY} was taken by the host with public IP 192.168.64.77`]);
+  assert.equal(store.entries.get(KEY)?.value, foreign);
+  assert.deepEqual(clock.waits, []);
+});
+
+test('tells once that the key was deleted, taken or spoilt', async () => {
+  const foreign = formatLeaseValue(parseAddress('192.168.64.77') as number, 1, MAC);
+  const ways: [() => void, RegExp][] = [
+    [() => store.delete(KEY), /was removed from the store, or has run out$/],
+    [() => store.put(KEY, foreign), /was taken by the host with public IP 192.168.64.77$/],
+    [() => store.put(KEY, 'garbage'), /was overwritten with a value that cannot be read: line 1/],
+  ];
+  for (const [act, reason] of ways) {
+    store = new MemoryStore();
+    clock = new FakeClock();
+    lost = [];
+    hold();
+    act();
+    act();
+    store.relist();
+    assert.equal(lost.length, 1);
+    assert.match(lost[0] ?? '', reason);
+    assert.deepEqual(clock.waits, [], 'nothing is renewed any more');
+  }
+});
+
+test('tells that the key is missing in a snapshot, also in an emptied store', () => {
+  const holder = hold();
+  store.entries.delete(KEY);
+  store.relist();
+  assert.equal(lost.length, 1);
+  holder.snapshot({ entries: [], revision: 1n });
+  assert.equal(lost.length, 1);
+});
+
+test('a snapshot or event from before our last write means nothing', async () => {
+  const holder = hold();
+  const old = store.listing();
+  await clock.pass(23 * HOUR);
+  holder.changes([{ type: 'delete', key: KEY, revision: old.revision }]);
+  holder.snapshot(old);
+  assert.deepEqual(lost, []);
+  await clock.pass(23 * HOUR);
+  assert.equal(store.writes.length, 2);
+  assert.equal(log.matching(/warn/).length, 0);
+});
+
+test('a reservation is not renewed; a lease made one is left alone from then on', async () => {
+  hold({ lease: 0n, ttl: 0 });
+  assert.deepEqual(clock.waits, []);
+  clock = new FakeClock();
+  store = new MemoryStore();
+  hold();
+  store.put(KEY, VALUE, 0n);
+  await settle();
+  assert.deepEqual(clock.waits, []);
+  assert.deepEqual(lost, []);
+});
+
+test('names a second host with our public IP', () => {
+  hold();
+  store.put(KEY, formatLeaseValue(US, 1, parseMac('02:00:00:00:00:99') as Uint8Array));
+  assert.equal(
+    log.matching(/VTEP address 02:00:00:00:00:99.*two hosts with one public IP/).length,
+    1,
+  );
+  assert.deepEqual(lost, []);
+});
+
+test('stops without touching the key', async () => {
+  hold().stop();
+  assert.deepEqual(clock.waits, []);
+  assert.deepEqual(store.writes, []);
+});

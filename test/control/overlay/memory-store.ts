@@ -1,0 +1,128 @@
+/** A store in memory that behaves like etcd, with a hand on everything that can go wrong. */
+import {
+  type Change,
+  type Entry,
+  type Following,
+  type LeaseStore,
+  type Listener,
+  type Listing,
+  type Store,
+  StoreUnreachable,
+  type Written,
+} from '../../../src/control/store/store.js';
+
+export class MemoryStore implements Store {
+  readonly description = 'memory';
+  readonly configName = '/net/config';
+  config: string | undefined;
+  hint: string | undefined;
+  /** Calls reject while this is set. */
+  away = false;
+  /** Called before each write takes place, to let another host be faster. */
+  beforeWrite = () => {};
+  /** What is answered for the remaining time of any lease. */
+  ttl = 86_400;
+  /** Every write that succeeded, as `create KEY`, `update KEY`, `remove KEY`. */
+  readonly writes: string[] = [];
+  readonly discarded: bigint[] = [];
+  readonly entries = new Map<string, Entry>();
+  private revision = 1n;
+  private nextLease = 100n;
+  private readonly listeners = new Set<Listener>();
+
+  readonly leases: LeaseStore = {
+    create: async (key, value, ttl) => {
+      this.reach();
+      this.beforeWrite();
+      if (this.entries.has(key)) return undefined;
+      this.writes.push(`create ${key}`);
+      return this.write(key, value, ttl);
+    },
+    update: async (key, value, ttl, revision) => {
+      this.reach();
+      this.beforeWrite();
+      if (this.entries.get(key)?.revision !== revision) return undefined;
+      this.writes.push(`update ${key}`);
+      return this.write(key, value, ttl);
+    },
+    remove: async (key, revision) => {
+      this.reach();
+      this.beforeWrite();
+      if (this.entries.get(key)?.revision !== revision) return false;
+      this.writes.push(`remove ${key}`);
+      this.delete(key);
+      return true;
+    },
+    remainingTtl: async () => {
+      this.reach();
+      return this.ttl;
+    },
+    discard: async (lease) => {
+      this.reach();
+      if (![...this.entries.values()].some((entry) => entry.lease === lease)) {
+        this.discarded.push(lease);
+      }
+    },
+  };
+
+  async readConfig(): Promise<string | undefined> {
+    this.reach();
+    return this.config;
+  }
+
+  async hintForMissingConfig(): Promise<string | undefined> {
+    return this.hint;
+  }
+
+  async list(): Promise<Listing> {
+    this.reach();
+    return this.listing();
+  }
+
+  follow(listener: Listener): Following {
+    this.listeners.add(listener);
+    listener.snapshot(this.listing());
+    return {
+      stop: async () => {
+        this.listeners.delete(listener);
+      },
+    };
+  }
+
+  async close(): Promise<void> {}
+
+  /** Another's put, unconditional; `lease` 0n makes a reservation. */
+  put(key: string, value: string, lease = this.nextLease++): Entry {
+    const entry = { key, value, lease, revision: ++this.revision };
+    this.entries.set(key, entry);
+    this.tell({ type: 'put', entry });
+    return entry;
+  }
+
+  delete(key: string): void {
+    this.entries.delete(key);
+    this.tell({ type: 'delete', key, revision: ++this.revision });
+  }
+
+  /** What a follower gets after an outage. */
+  relist(): void {
+    for (const listener of this.listeners) listener.snapshot(this.listing());
+  }
+
+  listing(): Listing {
+    return { entries: [...this.entries.values()], revision: this.revision };
+  }
+
+  private write(key: string, value: string, ttl: number | undefined): Written {
+    const { lease, revision } = this.put(key, value, ttl === undefined ? 0n : this.nextLease++);
+    return { lease, revision, ttl: ttl ?? 0 };
+  }
+
+  private tell(...batch: Change[]): void {
+    for (const listener of this.listeners) listener.changes(batch);
+  }
+
+  private reach(): void {
+    if (this.away) throw new StoreUnreachable('memory does not answer');
+  }
+}
