@@ -93,8 +93,6 @@ async function perform(flags: Flags, choices: Choices): Promise<number> {
   const lab = await Lab.open();
   const findings: checks.Findings = {};
   const weft = choices.backend === 'weft';
-  // Whoever read the output has gone (`weft demo | head`): the kernel clears the stage.
-  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => process.exit(1));
   const screen = new Screen(flags.bool('json') ? process.stderr : process.stdout, weft ? 10 : 9);
   const stage = new Stage(lab, screen, choices);
 
