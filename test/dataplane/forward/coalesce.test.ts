@@ -223,6 +223,29 @@ test('a run never exceeds what an IPv4 packet can say', () => {
   assert.ok(written.every(({ packet }) => packet.length <= 65535));
 });
 
+test('65,535 bytes in all are the most', () => {
+  const run = (tail: number): number =>
+    writesOf(
+      ...Array.from({ length: 46 }, (_, i) => tcpPacket({ ...first, sequence: 1 + i * 1398 })),
+      tcpPacket({ ...first, sequence: 1 + 46 * 1398, payload: DATA.slice(0, tail) }),
+    );
+  assert.equal(run(65535 - 52 - 46 * 1398), 1);
+  assert.equal(run(65536 - 52 - 46 * 1398), 2);
+});
+
+test('a super-packet between two segments keeps them apart', () => {
+  const large = leavePartial(tcpPacket({ sourcePort: 9, payload: random.bytes(4000) }));
+  const rig = new Rig({ mtu: 1500 });
+  for (const packet of [tcpPacket(first), large, tcpPacket(next)]) {
+    rig.underlay.push({ payload: frame(packet), address: PEER_B });
+  }
+  rig.run();
+  assert.deepEqual(
+    rig.takeWritten().map(({ packet }) => packet),
+    [tcpPacket(first), large, tcpPacket(next)],
+  );
+});
+
 test('trains of one-byte segments: never more pieces a write than writev takes', () => {
   const rig = new Rig({ mtu: 1500 });
   const rows: number[] = [];

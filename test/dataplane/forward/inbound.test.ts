@@ -120,6 +120,21 @@ test('a sender without a lease is dropped, a known one is not', () => {
   assert.equal(rig.receive(D0, { address: PEER_C }).length, 1, 'any peer will do, for now');
 });
 
+test('each datagram of a batch has its own sender and TOS', () => {
+  const rig = new Rig();
+  const packet = tcpPacket({ tos: 2, payload: new Uint8Array(10) });
+  const from = [PEER_B, STRANGER, PEER_C, STRANGER, PEER_B];
+  for (const [i, address] of from.entries()) {
+    rig.underlay.push({ payload: frame(packet), address, tos: i === 2 ? 3 : 0 });
+  }
+  assert.equal(rig.lane.step(), 5);
+  assert.deepEqual(
+    rig.takeWritten().map((written) => written.packet[1]),
+    [2, 3, 2],
+  );
+  assert.deepEqual(rig.drops(), { unknown_sender: 2 });
+});
+
 test('a sender that is no IPv4 address is dropped', () => {
   const rig = new Rig();
   const receive = rig.underlay.receive.bind(rig.underlay);

@@ -150,6 +150,7 @@ test('an unsegmented UDP packet keeps the size that UDP_GRO tells', () => {
 
   const complete = udpPacket({ payload: random.bytes(2500) });
   const [second] = rig.receive(frame(complete), { segment: 1000 });
+  assert.equal(get16(second!.packet, sumAt(complete)), pseudoOf(complete));
   assert.deepEqual(receive(second!), segment(complete, 1000));
   rig.checkBalance();
 });
@@ -184,10 +185,12 @@ test('a piece of a train is never a super-packet of UDP', () => {
 });
 
 test('a TCP header that leaves no room for data is too long', () => {
-  const rig = new Rig({ mtu: 68 });
-  const packet = ipv4Packet({ protocol: 6 }, new Uint8Array(60).fill(0xf0));
-  assert.deepEqual(rig.receive(frame(packet)), []);
-  assert.deepEqual(rig.drops(), { too_long: 1 });
+  for (const mtu of [68, 80]) {
+    const rig = new Rig({ mtu });
+    const packet = tcpPacket({ options: new Uint8Array(40).fill(1), payload: random.bytes(9) });
+    assert.deepEqual(rig.receive(frame(packet)), []);
+    assert.deepEqual(rig.drops(), { too_long: 1 });
+  }
 });
 
 test('a small packet with an incomplete checksum is left to the kernel to finish', () => {
