@@ -200,7 +200,7 @@ export class Inbound {
       return type === ethernet.IPV6 ? Drop.inner_ipv6 : Drop.inner_not_ip;
     }
     const high = ethernet.destinationHigh(bytes, frame);
-    if (ethernet.isGroup(high)) return Drop.group_mac;
+    if (ethernet.isGroup(high)) return Drop.multicast;
     if (high !== this.#macHigh || ethernet.destinationLow(bytes, frame) !== this.#macLow) {
       return Drop.foreign_mac;
     }
