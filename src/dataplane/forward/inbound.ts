@@ -81,7 +81,7 @@ export class Inbound {
     this.#routes = routes;
     this.#counters = counters;
     this.#queue = queue;
-    this.#sum = checksum.createSummer(memory.bytes.buffer);
+    this.#sum = memory.sum;
     this.#coalescer = new Coalescer(memory, queue, this.#sum);
     this.#vni = options.vni;
     this.#macHigh = ethernet.destinationHigh(options.mac, 0);
