@@ -149,6 +149,8 @@ export function prepareSupervisor(): void {
     const done = spawnSync(argv[0]!, argv.slice(1), { encoding: 'utf8', timeout: 10_000 });
     if (done.status !== 0) throw new Error(`\`${argv.join(' ')}\` failed: ${done.stderr.trim()}`);
   }
+  // Whoever read the output has gone (`weft demo | head`): nobody needs the lab any more.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => process.exit(1));
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.on(signal, () => {
       if (process.listenerCount(signal) === 1) process.exit(128 + os.constants.signals[signal]);

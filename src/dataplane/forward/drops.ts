@@ -21,7 +21,6 @@ export const DROP_NAMES = [
   'no_vni_flag',
   'foreign_vni',
   'own_mac',
-  'group_mac',
   'foreign_mac',
   'inner_arp',
   'inner_vlan',

@@ -81,7 +81,7 @@ export class Inbound {
     this.#routes = routes;
     this.#counters = counters;
     this.#queue = queue;
-    this.#sum = checksum.createSummer(memory.bytes.buffer);
+    this.#sum = memory.sum;
     this.#coalescer = new Coalescer(memory, queue, this.#sum);
     this.#vni = options.vni;
     this.#macHigh = ethernet.destinationHigh(options.mac, 0);
@@ -200,7 +200,7 @@ export class Inbound {
       return type === ethernet.IPV6 ? Drop.inner_ipv6 : Drop.inner_not_ip;
     }
     const high = ethernet.destinationHigh(bytes, frame);
-    if (ethernet.isGroup(high)) return Drop.group_mac;
+    if (ethernet.isGroup(high)) return Drop.multicast;
     if (high !== this.#macHigh || ethernet.destinationLow(bytes, frame) !== this.#macLow) {
       return Drop.foreign_mac;
     }

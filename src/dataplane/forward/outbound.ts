@@ -54,7 +54,7 @@ export class Outbound {
     this.#routes = routes;
     this.#counters = counters;
     this.#queue = queue;
-    this.#sum = checksum.createSummer(memory.bytes.buffer);
+    this.#sum = memory.sum;
     this.#segmenter = new Segmenter(memory, this.#sum);
   }
 

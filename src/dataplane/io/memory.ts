@@ -10,6 +10,9 @@
  *   inbound      where UDP receives land  the same
  */
 
+import { createSummer } from '../wire/checksum.js';
+import { createSimdSummer } from '../wire/checksum-simd.js';
+
 /** Packets a direction in one turn, at most. */
 export const BATCH = 64;
 /** Sends that can be queued before a flush, and the iovecs they are made of. */
@@ -112,10 +115,13 @@ export class LaneMemory {
   readonly memory: WebAssembly.Memory;
   readonly bytes: Buffer;
   readonly words: Int32Array;
+  /** The ones'-complement sum of [at, at + length), as `checksum.sum` gives it. */
+  readonly sum: (at: number, length: number) => number;
 
   constructor(memory: WebAssembly.Memory = createMemory()) {
     this.memory = memory;
     this.bytes = Buffer.from(memory.buffer);
     this.words = new Int32Array(memory.buffer);
+    this.sum = createSimdSummer(memory) ?? createSummer(memory.buffer);
   }
 }
