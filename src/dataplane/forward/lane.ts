@@ -48,6 +48,11 @@ export class Lane {
     return this.#outbound.blocked;
   }
 
+  /** While blocked: the descriptor that must take something first. */
+  get waitsFor(): number {
+    return this.#queue.waitsFor;
+  }
+
   /** Whether super-packets still leave by UDP_SEGMENT. */
   get segments(): boolean {
     return this.#queue.segments;

@@ -55,6 +55,8 @@ export class SendQueue {
   #size = 0;
   #bytes = 0;
   #mayGrow = false;
+  /** The message that is on its second try. */
+  #again = -1;
   #segments: boolean;
 
   constructor(memory: LaneMemory, underlay: Underlay, counters: Counters, segments: boolean) {
@@ -78,6 +80,11 @@ export class SendQueue {
 
   get empty(): boolean {
     return this.#from === this.#rows;
+  }
+
+  /** The descriptor whose buffer is full, while something waits. */
+  get waitsFor(): number {
+    return this.#memory.words[this.#message(this.#from) + MESSAGE_ROW.fd]!;
   }
 
   /** Whether one more datagram would not fit. */
@@ -124,6 +131,7 @@ export class SendQueue {
     this.#rows = 0;
     this.#iovecs = 0;
     this.#mayGrow = false;
+    this.#again = -1;
     this.pool.reset();
     return true;
   }
@@ -144,8 +152,9 @@ export class SendQueue {
     const row = this.#rows;
     const words = this.#memory.words;
     const at = this.#message(row);
-    words[at + MESSAGE_ROW.fd] = this.#underlay.sender;
-    words[at + MESSAGE_ROW.address] = row;
+    const socket = this.#underlay.socketTo(address, port);
+    words[at + MESSAGE_ROW.fd] = socket < 0 ? this.#underlay.sender : socket;
+    words[at + MESSAGE_ROW.address] = socket < 0 ? row : -1;
     words[at + MESSAGE_ROW.segment] = 0;
     words[at + MESSAGE_ROW.tos] = tos;
     words[at + MESSAGE_ROW.first] = this.#iovecs;
@@ -232,6 +241,12 @@ export class SendQueue {
       // 6.11): the tier is at fault, so the same message goes again datagram by datagram.
       this.#segments = false;
       this.#counters.add(Counter.segmentation_refused, 1);
+      return true;
+    }
+    if (errno === ECONNREFUSED && this.#again !== this.#from) {
+      // What an earlier datagram met, told now, and this one was not sent: it goes again.
+      this.#again = this.#from;
+      this.#counters.add(Counter.peer_refused, 1);
       return true;
     }
     this.#counters.drop(dropOf(errno), this.#packets[this.#from]!);

@@ -149,6 +149,10 @@ export class MemoryUnderlay implements Underlay {
     this.#memory = memory;
   }
 
+  socketTo(): number {
+    return -1;
+  }
+
   /** Queues a datagram to be received. Throws RangeError for more than 65,535 bytes. */
   push(datagram: ReceivedDatagram): void {
     checkLength(datagram.payload, 'the datagram');
