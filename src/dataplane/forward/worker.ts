@@ -3,7 +3,12 @@
  * neither terminate() nor process.exit() would end it: it ends by the stop word alone, which
  * it reads every turn; the wake-up event and the longest wait bound how late.
  */
-import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import {
+  type MessagePort,
+  parentPort,
+  receiveMessageOnPort,
+  workerData,
+} from 'node:worker_threads';
 import { LAYOUT, LaneMemory, WAIT_ROWS } from '../io/memory.js';
 import {
   EINTR,
@@ -15,6 +20,7 @@ import {
   POLLNVAL,
   POLLOUT,
 } from '../io/native.js';
+import { probeSegmentation } from '../io/probe.js';
 import { TunDevice } from '../io/tun.js';
 import { UdpUnderlay } from '../io/udp.js';
 import { RouteReader } from '../routes/reader.js';
@@ -53,14 +59,15 @@ function run(data: LaneData): void {
   const memory = new LaneMemory(data.memory);
   native.attach(memory.bytes);
   const control = new Int32Array(data.control);
+  const segments = data.options.segments && probeSegmentation(native, memory);
   const underlay = new UdpUnderlay(native, data);
   const lane = new Lane(
     memory,
-    new TunDevice(native, data.tun),
+    new TunDevice(native, memory, data.tun, data.options.vnet),
     underlay,
     new RouteReader(data.routes, data.lane, () => receiveMessageOnPort(data.port)),
     new Counters(data.counters, data.lane),
-    data.options,
+    { ...data.options, segments },
   );
 
   try {
@@ -82,6 +89,7 @@ function forward(
   const words = memory.words;
   Atomics.store(control, SEGMENTS, lane.segments ? 1 : 0);
   Atomics.store(control, STATE, RUNNING);
+  parentPort?.postMessage('running');
   while (Atomics.load(control, STOP) === 0) {
     const moved = lane.step();
     control[TURNS] = (control[TURNS]! + 1) | 0;

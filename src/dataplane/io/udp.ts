@@ -23,6 +23,7 @@ import {
 } from './native.js';
 import { openSender, PeerSockets } from './peer-sockets.js';
 import * as socketAddress from './socket-address.js';
+import { TIERS } from './tiers.js';
 
 /** 8 MiB: the default 208 KiB drops whole super-packets under load. */
 const RECEIVE_BUFFER = 8 * 1024 * 1024;
@@ -43,7 +44,11 @@ export interface OpenUdp {
  * Opens the sockets on `address` (int32). Throws a NativeError: EADDRINUSE when the port is
  * taken, by a process or by a kernel VXLAN device; EADDRNOTAVAIL when the address is not here.
  */
-export function openUdp(address: number, port: number): OpenUdp {
+export function openUdp(
+  address: number,
+  port: number,
+  wanted: { readonly segments: boolean; readonly gro: boolean } = TIERS.segment,
+): OpenUdp {
   const native = loadNative();
   const opened: number[] = [];
   try {
@@ -56,12 +61,12 @@ export function openUdp(address: number, port: number): OpenUdp {
       native.setOption(listener, SOL_SOCKET, SO_RCVBUF, RECEIVE_BUFFER);
     }
     native.setOption(listener, SOL_IP, IP_RECVTOS, 1);
-    const gro = native.setOption(listener, SOL_UDP, UDP_GRO, 1) === 0;
+    const gro = wanted.gro && native.setOption(listener, SOL_UDP, UDP_GRO, 1) === 0;
     const receiveBuffer = native.getOption(listener, SOL_SOCKET, SO_RCVBUF);
 
     const sender = openSender(native, address, 0);
     opened.push(sender);
-    const segment = native.setOption(sender, SOL_UDP, UDP_SEGMENT, 0) === 0;
+    const segment = wanted.segments && native.setOption(sender, SOL_UDP, UDP_SEGMENT, 0) === 0;
     return { listener, sender, segment, gro, receiveBuffer };
   } catch (error) {
     for (const fd of opened) native.close(fd);

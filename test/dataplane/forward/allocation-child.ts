@@ -167,6 +167,7 @@ const lane = new Lane(memory, new StubDevice(), new StubUnderlay(), routes, coun
   mtu: 1450,
   uso: true,
   segments: true,
+  vnet: true,
 });
 
 function runTo(packets: number): void {
