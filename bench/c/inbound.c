@@ -17,6 +17,10 @@
 #include "limit.h"
 #include "wire.h"
 
+#ifndef IN_RING
+#define IN_RING TURN_BYTES
+#endif
+
 enum { PADDED_MAX = ENCAPSULATION + 60, RUN_PIECES = 128 };
 
 /* The open run: its first packet, and the payload that has been added. */
@@ -263,7 +267,12 @@ static void datagram(struct lane *lane, uint8_t *at, unsigned length, unsigned t
 
 void inbound_turn(struct lane *lane) {
   uint8_t *at = arena;
-  for (int packets = 0; packets < TURN_PACKETS && at < arena + TURN_BYTES; packets++) {
+  unsigned moved = 0;
+  for (int packets = 0; packets < TURN_PACKETS && moved < TURN_BYTES; packets++) {
+    if (at >= arena + IN_RING) {
+      close_run(lane);
+      at = arena;
+    }
     union {
       char bytes[CMSG_SPACE(sizeof(int)) * 2];
       struct cmsghdr align;
@@ -291,6 +300,7 @@ void inbound_turn(struct lane *lane) {
     else
       lane->counters.in_dropped++;
     at += ((unsigned)got + 2 + 63) & ~63u;
+    moved += (unsigned)got;
   }
   close_run(lane);
 }

@@ -19,6 +19,10 @@
 #include "limit.h"
 #include "wire.h"
 
+#ifndef OUT_RING
+#define OUT_RING TURN_BYTES
+#endif
+
 enum { HEADER_SLOT = 192 }; /* 22, an IPv4 header of 60 and a TCP header of 60 */
 
 /* The open message: segments that will leave with one system call. */
@@ -220,13 +224,19 @@ static bool forward(struct lane *lane, uint8_t *packet, unsigned length) {
 
 void outbound_turn(struct lane *lane) {
   uint8_t *at = arena;
-  for (int packets = 0; packets < TURN_PACKETS && at < arena + TURN_BYTES; packets++) {
+  unsigned moved = 0;
+  for (int packets = 0; packets < TURN_PACKETS && moved < TURN_BYTES; packets++) {
+    if (at >= arena + OUT_RING) {
+      flush(lane);
+      at = arena;
+    }
     uint8_t *packet = at + 64; /* room for the headers, at an even and hot place */
     ssize_t got = read(lane->tun, packet - sizeof(struct vnet), PACKET_SPACE - 128);
     if (got < (ssize_t)sizeof(struct vnet)) break;
     unsigned length = (unsigned)got - sizeof(struct vnet);
     if (!forward(lane, packet, length)) lane->counters.out_dropped++;
     at = packet + ((length + 63) & ~63u);
+    moved += length;
   }
   flush(lane);
 }
