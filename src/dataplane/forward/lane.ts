@@ -39,10 +39,13 @@ export class Lane {
     this.#inbound = new Inbound(memory, underlay, routes, counters, writes, options);
   }
 
-  /** One turn: a batch outbound, a batch inbound. Returns what moved; 0: there was nothing. */
-  step(): number {
+  /**
+   * One turn: a batch outbound, a batch inbound, or only one of them where the other is known
+   * to have nothing. Returns what moved; 0: there was nothing.
+   */
+  step(outbound = true, inbound = true): number {
     this.#routes.refresh();
-    return this.#outbound.step() + this.#inbound.step();
+    return (outbound ? this.#outbound.step() : 0) + (inbound ? this.#inbound.step() : 0);
   }
 
   /** Whether outbound waits for the underlay, so that the TUN is not to be read. */
