@@ -20,6 +20,9 @@ import { closing } from './test-count.mjs';
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..');
 process.chdir(root);
 
+/** No file may take longer; the slowest takes about a minute. */
+const FILE_SECONDS = 600;
+
 const wanted = process.argv.slice(2);
 const files = fs
   .readdirSync('dist/test', { recursive: true })
@@ -37,11 +40,11 @@ const reporters = [
   ['spec', 'stdout'],
   [new URL('test-count.mjs', import.meta.url).href, countFile],
 ].flatMap(([reporter, to]) => [`--test-reporter=${reporter}`, `--test-reporter-destination=${to}`]);
-const done = spawnSync(
-  process.execPath,
-  ['--enable-source-maps', '--test', '--test-concurrency=1', ...reporters, ...files],
-  { stdio: ['ignore', 'inherit', 'inherit'] },
-);
+const limit = new URL(`test-limit.mjs?seconds=${FILE_SECONDS}`, import.meta.url).href;
+const flags = ['--enable-source-maps', `--import=${limit}`, '--test', '--test-concurrency=1'];
+const done = spawnSync(process.execPath, [...flags, ...reporters, ...files], {
+  stdio: ['ignore', 'inherit', 'inherit'],
+});
 let code = done.status ?? 1;
 try {
   const counts = JSON.parse(fs.readFileSync(countFile, 'utf8'));
