@@ -34,6 +34,7 @@ const needs = {
     ['ip', 'iproute2'],
     ['unshare', 'util-linux'],
     ['sysctl', 'procps'],
+    ['hostname', 'hostname'],
     ['ping', 'iputils-ping'],
     ['traceroute', 'traceroute'],
     ['iperf3', 'iperf3'],

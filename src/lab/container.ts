@@ -55,7 +55,7 @@ export class Container extends Namespace {
       `link add ${port} mtu ${file.mtu} type veth peer name eth0 mtu ${file.mtu} netns ${container.holder}`,
       `link set ${port} master ${bridge} up`,
     );
-    await container.sysctl(`kernel.hostname=${name}`);
+    await container.run(['hostname', name]);
     await container.ip(
       'link set lo up',
       `address add ${address}/${prefix} dev eth0`,

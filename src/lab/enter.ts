@@ -53,7 +53,7 @@ export interface Needs {
 
 /** What this machine lacks for a lab, as one line that says what to do; undefined when nothing. */
 export function labLacks(needs: Needs = {}): string | undefined {
-  const programs = ['unshare', 'nsenter', 'setpriv', 'mount', 'ip', 'sysctl', 'cat'];
+  const programs = ['unshare', 'nsenter', 'setpriv', 'mount', 'ip', 'sysctl', 'hostname', 'cat'];
   const missing = [...programs, ...(needs.programs ?? [])].filter((name) => !findProgram(name));
   if (missing.length > 0) {
     return `a lab needs these programs, which are not installed: ${missing.join(', ')}`;

@@ -49,7 +49,9 @@ export class Host extends Namespace {
     // A folder of the supervisor's becomes the host's /run, so that both can read what is there.
     await host.run(['mount', '--bind', lab.shared, lab.directory('hosts', name, 'shared')]);
     await host.run(['mount', '--rbind', host.#runDirectory, '/run']);
-    await host.sysctl(`kernel.hostname=${name}`, 'net.ipv4.ip_forward=1');
+    // Not by sysctl: that one asks for the machine's root, and a user namespace has none.
+    await host.run(['hostname', name]);
+    await host.sysctl('net.ipv4.ip_forward=1');
     await plug(host, 'ens33', into, options);
     if (options.defaultRoute !== false) await host.ip(`route add default via ${into.gateway}`);
     return host;

@@ -4,12 +4,18 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import fs from 'node:fs';
 import process from 'node:process';
-import { test } from 'node:test';
+import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { labLacks } from '../../src/lab/enter.js';
 
 const script = fileURLToPath(new URL('./fixtures/sleeper.js', import.meta.url));
 const skip = labLacks() ?? false;
+
+/** All labs of this file; one that a failed test left is ended, else this file would never end. */
+const started: ChildProcess[] = [];
+after(() => {
+  for (const child of started) child.kill('SIGKILL');
+});
 
 /** A number of seconds that no other `sleep` on this machine has: the mark of one lab. */
 function unusual(): string {
@@ -31,8 +37,14 @@ async function start(seconds: string, how?: string): Promise<ChildProcess> {
   const child = spawn(process.execPath, [script, ...args], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
+  started.push(child);
   const [line] = (await once(child.stdout, 'data')) as [Buffer];
   assert.equal(String(line), 'ready\n');
+  // nsenter becomes `sleep` a moment later. With 'exit' it may be gone before it was seen.
+  const deadline = Date.now() + 3_000;
+  while (how !== 'exit' && sleepers(seconds).length === 0 && Date.now() < deadline) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
   return child;
 }
 
