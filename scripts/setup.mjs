@@ -206,4 +206,6 @@ const listStamp = hash(...tsSources);
 if (!stampMatches('dist/.sources', listStamp)) fs.rmSync('dist', { recursive: true, force: true });
 const tsc = run(process.execPath, ['node_modules/typescript/bin/tsc', '-p', '.']);
 if (!tsc.ok) fail('the TypeScript compiler found errors; they stand above');
+// The command itself, so that a link to it in a folder of PATH is enough.
+fs.chmodSync('dist/src/cli/weft.js', 0o755);
 fs.writeFileSync('dist/.sources', listStamp);

@@ -11,7 +11,6 @@
  */
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
-import os from 'node:os';
 import path from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
@@ -34,8 +33,8 @@ if (files.length === 0) {
   console.error('no test file matches; nothing was run');
   process.exit(1);
 }
-const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'weft-test-'));
-const countFile = path.join(folder, 'count.json');
+const countFile = 'dist/.test-count.json';
+fs.rmSync(countFile, { force: true });
 const reporters = [
   ['spec', 'stdout'],
   [new URL('test-count.mjs', import.meta.url).href, countFile],
@@ -54,7 +53,5 @@ try {
   const how = done.signal === null ? `exit code ${done.status}` : done.signal;
   console.log(`the test runner ended before its end (${how}); what it counted is not known`);
   code ||= 1;
-} finally {
-  fs.rmSync(folder, { recursive: true, force: true });
 }
 process.exit(code);

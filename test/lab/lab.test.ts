@@ -136,7 +136,8 @@ describe('a lab', { skip: lacks ?? false, timeout: 60_000 }, () => {
   });
 
   test('a running program is waited for, and stopped hard when it does not stop', async () => {
-    const dump = alpha.start(['tcpdump', '-lni', 'ens33', 'icmp']);
+    // As root of the lab: the user whom it would become is not there in a user namespace.
+    const dump = alpha.start(['tcpdump', '-Z', 'root', '-lni', 'ens33', 'icmp']);
     await dump.waitFor(/listening on ens33/, 5_000);
     await beta.run(['ping', '-c', '1', alpha.address]);
     await dump.waitFor(/192\.168\.56\.12 > 192\.168\.56\.11: ICMP echo request/, 5_000);
