@@ -12,18 +12,25 @@ struct instance *instance_of(napi_env env) {
   return data;
 }
 
+/* udpReceive and tunRead take seven. */
+#define MOST_ARGUMENTS 8
+
 bool get_ints(napi_env env, napi_callback_info info, size_t count, int32_t *out) {
-  napi_value values[12];
+  napi_value values[MOST_ARGUMENTS];
   size_t given = count;
-  if (napi_get_cb_info(env, info, &given, values, NULL, NULL) != napi_ok || given < count) {
+  if (count > MOST_ARGUMENTS || napi_get_cb_info(env, info, &given, values, NULL, NULL) != napi_ok || given < count) {
     napi_throw_type_error(env, NULL, "too few arguments");
     return false;
   }
   for (size_t i = 0; i < count; i++) {
-    if (napi_get_value_int32(env, values[i], &out[i]) != napi_ok) {
-      napi_throw_type_error(env, NULL, "an argument is not an integer");
+    /* Not napi_get_value_int32: that takes 1.5 for 1, NaN for 0 and 2^32 + 8 for 8. */
+    double value = 0;
+    if (napi_get_value_double(env, values[i], &value) != napi_ok || !(value >= INT32_MIN) ||
+        !(value <= INT32_MAX) || value != (double)(int32_t)value) {
+      napi_throw_type_error(env, NULL, "an argument is not an integer of 32 bits");
       return false;
     }
+    out[i] = (int32_t)value;
   }
   return true;
 }
@@ -31,10 +38,10 @@ bool get_ints(napi_env env, napi_callback_info info, size_t count, int32_t *out)
 bool get_span(napi_env env, const struct instance *self, const char *what, int32_t at,
               int64_t length, uint8_t **out) {
   if (self == NULL || self->base == NULL) {
-    napi_throw_error(env, NULL, "no memory is registered: call attach() first");
+    napi_throw_type_error(env, NULL, "no memory is registered: call attach() first");
     return false;
   }
-  if (at < 0 || length < 0 || length > (int64_t)self->size || at > (int64_t)self->size - length) {
+  if (at < 0 || length < 0 || at > (int64_t)self->size - length) {
     throw_range(env, what);
     return false;
   }
@@ -45,7 +52,7 @@ bool get_span(napi_env env, const struct instance *self, const char *what, int32
 bool get_table(napi_env env, const struct instance *self, const char *what, int32_t at,
                int32_t rows, size_t row_size, int32_t **out) {
   uint8_t *place = NULL;
-  if (rows < 0 || (at & 3) != 0) {
+  if ((at & 3) != 0) {
     throw_range(env, what);
     return false;
   }
@@ -57,14 +64,14 @@ bool get_table(napi_env env, const struct instance *self, const char *what, int3
 /* Each word is read once: another thread may write the memory between a check and a use. */
 bool fill_iovecs(napi_env env, const struct instance *self, const int32_t *rows, int32_t row_count,
                  int32_t first, int32_t count, struct iovec *out) {
-  if (first < 0 || count < 0 || first > row_count || count > row_count - first) {
+  if (first < 0 || count < 0 || count > row_count - first) {
     throw_range(env, "a message's iovecs");
     return false;
   }
   for (int32_t i = 0; i < count; i++) {
-    const volatile int32_t *row = rows + 2 * (size_t)(first + i);
-    int32_t at = row[0];
-    int32_t length = row[1];
+    const volatile int32_t *row = rows + IOVEC_WORDS * (size_t)(first + i);
+    int32_t at = row[IOVEC_OFFSET];
+    int32_t length = row[IOVEC_LENGTH];
     uint8_t *place = NULL;
     if (!get_span(env, self, "an iovec", at, length, &place)) return false;
     out[i].iov_base = place;
@@ -81,14 +88,14 @@ napi_value make_int(napi_env env, int32_t value) {
 
 napi_value throw_range(napi_env env, const char *what) {
   char text[120];
-  snprintf(text, sizeof text, "%s does not lie within the registered memory", what);
+  snprintf(text, sizeof text, "%s is out of range", what);
   napi_throw_range_error(env, "ERR_OUT_OF_RANGE", text);
   return NULL;
 }
 
 napi_value throw_errno(napi_env env, const char *syscall, int error) {
   char text[160];
-  napi_value code, message, exception, number, name;
+  napi_value code = NULL, message = NULL, exception = NULL, number = NULL, name = NULL;
   snprintf(text, sizeof text, "%s: %s (%s)", syscall, strerror(error), errno_name(error));
   napi_create_string_utf8(env, errno_name(error), NAPI_AUTO_LENGTH, &code);
   napi_create_string_utf8(env, text, NAPI_AUTO_LENGTH, &message);

@@ -5,23 +5,34 @@
 
 /*
  * attach(view): registers the memory that all offsets refer to, a Uint8Array over a
- * (shared) buffer that never moves or grows. A second call replaces the first.
+ * SharedArrayBuffer, such as a shared WebAssembly.Memory has. (Any other buffer could be
+ * transferred or grown, and the memory would be gone from under us.) A second call replaces
+ * the first; one that throws leaves it.
  */
 static napi_value attach(napi_env env, napi_callback_info info) {
-  napi_value view;
+  napi_value view = NULL, buffer = NULL;
+  napi_ref memory = NULL;
   size_t given = 1, length = 0;
+  bool movable = true;
   void *data = NULL;
   napi_typedarray_type type;
   struct instance *self = instance_of(env);
   napi_get_cb_info(env, info, &given, &view, NULL, NULL);
   if (given < 1 ||
-      napi_get_typedarray_info(env, view, &type, &length, &data, NULL, NULL) != napi_ok ||
-      type != napi_uint8_array || length > INT32_MAX) {
-    napi_throw_type_error(env, NULL, "attach wants a Uint8Array of at most 2 GiB");
+      napi_get_typedarray_info(env, view, &type, &length, &data, &buffer, NULL) != napi_ok ||
+      napi_is_arraybuffer(env, buffer, &movable) != napi_ok || movable ||
+      type != napi_uint8_array || length > INT32_MAX || ((uintptr_t)data & 3) != 0) {
+    napi_throw_type_error(env, NULL,
+                          "attach wants a Uint8Array over a SharedArrayBuffer, less than 2 GiB "
+                          "long, that begins at a multiple of 4");
+    return NULL;
+  }
+  if (napi_create_reference(env, view, 1, &memory) != napi_ok) {
+    napi_throw_error(env, NULL, "attach cannot hold the memory");
     return NULL;
   }
   if (self->memory != NULL) napi_delete_reference(env, self->memory);
-  napi_create_reference(env, view, 1, &self->memory);
+  self->memory = memory;
   self->base = data;
   self->size = (uint32_t)length;
   return NULL;
@@ -60,6 +71,7 @@ NAPI_MODULE_INIT() {
       METHOD("attach", attach),
       METHOD("lastError", last_error),
       METHOD("errnoName", name_of_errno),
+      METHOD("constants", constants),
       METHOD("tunOpen", tun_open),
       METHOD("tunOffload", tun_offload),
       METHOD("tunRead", tun_read),

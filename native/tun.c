@@ -10,16 +10,16 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-/* Packets start on a cache line plus the caller's headroom. */
-#define LINE 64
-
-enum { TUN_VNET_HEADER = 1, TUN_MULTI_QUEUE = 2, TUN_EXCLUSIVE = 4 };
-
-/* tunOpen(name, flags): fd. Throws ENOENT/ENODEV without /dev/net/tun, EPERM, EBUSY, EINVAL. */
+/*
+ * tunOpen(name, flags): fd. Throws ENAMETOOLONG over 15 bytes; ENOENT or ENODEV without
+ * /dev/net/tun; EPERM; EINVAL when the name is no device name, or belongs to a device that is
+ * no TUN, or to a TUN with other flags; EBUSY when the TUN has a reader, or, with
+ * TUN_EXCLUSIVE, when there is a device of that name at all.
+ */
 napi_value tun_open(napi_env env, napi_callback_info info) {
   napi_value arguments[2];
   size_t given = 2;
-  char name[IFNAMSIZ + 1];
+  char name[4 * IFNAMSIZ]; /* longer than any good name, so that none is cut to a good one */
   size_t length = 0;
   int32_t wanted = 0;
   napi_get_cb_info(env, info, &given, arguments, NULL, NULL);
@@ -29,7 +29,10 @@ napi_value tun_open(napi_env env, napi_callback_info info) {
     napi_throw_type_error(env, NULL, "tunOpen wants a name and flags");
     return NULL;
   }
-  if (length == 0 || length >= IFNAMSIZ) return throw_errno(env, "TUNSETIFF", ENAMETOOLONG);
+  if (length >= IFNAMSIZ) return throw_errno(env, "TUNSETIFF", ENAMETOOLONG);
+  /* An empty name, or one with % in it, would ask the kernel for a name of its choice. */
+  if (length == 0 || strlen(name) != length || strchr(name, '%') != NULL)
+    return throw_errno(env, "TUNSETIFF", EINVAL);
 
   int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
   if (fd < 0) return throw_errno(env, "open /dev/net/tun", errno);
@@ -70,14 +73,15 @@ napi_value tun_read(napi_env env, napi_callback_info info) {
   struct instance *self = instance_of(env);
   if (!get_ints(env, info, 7, a)) return NULL;
   const int32_t fd = a[0], rows = a[2], start = a[3], end = a[4], headroom = a[5], vnet = a[6];
-  if (!get_table(env, self, "the table", a[1], rows, 2 * sizeof(int32_t), &table)) return NULL;
+  if (!get_table(env, self, "the table", a[1], rows, PACKET_WORDS * sizeof(int32_t), &table))
+    return NULL;
   if (!get_span(env, self, "the area", start, (int64_t)end - start, &area)) return NULL;
   if (vnet < 0 || vnet > headroom || headroom > PACKET_MAX) return throw_range(env, "the headroom");
 
   int64_t cursor = start;
   int32_t count = 0;
   while (count < rows) {
-    int64_t packet = ((cursor + LINE - 1) & ~(int64_t)(LINE - 1)) + headroom;
+    int64_t packet = place_after(cursor, headroom);
     if (packet + PACKET_MAX > end) break;
     ssize_t got = read(fd, self->base + packet - vnet, (size_t)vnet + PACKET_MAX);
     if (got < 0) {
@@ -85,10 +89,12 @@ napi_value tun_read(napi_env env, napi_callback_info info) {
       if (errno == EAGAIN || count > 0) break;
       return make_int(env, -errno);
     }
-    table[2 * count] = (int32_t)packet;
-    table[2 * count + 1] = got > vnet ? (int32_t)(got - vnet) : 0;
+    int32_t length = got > vnet ? (int32_t)(got - vnet) : 0;
+    int32_t *row = table + PACKET_WORDS * (size_t)count;
+    row[PACKET_OFFSET] = (int32_t)packet;
+    row[PACKET_LENGTH] = length;
     count++;
-    cursor = packet + (got > vnet ? got - vnet : 0);
+    cursor = packet + length;
   }
   return make_int(env, count);
 }
@@ -104,16 +110,18 @@ napi_value tun_write(napi_env env, napi_callback_info info) {
   struct instance *self = instance_of(env);
   if (!get_ints(env, info, 5, a)) return NULL;
   const int32_t fd = a[0], rows = a[2], iovec_rows = a[4];
-  if (!get_table(env, self, "the table", a[1], rows, 2 * sizeof(int32_t), &table)) return NULL;
-  if (!get_table(env, self, "the iovecs", a[3], iovec_rows, 2 * sizeof(int32_t), &iovecs))
+  if (!get_table(env, self, "the table", a[1], rows, WRITE_WORDS * sizeof(int32_t), &table))
+    return NULL;
+  if (!get_table(env, self, "the iovecs", a[3], iovec_rows, IOVEC_WORDS * sizeof(int32_t),
+                 &iovecs))
     return NULL;
 
   self->last_error = 0;
   int32_t done = 0;
   while (done < rows) {
-    const volatile int32_t *row = table + 2 * (size_t)done;
-    int32_t first = row[0], count = row[1];
-    if (count > IOV_MAX_PARTS) return throw_range(env, "a packet's iovec count");
+    const volatile int32_t *row = table + WRITE_WORDS * (size_t)done;
+    int32_t first = row[WRITE_FIRST], count = row[WRITE_COUNT];
+    if (count > IOV_MAX_PARTS) return throw_range(env, "a packet's number of iovecs");
     if (!fill_iovecs(env, self, iovecs, iovec_rows, first, count, parts)) return NULL;
     if (writev(fd, parts, count) < 0) {
       if (errno == EINTR) continue;

@@ -10,36 +10,32 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
-#ifndef UDP_SEGMENT
-#define UDP_SEGMENT 103
-#endif
-#ifndef UDP_GRO
-#define UDP_GRO 104
-#endif
-#ifndef SOL_UDP
-#define SOL_UDP 17
-#endif
-
-#define LINE 64
+/* Room for three control messages, more than either direction has. */
 #define CONTROL_SIZE 128
+/* What one sendmmsg may hold: messages, and iovecs of all of them together. */
 #define SEND_BATCH 64
 #define SEND_PARTS 4096
 
-enum { MESSAGE_WORDS = 6, DATAGRAM_WORDS = 5 };
-
-/* The length of the address by its family; 0 for anything that is not an IP address. */
-static socklen_t address_length(const void *address) {
+/* AF_INET or AF_INET6; AF_UNSPEC for anything that is not an IP address. Reads it once. */
+static sa_family_t address_family(const void *address) {
+  uint8_t bytes[sizeof(sa_family_t)]; /* `address` may lie at an odd place */
   sa_family_t family;
-  memcpy(&family, address, sizeof family);
+  for (size_t i = 0; i < sizeof bytes; i++) bytes[i] = ((const volatile uint8_t *)address)[i];
+  memcpy(&family, bytes, sizeof family);
+  return family == AF_INET || family == AF_INET6 ? family : AF_UNSPEC;
+}
+
+static socklen_t address_length(sa_family_t family) {
   if (family == AF_INET) return sizeof(struct sockaddr_in);
   if (family == AF_INET6) return sizeof(struct sockaddr_in6);
   return 0;
 }
 
-/* udpOpen(family): fd of a non-blocking socket; family 4 or 6. */
+/* udpOpen(family): fd of a non-blocking socket; family 4 or 6, EAFNOSUPPORT for any other. */
 napi_value udp_open(napi_env env, napi_callback_info info) {
   int32_t a[1];
   if (!get_ints(env, info, 1, a)) return NULL;
+  if (a[0] != 4 && a[0] != 6) return throw_errno(env, "socket", EAFNOSUPPORT);
   int family = a[0] == 6 ? AF_INET6 : AF_INET;
   int fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_UDP);
   if (fd < 0) return throw_errno(env, "socket", errno);
@@ -63,20 +59,22 @@ static bool get_fd_and_address(napi_env env, napi_callback_info info, int32_t *f
   return true;
 }
 
+/* udpBind(fd, address): throws EADDRINUSE, EADDRNOTAVAIL; EINVAL when it is no IP address. */
 napi_value udp_bind(napi_env env, napi_callback_info info) {
   int32_t fd;
   uint8_t *row;
   if (!get_fd_and_address(env, info, &fd, &row)) return NULL;
-  if (bind(fd, (struct sockaddr *)row, address_length(row)) < 0)
+  if (bind(fd, (struct sockaddr *)row, address_length(address_family(row))) < 0)
     return throw_errno(env, "bind", errno);
   return NULL;
 }
 
+/* udpConnect(fd, address): from now on messages may have the address index -1. */
 napi_value udp_connect(napi_env env, napi_callback_info info) {
   int32_t fd;
   uint8_t *row;
   if (!get_fd_and_address(env, info, &fd, &row)) return NULL;
-  if (connect(fd, (struct sockaddr *)row, address_length(row)) < 0)
+  if (connect(fd, (struct sockaddr *)row, address_length(address_family(row))) < 0)
     return throw_errno(env, "connect", errno);
   return NULL;
 }
@@ -164,7 +162,7 @@ napi_value udp_receive(napi_env env, napi_callback_info info) {
   int64_t cursor = start;
   int32_t count = 0;
   while (count < rows) {
-    int64_t place = ((cursor + LINE - 1) & ~(int64_t)(LINE - 1)) + headroom;
+    int64_t place = place_after(cursor, headroom);
     if (place + PACKET_MAX > end) break;
     union {
       char bytes[CONTROL_SIZE];
@@ -186,37 +184,41 @@ napi_value udp_receive(napi_env env, napi_callback_info info) {
       return make_int(env, -errno);
     }
     int32_t *row = table + DATAGRAM_WORDS * (size_t)count;
-    row[0] = (int32_t)place;
-    row[1] = (int32_t)got;
-    row[3] = count;
-    read_control(&message, &row[2], &row[4]);
+    row[DATAGRAM_OFFSET] = (int32_t)place;
+    row[DATAGRAM_LENGTH] = (int32_t)got;
+    row[DATAGRAM_ADDRESS] = count;
+    read_control(&message, &row[DATAGRAM_SEGMENT], &row[DATAGRAM_TOS]);
     count++;
     cursor = place + got;
   }
   return make_int(env, count);
 }
 
-/* Appends one control message at `length`; returns the new length. */
+/* Appends one control message at `length`, its padding zero; returns the new length. */
 static size_t add_control(char *control, size_t length, int level, int type, const void *value,
                           size_t size) {
   struct cmsghdr header = {.cmsg_len = CMSG_LEN(size), .cmsg_level = level, .cmsg_type = type};
+  memset(control + length, 0, CMSG_SPACE(size));
   memcpy(control + length, &header, sizeof header);
   memcpy(control + length + CMSG_LEN(0), value, size);
   return length + CMSG_SPACE(size);
 }
 
-/* Writes the control messages that one outgoing message needs; returns their length. */
+/*
+ * Writes the control messages that one outgoing message needs; returns their length. A
+ * connected socket's family is not known here (AF_UNSPEC): it gets the TOS in both ways, and
+ * each family passes over the other's.
+ */
 static size_t write_control(char *control, sa_family_t family, int32_t segment, int32_t tos) {
   size_t length = 0;
   if (segment > 0) {
     uint16_t size = (uint16_t)segment;
     length = add_control(control, length, SOL_UDP, UDP_SEGMENT, &size, sizeof size);
   }
-  if (tos != 0) {
-    int level = family == AF_INET6 ? IPPROTO_IPV6 : IPPROTO_IP;
-    int type = family == AF_INET6 ? IPV6_TCLASS : IP_TOS;
-    length = add_control(control, length, level, type, &tos, sizeof tos);
-  }
+  if (tos != 0 && family != AF_INET6)
+    length = add_control(control, length, IPPROTO_IP, IP_TOS, &tos, sizeof tos);
+  if (tos != 0 && family != AF_INET)
+    length = add_control(control, length, IPPROTO_IPV6, IPV6_TCLASS, &tos, sizeof tos);
   return length;
 }
 
@@ -224,7 +226,8 @@ static size_t write_control(char *control, sa_family_t family, int32_t segment, 
  * udpSend(messages, rows, iovecs, iovecRows, addresses, addressRows): rows sent; fewer: see
  * lastError(), which belongs to the row of that number.
  * Row: {fd, address index or -1 for a connected socket, UDP_SEGMENT size or 0, TOS,
- * first iovec, count}. Rows of one fd that follow each other leave by one sendmmsg.
+ * first iovec, count}. Rows of one fd that follow each other leave by one sendmmsg. A row
+ * that throws is not sent, nor is any after it; rows before it may have been.
  */
 napi_value udp_send(napi_env env, napi_callback_info info) {
   int32_t a[6];
@@ -234,7 +237,8 @@ napi_value udp_send(napi_env env, napi_callback_info info) {
   const int32_t rows = a[1], iovec_rows = a[3], address_rows = a[5];
   if (!get_table(env, self, "the messages", a[0], rows, MESSAGE_WORDS * sizeof(int32_t),
                  &messages) ||
-      !get_table(env, self, "the iovecs", a[2], iovec_rows, 2 * sizeof(int32_t), &iovecs) ||
+      !get_table(env, self, "the iovecs", a[2], iovec_rows, IOVEC_WORDS * sizeof(int32_t),
+                 &iovecs) ||
       !get_table(env, self, "the addresses", a[4], address_rows, ADDRESS_ROW, &addresses))
     return NULL;
 
@@ -252,24 +256,26 @@ napi_value udp_send(napi_env env, napi_callback_info info) {
     unsigned int size = 0;
     while (size < SEND_BATCH && done + (int32_t)size < rows) {
       const volatile int32_t *row = messages + MESSAGE_WORDS * (size_t)(done + (int32_t)size);
-      int32_t row_fd = row[0], address = row[1], segment = row[2], tos = row[3], first = row[4],
-              count = row[5];
+      const int32_t row_fd = row[MESSAGE_FD], address = row[MESSAGE_ADDRESS],
+                    segment = row[MESSAGE_SEGMENT], tos = row[MESSAGE_TOS],
+                    first = row[MESSAGE_FIRST], count = row[MESSAGE_COUNT];
       if (size > 0 && row_fd != fd) break;
-      if (count < 0 || count > IOV_MAX_PARTS) return throw_range(env, "a message's iovec count");
-      if (part_count + count > SEND_PARTS) break;
+      if (count > IOV_MAX_PARTS) return throw_range(env, "a message's number of iovecs");
+      if (count > SEND_PARTS - part_count) break;
       fd = row_fd;
       if (!fill_iovecs(env, self, iovecs, iovec_rows, first, count, parts + part_count))
         return NULL;
       if (segment < 0 || segment > PACKET_MAX) return throw_range(env, "a segment size");
       struct msghdr *header = &batch[size].msg_hdr;
       memset(header, 0, sizeof *header);
-      sa_family_t family = AF_INET;
+      if (address < -1 || address >= address_rows) return throw_range(env, "an address index");
+      sa_family_t family = AF_UNSPEC;
       if (address >= 0) {
-        if (address >= address_rows) return throw_range(env, "an address index");
         uint8_t *name = (uint8_t *)addresses + (size_t)address * ADDRESS_ROW;
+        family = address_family(name);
+        if (family == AF_UNSPEC) return throw_range(env, "the family of an address");
         header->msg_name = name;
-        header->msg_namelen = address_length(name);
-        memcpy(&family, name, sizeof family);
+        header->msg_namelen = address_length(family);
       }
       header->msg_iov = parts + part_count;
       header->msg_iovlen = (size_t)count;

@@ -6,6 +6,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+/* More than a lane has descriptors: its TUN, its sockets, its wake-up event. */
 #define WAIT_MAX 64
 
 /* eventOpen(): fd. */
@@ -36,8 +37,8 @@ napi_value event_drain(napi_env env, napi_callback_info info) {
 
 /*
  * wait(table, rows, milliseconds): rows that are ready, or -errno (EINTR: look around and
- * come again). Row: struct pollfd, so {fd, events | revents << 16}. Waits for ever never:
- * a negative time throws.
+ * come again). Row: struct pollfd, so {fd, events | revents << 16}; a negative fd is passed
+ * over. At most 64 rows. Never waits for ever: a negative time throws.
  */
 napi_value wait_ready(napi_env env, napi_callback_info info) {
   int32_t a[3];
@@ -45,7 +46,8 @@ napi_value wait_ready(napi_env env, napi_callback_info info) {
   struct instance *self = instance_of(env);
   struct pollfd rows[WAIT_MAX];
   if (!get_ints(env, info, 3, a)) return NULL;
-  if (a[1] < 0 || a[1] > WAIT_MAX || a[2] < 0) return throw_range(env, "the wait");
+  if (a[1] < 0 || a[1] > WAIT_MAX) return throw_range(env, "the number of descriptors");
+  if (a[2] < 0) return throw_range(env, "the time");
   if (!get_table(env, self, "the table", a[0], a[1], sizeof(struct pollfd), &table)) return NULL;
   for (int32_t i = 0; i < a[1]; i++) {
     rows[i].fd = table[2 * i];

@@ -38,6 +38,7 @@ const FLAGS: readonly Flag[] = [
   },
   { name: 'json', kind: 'bool', help: 'progress on stderr, and a summary as JSON on stdout' },
   { name: 'help', kind: 'bool', help: 'this text' },
+  { name: 'h', kind: 'bool', help: 'this text' },
 ];
 
 const PROGRAMS = ['ping', 'traceroute', 'iperf3'];
@@ -52,7 +53,7 @@ export async function main(args: string[]): Promise<number> {
     return enter(name, command);
   }
   const flags = parseFlags(FLAGS, args);
-  if (flags.bool('help')) {
+  if (flags.bool('help') || flags.bool('h')) {
     process.stdout.write(
       `weft demo: two hosts, four containers, real packets, in namespaces of its own\n\n${describeFlags(FLAGS)}`,
     );
@@ -125,7 +126,7 @@ async function perform(flags: Flags, choices: Choices): Promise<number> {
   }
 
   const passed = screen.results.every(({ outcome }) => outcome === 'passed');
-  const seconds = (performance.now() - started) / 1000;
+  const seconds = Math.round((performance.now() - started) / 100) / 10;
   summary(screen, choices, findings, seconds, flags.bool('keep'));
   if (flags.bool('json')) {
     const told = { passed, seconds, ...choices, ...findings, steps: screen.results };
@@ -163,6 +164,6 @@ function interrupted(): Promise<void> {
       clearInterval(alive);
       resolve();
     };
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, done);
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, done);
   });
 }

@@ -16,11 +16,12 @@ import os from 'node:os';
 import path from 'node:path';
 import { exitCode } from './command.js';
 
-const MARK = 'WEFT_LAB';
+/** Holds the lab's number, by which those that run at once are told apart: its script's process id. */
+export const LAB_MARK = 'WEFT_LAB';
 
 /** Whether this process is the supervisor of a lab. The mark alone is inherited by its children. */
 export function insideLab(): boolean {
-  return process.env[MARK] === '1' && process.pid === 1;
+  return process.env[LAB_MARK] !== undefined && process.pid === 1;
 }
 
 /** Where a program is in PATH or in the folders of system programs, or undefined. */
@@ -85,7 +86,11 @@ export async function enterLab(argv: readonly string[] = process.argv.slice(2)):
   const child = spawn(program!, args, {
     stdio: 'inherit',
     detached: true,
-    env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin`, [MARK]: '1' },
+    env: {
+      ...process.env,
+      PATH: `${process.env.PATH}:/usr/sbin:/sbin`,
+      [LAB_MARK]: String(process.pid),
+    },
   });
   const signals: NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'];
   // unshare itself holds signals back while it waits: they go to its child, the supervisor.
@@ -145,6 +150,8 @@ export function prepareSupervisor(): void {
     const done = spawnSync(argv[0]!, argv.slice(1), { encoding: 'utf8', timeout: 10_000 });
     if (done.status !== 0) throw new Error(`\`${argv.join(' ')}\` failed: ${done.stderr.trim()}`);
   }
+  // Whoever read the output has gone (`weft demo | head`): nobody needs the lab any more.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => process.exit(1));
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.on(signal, () => {
       if (process.listenerCount(signal) === 1) process.exit(128 + os.constants.signals[signal]);

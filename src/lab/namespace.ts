@@ -9,6 +9,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import fs from 'node:fs';
 import type { Socket } from 'node:net';
 import { CommandError, type Result, Running, type RunOptions, run } from './command.js';
+import { LAB_MARK } from './enter.js';
 
 /** The process that holds a namespace. */
 export type Holder = ChildProcess;
@@ -136,6 +137,8 @@ export async function hold(name: string, kinds: readonly string[]): Promise<Hold
 /** A holder as the rest of the machine sees it. */
 export interface Held {
   name: string;
+  /** The number of its lab. */
+  lab: string;
   pid: number;
 }
 
@@ -145,8 +148,10 @@ export function findHolders(): Held[] {
     if (!/^\d+$/.test(entry)) return [];
     try {
       const environment = fs.readFileSync(`/proc/${entry}/environ`, 'utf8').split('\0');
-      const mark = environment.find((variable) => variable.startsWith(`${MARK}=`));
-      return mark === undefined ? [] : [{ name: mark.slice(MARK.length + 1), pid: Number(entry) }];
+      const value = (mark: string) =>
+        environment.find((variable) => variable.startsWith(`${mark}=`))?.slice(mark.length + 1);
+      const name = value(MARK);
+      return name === undefined ? [] : [{ name, lab: value(LAB_MARK) ?? '', pid: Number(entry) }];
     } catch {
       return []; // another user's, or ended meanwhile
     }

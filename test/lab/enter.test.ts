@@ -11,12 +11,6 @@ import { labLacks } from '../../src/lab/enter.js';
 const script = fileURLToPath(new URL('./fixtures/sleeper.js', import.meta.url));
 const skip = labLacks() ?? false;
 
-/** All labs of this file; one that a failed test left is ended, else this file would never end. */
-const started: ChildProcess[] = [];
-after(() => {
-  for (const child of started) child.kill('SIGKILL');
-});
-
 /** A number of seconds that no other `sleep` on this machine has: the mark of one lab. */
 function unusual(): string {
   return `${100_000 + process.pid}.${Math.floor(Math.random() * 1e6)}`;
@@ -32,28 +26,35 @@ function sleepers(seconds: string): string[] {
   });
 }
 
+const children: ChildProcess[] = [];
+after(() => {
+  for (const child of children) child.kill('SIGKILL');
+});
+
 async function start(seconds: string, how?: string): Promise<ChildProcess> {
   const args = how === undefined ? [seconds] : [seconds, how];
   const child = spawn(process.execPath, [script, ...args], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
-  started.push(child);
-  const [line] = (await once(child.stdout, 'data')) as [Buffer];
-  assert.equal(String(line), 'ready\n');
-  // nsenter becomes `sleep` a moment later. With 'exit' it may be gone before it was seen.
-  const deadline = Date.now() + 3_000;
-  while (how !== 'exit' && sleepers(seconds).length === 0 && Date.now() < deadline) {
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
+  children.push(child);
+  const [line] = (await Promise.race([once(child.stdout, 'data'), once(child, 'exit')])) as [
+    unknown,
+  ];
+  assert.equal(String(line), 'ready\n', 'what came instead is the exit code');
+  if (how !== 'exit') await until(() => sleepers(seconds).length === 1, 'sleep runs in the lab');
   return child;
 }
 
-async function gone(seconds: string): Promise<void> {
+async function until(holds: () => boolean, what: string): Promise<void> {
   const deadline = Date.now() + 3_000;
-  while (sleepers(seconds).length > 0) {
-    assert.ok(Date.now() < deadline, `the lab's processes are still there: ${sleepers(seconds)}`);
+  while (!holds()) {
+    assert.ok(Date.now() < deadline, `within 3 s: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
+}
+
+async function gone(seconds: string): Promise<void> {
+  await until(() => sleepers(seconds).length === 0, "the lab's processes are gone");
 }
 
 test('SIGKILL of the script takes the whole lab with it', { skip, timeout: 30_000 }, async () => {
@@ -98,11 +99,11 @@ test('the exit code comes through, and nothing stays', { skip, timeout: 30_000 }
 
 test('two labs with the same addresses run at once', { skip, timeout: 30_000 }, async () => {
   const [one, two] = [unusual(), unusual()];
-  const children = await Promise.all([start(one), start(two)]);
-  children[0].kill('SIGKILL');
+  const labs = await Promise.all([start(one), start(two)]);
+  labs[0].kill('SIGKILL');
   await gone(one);
   assert.equal(sleepers(two).length, 1, 'the other lab goes on');
-  children[1].kill('SIGTERM');
-  await once(children[1], 'exit');
+  labs[1].kill('SIGTERM');
+  await once(labs[1], 'exit');
   await gone(two);
 });

@@ -14,6 +14,7 @@ import type { Etcd } from '../../src/lab/etcd.js';
 import type { Host } from '../../src/lab/host.js';
 import type { KernelPeer } from '../../src/lab/kernel-peer.js';
 import { Lab } from '../../src/lab/lab.js';
+import { TRANSFER } from '../../src/lab/transfer.js';
 
 const lacks = labLacks({ programs: ['bridge', 'ping', 'etcd', 'ethtool'] });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
@@ -136,10 +137,14 @@ describe('a lab', { skip: lacks ?? false, timeout: 60_000 }, () => {
   });
 
   test('a running program is waited for, and stopped hard when it does not stop', async () => {
-    const pinging = alpha.start(['ping', '-n', '-i', '0.2', beta.address]);
-    await pinging.waitFor(/bytes from 192\.168\.56\.12: icmp_seq=2/, 5_000);
-    assert.equal(await pinging.stop(), 143);
-    await assert.rejects(pinging.waitFor(/never/, 1_000), /ended with code 143 before it said/);
+    const receiver = alpha.start([process.execPath, TRANSFER, 'receive', '9000']);
+    await receiver.waitFor(/listening/, 5_000);
+    const send = [process.execPath, TRANSFER, 'send', alpha.address, '9000', '3000000'];
+    const sent = (await beta.run(send)).stdout;
+    assert.match(sent, /^\{"bytes":3000000,"sha256":"[0-9a-f]{64}"\}\n$/);
+    assert.equal(await receiver.exited, 0);
+    assert.equal(receiver.output, `listening\n${sent}`);
+    await assert.rejects(receiver.waitFor(/never/, 1_000), /ended with code 0 before it said/);
     const deaf = alpha.start([
       process.execPath,
       '-e',

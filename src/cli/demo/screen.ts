@@ -73,7 +73,7 @@ export class Screen {
     try {
       await work();
     } catch (error) {
-      const expected = error instanceof Unexpected ? error.expected : 'the step to run';
+      const expected = error instanceof Unexpected ? error.expected : 'no error';
       const came = error instanceof Unexpected ? error.came : messageOf(error);
       this.results.push({ step: name, outcome: 'failed', seconds: seconds(), expected, came });
       this.line(`   ${this.bad('FAILED')}`);

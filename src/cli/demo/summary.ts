@@ -29,16 +29,12 @@ export function summary(
   const rows: [string, string][] = [];
   const row = (name: string, text: string) => rows.push([name, text]);
 
-  const vtep = choices.backend === 'weft' ? 'weft' : "the kernel's VXLAN, for comparison";
-  row('built', `two hosts joined by ${vtep}; two containers on each, in one network 10.10.0.0/16`);
+  const vtep = choices.backend === 'weft' ? 'weft' : "the kernel's VXLAN";
+  row('built', `two hosts joined by ${vtep}, two containers on each`);
   row('', `leases in ${choices.store === 'etcd' ? 'etcd, as flannel keeps them' : STORE_FILE}`);
   if (findings.pairs !== undefined) {
-    const whole =
-      findings.largest === undefined ? '' : `, whole packets up to ${findings.largest} bytes`;
-    row(
-      'reached',
-      `${findings.pairs} of ${findings.pairs} container pairs across the hosts${whole}`,
-    );
+    row('reached', `${findings.pairs} of ${findings.pairs} container pairs across the hosts`);
+    if (findings.largest !== undefined) row('', `whole packets up to ${findings.largest} bytes`);
   }
   if (findings.transferred !== undefined) {
     const mebibytes = findings.transferred.bytes / (1 << 20);
@@ -54,9 +50,11 @@ export function summary(
     if (outcome !== 'passed') row(outcome, step);
   }
   if (!keep) {
-    row('left', 'nothing: all of it was in namespaces that are gone with this command');
-    row('go on', `${command()} demo -keep     the same, left up for you to look around`);
-    row('', `${command()} up -help       what to run on a real host`);
+    row('left', 'nothing: the namespaces it was in are gone with this command');
+    row('go on', `${command()} demo -keep`);
+    row('', '    the same, left up for you to look around');
+    row('', `${command()} up -help`);
+    row('', '    what to run on a real host');
   }
 
   screen.line();
@@ -68,26 +66,27 @@ export function summary(
 
 /** How to look around while the stage stays up. */
 export function invitation(screen: Screen, choices: Choices): void {
-  const enter = `${command()} demo -enter`;
-  screen.line('It stays up. From another terminal:');
+  const etcd = choices.store === 'etcd';
+  const say = (command: string, what: string) => {
+    screen.line(`  ${screen.bold(command)}`);
+    screen.line(`      ${what}`);
+  };
+  screen.line('It stays up. From another terminal, in this folder:');
+  say(`${command()} demo -enter host1`, 'a shell on that host; so too: host2, xbox1 … xbox4');
+  say(`${command()} demo -enter xbox1 ip route`, 'one command in that container');
   screen.line();
-  screen.line(
-    `  ${enter} host1                   a shell there; also host2${choices.store === 'etcd' ? ', etcd' : ''}, xbox1 to xbox4`,
-  );
-  screen.line(`  ${enter} xbox1 ping 10.10.…      one command`);
-  screen.line();
-  screen.line('and inside, for example:');
-  screen.line();
+  screen.line('On a host, for example:');
   if (choices.backend === 'weft')
-    screen.line('  weft status                               what weft does (on a host)');
-  screen.line('  ip route                                  one route a remote subnet');
-  screen.line('  cat /run/flannel/subnet.env               what Docker would be started with');
-  screen.line('  tcpdump -ni ens33 udp port 8472           the packets between the hosts');
-  if (choices.store === 'etcd') {
-    screen.line('  ETCDCTL_API=3 etcdctl --endpoints=http://192.168.56.131:2379 \\');
-    screen.line(`    get --prefix ${PREFIX}      the leases`);
+    say('weft status', 'its lease, its peers, its counters, what was dropped');
+  say('ip route', 'one route a remote subnet, through flannel.1');
+  say('tcpdump -ni ens33 udp port 8472', 'the packets between the hosts');
+  if (etcd) {
+    say(
+      `ETCDCTL_API=3 etcdctl --endpoints=http://192.168.56.131:2379 get --prefix ${PREFIX}`,
+      'the configuration and the leases',
+    );
   } else {
-    screen.line(`  cat ${STORE_FILE}              the leases`);
+    say(`cat ${STORE_FILE}`, 'the configuration and the leases; a change takes effect at once');
   }
   screen.line();
   screen.line('Ctrl-C ends it; nothing is left behind.');

@@ -16,6 +16,7 @@
 import { createCounters, readTotals } from '../../dataplane/forward/counters.js';
 import { LaneThread } from '../../dataplane/forward/lane-thread.js';
 import { loadNative, type NativeError } from '../../dataplane/io/native.js';
+import { TIERS, type TierName, tierName } from '../../dataplane/io/tiers.js';
 import { type OpenTun, openTun } from '../../dataplane/io/tun.js';
 import { type OpenUdp, openUdp } from '../../dataplane/io/udp.js';
 import { Publisher } from '../../dataplane/routes/publisher.js';
@@ -55,6 +56,8 @@ export interface DaemonOptions {
   readonly iface: readonly string[];
   readonly publicIp: string;
   readonly subnetFile: string;
+  /** The highest tier to use; what the kernel lacks of it is left out. */
+  readonly offload: TierName;
   readonly openStore: () => Store;
   readonly clock: Clock;
   readonly random: Random;
@@ -141,7 +144,14 @@ export class Daemon {
       tun: tun.fd,
       listener: sockets.listener,
       sender: sockets.sender,
-      options: { vni, mac: lease.vtepMac, mtu, uso: tun.uso, segments: sockets.segment },
+      options: {
+        vni,
+        mac: lease.vtepMac,
+        mtu,
+        uso: tun.uso,
+        segments: sockets.segment,
+        vnet: tun.vnet,
+      },
     });
     lifecycle.onLeave('the lane', async () => {
       lane.stop();
@@ -151,6 +161,8 @@ export class Daemon {
       if (lifecycle.leaving) return;
       void lifecycle.leave(1, `the lane ended: ${error?.stack ?? 'without an error'}`);
     });
+
+    await lane.started;
 
     const env = { network: config.network, subnet: lease.subnet, mtu, ipMasq: false };
     this.#writeSubnetFile(journal, env);
@@ -174,10 +186,10 @@ export class Daemon {
         },
       });
     });
-    const tier = sockets.segment ? 'segment' : 'sendmmsg';
+    const tier = tierName(tun.vnet, tun.uso, lane.segments);
     log.info(
       `ready: ${name} ${formatSubnet(lease.subnet)}, MTU ${mtu}, VNI ${vni}, UDP port ${port}, ` +
-        `tier ${tier}${tun.uso ? '' : ' without USO'}, ${this.#peers.length} peers`,
+        `tier ${tier}, ${this.#peers.length} peers`,
     );
   }
 
@@ -239,7 +251,7 @@ export class Daemon {
 
   async #openSockets(address: string, port: number): Promise<OpenUdp> {
     try {
-      return openUdp(addressOf(address), port);
+      return openUdp(addressOf(address), port, TIERS[this.#options.offload]);
     } catch (error) {
       const { code } = error as NativeError;
       if (code === 'EADDRINUSE') {
@@ -252,7 +264,7 @@ export class Daemon {
 
   #openDevice(name: string): OpenTun {
     try {
-      return openTun(name);
+      return openTun(name, TIERS[this.#options.offload]);
     } catch (error) {
       const { code } = error as NativeError;
       if (code === 'EBUSY' || code === 'EINVAL') {
@@ -328,7 +340,7 @@ export class Daemon {
       })),
       routes: { published: routes, epoch, problems: this.#routeProblems },
       offload: {
-        tier: lane.segments ? 'segment' : 'sendmmsg',
+        tier: tierName(tun.vnet, tun.uso, lane.segments),
         tunTso: tun.tso,
         tunUso: tun.uso,
         udpGro: sockets.gro,

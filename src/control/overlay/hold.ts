@@ -80,8 +80,6 @@ export class LeaseHolder {
   /** Takes a look at our key as the store has it. */
   private observe(entry: Entry): void {
     if (this.over || entry.revision <= this.revision) return;
-    // The echo of a renewal whose answer is still on its way.
-    if (this.renewing && entry.value === this.value) return;
     const { log, publicIp } = this.options;
     let value: LeaseValue;
     try {

@@ -16,9 +16,12 @@ import * as ipv4 from '../wire/ipv4.js';
 import * as tcp from '../wire/tcp.js';
 import * as udp from '../wire/udp.js';
 import * as vnet from '../wire/vnet.js';
+import { finishSum } from './finish-sum.js';
 import type { WriteQueue } from './write-queue.js';
 
 const IP_PACKET_MAX = 65535;
+/** Flags that end a run and stay on it. */
+const LAST = tcp.PSH | tcp.FIN;
 
 export class Coalescer {
   readonly #bytes: Uint8Array;
@@ -54,7 +57,7 @@ export class Coalescer {
     }
     this.close();
     if (this.#queue.full) this.#queue.flush();
-    this.#queue.begin(at - vnet.HEADER, length + vnet.HEADER, length);
+    this.#queue.begin(at, length);
     this.#at = at;
     this.#partial = partial;
     this.#count = 1;
@@ -65,9 +68,9 @@ export class Coalescer {
       const transport = at + ipv4.HEADER;
       this.#headers = ipv4.HEADER + tcp.headerLength(this.#bytes, transport);
       this.#segment = length - this.#headers;
-      this.#sequence = tcp.sequence(this.#bytes, transport) + this.#segment;
+      this.#sequence = (tcp.sequenceWord(this.#bytes, transport) + this.#segment) | 0;
       this.#flags = tcp.flags(this.#bytes, transport);
-      if ((this.#flags & tcp.PSH) !== 0) this.#mayGrow = false;
+      if ((this.#flags & LAST) !== 0) this.#mayGrow = false;
     }
   }
 
@@ -79,7 +82,7 @@ export class Coalescer {
     this.close();
     if (this.#queue.full) this.#queue.flush();
     const start = ipv4.headerLength(this.#bytes, at);
-    const field = gsoType === vnet.TCPV4 ? tcp.SUM_OFFSET : udp.SUM_OFFSET;
+    const field = gsoType === vnet.UDP_L4 ? udp.SUM_OFFSET : tcp.SUM_OFFSET;
     vnet.write(
       this.#bytes,
       at - vnet.HEADER,
@@ -90,7 +93,7 @@ export class Coalescer {
       start,
       field,
     );
-    this.#queue.begin(at - vnet.HEADER, length + vnet.HEADER, length);
+    this.#queue.begin(at, length);
   }
 
   /** Closes the open run: writes its headers. Nothing is open afterwards. */
@@ -124,7 +127,11 @@ export class Coalescer {
     } else if (this.#partial) {
       const start = ipv4.headerLength(bytes, at);
       const field = ipv4.protocol(bytes, at) === ipv4.TCP ? tcp.SUM_OFFSET : udp.SUM_OFFSET;
-      vnet.write(bytes, header, vnet.NEEDS_CSUM, vnet.NONE, 0, 0, start, field);
+      if (this.#queue.vnet) {
+        vnet.write(bytes, header, vnet.NEEDS_CSUM, vnet.NONE, 0, 0, start, field);
+      } else {
+        finishSum(bytes, this.#sum, at, this.#total, start, start + field);
+      }
     } else {
       vnet.clear(bytes, header);
     }
@@ -134,14 +141,14 @@ export class Coalescer {
 
   /** Whether the packet is exactly what comes next in the open run, and undamaged. */
   #continues(at: number, length: number, partial: boolean): boolean {
-    if (!this.#mayGrow || this.#queue.full) return false;
+    if (!this.#mayGrow || !this.#queue.mayAppend) return false;
     const bytes = this.#bytes;
     const transport = at + ipv4.HEADER;
     const headers = ipv4.HEADER + tcp.headerLength(bytes, transport);
     const payload = length - headers;
     if (headers !== this.#headers || payload > this.#segment) return false;
     if (this.#total + payload > IP_PACKET_MAX) return false;
-    if (tcp.sequence(bytes, transport) >>> 0 !== this.#sequence >>> 0) return false;
+    if (tcp.sequenceWord(bytes, transport) !== this.#sequence) return false;
     if (!this.#sameHeaders(at)) return false;
     if (!partial && !this.#sumIsRight(at, length)) return false;
     if (!this.#verified) {
@@ -159,15 +166,15 @@ export class Coalescer {
     this.#queue.append(at + this.#headers, payload, length);
     this.#count += 1;
     this.#total += payload;
-    this.#sequence += payload;
+    this.#sequence = (this.#sequence + payload) | 0;
     const flags = tcp.flags(this.#bytes, at + ipv4.HEADER);
-    this.#flags |= flags & tcp.PSH;
-    if (payload < this.#segment || (flags & tcp.PSH) !== 0) this.#mayGrow = false;
+    this.#flags |= flags & LAST;
+    if (payload < this.#segment || (flags & LAST) !== 0) this.#mayGrow = false;
   }
 
   /**
-   * Addresses, TOS, DF, TTL, ports, acknowledgement, flags, window and options as in the run's
-   * first packet; the IP id counts up where DF is clear.
+   * Addresses, TOS, DF, TTL, ports, acknowledgement, flags, window, urgent pointer and options
+   * as in the run's first packet; the IP id counts up where DF is clear.
    */
   #sameHeaders(at: number): boolean {
     const bytes = this.#bytes;
@@ -185,15 +192,16 @@ export class Coalescer {
     for (let i = addresses; i < ports + 4; i += 1) {
       if (bytes[at + i] !== bytes[first + i]) return false;
     }
-    // Acknowledgement, data offset; then flags but for PSH; then window.
+    // Acknowledgement, data offset; then flags but for those that end a run; then window.
     for (let i = ports + 8; i < ports + 13; i += 1) {
       if (bytes[at + i] !== bytes[first + i]) return false;
     }
     const flags = ports + 13;
-    if (((bytes[at + flags]! ^ bytes[first + flags]!) & ~tcp.PSH) !== 0) return false;
+    if (((bytes[at + flags]! ^ bytes[first + flags]!) & ~LAST) !== 0) return false;
     if (bytes[at + ports + 14] !== bytes[first + ports + 14]) return false;
     if (bytes[at + ports + 15] !== bytes[first + ports + 15]) return false;
-    for (let i = ports + tcp.HEADER; i < this.#headers; i += 1) {
+    // Urgent pointer and options; the checksum before them is each packet's own.
+    for (let i = ports + 18; i < this.#headers; i += 1) {
       if (bytes[at + i] !== bytes[first + i]) return false;
     }
     return true;
@@ -221,12 +229,12 @@ export function transportSumIsRight(
   return checksum.add(pseudo, sum(at + start, length - start)) === 0xffff;
 }
 
-/** TCP with data and nothing but ACK and PSH set, no IP options, not a fragment. */
+/** TCP with data; ACK set and of the rest only PSH, FIN, ECE; no IP options, not a fragment. */
 function isMergeable(bytes: Uint8Array, at: number, length: number): boolean {
   if (ipv4.protocol(bytes, at) !== ipv4.TCP) return false;
   if (ipv4.headerLength(bytes, at) !== ipv4.HEADER || ipv4.isFragment(bytes, at)) return false;
   const transport = at + ipv4.HEADER;
   if (!tcp.check(bytes, transport, at + length)) return false;
   if (tcp.headerLength(bytes, transport) >= length - ipv4.HEADER) return false;
-  return (tcp.flags(bytes, transport) & ~tcp.PSH) === tcp.ACK;
+  return (tcp.flags(bytes, transport) & ~(LAST | tcp.ECE)) === tcp.ACK;
 }

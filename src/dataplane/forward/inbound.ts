@@ -7,7 +7,7 @@
  *   4. vxlan       length, I flag, VNI                 truncated, no_vni_flag, foreign_vni
  *   5. frame       inner Ethernet: for our MAC, IPv4   …_mac, inner_arp, inner_vlan, …
  *   6. packet      inner IPv4: lengths, header sum     malformed_ipv4, wrong_length, bad_…
- *   7. addresses   not our own as source               spoofed_source, multicast
+ *   7. addresses   not our own as source, no martians  spoofed_source, multicast, martian_…
  *   8. congestion  outer ECN into the inner header (RFC 6040)              ecn_congestion
  *   9. write       runs of one TCP flow as one super-packet                tun_refused
  *
@@ -35,6 +35,7 @@ import * as vxlan from '../wire/vxlan.js';
 import { Coalescer, transportSumIsRight } from './coalesce.js';
 import { Counter, type Counters } from './counters.js';
 import { Drop } from './drops.js';
+import { Segmenter } from './segment.js';
 import type { WriteQueue } from './write-queue.js';
 
 /** A frame this short may be padded (Ethernet's least is 60 bytes); a longer one may not. */
@@ -58,12 +59,15 @@ export class Inbound {
   readonly #counters: Counters;
   readonly #queue: WriteQueue;
   readonly #coalescer: Coalescer;
+  readonly #segmenter: Segmenter;
   readonly #sum: (at: number, length: number) => number;
   readonly #vni: number;
   readonly #macHigh: number;
   readonly #macLow: number;
   readonly #mtu: number;
   readonly #uso: boolean;
+  /** The peer whose packets the coalescer saw last. */
+  #peer = 0;
 
   constructor(
     memory: LaneMemory,
@@ -79,8 +83,9 @@ export class Inbound {
     this.#routes = routes;
     this.#counters = counters;
     this.#queue = queue;
-    this.#sum = checksum.createSummer(memory.bytes.buffer);
+    this.#sum = memory.sum;
     this.#coalescer = new Coalescer(memory, queue, this.#sum);
+    this.#segmenter = new Segmenter(memory, this.#sum);
     this.#vni = options.vni;
     this.#macHigh = ethernet.destinationHigh(options.mac, 0);
     this.#macLow = ethernet.destinationLow(options.mac, 0);
@@ -118,13 +123,16 @@ export class Inbound {
     this.#counters.add(Counter.inbound_in_packets, pieces);
     this.#counters.add(Counter.inbound_in_bytes, length);
 
-    const known =
-      socketAddress.isIpv4(this.#bytes, sender) &&
-      this.#routes.peerByAddress(socketAddress.ipv4Address(this.#bytes, sender)) >= FIRST_PEER;
-    if (!known) {
+    const peer = socketAddress.isIpv4(this.#bytes, sender)
+      ? this.#routes.peerByAddress(socketAddress.ipv4Address(this.#bytes, sender))
+      : 0;
+    if (peer < FIRST_PEER) {
       this.#counters.drop(Drop.unknown_sender, pieces);
       return;
     }
+    // Never merge what two peers sent, be it the same flow by its addresses and ports.
+    if (peer !== this.#peer) this.#coalescer.close();
+    this.#peer = peer;
     for (let piece = offset; piece < end; piece += step) {
       const reason = this.#frame(piece, Math.min(piece + step, end), tos, isTrain ? 0 : segment);
       if (reason !== Drop.none) this.#counters.drop(reason, 1);
@@ -134,8 +142,10 @@ export class Inbound {
 
   /** Whether the first inner packet fills the datagram. */
   #isOnePacket(offset: number, length: number): boolean {
-    if (length < ENCAPSULATION + ipv4.HEADER) return true;
-    return ipv4.totalLength(this.#bytes, offset + ENCAPSULATION) + ENCAPSULATION === length;
+    return (
+      length >= ENCAPSULATION + ipv4.HEADER &&
+      ipv4.totalLength(this.#bytes, offset + ENCAPSULATION) + ENCAPSULATION === length
+    );
   }
 
   /** Steps 4 to 9 for one VXLAN frame at [at, end). Returns the reason of a drop, or none. */
@@ -152,7 +162,7 @@ export class Inbound {
 
     const packet = at + ENCAPSULATION;
     const fault = ipv4.check(bytes, packet, end);
-    if (fault !== 0) return dropOf(fault);
+    if (fault !== 0) return dropOf(fault, bytes, packet);
     const total = ipv4.totalLength(bytes, packet);
     if (packet + total < end && end - at > PADDED_MAX) return Drop.wrong_length;
 
@@ -169,6 +179,9 @@ export class Inbound {
     const destination = ipv4.destination(bytes, packet);
     if (ipv4.isMulticast(destination) || ipv4.isLimitedBroadcast(destination)) {
       return Drop.multicast;
+    }
+    if (ipv4.isUnspecified(destination) || ipv4.isLoopback(destination)) {
+      return Drop.martian_destination;
     }
 
     const innerTos = ipv4.tos(bytes, packet);
@@ -190,7 +203,7 @@ export class Inbound {
       return type === ethernet.IPV6 ? Drop.inner_ipv6 : Drop.inner_not_ip;
     }
     const high = ethernet.destinationHigh(bytes, frame);
-    if (ethernet.isGroup(high)) return Drop.group_mac;
+    if (ethernet.isGroup(high)) return Drop.multicast;
     if (high !== this.#macHigh || ethernet.destinationLow(bytes, frame) !== this.#macLow) {
       return Drop.foreign_mac;
     }
@@ -218,23 +231,40 @@ export class Inbound {
     // Longer than the TUN's MTU: only a peer's super-packet may be that.
     let headers: number;
     let size: number;
+    let gsoType: number;
     if (isTcp) {
       headers = headerLength + tcp.headerLength(bytes, transport);
       size = this.#mtu - headers;
-    } else if (isUdp && this.#uso && segment > 0) {
+      gsoType = vnet.TCPV4;
+      // Whoever cuts it must leave CWR on the first segment alone.
+      if ((tcp.flags(bytes, transport) & tcp.CWR) !== 0) gsoType |= vnet.ECN;
+    } else if (isUdp && segment > 0) {
       headers = headerLength + udp.HEADER;
       size = segment;
+      gsoType = vnet.UDP_L4;
     } else {
       return Drop.too_long;
     }
-    if (size <= 0 || total <= headers) return Drop.too_long;
+    if (size <= 0 || size > this.#mtu - headers || total <= headers) return Drop.too_long;
     if (!partial) {
       // A complete sum must not be finished again: put the unfinished one in its place.
       if (!transportSumIsRight(bytes, at, total, this.#sum)) return Drop.bad_inner_checksum;
       this.#writePartial(at, total, isTcp);
     }
-    this.#coalescer.addSuper(at, total, headers, isTcp ? vnet.TCPV4 : vnet.UDP_L4, size);
+    if (this.#queue.vnet && (isTcp || this.#uso)) {
+      this.#coalescer.addSuper(at, total, headers, gsoType, size);
+    } else {
+      this.#writeSegments(at, total, gsoType, size);
+    }
     return Drop.none;
+  }
+
+  /** A super-packet for a TUN that takes none of its kind. */
+  #writeSegments(at: number, total: number, gsoType: number, size: number): void {
+    this.#coalescer.close();
+    this.#segmenter.begin(at, total, gsoType, size);
+    while (!this.#segmenter.emit(this.#queue)) this.#queue.flush();
+    this.#queue.countSegments(total);
   }
 
   /** Whether the checksum field holds only the pseudo-header's sum, to be finished by us. */
@@ -261,12 +291,15 @@ export class Inbound {
   }
 }
 
-function dropOf(fault: ipv4.Fault): number {
+function dropOf(fault: ipv4.Fault, bytes: Uint8Array, at: number): number {
   switch (fault) {
     case ipv4.SHORT:
       return Drop.truncated;
     case ipv4.TOTAL_LENGTH:
-      return Drop.wrong_length;
+      // Shorter than its own header: no length is right. Longer than what came: cut somewhere.
+      return ipv4.totalLength(bytes, at) < ipv4.headerLength(bytes, at)
+        ? Drop.malformed_ipv4
+        : Drop.wrong_length;
     case ipv4.SUM:
       return Drop.bad_ipv4_checksum;
     default:

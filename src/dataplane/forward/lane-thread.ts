@@ -19,6 +19,8 @@ export interface LaneThreadOptions {
 }
 
 export class LaneThread {
+  /** Settles when packets can flow, or when the thread ended before that. */
+  readonly started: Promise<void>;
   /** Settles when the thread has ended: undefined, or the error that ended it. */
   readonly ended: Promise<Error | undefined>;
   readonly #control: Int32Array;
@@ -26,12 +28,12 @@ export class LaneThread {
 
   constructor(options: LaneThreadOptions) {
     const native = loadNative();
+    const { publisher, lane, counters, tun, listener, sender } = options;
     const control = new SharedArrayBuffer(CONTROL_WORDS * 4);
     this.#control = new Int32Array(control);
     this.#wake = native.eventOpen();
     const { port1, port2 } = new MessageChannel();
     port1.unref();
-    const { publisher, lane, counters, tun, listener, sender } = options;
     const data: LaneData = {
       lane,
       memory: createMemory(),
@@ -51,12 +53,18 @@ export class LaneThread {
       name: `lane ${lane}`,
     });
     publisher.attach(lane, port1);
+    this.started = new Promise((resolve) => {
+      worker.once('message', () => resolve());
+      worker.once('exit', () => resolve());
+    });
     this.ended = new Promise((resolve) => {
       let failure: Error | undefined;
       worker.once('error', (error: Error) => {
         failure = error;
       });
       worker.once('exit', () => {
+        // From here on `stop` must not touch the descriptor: its number may be another's.
+        Atomics.store(this.#control, STOP, 1);
         port1.close();
         publisher.park(lane);
         native.close(this.#wake);
@@ -65,7 +73,7 @@ export class LaneThread {
     });
   }
 
-  /** Tells the lane to leave its loop; `ended` settles when it has. Safe to call twice. */
+  /** Tells the lane to leave its loop; `ended` settles when it has. Safe to call at any time. */
   stop(): void {
     if (Atomics.exchange(this.#control, STOP, 1) === 0) loadNative().eventSignal(this.#wake);
   }

@@ -14,6 +14,8 @@ import { WriteQueue } from './write-queue.js';
 export interface LaneOptions extends InboundOptions {
   /** Whether the underlay takes UDP_SEGMENT sends. */
   readonly segments: boolean;
+  /** Whether the TUN has a vnet header: without it, it takes single, finished packets. */
+  readonly vnet: boolean;
 }
 
 export class Lane {
@@ -33,7 +35,7 @@ export class Lane {
     this.#routes = routes;
     this.#queue = new SendQueue(memory, underlay, counters, options.segments);
     this.#outbound = new Outbound(memory, device, routes, counters, this.#queue);
-    const writes = new WriteQueue(memory, device, counters);
+    const writes = new WriteQueue(memory, device, counters, options.vnet);
     this.#inbound = new Inbound(memory, underlay, routes, counters, writes, options);
   }
 
@@ -48,6 +50,11 @@ export class Lane {
     return this.#outbound.blocked;
   }
 
+  /** While blocked: the descriptor that must take something first. */
+  get waitsFor(): number {
+    return this.#queue.waitsFor;
+  }
+
   /** Whether super-packets still leave by UDP_SEGMENT. */
   get segments(): boolean {
     return this.#queue.segments;
@@ -55,6 +62,6 @@ export class Lane {
 
   /** Packets that were read and wait for the underlay. */
   get queued(): number {
-    return this.#queue.queued;
+    return this.#outbound.queued;
   }
 }

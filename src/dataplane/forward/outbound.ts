@@ -15,12 +15,12 @@ import type { Device } from '../io/device.js';
 import { ENCAPSULATION, LAYOUT, type LaneMemory, PACKET_ROW } from '../io/memory.js';
 import { FIRST_PEER, LOCAL } from '../routes/peer.js';
 import type { RouteReader } from '../routes/reader.js';
-import * as checksum from '../wire/checksum.js';
 import * as ecn from '../wire/ecn.js';
 import * as ipv4 from '../wire/ipv4.js';
 import * as vnet from '../wire/vnet.js';
 import { Counter, type Counters } from './counters.js';
 import { Drop } from './drops.js';
+import { finishSum } from './finish-sum.js';
 import { Segmenter } from './segment.js';
 import type { SendQueue } from './send-queue.js';
 
@@ -36,10 +36,6 @@ export class Outbound {
   /** The batch in work: `#next` of `#count` rows are done. */
   #count = 0;
   #next = 0;
-  /** Where the super-packet in work goes, while the segmenter has more to emit. */
-  #address = 0;
-  #port = 0;
-  #tos = 0;
 
   constructor(
     memory: LaneMemory,
@@ -54,13 +50,18 @@ export class Outbound {
     this.#routes = routes;
     this.#counters = counters;
     this.#queue = queue;
-    this.#sum = checksum.createSummer(memory.bytes.buffer);
+    this.#sum = memory.sum;
     this.#segmenter = new Segmenter(memory, this.#sum);
   }
 
   /** Whether something waits for the underlay to take it. */
   get blocked(): boolean {
     return !this.#queue.empty || this.#segmenter.open || this.#next < this.#count;
+  }
+
+  /** Packets that were counted in and have not left: queued, or still to be cut. */
+  get queued(): number {
+    return this.#queue.queued + this.#segmenter.remaining;
   }
 
   /** One batch. Returns the packets read. */
@@ -83,10 +84,7 @@ export class Outbound {
   /** Encodes packets until the batch is done or the queue is full. */
   #encode(): void {
     for (;;) {
-      if (
-        this.#segmenter.open &&
-        !this.#segmenter.emit(this.#queue, this.#address, this.#port, this.#tos)
-      ) {
+      if (this.#segmenter.open && !this.#segmenter.emit(this.#queue)) {
         return;
       }
       if (this.#next === this.#count || !this.#packet(this.#next)) return;
@@ -132,34 +130,26 @@ export class Outbound {
       this.#routes.stamp(bytes, at, peer);
       counters.add(Counter.outbound_in_packets, this.#segmenter.segments);
       counters.add(Counter.outbound_in_bytes, this.#segmenter.innerBytes);
-      this.#address = address;
-      this.#port = port;
-      this.#tos = tos;
+      this.#queue.aim(address, port, tos);
       return true;
     }
-    if (!this.#queue.begin(address, port, tos)) return false;
+    if (this.#queue.full) return false;
     if ((vnet.flags(bytes, header) & vnet.NEEDS_CSUM) !== 0 && !this.#finishSum(at, total)) {
-      this.#queue.abandon();
       return this.#drop(Drop.outbound_bad_offload, total);
     }
     this.#routes.stamp(bytes, at, peer);
     counters.add(Counter.outbound_in_packets, 1);
     counters.add(Counter.outbound_in_bytes, total);
-    this.#queue.appendWhole(at - ENCAPSULATION, total + ENCAPSULATION, total);
+    this.#queue.aim(address, port, tos);
+    this.#queue.add(at - ENCAPSULATION, ENCAPSULATION, at, total);
     return true;
   }
 
-  /** Completes a checksum whose field holds the pseudo-header's sum (skb_checksum_help). */
   #finishSum(at: number, total: number): boolean {
-    const bytes = this.#bytes;
-    const start = vnet.checksumStart(bytes, at - vnet.HEADER);
-    const field = start + vnet.checksumOffset(bytes, at - vnet.HEADER);
-    if (field + 2 > total) return false;
-    const sum = checksum.complement(this.#sum(at + start, total - start));
-    const value = sum === 0 ? 0xffff : sum;
-    bytes[at + field] = value >>> 8;
-    bytes[at + field + 1] = value;
-    return true;
+    const header = at - vnet.HEADER;
+    const start = vnet.checksumStart(this.#bytes, header);
+    const field = start + vnet.checksumOffset(this.#bytes, header);
+    return finishSum(this.#bytes, this.#sum, at, total, start, field);
   }
 
   #drop(reason: number, length: number): true {

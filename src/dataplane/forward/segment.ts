@@ -11,12 +11,22 @@
  * Resumable: when the send queue is full, `emit` is called again after a flush.
  */
 import { ENCAPSULATION, type LaneMemory } from '../io/memory.js';
+import type { PacketPool } from '../io/pool.js';
 import * as checksum from '../wire/checksum.js';
 import * as ipv4 from '../wire/ipv4.js';
 import * as tcp from '../wire/tcp.js';
 import * as udp from '../wire/udp.js';
 import * as vnet from '../wire/vnet.js';
-import type { SendQueue } from './send-queue.js';
+
+/** Where segments go: the send queue, or the write queue where the TUN takes no super-packet. */
+export interface SegmentSink {
+  /** Slots for headers. */
+  readonly pool: PacketPool;
+  /** Whether one more segment would not fit. */
+  readonly full: boolean;
+  /** Takes a segment: ENCAPSULATION bytes and its headers in a slot, and its payload. */
+  add(header: number, headerLength: number, payload: number, length: number): void;
+}
 
 export class Segmenter {
   readonly #bytes: Uint8Array;
@@ -44,6 +54,11 @@ export class Segmenter {
   /** Segments in the packet just begun. */
   get segments(): number {
     return Math.ceil(this.#payload / this.#gsoSize);
+  }
+
+  /** Segments that `emit` has not queued yet. */
+  get remaining(): number {
+    return this.open ? this.segments - this.#index : 0;
   }
 
   /** Inner bytes in all of them, headers counted for each. */
@@ -86,22 +101,15 @@ export class Segmenter {
     return true;
   }
 
-  /** Queues segments for one peer. True when all are; false: flush the queue, call again. */
-  emit(queue: SendQueue, address: number, port: number, tos: number): boolean {
-    let begun = false;
+  /** Hands over segments. True when all are; false: the sink is full, flush it and call again. */
+  emit(sink: SegmentSink): boolean {
     while (this.#done < this.#payload) {
-      const slot = queue.pool.free > 0 ? queue.pool.take() : 0;
+      const slot = sink.full ? 0 : sink.pool.take();
       if (slot === 0) return false;
       const length = Math.min(this.#gsoSize, this.#payload - this.#done);
       this.#writeHeaders(slot, length);
-      const headerLength = ENCAPSULATION + this.#headers;
       const payload = this.#at + this.#headers + this.#done;
-      const inner = this.#headers + length;
-      if (!begun || !queue.appendSegment(slot, headerLength, payload, length, inner)) {
-        if (!queue.begin(address, port, tos)) return false;
-        begun = true;
-        queue.appendSegment(slot, headerLength, payload, length, inner);
-      }
+      sink.add(slot, ENCAPSULATION + this.#headers, payload, length);
       this.#done += length;
       this.#index += 1;
     }
@@ -119,7 +127,7 @@ export class Segmenter {
     ipv4.setId(bytes, ip, (ipv4.id(bytes, ip) + this.#index) & 0xffff);
     ipv4.seal(bytes, ip);
     if (this.#isTcp) {
-      tcp.setSequence(bytes, transport, (tcp.sequence(bytes, transport) + this.#done) | 0);
+      tcp.setSequence(bytes, transport, (tcp.sequenceWord(bytes, transport) + this.#done) | 0);
       let flags = tcp.flags(bytes, transport);
       if (!last) flags &= ~(tcp.FIN | tcp.PSH);
       if (!first) flags &= ~tcp.CWR;

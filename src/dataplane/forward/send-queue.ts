@@ -6,6 +6,7 @@
 import type { Underlay } from '../io/device.js';
 import {
   ADDRESS_SIZE,
+  ENCAPSULATION,
   HEADER_SLOT_SIZE,
   HEADER_SLOTS,
   IOVEC_ROW,
@@ -29,13 +30,14 @@ import { PacketPool } from '../io/pool.js';
 import * as socketAddress from '../io/socket-address.js';
 import { Counter, type Counters } from './counters.js';
 import { Drop } from './drops.js';
+import type { SegmentSink } from './segment.js';
 
 /** Bytes in one UDP_SEGMENT send: 65507 are taken, but over 65000 nothing merges again. */
 const MESSAGE_BYTES = 65000;
 /** Datagrams in one UDP_SEGMENT send: 64 is what every kernel since 4.18 takes. */
 const MESSAGE_DATAGRAMS = 64;
 
-export class SendQueue {
+export class SendQueue implements SegmentSink {
   /** Slots for the headers of segments; taken back when the queue is empty again. */
   readonly pool = new PacketPool(LAYOUT.headers, HEADER_SLOTS, HEADER_SLOT_SIZE);
   readonly #memory: LaneMemory;
@@ -47,7 +49,16 @@ export class SendQueue {
   #from = 0;
   #rows = 0;
   #iovecs = 0;
+  /** Where datagrams go from now on. */
+  #address = 0;
+  #port = 0;
+  #tos = 0;
+  /** The last message: its datagrams' size, its bytes, whether it may grow. */
+  #size = 0;
   #bytes = 0;
+  #mayGrow = false;
+  /** The message that is on its second try. */
+  #again = -1;
   #segments: boolean;
 
   constructor(memory: LaneMemory, underlay: Underlay, counters: Counters, segments: boolean) {
@@ -73,76 +84,93 @@ export class SendQueue {
     return this.#from === this.#rows;
   }
 
-  /** Begins a message to `address` (int32); false when the queue is full. */
-  begin(address: number, port: number, tos: number): boolean {
-    if (this.#rows === MESSAGES || this.#iovecs + 2 > SEND_IOVECS) return false;
-    const row = this.#rows;
-    const words = this.#memory.words;
-    const at = (LAYOUT.messages >> 2) + row * MESSAGE_ROW.words;
-    words[at + MESSAGE_ROW.fd] = this.#underlay.sender;
-    words[at + MESSAGE_ROW.address] = row;
-    words[at + MESSAGE_ROW.segment] = 0;
-    words[at + MESSAGE_ROW.tos] = tos;
-    words[at + MESSAGE_ROW.first] = this.#iovecs;
-    words[at + MESSAGE_ROW.count] = 0;
-    const destination = LAYOUT.destinations + row * ADDRESS_SIZE;
-    socketAddress.writeIpv4(this.#memory.bytes, destination, address, port);
-    this.#packets[row] = 0;
-    this.#payload[row] = 0;
-    this.#bytes = 0;
-    this.#rows = row + 1;
-    return true;
+  /** The descriptor whose buffer is full, while something waits. */
+  get waitsFor(): number {
+    return this.#memory.words[this.#message(this.#from) + MESSAGE_ROW.fd]!;
   }
 
-  /** Takes back a message that was begun and got nothing. */
-  abandon(): void {
-    this.#rows -= 1;
+  /** Whether one more datagram would not fit. */
+  get full(): boolean {
+    return this.#rows === MESSAGES || this.#iovecs + 2 > SEND_IOVECS;
   }
 
-  /** Makes the message a single datagram, all in one piece. */
-  appendWhole(at: number, length: number, inner: number): void {
-    this.#iovec(at, length);
-    this.#count(inner);
+  /** What is added from now on goes to `address` (int32), with the TOS of its outer header. */
+  aim(address: number, port: number, tos: number): void {
+    if (address === this.#address && port === this.#port && tos === this.#tos) return;
+    this.#address = address;
+    this.#port = port;
+    this.#tos = tos;
+    this.#mayGrow = false;
   }
 
   /**
-   * Appends a datagram of a header slot and a slice of the payload, to be sent with the
-   * segment size of the first one. False when this message takes no more: begin the next.
+   * Queues a datagram of two pieces; ask `full` before. It joins the
+   * message before it where one UDP_SEGMENT send may carry both: to the same socket with the
+   * same TOS, no longer than the ones before, none of which was shorter.
    */
-  appendSegment(
-    header: number,
-    headerLength: number,
-    payload: number,
-    length: number,
-    inner: number,
-  ): boolean {
-    const last = this.#rows - 1;
-    const packets = this.#packets[last]!;
+  add(header: number, headerLength: number, payload: number, length: number): void {
     const size = headerLength + length;
-    if (packets > 0) {
-      if (!this.#segments || packets === MESSAGE_DATAGRAMS) return false;
-      if (this.#bytes + size > MESSAGE_BYTES || this.#iovecs + 2 > SEND_IOVECS) return false;
-    }
-    const at = (LAYOUT.messages >> 2) + last * MESSAGE_ROW.words;
-    if (packets === 0) this.#memory.words[at + MESSAGE_ROW.segment] = this.#segments ? size : 0;
-    this.#bytes += size;
+    if (!this.#continues(size)) this.#begin(size);
+    const last = this.#rows - 1;
     this.#iovec(header, headerLength);
     this.#iovec(payload, length);
-    this.#count(inner);
-    return true;
+    this.#packets[last]! += 1;
+    this.#payload[last]! += size - ENCAPSULATION;
+    this.#bytes += size;
+    this.#mayGrow = this.#segments && size === this.#size;
+    // A message of one datagram goes without UDP_SEGMENT.
+    if (this.#packets[last]! > 1) {
+      this.#memory.words[this.#message(last) + MESSAGE_ROW.segment] = this.#size;
+    }
   }
 
   /** Sends what is queued. False when the underlay is full: flush again before the next batch. */
   flush(): boolean {
     while (this.#from < this.#rows) {
-      const done = this.#segments ? this.#sendAll() : this.#sendSingly();
-      if (!done) return false;
+      const whole = this.#segments || this.#packets[this.#from]! === 1;
+      if (!(whole ? this.#sendWhole() : this.#sendOne())) return false;
     }
     this.#from = 0;
     this.#rows = 0;
     this.#iovecs = 0;
+    this.#mayGrow = false;
+    this.#again = -1;
     this.pool.reset();
     return true;
+  }
+
+  #continues(size: number): boolean {
+    return (
+      this.#mayGrow &&
+      size <= this.#size &&
+      this.#bytes + size <= MESSAGE_BYTES &&
+      this.#packets[this.#rows - 1]! < MESSAGE_DATAGRAMS
+    );
+  }
+
+  #begin(size: number): void {
+    const row = this.#rows;
+    const words = this.#memory.words;
+    const at = this.#message(row);
+    const socket = this.#underlay.socketTo(this.#address, this.#port);
+    words[at + MESSAGE_ROW.fd] = socket < 0 ? this.#underlay.sender : socket;
+    words[at + MESSAGE_ROW.address] = socket < 0 ? row : -1;
+    words[at + MESSAGE_ROW.segment] = 0;
+    words[at + MESSAGE_ROW.tos] = this.#tos;
+    words[at + MESSAGE_ROW.first] = this.#iovecs;
+    words[at + MESSAGE_ROW.count] = 0;
+    const destination = LAYOUT.destinations + row * ADDRESS_SIZE;
+    socketAddress.writeIpv4(this.#memory.bytes, destination, this.#address, this.#port);
+    this.#packets[row] = 0;
+    this.#payload[row] = 0;
+    this.#size = size;
+    this.#bytes = 0;
+    this.#rows = row + 1;
+  }
+
+  /** The first word of a message's row. */
+  #message(row: number): number {
+    return (LAYOUT.messages >> 2) + row * MESSAGE_ROW.words;
   }
 
   #iovec(at: number, length: number): void {
@@ -151,47 +179,41 @@ export class SendQueue {
     words[iovec + IOVEC_ROW.offset] = at;
     words[iovec + IOVEC_ROW.length] = length;
     this.#iovecs += 1;
-    words[(LAYOUT.messages >> 2) + (this.#rows - 1) * MESSAGE_ROW.words + MESSAGE_ROW.count]! += 1;
+    words[this.#message(this.#rows - 1) + MESSAGE_ROW.count]! += 1;
   }
 
-  #count(inner: number): void {
-    this.#packets[this.#rows - 1]! += 1;
-    this.#payload[this.#rows - 1]! += inner;
-  }
-
-  #sendAll(): boolean {
-    const rows = this.#rows - this.#from;
+  /** Sends messages as they are: without UDP_SEGMENT up to the next of several datagrams. */
+  #sendWhole(): boolean {
+    let rows = this.#rows - this.#from;
+    if (!this.#segments) {
+      rows = 0;
+      while (this.#from + rows < this.#rows && this.#packets[this.#from + rows]! === 1) rows += 1;
+    }
     const sent = this.#underlay.send(this.#from, rows, this.#iovecs);
     for (let row = this.#from; row < this.#from + sent; row += 1) this.#left(row);
     this.#from += sent;
     return sent === rows || this.#stopped(this.#underlay.lastError());
   }
 
-  /** Without UDP_SEGMENT: a message's datagrams (two iovecs each, or one in all) leave alone. */
-  #sendSingly(): boolean {
+  /** Without UDP_SEGMENT: the next datagram (two iovecs) of a message leaves alone. */
+  #sendOne(): boolean {
     const words = this.#memory.words;
     const row = this.#from;
-    const at = (LAYOUT.messages >> 2) + row * MESSAGE_ROW.words;
-    if (this.#packets[row]! <= 1) {
-      words[at + MESSAGE_ROW.segment] = 0;
-      if (this.#underlay.send(row, 1, this.#iovecs) < 1) {
-        return this.#stopped(this.#underlay.lastError());
-      }
-      this.#left(row);
-      this.#from += 1;
-      return true;
-    }
+    const at = this.#message(row);
     const count = words[at + MESSAGE_ROW.count]!;
     words[at + MESSAGE_ROW.segment] = 0;
     words[at + MESSAGE_ROW.count] = 2;
     const sent = this.#underlay.send(row, 1, this.#iovecs);
     words[at + MESSAGE_ROW.count] = count;
     if (sent < 1) return this.#stopped(this.#underlay.lastError());
-    const inner = Math.floor(this.#payload[row]! / this.#packets[row]!);
+    const iovec = (LAYOUT.sendIovecs >> 2) + words[at + MESSAGE_ROW.first]! * IOVEC_ROW.words;
+    const datagram =
+      words[iovec + IOVEC_ROW.length]! + words[iovec + IOVEC_ROW.words + IOVEC_ROW.length]!;
     this.#counters.add(Counter.outbound_out_packets, 1);
-    this.#counters.add(Counter.outbound_out_bytes, inner);
+    this.#counters.add(Counter.outbound_out_bytes, datagram - ENCAPSULATION);
+    this.#counters.add(Counter.sends, 1);
     this.#packets[row]! -= 1;
-    this.#payload[row]! -= inner;
+    this.#payload[row]! -= datagram - ENCAPSULATION;
     words[at + MESSAGE_ROW.first]! += 2;
     words[at + MESSAGE_ROW.count] = count - 2;
     return true;
@@ -210,12 +232,18 @@ export class SendQueue {
       return false;
     }
     const words = this.#memory.words;
-    const at = (LAYOUT.messages >> 2) + this.#from * MESSAGE_ROW.words;
+    const at = this.#message(this.#from);
     if (errno === EIO && words[at + MESSAGE_ROW.segment] !== 0) {
       // The route's device cannot do the checksums that segmentation needs (kernels before
       // 6.11): the tier is at fault, so the same message goes again datagram by datagram.
       this.#segments = false;
       this.#counters.add(Counter.segmentation_refused, 1);
+      return true;
+    }
+    if (errno === ECONNREFUSED && this.#again !== this.#from) {
+      // What an earlier datagram met, told now, and this one was not sent: it goes again.
+      this.#again = this.#from;
+      this.#counters.add(Counter.peer_refused, 1);
       return true;
     }
     this.#counters.drop(dropOf(errno), this.#packets[this.#from]!);

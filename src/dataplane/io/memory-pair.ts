@@ -2,6 +2,7 @@
  * A Device and an Underlay without a kernel: packets are given in and taken out as arrays.
  * Replay and the tests run the real lane on them. (Unlike the real ones, these allocate.)
  */
+import { HEADER as VNET } from '../wire/vnet.js';
 import type { Device, Underlay } from './device.js';
 import {
   ADDRESS_SIZE,
@@ -27,6 +28,13 @@ function placeAfter(cursor: number, headroom: number): number {
 
 const PACKET_MAX = 65535;
 
+/** What is longer than any IPv4 packet would be written over the next area. */
+function checkLength(bytes: Uint8Array, what: string): void {
+  if (bytes.length > PACKET_MAX) {
+    throw new RangeError(`${what} has ${bytes.length} bytes; there can be ${PACKET_MAX}`);
+  }
+}
+
 function gather(memory: LaneMemory, iovecs: number, first: number, count: number): Uint8Array {
   const parts: Uint8Array[] = [];
   for (let i = first; i < first + count; i += 1) {
@@ -49,15 +57,25 @@ export class MemoryDevice implements Device {
   /** When set, its answer for a packet is the errno of that write; 0 lets it pass. */
   refuse: ((packet: WrittenPacket) => number) | undefined;
   readonly #memory: LaneMemory;
+  readonly #vnet: number;
   readonly #waiting: { packet: Uint8Array; vnet: Uint8Array }[] = [];
   #error = 0;
 
-  constructor(memory: LaneMemory) {
+  /** @param hasVnet whether the lane writes a vnet header before each packet */
+  constructor(memory: LaneMemory, hasVnet = true) {
     this.#memory = memory;
+    this.#vnet = hasVnet ? VNET : 0;
   }
 
-  /** Queues an inner packet to be read, with its vnet header (10 bytes; zeros when not given). */
-  push(packet: Uint8Array, vnet: Uint8Array = new Uint8Array(10)): void {
+  /**
+   * Queues an inner packet to be read, with its vnet header (10 bytes; zeros when not given).
+   * Throws RangeError for a packet of more than 65,535 bytes, and for another vnet header.
+   */
+  push(packet: Uint8Array, vnet: Uint8Array = new Uint8Array(VNET)): void {
+    checkLength(packet, 'the packet');
+    if (vnet.length !== VNET) {
+      throw new RangeError(`the vnet header has ${vnet.length} bytes, not ${VNET}`);
+    }
     this.#waiting.push({ packet, vnet });
   }
 
@@ -86,7 +104,7 @@ export class MemoryDevice implements Device {
       const row = (LAYOUT.writes >> 2) + (from + done) * WRITE_ROW.words;
       const first = words[row + WRITE_ROW.first]!;
       const all = gather(this.#memory, LAYOUT.writeIovecs, first, words[row + WRITE_ROW.count]!);
-      const written = { vnet: all.slice(0, 10), packet: all.slice(10) };
+      const written = { vnet: all.slice(0, this.#vnet), packet: all.slice(this.#vnet) };
       this.#error = this.refuse?.(written) ?? 0;
       if (this.#error !== 0) return done;
       this.written.push(written);
@@ -134,8 +152,13 @@ export class MemoryUnderlay implements Underlay {
     this.#memory = memory;
   }
 
-  /** Queues a datagram to be received. */
+  socketTo(): number {
+    return -1;
+  }
+
+  /** Queues a datagram to be received. Throws RangeError for more than 65,535 bytes. */
   push(datagram: ReceivedDatagram): void {
+    checkLength(datagram.payload, 'the datagram');
     this.#waiting.push(datagram);
   }
 

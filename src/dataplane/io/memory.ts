@@ -5,10 +5,13 @@
  *
  *   tables       rows of int32 words: what was read, what to send, what to write
  *   addresses    rows of 32 bytes: one socket address each, IPv4 or IPv6
- *   headers      the packet pool's slots: one segment's headers each
+ *   headers      the packet pools' slots: one segment's headers each, for either direction
  *   outbound     where TUN reads land     1 MiB a batch, and room for one packet more
  *   inbound      where UDP receives land  the same
  */
+
+import { createSummer } from '../wire/checksum.js';
+import { createSimdSummer } from '../wire/checksum-simd.js';
 
 /** Packets a direction in one turn, at most. */
 export const BATCH = 64;
@@ -50,7 +53,7 @@ export const MESSAGE_ROW = {
 export const WRITE_ROW = { first: 0, count: 1, words: 2 } as const;
 export const IOVEC_ROW = { offset: 0, length: 1, words: 2 } as const;
 export const ADDRESS_SIZE = 32;
-/** Rows of the wait table: the TUN, the listening socket, the wake-up event. */
+/** Rows of the wait table: the TUN, the listening socket, the wake-up event, the sender. */
 export const WAIT_ROWS = 4;
 
 const PAGE = 65536;
@@ -67,6 +70,7 @@ interface Layout {
   readonly writes: number;
   readonly writeIovecs: number;
   readonly headers: number;
+  readonly inboundHeaders: number;
   readonly outbound: number;
   readonly inbound: number;
   readonly end: number;
@@ -91,6 +95,7 @@ function layOut(): Layout {
     writes: place(WRITES * WRITE_ROW.words * 4),
     writeIovecs: place(WRITE_IOVECS * IOVEC_ROW.words * 4),
     headers: place(HEADER_SLOTS * HEADER_SLOT_SIZE),
+    inboundHeaders: place(HEADER_SLOTS * HEADER_SLOT_SIZE),
     outbound: place(AREA),
     inbound: place(AREA),
     end: at,
@@ -112,10 +117,13 @@ export class LaneMemory {
   readonly memory: WebAssembly.Memory;
   readonly bytes: Buffer;
   readonly words: Int32Array;
+  /** The ones'-complement sum of [at, at + length), as `checksum.sum` gives it. */
+  readonly sum: (at: number, length: number) => number;
 
   constructor(memory: WebAssembly.Memory = createMemory()) {
     this.memory = memory;
     this.bytes = Buffer.from(memory.buffer);
     this.words = new Int32Array(memory.buffer);
+    this.sum = createSimdSummer(memory) ?? createSummer(memory.buffer);
   }
 }

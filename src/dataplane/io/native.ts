@@ -20,6 +20,7 @@ export const TUN_F_USO6 = 0x40;
 export const SOL_SOCKET = 1;
 export const SO_SNDBUF = 7;
 export const SO_RCVBUF = 8;
+export const SO_REUSEPORT = 15;
 export const SO_SNDBUFFORCE = 32;
 export const SO_RCVBUFFORCE = 33;
 export const SOL_IP = 0;
@@ -32,6 +33,7 @@ export const UDP_GRO = 104;
 
 /** The errnos that the data plane tells apart (the same numbers on x64 and arm64). */
 export const EPERM = 1;
+export const EINTR = 4;
 export const EIO = 5;
 export const EAGAIN = 11;
 export const EINVAL = 22;
@@ -41,14 +43,19 @@ export const ENOBUFS = 105;
 export const ECONNREFUSED = 111;
 export const EHOSTUNREACH = 113;
 
-/** Bits of `wait`. */
+/** Bits of `wait`; the last three are answered without being asked for. */
 export const POLLIN = 1;
 export const POLLOUT = 4;
+export const POLLERR = 8;
+export const POLLHUP = 16;
+export const POLLNVAL = 32;
 
 export interface Native {
   attach(memory: Uint8Array): void;
   lastError(): number;
   errnoName(errno: number): string;
+  /** The numbers above and the rows of memory.ts, as the C code has them. */
+  constants(): Readonly<Record<string, number>>;
   tunOpen(name: string, flags: number): number;
   tunOffload(fd: number, bits: number): number;
   tunRead(

@@ -48,7 +48,12 @@ export function destinationPort(bytes: Uint8Array, at: number): number {
 
 /** Unsigned, 0 to 2^32 - 1. */
 export function sequence(bytes: Uint8Array, at: number): number {
-  return read32(bytes, at + SEQUENCE) >>> 0;
+  return sequenceWord(bytes, at) >>> 0;
+}
+
+/** As int32, which never takes a heap number: to be compared, and added to with `| 0`. */
+export function sequenceWord(bytes: Uint8Array, at: number): number {
+  return read32(bytes, at + SEQUENCE);
 }
 
 /** Unsigned, 0 to 2^32 - 1. */

@@ -41,6 +41,8 @@ describe('an overlay waiting', () => {
     store.away = false;
     store.hint = 'put one';
     await clock.pass(5_000);
+    store.hint = 'it is elsewhere';
+    await clock.pass(10_000);
     store.config = 'hello';
     await clock.pass(5_000);
     store.config = CONFIG;
@@ -49,6 +51,7 @@ describe('an overlay waiting', () => {
     assert.deepEqual(log.lines, [
       'warn: waiting for the network config: memory does not answer',
       'warn: waiting for the network config: there is none at /net/config (memory): put one',
+      'warn: waiting for the network config: there is none at /net/config (memory): it is elsewhere',
       'warn: waiting for the network config: network config /net/config: it is not JSON: ' +
         'line 1, column 1: unexpected "h"',
     ]);

@@ -92,6 +92,17 @@ describe('file store', () => {
     assert.equal(seen.length, before, 'nothing comes after close');
   });
 
+  test('looks soon after an event of the directory', async () => {
+    const clock = new FakeClock();
+    const store = new FileStore({ file, clock, log });
+    store.follow({ snapshot: () => {}, changes: () => assert.fail() });
+    await clock.pass(0);
+    fs.writeFileSync(path.join(directory, 'other.json'), '');
+    write({ subnets: {} });
+    await until(() => clock.waits.join() === '50,2000');
+    await store.close();
+  });
+
   test('looks every 2 s where no event comes, and complains once', async () => {
     const clock = new FakeClock();
     const store = new FileStore({ file, clock, log });
@@ -101,6 +112,7 @@ describe('file store', () => {
     assert.equal(seen.length, 1);
     await clock.pass(10_000);
     assert.equal(seen.length, 1, 'an unchanged file is no news');
+    assert.deepEqual(clock.waits, [2_000]);
     write({ subnets: {} });
     await clock.pass(2_000);
     assert.equal(seen.length, 2);

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';
 import * as checksum from '../../../src/dataplane/wire/checksum.js';
+import { createSimdSummer } from '../../../src/dataplane/wire/checksum-simd.js';
 import * as ipv4 from '../../../src/dataplane/wire/ipv4.js';
 import { AT_IPV4, AT_TRANSPORT, hex, TCP_FRAME, UDP_DATAGRAM } from './frames.js';
 
@@ -74,6 +75,28 @@ test('both sums are the definition, anywhere in a memory of any size', () => {
     }),
     { numRuns: 300 },
   );
+});
+
+test('the SIMD sum is the plain sum for every length up to 9001 at every alignment', () => {
+  const memory = new WebAssembly.Memory({ initial: 2, maximum: 2, shared: true });
+  const bytes = new Uint8Array(memory.buffer);
+  const simd = createSimdSummer(memory);
+  assert.ok(simd !== undefined, 'this engine has no WebAssembly SIMD');
+  for (const fill of [noise(bytes.length, 4), noise(1, 0).fill(0xff), noise(1, 0).fill(0)]) {
+    if (fill.length > 1) bytes.set(fill);
+    else bytes.fill(fill[0]!);
+    for (let at = 0; at < 17; at += 1) {
+      const lengths = at < 2 ? 9001 : 200;
+      for (let length = 0; length <= lengths; length += 1) {
+        if (simd(at, length) !== checksum.sum(bytes, at, length)) {
+          assert.equal(simd(at, length), checksum.sum(bytes, at, length), `at ${at}, ${length}`);
+        }
+      }
+    }
+    assert.equal(simd(3, 65536), checksum.sum(bytes, 3, 65536));
+    assert.equal(simd(bytes.length - 1, 1), checksum.sum(bytes, bytes.length - 1, 1));
+    assert.throws(() => simd(bytes.length - 1, 2));
+  }
 });
 
 test('add joins the sums of two parts', () => {

@@ -1,0 +1,413 @@
+/**
+ * No argument and no word of a table makes the addon touch a byte outside the memory that
+ * was registered, or anything at all when a call throws.
+ */
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import {
+  ADDRESS_SIZE,
+  IOVEC_ROW,
+  MESSAGE_ROW,
+  WRITE_ROW,
+} from '../../../src/dataplane/io/memory.js';
+import { loadNative, type Native } from '../../../src/dataplane/io/native.js';
+import {
+  ADDRESSES,
+  AREA,
+  Arena,
+  HEADROOM,
+  IOVECS,
+  LOOPBACK,
+  loopbackSocket,
+  MESSAGES,
+  PAYLOAD,
+  pattern,
+  SIZE,
+  seeded,
+  TABLE,
+} from './arena.js';
+
+type HotCall = 'tunRead' | 'tunWrite' | 'udpReceive' | 'udpSend' | 'wait';
+type Call = (...values: unknown[]) => number;
+
+const MOST = 2 ** 31 - 1;
+const LEAST = -(2 ** 31);
+const ROWS = 8;
+
+/** What `call` gives with `values`; the test's business is that they may be of any type. */
+function invoke(native: Native, call: HotCall, values: readonly unknown[]): number {
+  return (native[call] as unknown as Call)(...values);
+}
+
+/** Each hot call: arguments that are right, and for each of them those that are out of range. */
+function hotCalls(fd: number): Record<HotCall, { good: number[]; bad: number[][] }> {
+  const table = (size: number) => [-4, LEAST, 65, 66, 67, SIZE, SIZE - size + 4, MOST];
+  const rows = (rowSize: number) => [-1, LEAST, MOST, Math.floor(SIZE / rowSize) + 1];
+  const area = [
+    [-1, LEAST, SIZE + 1, MOST],
+    [SIZE + 1, MOST, AREA - 1, -1, LEAST],
+  ];
+  return {
+    tunRead: {
+      good: [fd, TABLE, ROWS, AREA, SIZE, HEADROOM, 10],
+      bad: [
+        [],
+        table(ROWS * 8),
+        rows(8),
+        ...area,
+        [-1, LEAST, 9, 65536, MOST],
+        [-1, LEAST, HEADROOM + 1],
+      ],
+    },
+    tunWrite: {
+      good: [fd, TABLE, 0, IOVECS, 4],
+      bad: [[], [-4, LEAST, 65, SIZE + 4, MOST], rows(8), table(4 * 8), rows(8)],
+    },
+    udpReceive: {
+      good: [fd, TABLE, ROWS, AREA, SIZE, HEADROOM, ADDRESSES],
+      bad: [
+        [],
+        table(ROWS * 20),
+        rows(20),
+        ...area,
+        [-1, LEAST, 65536, MOST],
+        table(ROWS * ADDRESS_SIZE),
+      ],
+    },
+    udpSend: {
+      good: [MESSAGES, 0, IOVECS, 4, ADDRESSES, 4],
+      bad: [
+        [-4, LEAST, 65, SIZE + 4, MOST],
+        rows(24),
+        table(4 * 8),
+        rows(8),
+        table(4 * ADDRESS_SIZE),
+        rows(ADDRESS_SIZE),
+      ],
+    },
+    wait: {
+      good: [TABLE, ROWS, 0],
+      bad: [table(ROWS * 8), [-1, LEAST, 65, MOST], [-1, LEAST]],
+    },
+  };
+}
+
+test('before attach a hot call throws', () => {
+  const native = loadNative();
+  for (const [call, { good }] of Object.entries(hotCalls(-1))) {
+    assert.throws(() => invoke(native, call as HotCall, good), /attach/, call);
+    assert.throws(() => invoke(native, call as HotCall, good), TypeError, call);
+  }
+});
+
+test('attach takes only memory that nobody can take away', () => {
+  const native = loadNative();
+  const attach = native.attach as (value: unknown) => void;
+  const shared = new SharedArrayBuffer(64);
+  const plain = new ArrayBuffer(64);
+  for (const wrong of [
+    undefined,
+    null,
+    7,
+    {},
+    shared,
+    new Uint8Array(64),
+    Buffer.alloc(64),
+    new Uint8Array(plain),
+    new Int32Array(shared),
+    new DataView(shared),
+    new Uint8Array(shared, 2, 16),
+  ]) {
+    assert.throws(() => attach(wrong), TypeError);
+  }
+  assert.throws(() => (native.attach as () => void)(), TypeError);
+});
+
+test('attach again: the second memory counts, and one that throws changes nothing', () => {
+  const first = new Arena();
+  const second = new Arena();
+  const { native } = second;
+  assert.throws(() => native.attach(new Uint8Array(8)), TypeError);
+  const [fd, at] = loopbackSocket(native);
+  const before = Buffer.from(first.whole);
+  second.send([{ fd, to: at, parts: [pattern(100)] }]);
+  assert.deepEqual(second.receive(fd)[0]?.data, pattern(100));
+  assert.ok(first.whole.equals(before));
+
+  native.attach(second.bytes.subarray(0, 1024));
+  assert.throws(() => native.wait(1024, 1, 0), RangeError);
+  assert.doesNotThrow(() => native.wait(1016, 1, 0));
+  native.close(fd);
+});
+
+test('every argument out of range throws and touches nothing', () => {
+  const arena = new Arena();
+  const { native } = arena;
+  const [fd, at] = loopbackSocket(native);
+  const [witness] = loopbackSocket(native);
+  // Something waits to be read, so a call that did not throw would show.
+  arena.send([{ fd: witness, to: at, parts: [pattern(2000)] }]);
+  const calls = hotCalls(fd);
+  const before = Buffer.from(arena.whole);
+  let tried = 0;
+  for (const [name, { good, bad }] of Object.entries(calls)) {
+    const call = name as HotCall;
+    assert.equal(bad.length, good.length, name);
+    bad.forEach((values, position) => {
+      for (const value of values) {
+        const given = good.with(position, value);
+        const what = `${name}(${given.join(', ')})`;
+        assert.throws(() => invoke(native, call, given), RangeError, what);
+        tried += 1;
+      }
+    });
+    for (let position = 0; position < good.length; position += 1) {
+      const strange = [
+        1.5,
+        Number.NaN,
+        2 ** 31,
+        LEAST - 1,
+        2 ** 32 + 8,
+        Infinity,
+        '1',
+        null,
+        {},
+        1n,
+      ];
+      for (const value of [...strange, undefined, [1], Symbol('x')]) {
+        const given = (good as unknown[]).with(position, value);
+        assert.throws(() => invoke(native, call, given), TypeError, `${name} ${position}`);
+        tried += 1;
+      }
+      assert.throws(() => invoke(native, call, good.slice(0, position)), TypeError);
+    }
+    assert.ok(arena.whole.equals(before), `${name} touched the memory`);
+  }
+  assert.ok(tried > 400, `${tried} tried`);
+  assert.equal(arena.receive(fd)[0]?.data.length, 2000);
+  native.close(fd);
+  native.close(witness);
+});
+
+test('the last places that fit are taken', () => {
+  const arena = new Arena();
+  const { native } = arena;
+  const [fd, at] = loopbackSocket(native);
+  arena.send([{ fd, to: at, parts: [pattern(9)] }]);
+  assert.equal(
+    native.udpReceive(fd, SIZE - ROWS * 20, ROWS, AREA, SIZE, HEADROOM, ADDRESSES),
+    1,
+    'the table at the end',
+  );
+  assert.equal(native.udpReceive(fd, TABLE, ROWS, AREA, SIZE, HEADROOM, SIZE - ROWS * 32), 0);
+  assert.equal(native.tunRead(fd, SIZE - ROWS * 8, ROWS, SIZE, SIZE, 65535, 65535), 0);
+  assert.equal(native.udpSend(SIZE, 0, SIZE, 0, SIZE, 0), 0);
+  assert.equal(native.tunWrite(fd, SIZE, 0, SIZE, 0), 0);
+  assert.equal(native.wait(SIZE, 0, 0), 0);
+  arena.checkGuards('the last places');
+  native.close(fd);
+});
+
+test('every word of a message row out of range throws, and nothing is sent', () => {
+  const arena = new Arena();
+  const { native, words, bytes } = arena;
+  const [fd, at] = loopbackSocket(native);
+  const good = () => {
+    bytes.fill(0);
+    bytes.set(at, ADDRESSES + ADDRESS_SIZE); // behind the one row of the table
+    return arena.layOut([{ fd, to: at, parts: [pattern(50), pattern(50)] }]);
+  };
+  const send = () => native.udpSend(MESSAGES, 1, IOVECS, 2, ADDRESSES, 1);
+  const message = (word: number, value: number) => () => {
+    words[(MESSAGES >> 2) + word] = value;
+  };
+  const iovec = (row: number, word: number, value: number) => () => {
+    words[(IOVECS >> 2) + row * IOVEC_ROW.words + word] = value;
+  };
+  const spoils = [
+    ...[-2, LEAST, 1, MOST].map((v) => message(MESSAGE_ROW.address, v)),
+    ...[-1, LEAST, 65536, MOST].map((v) => message(MESSAGE_ROW.segment, v)),
+    ...[-1, LEAST, 1, 3, MOST].map((v) => message(MESSAGE_ROW.first, v)),
+    ...[-1, LEAST, 3, 1025, MOST].map((v) => message(MESSAGE_ROW.count, v)),
+    ...[0, 1].flatMap((row) => [
+      ...[-1, LEAST, SIZE - 49, SIZE, MOST].map((v) => iovec(row, IOVEC_ROW.offset, v)),
+      ...[-1, LEAST, SIZE - PAYLOAD + 1, MOST].map((v) => iovec(row, IOVEC_ROW.length, v)),
+    ]),
+    ...[0, 1, 3, 11, 0xffff].map((family) => () => {
+      new Uint16Array(arena.whole.buffer, bytes.byteOffset + ADDRESSES, 1)[0] = family;
+    }),
+  ];
+  for (const spoil of spoils) {
+    good();
+    spoil();
+    const before = Buffer.from(arena.whole);
+    assert.throws(send, RangeError, spoil.toString());
+    assert.ok(arena.whole.equals(before));
+    assert.ok(!arena.readable(fd), 'something was sent');
+  }
+  good();
+  assert.equal(send(), 1, 'the row that the others are made from is right');
+  assert.equal(arena.receive(fd)[0]?.data.length, 100);
+
+  // 1025 iovecs that all lie inside: more than the kernel takes in one message.
+  good();
+  message(MESSAGE_ROW.count, 1025)();
+  assert.throws(() => native.udpSend(MESSAGES, 1, IOVECS, 2000, ADDRESSES, 1), RangeError);
+  native.close(fd);
+});
+
+test('every word of a write row out of range throws, and nothing is written', () => {
+  const arena = new Arena();
+  const { native, words } = arena;
+  const [fd, at] = loopbackSocket(native);
+  native.udpConnect(fd, at); // to itself: a write is a datagram that a read gives back
+  const spoil = (word: number, value: number, iovecs = false) => {
+    words.set([0, 2], TABLE >> 2);
+    words.set([PAYLOAD, 10, PAYLOAD, 10], IOVECS >> 2);
+    words[((iovecs ? IOVECS : TABLE) >> 2) + word] = value;
+    assert.throws(() => native.tunWrite(fd, TABLE, 1, IOVECS, 2), RangeError, `${word} ${value}`);
+    assert.ok(!arena.readable(fd));
+  };
+  for (const value of [-1, LEAST, 1, 3, MOST]) spoil(WRITE_ROW.first, value);
+  for (const value of [-1, LEAST, 3, 1025, MOST]) spoil(WRITE_ROW.count, value);
+  for (const row of [0, 1]) {
+    for (const value of [-1, LEAST, SIZE - 9, MOST]) spoil(row * 2, value, true);
+    for (const value of [-1, LEAST, SIZE - PAYLOAD + 1, MOST]) spoil(row * 2 + 1, value, true);
+  }
+  // As many iovecs as the kernel takes, and one more, which is out of range though they exist.
+  words.set([0, 1024, 0, 1025], TABLE >> 2);
+  words.fill(0, IOVECS >> 2, (IOVECS >> 2) + 2 * 1100);
+  words[IOVECS >> 2] = PAYLOAD;
+  words[(IOVECS >> 2) + 1] = 3;
+  assert.equal(native.tunWrite(fd, TABLE, 1, IOVECS, 1100), 1);
+  assert.equal(arena.readPackets(fd, 0)[0]?.[1].length, 3);
+  words.set([0, 1025], TABLE >> 2);
+  assert.throws(() => native.tunWrite(fd, TABLE, 1, IOVECS, 1100), RangeError);
+
+  assert.equal(arena.writePackets(-1, [[pattern(10)]]), 0);
+  assert.equal(native.errnoName(native.lastError()), 'EBADF');
+  assert.equal(arena.writePackets(fd, [[pattern(10), pattern(10)]]), 1);
+  assert.equal(native.lastError(), 0, 'the error before is forgotten');
+  assert.equal(arena.readPackets(fd, 0)[0]?.[1].length, 20);
+  native.close(fd);
+});
+
+test('reads end with the area, to the byte', () => {
+  const arena = new Arena();
+  const { native } = arena;
+  const [fd, at] = loopbackSocket(native);
+  const [from] = loopbackSocket(native);
+  const longest = 65535;
+  const send = (count: number) => {
+    for (let i = 0; i < count; i += 1)
+      arena.send([{ fd: from, to: at, parts: [pattern(60000, i)] }]);
+  };
+  send(2);
+  // Room for one, less a byte: nothing is read; with the byte, one.
+  const room = AREA + HEADROOM + longest;
+  assert.equal(arena.receive(fd, 64, room - 1).length, 0);
+  arena.bytes.fill(0x5a, room);
+  assert.deepEqual(arena.receive(fd, 64, room)[0]?.data, pattern(60000, 0));
+  assert.ok(
+    arena.bytes.subarray(room).every((byte) => byte === 0x5a),
+    'wrote behind the area',
+  );
+  assert.equal(native.tunRead(fd, TABLE, 8, AREA, room - 1, HEADROOM, 10), 0);
+  const [header, packet] = arena.readPackets(fd, 10, 64, room)[0]!;
+  assert.deepEqual(Buffer.concat([header, packet]), pattern(60000, 1));
+
+  // The end of the area is the end of the memory: the guard behind it stays whole.
+  send(2);
+  const start = SIZE - HEADROOM - longest - 60;
+  const aligned = Math.ceil(start / 64) * 64;
+  const got = native.udpReceive(fd, TABLE, 8, start, SIZE, HEADROOM, ADDRESSES);
+  assert.equal(got, aligned + HEADROOM + longest <= SIZE ? 1 : 0);
+  arena.checkGuards('reading at the end');
+  native.close(fd);
+  native.close(from);
+});
+
+test('random arguments and tables never leave the memory', (t) => {
+  const seed = Number(process.env.WEFT_SEED ?? 20240611);
+  t.diagnostic(`WEFT_SEED=${seed} repeats this run`);
+  const random = seeded(seed);
+  const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)]!;
+  const arena = new Arena();
+  const { native, words } = arena;
+  // Bound to the loopback address, so that no random destination is routed anywhere else.
+  const [fd, at] = loopbackSocket(native);
+  const [other, otherAt] = loopbackSocket(native);
+  native.udpConnect(other, at);
+  assert.equal(new DataView(at.buffer).getInt32(4), LOOPBACK);
+  const edges = [0, 1, 2, 3, 4, 8, 63, 64, 65, 128, 1024, 1025, 65535, 65536, SIZE, MOST, LEAST];
+  const places = [TABLE, MESSAGES, IOVECS, ADDRESSES, PAYLOAD, AREA];
+  const number = (): number => {
+    const way = random();
+    if (way < 0.35) return pick(places) + 4 * Math.floor(random() * 16);
+    if (way < 0.6) return Math.floor(random() * 64);
+    if (way < 0.8) return (pick(edges) + Math.floor(random() * 5) - 2) | 0;
+    if (way < 0.9) return SIZE - Math.floor(random() * 4096);
+    return Math.floor((random() - 0.5) * 2 ** 32) | 0;
+  };
+  const descriptor = () => pick([fd, other, -1]);
+  const calls = Object.keys(hotCalls(0)) as HotCall[];
+  const outcomes = { threw: 0, worked: 0 };
+  for (let round = 0; round < 20_000; round += 1) {
+    if (round % 16 === 0) {
+      for (let i = 0; i < 512; i += 1) words[(pick(places) >> 2) + (i >> 2)] = number();
+      words[(MESSAGES >> 2) + MESSAGE_ROW.fd] = fd;
+      arena.bytes.set(pick([at, otherAt]), ADDRESSES);
+      arena.native.udpSend(MESSAGES, 0, IOVECS, 0, ADDRESSES, 0);
+    }
+    const call = pick(calls);
+    const { good } = hotCalls(descriptor())[call];
+    const given = good.map((value) => (random() < 0.3 ? number() : value));
+    if (call === 'wait') given[2] = pick([0, -1, LEAST]);
+    else if (call !== 'udpSend') given[0] = good[0]!;
+    const what = `round ${round} ${call}(${given.join(', ')})`;
+    try {
+      const result = invoke(native, call, given);
+      const most = given[{ tunRead: 2, tunWrite: 2, udpReceive: 2, udpSend: 1, wait: 1 }[call]]!;
+      assert.ok(result <= most, what);
+      outcomes.worked += 1;
+    } catch (error) {
+      assert.ok(error instanceof RangeError, `${what}: ${String(error)}`);
+      outcomes.threw += 1;
+    }
+    if (round % 8 === 0) arena.checkGuards(what);
+  }
+  arena.checkGuards('the last round');
+  t.diagnostic(`${outcomes.worked} calls worked, ${outcomes.threw} threw`);
+  assert.ok(outcomes.worked > 2000 && outcomes.threw > 2000, JSON.stringify(outcomes));
+  native.close(fd);
+  native.close(other);
+});
+
+test('calls of plain integers check them, too', () => {
+  const native = loadNative();
+  const calls = native as unknown as Record<string, Call>;
+  const wanted = { errnoName: 1, tunOffload: 2, udpOpen: 1, udpDiscard: 1, setOption: 4 };
+  for (const [name, count] of Object.entries({
+    ...wanted,
+    getOption: 3,
+    eventSignal: 1,
+    eventDrain: 1,
+    close: 1,
+  })) {
+    assert.throws(() => calls[name]!(...new Array<number>(count - 1).fill(-1)), TypeError, name);
+    assert.throws(() => calls[name]!(...new Array<string>(count).fill('-1')), TypeError, name);
+  }
+  const row = new Uint8Array(ADDRESS_SIZE);
+  for (const name of ['udpBind', 'udpConnect', 'udpName']) {
+    for (const given of [[], [-1], [-1, new Uint8Array(31)], [-1, new Int8Array(64)], ['1', row]]) {
+      assert.throws(() => calls[name]!(...given), TypeError, name);
+    }
+    assert.throws(() => calls[name]!(-1, row), { code: 'EBADF' }, name);
+  }
+  assert.throws(() => calls.udpOpen!(5), { code: 'EAFNOSUPPORT' });
+  assert.throws(() => calls.tunOpen!('x'), TypeError);
+  assert.throws(() => calls.tunOpen!(1, 1), TypeError);
+  assert.equal(native.close(-1), -9);
+  assert.equal(native.errnoName(11), 'EAGAIN');
+  assert.equal(native.errnoName(-1), 'UNKNOWN');
+});
