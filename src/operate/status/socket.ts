@@ -29,6 +29,8 @@ export function listSockets(directory = SOCKET_DIRECTORY): string[] {
 export function serveStatus(file: string, status: () => Status): Promise<net.Server> {
   const server = net.createServer((connection) => {
     connection.on('error', () => connection.destroy());
+    // What a client says is read and forgotten: unread, it would keep the connection for ever.
+    connection.resume();
     connection.end(`${JSON.stringify(status())}\n`);
   });
   server.unref();
