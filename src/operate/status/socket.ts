@@ -86,6 +86,7 @@ export class StatusSocket {
 
   /** Harmless when it was never opened. */
   close(): void {
+    if (!this.#server.listening) return;
     this.#server.close();
     fs.rmSync(this.#file, { force: true });
   }
