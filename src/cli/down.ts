@@ -4,7 +4,12 @@ import { down } from '../control/host/down.js';
 import { HostError } from '../control/host/errors.js';
 import { JOURNAL_DIRECTORY } from '../control/host/journal.js';
 import { systemRunner } from '../control/host/runner.js';
-import { socketPath } from '../operate/status/socket.js';
+import {
+  isStartingName,
+  listSockets,
+  removeDeadSocket,
+  socketPath,
+} from '../operate/status/socket.js';
 import { describeFlags, type Flag, parseFlags, UsageError } from './flags.js';
 
 const FLAGS: readonly Flag[] = [
@@ -26,6 +31,7 @@ export async function main(args: string[]): Promise<number> {
     return 0;
   }
   if (flags.rest.length > 0) throw new UsageError(`${JSON.stringify(flags.rest[0])} is not a flag`);
+  for (const name of listSockets().filter(isStartingName)) await removeDeadSocket(socketPath(name));
   const devices = flags.given('device') ? [flags.text('device')] : listJournals();
   if (devices.length === 0) {
     process.stdout.write('Nothing to take back: weft has left nothing on this host.\n');
@@ -35,7 +41,7 @@ export async function main(args: string[]): Promise<number> {
   for (const device of devices) {
     try {
       const { did, problems } = await down(systemRunner, device);
-      fs.rmSync(socketPath(device), { force: true });
+      await removeDeadSocket(socketPath(device));
       for (const line of did) process.stdout.write(`${line}\n`);
       for (const line of problems) process.stderr.write(`weft down: ${line}\n`);
       failed ||= problems.length > 0;

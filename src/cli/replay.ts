@@ -81,7 +81,6 @@ export async function main(args: string[]): Promise<number> {
   const output = flags.text('o');
   if (output !== '' && isSameFile(output, file)) throw new UsageError('-o is the capture itself');
 
-  process.stdout.on('error', ignoreClosedReader);
   let capture: Capture | undefined;
   let out: PcapWriter | undefined;
   try {
@@ -99,11 +98,6 @@ export async function main(args: string[]): Promise<number> {
     capture?.close();
     out?.close();
   }
-}
-
-/** With `| head` the reader goes early; the output file is to be whole all the same. */
-function ignoreClosedReader(error: NodeJS.ErrnoException): void {
-  if (error.code !== 'EPIPE') throw error;
 }
 
 function isSameFile(one: string, other: string): boolean {

@@ -1,6 +1,8 @@
 /** `weft status`: asks the running weft and tells, for people or as JSON. */
-import { listSockets, readStatus, socketPath } from '../operate/status/socket.js';
-import { describe } from '../operate/status/status.js';
+import { journalFile, readJournal } from '../control/host/journal.js';
+import { messageOf } from '../control/store/store.js';
+import { isStartingName, listSockets, readStatus, socketPath } from '../operate/status/socket.js';
+import { type Answer, describe, isStarting } from '../operate/status/status.js';
 import { describeFlags, type Flag, parseFlags, UsageError } from './flags.js';
 
 const FLAGS: readonly Flag[] = [
@@ -14,34 +16,82 @@ const FLAGS: readonly Flag[] = [
   { name: 'help', kind: 'bool', help: 'this text' },
 ];
 
+const USAGE = `weft status: what a running weft does
+
+Exit code 0 when it forwards packets, 1 when it does not (yet) or none runs, 2 for a wrong call.
+
+${describeFlags(FLAGS)}`;
+
+interface Asked {
+  readonly name: string;
+  readonly answer?: Answer;
+  /** Why there is no answer. */
+  readonly error?: NodeJS.ErrnoException;
+}
+
 export async function main(args: string[]): Promise<number> {
   const flags = parseFlags(FLAGS, args);
   if (flags.bool('help')) {
-    process.stdout.write(`weft status: what a running weft does\n\n${describeFlags(FLAGS)}`);
+    process.stdout.write(USAGE);
     return 0;
   }
   if (flags.rest.length > 0) throw new UsageError(`${JSON.stringify(flags.rest[0])} is not a flag`);
-  const devices = flags.given('device') ? [flags.text('device')] : listSockets();
-  if (devices.length === 0) {
-    process.stderr.write('weft status: no weft runs on this host; start one with: weft up\n');
-    return 1;
-  }
-  if (devices.length > 1) {
-    process.stderr.write(
-      `weft status: several run on this host; name one with -device: ${devices.join(', ')}\n`,
-    );
+  const names = flags.given('device') ? [flags.text('device')] : listSockets();
+  const asked = await Promise.all(names.map(ask));
+  const alive = asked.filter(({ answer }) => answer !== undefined);
+  if (alive.length > 1) {
+    const list = alive.map(({ name }) => name).join(', ');
+    process.stderr.write(`weft status: several run on this host; name one with -device: ${list}\n`);
     return 2;
   }
-  const device = devices[0]!;
+  const [only] = alive;
+  if (only?.answer !== undefined) {
+    const { answer } = only;
+    process.stdout.write(flags.bool('json') ? `${JSON.stringify(answer)}\n` : describe(answer));
+    return isStarting(answer) ? 1 : 0;
+  }
+  // One that died before it had a device has left nothing but its socket.
+  const silent = asked.filter(({ name, error }) => !(isStartingName(name) && isDead(error)));
+  if (silent.length === 0) {
+    process.stderr.write('weft status: no weft runs on this host; start one with: weft up\n');
+  }
+  for (const one of silent) process.stderr.write(`weft status: ${describeSilence(one)}\n`);
+  return 1;
+}
+
+async function ask(name: string): Promise<Asked> {
   try {
-    const status = await readStatus(socketPath(device));
-    process.stdout.write(flags.bool('json') ? `${JSON.stringify(status)}\n` : describe(status));
-    return 0;
+    return { name, answer: await readStatus(socketPath(name)) };
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    process.stderr.write(
-      `weft status: the weft of ${device} does not answer (${why}); if it died, clean up with: weft down\n`,
+    return { name, error: error instanceof Error ? error : new Error(String(error)) };
+  }
+}
+
+function isDead(error: NodeJS.ErrnoException | undefined): boolean {
+  return error?.code === 'ECONNREFUSED' || error?.code === 'ENOENT';
+}
+
+function describeSilence({ name, error }: Asked): string {
+  const why = messageOf(error);
+  if (error?.code === 'ETIMEDOUT') {
+    return (
+      `the weft of ${name}${processOf(name)} runs but its main thread hangs (${why}); packets may ` +
+      'still flow, peers are no longer followed; restart it'
     );
-    return 1;
+  }
+  if (error?.code === 'EACCES') return `${socketPath(name)} may not be opened (${why}); be root`;
+  if (isDead(error)) {
+    return `the weft of ${name} does not answer (${why}); if it died, clean up with: weft down`;
+  }
+  return `the weft of ${name}${processOf(name)} does not answer (${why})`;
+}
+
+/** `, process 123`, from the journal, where that can be read. */
+function processOf(name: string): string {
+  try {
+    const pid = readJournal(journalFile(name))?.owner.pid;
+    return pid === undefined ? '' : `, process ${pid},`;
+  } catch {
+    return '';
   }
 }

@@ -3,7 +3,6 @@ import { systemClock } from '../control/daemon/clock.js';
 import { Daemon } from '../control/daemon/daemon.js';
 import { Lifecycle } from '../control/daemon/lifecycle.js';
 import { createLog } from '../control/daemon/log.js';
-import { OverlayStopped } from '../control/overlay/network.js';
 import { checkEndpoints } from '../control/store/endpoints.js';
 import { EtcdStore } from '../control/store/etcd.js';
 import { FileStore } from '../control/store/file.js';
@@ -101,7 +100,8 @@ export async function main(args: string[]): Promise<number> {
   const clock = systemClock;
   const daemon = new Daemon({
     version,
-    iface: flags.list('iface'),
+    // A unit file with an unset variable gives an empty one, which flanneld passes over too.
+    iface: flags.list('iface').filter((name) => name !== ''),
     publicIp: flags.text('public-ip'),
     subnetFile: flags.text('subnet-file'),
     offload: readTier(flags.text('offload')),
@@ -117,7 +117,8 @@ export async function main(args: string[]): Promise<number> {
   try {
     await daemon.start();
   } catch (error) {
-    if (!(error instanceof OverlayStopped)) await lifecycle.leave(1, messageOf(error));
+    // While leaving, whatever ends the start is a consequence of that.
+    if (!lifecycle.leaving) await lifecycle.leave(1, messageOf(error));
   }
   return new Promise<never>(() => {});
 }

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 /** The `weft` command: one file a subcommand, loaded when it is asked for. */
+import { describeUnexpected, stackOf } from '../control/daemon/unexpected.js';
 import { UsageError } from './flags.js';
 import { version } from './version.js';
 
@@ -34,6 +35,13 @@ async function load(command: string): Promise<Main | undefined> {
 }
 
 const [command = '', ...args] = process.argv.slice(2);
+// Whoever read the output has gone (`weft replay … | head`, a log reader that ended): what is
+// done goes on, unheard.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+  });
+}
 try {
   const main = await load(command);
   if (main !== undefined) {
@@ -49,7 +57,13 @@ try {
     process.exitCode = 2;
   }
 } catch (error) {
-  if (!(error instanceof UsageError)) throw error;
-  process.stderr.write(`weft ${command}: ${error.message}; see: weft ${command} -help\n`);
-  process.exitCode = 2;
+  if (error instanceof UsageError) {
+    process.stderr.write(`weft ${command}: ${error.message}; see: weft ${command} -help\n`);
+    process.exitCode = 2;
+  } else {
+    const again = 'WEFT_STACK=1 in the environment';
+    process.stderr.write(`weft ${command}: ${describeUnexpected(error, again)}\n`);
+    if (process.env.WEFT_STACK === '1') process.stderr.write(`${stackOf(error).join('\n')}\n`);
+    process.exitCode = 1;
+  }
 }

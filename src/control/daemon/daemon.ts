@@ -2,54 +2,46 @@
  * `weft up`: wires the control plane to the lanes and runs until told to stop.
  *
  *   1. preflight   /dev/net/tun, rights, ip                         exits when one is missing
- *   2. config      waits for it, as flannel does
- *   3. underlay    which interface, which address
- *   4. sockets     the UDP port                                     exits when it is taken
- *   5. TUN         opened, the journal written first                exits when it is in use
- *   6. lease       acquired; the address goes on the TUN
- *   7. lanes       packets can flow
- *   8. subnet.env  so that Docker and CNI may start
- *   9. follow      peers into the lanes' table, then into the kernel's
+ *   2. status      the socket, which from now on tells what is waited for
+ *   3. config      waits for it, as flannel does                    exits when it is not vxlan
+ *   4. underlay    which interface, which address
+ *   5. journal     whose device this is                             exits when a weft runs for it
+ *   6. sockets     the UDP port                                     exits when it is taken
+ *   7. TUN         opened                                           exits when it is in use
+ *   8. lease       acquired; the address goes on the TUN
+ *   9. lanes       packets can flow
+ *  10. subnet.env  so that Docker and CNI may start
+ *  11. follow      peers into the lanes' table, then into the kernel's
  *
  * It alone carries membership from the overlay to the host and to the routes.
  */
-import { createCounters, readTotals } from '../../dataplane/forward/counters.js';
+import { createCounters } from '../../dataplane/forward/counters.js';
 import { LaneThread } from '../../dataplane/forward/lane-thread.js';
-import { loadNative, type NativeError } from '../../dataplane/io/native.js';
+import { loadNative } from '../../dataplane/io/native.js';
 import { TIERS, type TierName, tierName } from '../../dataplane/io/tiers.js';
-import { type OpenTun, openTun } from '../../dataplane/io/tun.js';
-import { type OpenUdp, openUdp } from '../../dataplane/io/udp.js';
 import { Publisher } from '../../dataplane/routes/publisher.js';
-import { formatMac } from '../../dataplane/wire/ethernet.js';
-import { formatAddress, parseAddress } from '../../dataplane/wire/ipv4.js';
-import { serveStatus, socketPath } from '../../operate/status/socket.js';
-import type { Status } from '../../operate/status/status.js';
+import { formatAddress } from '../../dataplane/wire/ipv4.js';
+import { StatusSocket } from '../../operate/status/socket.js';
+import type { Answer } from '../../operate/status/status.js';
 import { configure } from '../host/device.js';
-import { HostError } from '../host/errors.js';
 import { chooseInterface, type Interface } from '../host/interfaces.js';
 import { Ip } from '../host/ip.js';
 import { Journal } from '../host/journal.js';
-import { describePortUser } from '../host/ports.js';
 import { preflight } from '../host/preflight.js';
 import { RouteSync } from '../host/routes.js';
 import { systemRunner } from '../host/runner.js';
 import { ensureForwarding } from '../host/sysctls.js';
-import type { OwnLease } from '../overlay/acquire.js';
 import type { Config } from '../overlay/config.js';
 import { Overlay } from '../overlay/network.js';
-import type { Membership, Peer } from '../overlay/peers.js';
 import { formatSubnet } from '../overlay/subnet.js';
 import { formatSubnetEnv, readPreviousSubnet, writeSubnetEnv } from '../overlay/subnet-env.js';
 import type { Clock, Log, Random } from '../runtime.js';
 import { messageOf, type Store } from '../store/store.js';
+import { Carrier } from './carrier.js';
 import type { Lifecycle } from './lifecycle.js';
-import { readKernelUdp } from './snmp.js';
-
-/** Outer IPv4 and UDP, VXLAN, inner Ethernet. */
-const OVERHEAD = 50;
-/** The least MTU that IPv4 may have (RFC 791). */
-const LEAST_MTU = 68;
-const DEVICE_NAME_MAX = 15;
+import { tunnelMtu } from './mtu.js';
+import { addressOf, deviceName, openDevice, openSockets, StartError } from './open.js';
+import { type Parts, report } from './report.js';
 
 export interface DaemonOptions {
   readonly version: string;
@@ -65,17 +57,14 @@ export interface DaemonOptions {
   readonly lifecycle: Lifecycle;
 }
 
-/** A start that cannot go on; its message is for the operator. */
-export class StartError extends Error {
-  override readonly name = 'StartError';
-}
-
 export class Daemon {
   readonly #options: DaemonOptions;
   readonly #started: number;
-  readonly #counters = createCounters(1);
-  #peers: readonly Peer[] = [];
-  #routeProblems: readonly string[] = [];
+  /** What the start does just now, for `weft status`. */
+  #doing = 'looking at this host';
+  #overlay: Overlay | undefined;
+  /** Everything, once the start is done. */
+  #parts: Parts | undefined;
   #lost: string | null = null;
 
   constructor(options: DaemonOptions) {
@@ -83,63 +72,84 @@ export class Daemon {
     this.#started = options.clock.now();
   }
 
-  /** Returns when packets flow and the peers are followed; rejects with what stopped it. */
+  /**
+   * Returns when packets flow and the peers are followed. Rejects with what stopped it; with
+   * Leaving or OverlayStopped when the way out began meanwhile.
+   */
   async start(): Promise<void> {
     const { log, lifecycle, clock, random } = this.#options;
-    const missing = await preflight(systemRunner);
-    if (missing.length > 0) throw new StartError(missing.join('\n'));
+    const awaited = <T>(work: Promise<T>) => lifecycle.unlessLeaving(work);
+
+    await awaited(this.#preflight());
+    const socket = await awaited(this.#openStatusSocket());
 
     const store = this.#options.openStore();
     lifecycle.onLeave('the store', () => store.close());
     const overlay = new Overlay({ store, clock, random, log });
+    this.#overlay = overlay;
     lifecycle.onLeave('the overlay', () => overlay.stop());
-    const config = await overlay.waitForConfig();
+    this.#doing = `reading the network config from ${store.description}`;
+    const config = await awaited(overlay.waitForConfig());
     const { vni, port } = config.backend;
 
+    this.#doing = 'choosing the underlay interface';
     const { iface, publicIp } = this.#options;
-    const underlay = await chooseInterface(systemRunner, { iface, publicIp });
+    const underlay = await awaited(chooseInterface(systemRunner, { iface, publicIp }));
     log.info(
       `underlay ${underlay.name}, address ${underlay.address}, MTU ${underlay.mtu}` +
         (underlay.publicIp === underlay.address ? '' : `, public IP ${underlay.publicIp}`),
     );
     const mtu = this.#tunnelMtu(config, underlay);
 
+    this.#doing = 'making the device';
+    const name = deviceName(vni);
+    const journal = Journal.open(name);
+    lifecycle.onLeave('the journal', () => journal.removeIfEmpty());
+    this.#takeName(socket, name);
+
     const native = loadNative();
-    const sockets = await this.#openSockets(underlay.address, port);
+    const tier = TIERS[this.#options.offload];
+    const sockets = await awaited(openSockets(systemRunner, underlay.address, port, tier));
     lifecycle.onLeave('the sockets', () => {
       native.close(sockets.listener);
       native.close(sockets.sender);
     });
 
-    const name = deviceName(vni);
-    const journal = Journal.open(name);
-    const tun = this.#openDevice(name);
+    const tun = openDevice(name, tier);
     lifecycle.onLeave('the TUN', () => {
       native.close(tun.fd);
+      journal.forgetDevice(name);
     });
 
-    const lease = await overlay.join(config, {
-      publicIp: addressOf(underlay.publicIp),
-      previousSubnet: readPreviousSubnet(this.#options.subnetFile),
-    });
+    this.#doing = `acquiring a lease from ${store.description}`;
+    const lease = await awaited(
+      overlay.join(config, {
+        publicIp: addressOf(underlay.publicIp),
+        previousSubnet: readPreviousSubnet(this.#options.subnetFile),
+      }),
+    );
 
+    this.#doing = 'setting up the device';
     const ip = new Ip(systemRunner, clock);
     lifecycle.onLeave('ip', () => ip.close());
-    const { index } = await configure(ip, {
-      name,
-      mtu,
-      address: formatAddress(lease.subnet.address),
-      network: formatSubnet(config.network),
-    });
+    const { index } = await awaited(
+      configure(ip, {
+        name,
+        mtu,
+        address: formatAddress(lease.subnet.address),
+        network: formatSubnet(config.network),
+      }),
+    );
     journal.record({ kind: 'device', name, index });
     this.#forward(journal);
 
     const publisher = new Publisher({ vni, ownMac: lease.vtepMac, lanes: 1 });
-    const local = [{ network: lease.subnet.address, length: lease.subnet.length }];
-    publisher.publish([], local);
+    const local = { network: lease.subnet.address, length: lease.subnet.length };
+    publisher.publish([], [local]);
+    const counters = createCounters(1);
     const lane = new LaneThread({
       lane: 0,
-      counters: this.#counters,
+      counters,
       publisher,
       tun: tun.fd,
       listener: sockets.listener,
@@ -159,26 +169,23 @@ export class Daemon {
     });
     void lane.ended.then((error) => {
       if (lifecycle.leaving) return;
-      void lifecycle.leave(1, `the lane ended: ${error?.stack ?? 'without an error'}`);
+      log.debug(error?.stack ?? '');
+      void lifecycle.leave(1, `the lane ended: ${error?.message ?? 'without an error'}`);
     });
 
-    await lane.started;
+    await awaited(lane.started);
 
     const env = { network: config.network, subnet: lease.subnet, mtu, ipMasq: false };
     this.#writeSubnetFile(journal, env);
 
-    const server = await serveStatus(socketPath(name), () =>
-      this.#status(name, mtu, port, vni, underlay, store, lease, publisher, tun, sockets, lane),
-    );
-    lifecycle.onLeave('the status socket', () => {
-      server.close();
-    });
-
+    this.#doing = `reading the peers from ${store.description}`;
     const routes = new RouteSync(ip, name, formatSubnet(config.network));
-    await new Promise<void>((resolve) => {
+    const carrier = new Carrier({ publisher, local, port, routes, log });
+    const first = new Promise<void>((resolve) => {
       overlay.follow({
         members: (membership) => {
-          this.#adopt(membership, publisher, local, port, routes, resolve);
+          // The program that sets routes is ended before the store is.
+          if (!lifecycle.leaving) void carrier.adopt(membership).then(resolve);
         },
         lost: (reason) => {
           this.#lost = reason;
@@ -186,95 +193,87 @@ export class Daemon {
         },
       });
     });
-    const tier = tierName(tun.vnet, tun.uso, lane.segments);
+    await awaited(first);
+    this.#parts = {
+      name,
+      mtu,
+      config,
+      underlay,
+      store: store.description,
+      lease,
+      publisher,
+      counters,
+      tun,
+      sockets,
+      lane,
+      carrier,
+    };
     log.info(
       `ready: ${name} ${formatSubnet(lease.subnet)}, MTU ${mtu}, VNI ${vni}, UDP port ${port}, ` +
-        `tier ${tier}, ${this.#peers.length} peers`,
+        `tier ${tierName(tun.vnet, tun.uso, lane.segments)}, ${carrier.peers.length} peers`,
     );
   }
 
-  /** Peers first into the table of the lanes, then into the kernel's: both are needed. */
-  #adopt(
-    membership: Membership,
-    publisher: Publisher,
-    local: readonly { network: number; length: number }[],
-    port: number,
-    routes: RouteSync,
-    done: () => void,
-  ): void {
-    const { log } = this.#options;
-    this.#peers = membership.peers;
-    publisher.publish(
-      membership.peers.map(({ subnet, publicIp, vtepMac }) => ({
-        network: subnet.address,
-        length: subnet.length,
-        peer: { address: publicIp, port, mac: vtepMac },
-      })),
-      local,
-    );
-    void routes.set(membership.peers.map(({ subnet }) => formatSubnet(subnet))).then((report) => {
-      for (const problem of report.problems) {
-        if (!this.#routeProblems.includes(problem)) log.warn(problem);
-      }
-      this.#routeProblems = report.problems;
-      done();
+  /** What `weft status` is told. */
+  #answer(): Answer {
+    const { version, clock } = this.#options;
+    const uptimeSeconds = (clock.now() - this.#started) / 1000;
+    const overlay = this.#overlay;
+    if (this.#parts === undefined) {
+      const waitingFor = overlay?.waitingFor ?? this.#doing;
+      return { version, pid: process.pid, uptimeSeconds, waitingFor };
+    }
+    return report(this.#parts, {
+      version,
+      uptimeSeconds,
+      held: overlay?.held,
+      lost: this.#lost,
     });
-    const tell = (verb: string, peers: readonly Peer[]): void => {
-      for (const { subnet, publicIp, vtepMac } of peers) {
-        log.info(
-          `peer ${verb}: ${formatSubnet(subnet)} at ${formatAddress(publicIp)}, ${formatMac(vtepMac)}`,
-        );
-      }
-    };
-    tell('joined', membership.added);
-    tell('changed', membership.changed);
-    tell('left', membership.removed);
+  }
+
+  async #preflight(): Promise<void> {
+    const missing = await preflight(systemRunner);
+    const last = missing.pop();
+    for (const problem of missing) this.#options.log.error(problem);
+    if (last !== undefined) throw new StartError(last);
+  }
+
+  /** Undefined, with a warning, where it cannot be made: packets matter more. */
+  async #openStatusSocket(): Promise<StatusSocket | undefined> {
+    const { lifecycle } = this.#options;
+    const socket = new StatusSocket(() => this.#answer(), process.pid);
+    lifecycle.onLeave('the status socket', () => socket.close());
+    try {
+      await socket.open();
+      return socket;
+    } catch (error) {
+      this.#warnOfStatus(error);
+      return undefined;
+    }
+  }
+
+  #takeName(socket: StatusSocket | undefined, name: string): void {
+    try {
+      socket?.rename(name);
+    } catch (error) {
+      this.#warnOfStatus(error);
+    }
+  }
+
+  #warnOfStatus(error: unknown): void {
+    this.#options.log.warn(`no status socket, weft status will not work: ${messageOf(error)}`);
   }
 
   #tunnelMtu(config: Config, underlay: Interface): number {
-    const wanted = config.backend.mtu ?? underlay.mtu;
+    const mtu = tunnelMtu(config.backend.mtu, underlay);
+    const wanted = config.backend.mtu ?? 0;
     if (wanted > underlay.mtu) {
       this.#options.log.warn(
         `Backend.MTU is ${wanted}, but ${underlay.name} has an MTU of ${underlay.mtu}; ` +
           `using ${underlay.mtu}, since larger packets could not leave`,
       );
     }
-    const mtu = Math.min(wanted, underlay.mtu) - OVERHEAD;
-    if (mtu < LEAST_MTU) {
-      throw new StartError(
-        `an underlay MTU of ${wanted} leaves ${mtu} bytes for the tunnel, and IPv4 needs ` +
-          `${LEAST_MTU}; raise Backend.MTU to at least ${LEAST_MTU + OVERHEAD}`,
-      );
-    }
     return mtu;
-  }
-
-  async #openSockets(address: string, port: number): Promise<OpenUdp> {
-    try {
-      return openUdp(addressOf(address), port, TIERS[this.#options.offload]);
-    } catch (error) {
-      const { code } = error as NativeError;
-      if (code === 'EADDRINUSE') {
-        const user = await describePortUser(systemRunner, address, port);
-        throw new StartError(user ?? `UDP port ${port} on ${address} is taken`);
-      }
-      throw new StartError(`cannot listen on UDP ${address}:${port}: ${messageOf(error)}`);
-    }
-  }
-
-  #openDevice(name: string): OpenTun {
-    try {
-      return openTun(name, TIERS[this.#options.offload]);
-    } catch (error) {
-      const { code } = error as NativeError;
-      if (code === 'EBUSY' || code === 'EINVAL') {
-        throw new StartError(
-          `there is a device ${name} already, left by flanneld or in use by another process; ` +
-            `see: ip -d link show ${name}; if nobody needs it: ip link delete ${name}`,
-        );
-      }
-      throw new StartError(`cannot create the TUN ${name}: ${messageOf(error)}`);
-    }
   }
 
   /** Without it nothing passes between containers and the TUN; in a sandbox it may be set already. */
@@ -297,70 +296,4 @@ export class Daemon {
       log.warn(`cannot write ${subnetFile}: ${messageOf(error)}; Docker and CNI will miss it`);
     }
   }
-
-  #status(
-    name: string,
-    mtu: number,
-    port: number,
-    vni: number,
-    underlay: Interface,
-    store: Store,
-    lease: OwnLease,
-    publisher: Publisher,
-    tun: OpenTun,
-    sockets: OpenUdp,
-    lane: LaneThread,
-  ): Status {
-    const { version, clock } = this.#options;
-    const { routes, epoch } = publisher.counts;
-    return {
-      version,
-      pid: process.pid,
-      uptimeSeconds: (clock.now() - this.#started) / 1000,
-      device: { name, address: `${formatAddress(lease.subnet.address)}/32`, mtu },
-      underlay: {
-        interface: underlay.name,
-        mtu: underlay.mtu,
-        address: underlay.address,
-        port,
-        publicIp: underlay.publicIp,
-      },
-      store: store.description,
-      lease: {
-        subnet: formatSubnet(lease.subnet),
-        vtepMac: formatMac(lease.vtepMac),
-        vni,
-        id: lease.lease === 0n ? null : lease.lease.toString(16),
-        lost: this.#lost,
-      },
-      peers: this.#peers.map(({ subnet, publicIp, vtepMac }) => ({
-        subnet: formatSubnet(subnet),
-        publicIp: formatAddress(publicIp),
-        vtepMac: formatMac(vtepMac),
-      })),
-      routes: { published: routes, epoch, problems: this.#routeProblems },
-      offload: {
-        tier: tierName(tun.vnet, tun.uso, lane.segments),
-        tunTso: tun.tso,
-        tunUso: tun.uso,
-        udpGro: sockets.gro,
-        receiveBuffer: sockets.receiveBuffer,
-      },
-      lanes: [{ running: lane.running, queued: lane.queued }],
-      ...readTotals(this.#counters),
-      kernelUdp: readKernelUdp(),
-    };
-  }
-}
-
-/** `flannel.1`; a VNI of eight digits leaves no room for the dot. */
-export function deviceName(vni: number): string {
-  const usual = `flannel.${vni}`;
-  return usual.length <= DEVICE_NAME_MAX ? usual : `flannel${vni}`;
-}
-
-function addressOf(text: string): number {
-  const address = parseAddress(text);
-  if (address === undefined) throw new HostError('EINVAL', `${text} is not an IPv4 address`);
-  return address;
 }

@@ -1,19 +1,28 @@
 /**
  * The one way out of the process: for signals, uncaught errors and the daemon's own reasons
- * alike. What was started is stopped in the reverse order, the lanes first of all since they
- * were started last; only then does the process end. While a lane is inside the addon, nothing
- * but its stop word ends it; a watchdog kills the process when the way out takes too long.
+ * alike. What was started is stopped in the reverse order, each thing once, so a lane is joined
+ * before its TUN and sockets are closed; only then does the process end. While a lane is inside
+ * the addon, nothing but its stop word ends it; a watchdog kills the process when the way out
+ * takes too long.
  */
 import type { Log } from '../runtime.js';
 import { messageOf } from '../store/store.js';
+import { describeUnexpected, stackOf } from './unexpected.js';
 
 /** After so many milliseconds of leaving, SIGKILL. */
 const WATCHDOG = 5_000;
+
+/** The process is on its way out, so nothing more is to be started. */
+export class Leaving extends Error {
+  override readonly name = 'Leaving';
+}
 
 export class Lifecycle {
   readonly #log: Log;
   readonly #steps: { name: string; stop: () => void | Promise<void> }[] = [];
   #leaving = false;
+  /** What is being stopped just now. */
+  #stopping = 'nothing yet';
 
   constructor(log: Log) {
     this.#log = log;
@@ -28,13 +37,27 @@ export class Lifecycle {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
       process.on(signal, () => void this.leave(0, `got ${signal}`));
     }
-    process.on('uncaughtException', (error) => void this.leave(1, describe(error)));
-    process.on('unhandledRejection', (error) => void this.leave(1, describe(error)));
+    process.on('uncaughtException', (error) => this.#failed(error));
+    process.on('unhandledRejection', (error) => this.#failed(error));
   }
 
   /** Remembers how to stop what was just started. */
   onLeave(name: string, stop: () => void | Promise<void>): void {
     this.#steps.push({ name, stop });
+  }
+
+  /**
+   * Waits for one step of the start; rejects with Leaving when the way out began meanwhile. So
+   * what comes after it makes nothing that nobody would stop.
+   */
+  async unlessLeaving<T>(work: Promise<T>): Promise<T> {
+    try {
+      const done = await work;
+      if (!this.#leaving) return done;
+    } catch (error) {
+      if (!this.#leaving) throw error;
+    }
+    throw new Leaving('stopped while starting');
   }
 
   /** Stops everything and ends the process with `code`; a second call changes nothing. */
@@ -44,22 +67,27 @@ export class Lifecycle {
     if (code === 0) this.#log.info(`stopping: ${reason}`);
     else this.#log.error(reason);
     const watchdog = setTimeout(() => {
-      this.#log.error('stopping took too long; killing the process');
+      const what = `stopping ${this.#stopping} takes longer than ${WATCHDOG / 1000} s`;
+      this.#log.error(`${what}; killing the process`);
       process.kill(process.pid, 'SIGKILL');
     }, WATCHDOG);
-    for (const { name, stop } of this.#steps.reverse()) {
+    for (let step = this.#steps.pop(); step !== undefined; step = this.#steps.pop()) {
+      this.#stopping = step.name;
       try {
-        await stop();
+        await step.stop();
       } catch (error) {
-        this.#log.warn(`stopping ${name}: ${messageOf(error)}`);
+        this.#log.warn(`stopping ${step.name}: ${messageOf(error)}`);
       }
     }
     clearTimeout(watchdog);
     if (code === 0) this.#log.info('stopped');
     process.exit(code);
   }
-}
 
-function describe(error: unknown): string {
-  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+  #failed(error: unknown): void {
+    for (const line of stackOf(error)) this.#log.debug(line);
+    const what = describeUnexpected(error, 'weft up -v=1');
+    if (this.#leaving) this.#log.warn(`while stopping ${this.#stopping}: ${what}`);
+    else void this.leave(1, what);
+  }
 }

@@ -80,6 +80,19 @@ export class Journal {
     this.#write();
   }
 
+  /** Takes out the device, which goes with the process that holds it open. */
+  forgetDevice(name: string): void {
+    const at = this.#entries.findIndex((entry) => identity(entry) === `device ${name}`);
+    if (at < 0) return;
+    this.#entries.splice(at, 1);
+    this.#write();
+  }
+
+  /** Removes a journal that names nothing, as after a start that failed early. */
+  removeIfEmpty(): void {
+    if (this.#entries.length === 0) fs.rmSync(this.file, { force: true });
+  }
+
   #write(): void {
     writeJournal(this.file, { version: 1, owner: this.#owner, entries: this.#entries });
   }

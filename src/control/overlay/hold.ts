@@ -39,6 +39,8 @@ export class LeaseHolder {
   private value: string;
   private revision: bigint;
   private lease: bigint;
+  /** By the clock, as the server last said it. */
+  private ends = 0;
   private cancelTimer = () => {};
   private renewing = false;
   private over = false;
@@ -51,6 +53,11 @@ export class LeaseHolder {
     this.revision = revision;
     this.lease = lease;
     if (lease !== 0n) this.scheduleRenewal(ttl);
+  }
+
+  /** The etcd lease that holds our key now, 0n for none, and the milliseconds until it ends. */
+  get held(): { readonly lease: bigint; readonly endsIn: number } {
+    return { lease: this.lease, endsIn: Math.max(this.ends - this.options.clock.now(), 0) };
   }
 
   /** Takes a snapshot of the store. */
@@ -125,8 +132,9 @@ export class LeaseHolder {
 
   /** `ttl` in seconds, as the server said it: clamped, since it may be anything. */
   private scheduleRenewal(ttl: number): void {
-    const { margin } = this.options;
+    const { margin, clock } = this.options;
     const left = Math.min(Math.max(ttl, 0), LEASE_TTL) * 1_000;
+    this.ends = clock.now() + left;
     this.renewAfter(Math.max(left - margin, Math.min(left / 2, RETRY_EVERY), SHORTEST_WAIT));
   }
 

@@ -50,10 +50,21 @@ export class Overlay {
   private following: Following | undefined;
   private holder: LeaseHolder | undefined;
   private stopped = false;
+  private reason: string | undefined;
   private wake = () => {};
 
   constructor(options: OverlayOptions) {
     this.options = options;
+  }
+
+  /** What is waited for just now, and why, in the words of the log; undefined when nothing is. */
+  get waitingFor(): string | undefined {
+    return this.reason;
+  }
+
+  /** The etcd lease that holds our key now; undefined before `follow`. */
+  get held(): LeaseHolder['held'] | undefined {
+    return this.holder?.held;
   }
 
   /**
@@ -62,23 +73,25 @@ export class Overlay {
    * with a final ConfigError for a config that weft does not serve.
    */
   async waitForConfig(): Promise<Config> {
-    const { store, log } = this.options;
-    let reason = '';
+    const { store } = this.options;
     let hint = '';
     for (let turn = 0; ; turn++) {
       this.throwIfStopped();
       let now: string;
       try {
         const text = await store.readConfig();
-        if (text !== undefined) return parseConfig(text, store.configName);
+        if (text !== undefined) {
+          const config = parseConfig(text, store.configName);
+          this.reason = undefined;
+          return config;
+        }
         if (turn % HINT_EVERY === 0 || hint === '') hint = await this.whyNoConfig();
         now = hint;
       } catch (error) {
         if (error instanceof ConfigError && error.final) throw error;
         now = messageOf(error);
       }
-      if (now !== reason) log.warn(`waiting for the network config: ${now}`);
-      reason = now;
+      this.waitFor(`waiting for the network config: ${now}`);
       await this.pause();
     }
   }
@@ -90,7 +103,6 @@ export class Overlay {
   async join(config: Config, identity: Identity): Promise<OwnLease> {
     const { store, log, random } = this.options;
     const { leases } = store;
-    let reason = '';
     for (;;) {
       this.throwIfStopped();
       try {
@@ -103,11 +115,11 @@ export class Overlay {
         );
         this.own = own;
         this.identity = identity;
+        this.reason = undefined;
         return own;
       } catch (error) {
         if (!(error instanceof StoreUnreachable)) throw error;
-        if (error.message !== reason) log.warn(`waiting for a lease: ${error.message}`);
-        reason = error.message;
+        this.waitFor(`waiting for a lease: ${error.message}`);
       }
       await this.pause();
     }
@@ -188,6 +200,12 @@ export class Overlay {
       `${store.description}: no entry under "subnets" has our public IP ${shown}; ` +
         `add one, such as "10.10.58.0-24": ${example}`,
     );
+  }
+
+  /** One line when the waiting begins, one whenever the reason changes. */
+  private waitFor(reason: string): void {
+    if (reason !== this.reason) this.options.log.warn(reason);
+    this.reason = reason;
   }
 
   private pause(): Promise<void> {

@@ -8,7 +8,7 @@ import { formatAddress, isUnspecified } from '../../dataplane/wire/ipv4.js';
 import type { Log } from '../runtime.js';
 import { type Change, type Entry, type Listing, messageOf } from '../store/store.js';
 import { type LeaseValue, parseLeaseValue } from './lease-value.js';
-import { formatSubnet, keyOf, overlaps, parseKey, type Subnet } from './subnet.js';
+import { contains, formatSubnet, keyOf, overlaps, parseKey, type Subnet } from './subnet.js';
 
 export interface Peer {
   readonly key: string;
@@ -97,6 +97,12 @@ export class Peers {
     }
     if (value.publicIp === publicIp) {
       return `it has our own public IP ${formatAddress(publicIp)}: two hosts with one public IP?`;
+    }
+    // Its route would lead the underlay's own packets into the tunnel.
+    for (const address of [publicIp, value.publicIp]) {
+      if (contains(subnet, address)) {
+        return `it holds ${formatAddress(address)}, which is an address of the underlay`;
+      }
     }
     if (overlaps(subnet, ownSubnet)) return `it overlaps our subnet ${formatSubnet(ownSubnet)}`;
     if (isUnspecified(value.publicIp)) return 'its PublicIP is no address of a host';

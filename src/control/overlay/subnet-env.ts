@@ -30,7 +30,7 @@ export function formatSubnetEnv({ network, subnet, mtu, ipMasq }: SubnetEnv): st
  */
 export function writeSubnetEnv(file: string, env: SubnetEnv): void {
   const directory = path.dirname(file);
-  fs.mkdirSync(directory, { recursive: true, mode: 0o755 });
+  makeDirectory(directory);
   const temporary = path.join(directory, `.${path.basename(file)}.weft`);
   try {
     fs.writeFileSync(temporary, formatSubnetEnv(env));
@@ -39,6 +39,20 @@ export function writeSubnetEnv(file: string, env: SubnetEnv): void {
   } catch (error) {
     fs.rmSync(temporary, { force: true });
     throw error;
+  }
+}
+
+/** Not with `recursive`, which never returns for a directory that /proc refuses (Node 20). */
+function makeDirectory(directory: string): void {
+  const make = () => fs.mkdirSync(directory, { mode: 0o755 });
+  try {
+    make();
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'EEXIST') return;
+    if (code !== 'ENOENT') throw error;
+    makeDirectory(path.dirname(directory));
+    make();
   }
 }
 

@@ -144,8 +144,24 @@ export class FileStore implements Store {
     try {
       return stateOf(parseJson(fs.readFileSync(file, 'utf8').replace(/^\uFEFF/, '')), before);
     } catch (error) {
-      throw new StoreError(`${file}: ${messageOf(error)}`);
+      throw new StoreError(`${file}: ${describe(error)}`);
     }
+  }
+}
+
+/** What is wrong with the file, with what to do where its text does not say so. */
+function describe(error: unknown): string {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  switch (code) {
+    case 'ENOENT':
+      return 'there is no such file; write one: {"config": {…}, "subnets": {"10.10.58.0-24": {…}}}';
+    case 'EACCES':
+    case 'EPERM':
+      return 'it may not be read; give the user that runs weft the right to (chmod, chown)';
+    case 'EISDIR':
+      return 'it is a directory; name the file in it';
+    default:
+      return messageOf(error);
   }
 }
 

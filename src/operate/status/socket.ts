@@ -1,66 +1,135 @@
 /**
- * The control socket: a unix socket beside the journal (`/run/weft/<device>.sock`) that
- * answers each connection with the status as one JSON document and closes.
+ * The control socket: a unix socket beside the journal that answers each connection with the
+ * status as one JSON document and closes.
+ *
+ *     /run/weft/starting-<process id>.sock   while the device is not known yet
+ *     /run/weft/<device>.sock                from then on
+ *
+ * The second name is taken by a rename, only after the journal of the device is ours: so a weft
+ * that is refused never takes the socket of the one that runs.
  */
 import fs from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
-import type { Status } from './status.js';
+import type { Answer } from './status.js';
 
 export const SOCKET_DIRECTORY = '/run/weft';
+const ENDING = '.sock';
+const STARTING = 'starting-';
+/** A main thread that does not answer for so many milliseconds hangs. */
+const TIMEOUT = 3_000;
 
-export function socketPath(device: string, directory = SOCKET_DIRECTORY): string {
-  return path.join(directory, `${device}.sock`);
+/** `name` is a device, or `starting-<process id>`. */
+export function socketPath(name: string, directory = SOCKET_DIRECTORY): string {
+  return path.join(directory, `${name}${ENDING}`);
 }
 
-/** The devices that have a control socket, alive or left behind. */
+/** The names that have a control socket, alive or left behind. */
 export function listSockets(directory = SOCKET_DIRECTORY): string[] {
   try {
     return fs
       .readdirSync(directory)
-      .filter((name) => name.endsWith('.sock'))
-      .map((name) => name.slice(0, -'.sock'.length));
+      .filter((name) => name.endsWith(ENDING))
+      .map((name) => name.slice(0, -ENDING.length))
+      .sort();
   } catch {
     return [];
   }
 }
 
-/** Answers on `file`; what stands there from a weft that died is replaced. */
-export function serveStatus(file: string, status: () => Status): Promise<net.Server> {
-  const server = net.createServer((connection) => {
-    connection.on('error', () => connection.destroy());
-    // What a client says is read and forgotten: unread, it would keep the connection for ever.
-    connection.resume();
-    connection.end(`${JSON.stringify(status())}\n`);
-  });
-  server.unref();
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    fs.rmSync(file, { force: true });
-    server.listen(file, () => {
-      fs.chmodSync(file, 0o600);
-      server.off('error', reject);
-      resolve(server);
-    });
-  });
+/** Whether the name is that of a weft which does not know its device yet. */
+export function isStartingName(name: string): boolean {
+  return name.startsWith(STARTING);
 }
 
-/** Asks a running weft. Rejects with the socket's error (ENOENT, ECONNREFUSED: none runs). */
-export function readStatus(file: string): Promise<Status> {
+/** The daemon's side. */
+export class StatusSocket {
+  readonly #server: net.Server;
+  readonly #directory: string;
+  #file: string;
+
+  constructor(answer: () => Answer, pid: number, directory = SOCKET_DIRECTORY) {
+    this.#directory = directory;
+    this.#file = socketPath(`${STARTING}${pid}`, directory);
+    this.#server = net.createServer((connection) => {
+      connection.on('error', () => connection.destroy());
+      try {
+        connection.end(`${JSON.stringify(answer())}\n`);
+      } catch {
+        // A status that cannot be told costs this answer, never the packets.
+        connection.destroy();
+      }
+    });
+    this.#server.unref();
+  }
+
+  /** Listens under the starting name. Rejects with the error of the file system. */
+  async open(): Promise<void> {
+    fs.mkdirSync(this.#directory, { recursive: true, mode: 0o755 });
+    // An earlier process of the same number may have died there.
+    fs.rmSync(this.#file, { force: true });
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once('error', reject);
+      this.#server.listen(this.#file, resolve);
+    });
+    // One connection that cannot be taken (no descriptor left) is no reason to end.
+    this.#server.removeAllListeners('error').on('error', () => {});
+    fs.chmodSync(this.#file, 0o600);
+  }
+
+  /** Takes the device's name; what a weft that died left there is replaced. Throws as `open`. */
+  rename(device: string): void {
+    const file = socketPath(device, this.#directory);
+    fs.renameSync(this.#file, file);
+    this.#file = file;
+  }
+
+  /** Harmless when it was never opened. */
+  close(): void {
+    if (!this.#server.listening) return;
+    this.#server.close();
+    fs.rmSync(this.#file, { force: true });
+  }
+}
+
+/**
+ * Asks a running weft. Rejects with the socket's error (ENOENT, ECONNREFUSED: none runs), with
+ * ETIMEDOUT when it takes the connection and says nothing.
+ */
+export function readStatus(file: string, timeout = TIMEOUT): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    const connection = net.connect(file);
+    const connection = net.connect({ path: file, timeout });
     let text = '';
     connection.setEncoding('utf8');
+    connection.once('timeout', () => {
+      const error = new Error(`no answer within ${timeout / 1000} s`);
+      connection.destroy(Object.assign(error, { code: 'ETIMEDOUT' }));
+    });
     connection.on('data', (part: string) => {
       text += part;
     });
     connection.once('error', reject);
-    connection.once('end', () => {
+    connection.once('close', () => {
       try {
-        resolve(JSON.parse(text) as Status);
+        resolve(JSON.parse(text) as Answer);
       } catch {
         reject(new Error(`${file} did not answer with a status`));
       }
     });
   });
+}
+
+/** Removes the control socket of a weft that died; one that is listened on stays. */
+export async function removeDeadSocket(file: string): Promise<void> {
+  const dead = await new Promise<boolean>((resolve) => {
+    const connection = net.connect(file);
+    connection.once('connect', () => {
+      connection.destroy();
+      resolve(false);
+    });
+    connection.once('error', (error: NodeJS.ErrnoException) => {
+      resolve(error.code === 'ECONNREFUSED');
+    });
+  });
+  if (dead) fs.rmSync(file, { force: true });
 }

@@ -1,11 +1,28 @@
 /**
- * What `weft status` tells: a plain value that the daemon fills and anybody may read as JSON.
+ * What `weft status` tells: plain values that the daemon fills and anybody may read as JSON.
  * Field names are stable; new ones may be added.
  */
 import type { CounterName } from '../../dataplane/forward/counters.js';
 import type { DropName } from '../../dataplane/forward/drops.js';
 import type { TierName } from '../../dataplane/io/tiers.js';
 
+/** A weft on its way to its first packet. */
+export interface Starting {
+  readonly version: string;
+  readonly pid: number;
+  readonly uptimeSeconds: number;
+  /** What it does just now, or what it waits for and why. Only there while it is starting. */
+  readonly waitingFor: string;
+}
+
+/** What the control socket answers. */
+export type Answer = Status | Starting;
+
+export function isStarting(answer: Answer): answer is Starting {
+  return 'waitingFor' in answer;
+}
+
+/** A weft that is ready: packets flow, the peers are followed. */
 export interface Status {
   readonly version: string;
   readonly pid: number;
@@ -27,6 +44,8 @@ export interface Status {
     readonly vni: number;
     /** The etcd lease in hexadecimal, as etcdctl shows it; null for a key without one. */
     readonly id: string | null;
+    /** Until the etcd lease ends, if it is not renewed before; null for a key without one. */
+    readonly expiresInSeconds: number | null;
     /** Why the lease is not ours any more; null while it is. */
     readonly lost: string | null;
   };
@@ -49,7 +68,7 @@ export interface Status {
     readonly tunTso: boolean;
     readonly tunUso: boolean;
     readonly udpGro: boolean;
-    /** Bytes, as the kernel accounts them. */
+    /** Of the listening socket, in bytes as asked for; the kernel reserves twice as many. */
     readonly receiveBuffer: number;
   };
   readonly lanes: readonly {
@@ -82,20 +101,40 @@ function duration(seconds: number): string {
   return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
 }
 
-/** The status for people: aligned lines, no colours. */
-export function describe(status: Status): string {
+/** The answer for people: aligned lines, no colours. */
+export function describe(answer: Answer): string {
+  return layOut(isStarting(answer) ? describeStarting(answer) : describeStatus(answer));
+}
+
+function describeStarting(answer: Starting): [string, string][] {
+  return [
+    ['weft', describeProcess(answer)],
+    ['starting', `no packets flow yet; ${answer.waitingFor}`],
+  ];
+}
+
+function describeProcess({ version, pid, uptimeSeconds }: Answer): string {
+  return `${version}, process ${pid}, up ${duration(uptimeSeconds)}`;
+}
+
+function describeLease({ lease }: Status): string {
+  if (lease.lost !== null) return `LOST: ${lease.lost}`;
+  const { id, expiresInSeconds } = lease;
+  const held =
+    id === null
+      ? 'no etcd lease'
+      : `etcd lease ${id}, ends in ${duration(expiresInSeconds ?? 0)} unless renewed`;
+  return `${lease.subnet}, VNI ${lease.vni}, ${held}`;
+}
+
+function describeStatus(status: Status): [string, string][] {
   const { device, underlay, lease, offload, counters, kernelUdp } = status;
   const lanes = status.lanes.map((lane, index) =>
     lane.running ? `lane ${index} running` : `lane ${index} NOT RUNNING`,
   );
   const rows: [string, string][] = [
-    ['weft', `${status.version}, process ${status.pid}, up ${duration(status.uptimeSeconds)}`],
-    [
-      'lease',
-      lease.lost === null
-        ? `${lease.subnet}, VNI ${lease.vni}, ${lease.id === null ? 'no etcd lease' : `etcd lease ${lease.id}`}`
-        : `LOST: ${lease.lost}`,
-    ],
+    ['weft', describeProcess(status)],
+    ['lease', describeLease(status)],
     ['store', status.store],
     ['device', `${device.name}  ${device.address}, MTU ${device.mtu}, VtepMAC ${lease.vtepMac}`],
     [
@@ -133,6 +172,10 @@ export function describe(status: Status): string {
   for (const peer of status.peers) {
     rows.push(['', `${peer.subnet.padEnd(18)} ${peer.publicIp.padEnd(15)} ${peer.vtepMac}`]);
   }
+  return rows;
+}
+
+function layOut(rows: readonly [string, string][]): string {
   return `${rows.map(([name, text]) => `${name.padEnd(9)} ${text}`.trimEnd()).join('\n')}\n`;
 }
 

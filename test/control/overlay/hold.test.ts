@@ -56,6 +56,16 @@ function hold({ margin = HOUR, ttl = 86_400, lease = 5n } = {}): LeaseHolder {
   return holder;
 }
 
+test('tells the lease of the moment, and how long it still lasts', async () => {
+  const holder = hold();
+  assert.deepEqual(holder.held, { lease: 5n, endsIn: 24 * HOUR });
+  await clock.pass(22 * HOUR);
+  assert.deepEqual(holder.held, { lease: 5n, endsIn: 2 * HOUR });
+  await clock.pass(HOUR + MINUTE);
+  assert.notEqual(holder.held.lease, 5n);
+  assert.equal(holder.held.endsIn, 24 * HOUR - MINUTE);
+});
+
 test('renews one margin before the end, on a fresh lease, with the same text', async () => {
   hold();
   assert.deepEqual(clock.waits, [23 * HOUR]);

@@ -131,3 +131,16 @@ test('a subnet under two keys belongs to one of them', () => {
     1,
   );
 });
+
+test('a subnet that holds an address of the underlay would swallow the tunnel: not used', () => {
+  snapshot([
+    entry('192.168.64.0-24', value(4)),
+    entry('192.168.64.4-31', value(4)),
+    entry('128.0.0.0-1', value(5)),
+    entry('10.5.72.0-24', value(4)),
+  ]);
+  assert.deepEqual(last().peers, [B]);
+  assert.match(log.lines[0] as string, /192\.168\.64\.0-24 .*holds 192\.168\.64\.3, .*underlay/);
+  assert.match(log.lines[1] as string, /192\.168\.64\.4-31 .*holds 192\.168\.64\.4, .*underlay/);
+  assert.equal(log.lines.length, 3);
+});

@@ -83,6 +83,7 @@ describe('subnet.env', () => {
     };
     assert.throws(() => writeSubnetEnv(file, env));
     assert.equal(fs.existsSync(path.join(directory, '.taken.weft')), false);
+    assert.throws(() => writeSubnetEnv('/proc/nope/deep/subnet.env', env), { code: 'ENOENT' });
   });
 
   test('is read with the quotes and exports of other writers', () => {

@@ -25,6 +25,7 @@ export const fullStatus: Status = {
     vtepMac: '02:00:00:00:00:0a',
     vni: 1,
     id: '6a6ca210c4f23c1a',
+    expiresInSeconds: 86_000,
     lost: null,
   },
   peers: [

@@ -1,96 +1,115 @@
-/** The control socket, between a server and clients that behave and that do not. */
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
-import { once } from 'node:events';
 import fs from 'node:fs';
 import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
-import { afterEach, beforeEach, describe, test } from 'node:test';
+import { after, before, test } from 'node:test';
 import {
+  isStartingName,
   listSockets,
   readStatus,
-  serveStatus,
+  removeDeadSocket,
+  StatusSocket,
   socketPath,
 } from '../../../src/operate/status/socket.js';
-import { fullStatus } from './full.js';
+import type { Answer } from '../../../src/operate/status/status.js';
 
-describe('the control socket', { timeout: 20_000 }, () => {
-  let directory: string;
-  let file: string;
-  const servers: net.Server[] = [];
+let directory: string;
+before(() => {
+  directory = fs.mkdtempSync(path.join(os.tmpdir(), 'weft-status-'));
+});
+after(() => fs.rmSync(directory, { recursive: true, force: true }));
 
-  beforeEach(() => {
-    directory = fs.mkdtempSync(path.join(os.tmpdir(), 'weft-status-'));
-    file = socketPath('flannel.1', directory);
+const answer = (waitingFor: string): Answer => ({
+  version: '1',
+  pid: 1,
+  uptimeSeconds: 0,
+  waitingFor,
+});
+
+test('one socket from the start on, renamed when the device is known, gone at the end', async () => {
+  let now = 'one';
+  const folder = path.join(directory, 'made');
+  const socket = new StatusSocket(() => answer(now), 77, folder);
+  await socket.open();
+  assert.deepEqual(listSockets(folder), ['starting-77']);
+  assert.ok(isStartingName('starting-77'));
+  const starting = socketPath('starting-77', folder);
+  assert.equal(fs.statSync(starting).mode & 0o777, 0o600);
+  assert.deepEqual(await readStatus(starting), answer('one'));
+  now = 'two';
+  socket.rename('flannel.1');
+  assert.deepEqual(listSockets(folder), ['flannel.1']);
+  assert.deepEqual(await readStatus(socketPath('flannel.1', folder)), answer('two'));
+  socket.close();
+  assert.deepEqual(fs.readdirSync(folder), []);
+});
+
+test('a weft that ends before it has the name leaves the other one its socket', async () => {
+  const first = new StatusSocket(() => answer('first'), 1, directory);
+  await first.open();
+  first.rename('flannel.1');
+  const second = new StatusSocket(() => answer('second'), 2, directory);
+  await second.open();
+  second.close();
+  assert.deepEqual(await readStatus(socketPath('flannel.1', directory)), answer('first'));
+  first.close();
+});
+
+test('what a weft that died left is replaced, and removed when asked; a live one stays', async () => {
+  const file = socketPath('flannel.2', directory);
+  const dead = net.createServer().listen(file);
+  await new Promise((resolve) => dead.once('listening', resolve));
+  fs.linkSync(file, `${file}.kept`); // close() removes the name it was bound to
+  await new Promise((resolve) => dead.close(resolve));
+  fs.renameSync(`${file}.kept`, file);
+  await assert.rejects(readStatus(file), { code: 'ECONNREFUSED' });
+  await removeDeadSocket(file);
+  assert.equal(fs.existsSync(file), false);
+  await removeDeadSocket(file);
+
+  const live = new StatusSocket(() => answer('live'), 3, directory);
+  await live.open();
+  live.rename('flannel.2');
+  await removeDeadSocket(file);
+  assert.deepEqual(await readStatus(file), answer('live'));
+  live.close();
+});
+
+test('one that takes the connection and says nothing is given up', async () => {
+  const file = socketPath('flannel.3', directory);
+  const held: net.Socket[] = [];
+  const silent = net.createServer((connection) => held.push(connection)).listen(file);
+  await new Promise((resolve) => silent.once('listening', resolve));
+  await assert.rejects(readStatus(file, 100), {
+    code: 'ETIMEDOUT',
+    message: /no answer within 0\.1/,
   });
-  afterEach(() => {
-    for (const server of servers.splice(0)) server.close();
-    fs.rmSync(directory, { recursive: true, force: true });
-  });
-  const serve = async (target = file): Promise<void> => {
-    servers.push(await serveStatus(target, () => fullStatus));
-  };
+  for (const connection of held) connection.destroy();
+  await new Promise((resolve) => silent.close(resolve));
+});
 
-  /** Leaves a socket file behind, as a process does that is killed. */
-  const leaveStale = (): void => {
-    const script = `require('net').createServer().listen(${JSON.stringify(file)}, () => process.kill(process.pid, 'SIGKILL'))`;
-    assert.equal(spawnSync(process.execPath, ['-e', script]).signal, 'SIGKILL');
-    assert.ok(fs.lstatSync(file).isSocket());
-  };
+test('a status that cannot be told costs that answer alone', async () => {
+  let broken = true;
+  const socket = new StatusSocket(
+    () => {
+      if (broken) throw new Error('no');
+      return answer('again');
+    },
+    4,
+    directory,
+  );
+  await socket.open();
+  const file = socketPath('starting-4', directory);
+  await assert.rejects(readStatus(file), /did not answer with a status|ECONNRESET/);
+  broken = false;
+  assert.deepEqual(await readStatus(file), answer('again'));
+  socket.close();
+});
 
-  test('answers with the status, to its owner alone', async () => {
-    await serve();
-    assert.deepEqual(await readStatus(file), fullStatus);
-    assert.equal(fs.statSync(file).mode & 0o777, 0o600);
-    assert.deepEqual(listSockets(directory), ['flannel.1']);
-  });
-
-  test('answers many at once', async () => {
-    await serve();
-    const answers = await Promise.all(Array.from({ length: 20 }, () => readStatus(file)));
-    for (const answer of answers) assert.deepEqual(answer, fullStatus);
-  });
-
-  test('the socket of a weft that died is listed, refuses, and is replaced', async () => {
-    leaveStale();
-    assert.deepEqual(listSockets(directory), ['flannel.1']);
-    await assert.rejects(readStatus(file), { code: 'ECONNREFUSED' });
-    await serve();
-    assert.deepEqual(await readStatus(file), fullStatus);
-  });
-
-  test('where there is none, the error says so', async () => {
-    await assert.rejects(readStatus(file), { code: 'ENOENT' });
-    assert.deepEqual(listSockets(path.join(directory, 'nowhere')), []);
-  });
-
-  test('serving in a folder that is not there fails', async () => {
-    await assert.rejects(serve(path.join(directory, 'nowhere', 'x.sock')), /nowhere\/x\.sock/);
-  });
-
-  test('a client that leaves at once, or sends what nobody asked for, harms nothing', async () => {
-    await serve();
-    for (let i = 0; i < 10; i += 1)
-      net
-        .connect(file)
-        .on('error', () => {})
-        .destroy();
-    const noisy = net.connect(file).on('error', () => {});
-    noisy.write(Buffer.alloc(1 << 20));
-    noisy.resume();
-    await once(noisy, 'close');
-    assert.deepEqual(await readStatus(file), fullStatus);
-  });
-
-  test('an answer that is no status, or cut short, is an error that names the socket', async () => {
-    for (const answer of ['', 'hello', '{"version":']) {
-      const server = net.createServer((connection) => connection.end(answer));
-      servers.push(server);
-      const odd = path.join(directory, `odd-${answer.length}.sock`);
-      server.listen(odd);
-      await once(server, 'listening');
-      await assert.rejects(readStatus(odd), { message: `${odd} did not answer with a status` });
-    }
-  });
+test('where no socket can be made, open rejects and close is harmless', async () => {
+  fs.writeFileSync(path.join(directory, 'file'), '');
+  const socket = new StatusSocket(() => answer(''), 5, path.join(directory, 'file'));
+  await assert.rejects(socket.open(), { code: /ENOTDIR|EEXIST/ });
+  socket.close();
 });

@@ -1,0 +1,28 @@
+/** The tunnel's MTU. */
+import { HostError } from '../host/errors.js';
+
+/** Outer IPv4 and UDP, VXLAN, inner Ethernet. */
+const OVERHEAD = 50;
+/** The least MTU that IPv4 may have (RFC 791). */
+const LEAST_MTU = 68;
+
+/**
+ * 50 bytes less than the smaller of Backend.MTU (which means the underlay's) and that of the
+ * interface, since a larger packet could not leave. Throws a HostError when IPv4 does not fit.
+ */
+export function tunnelMtu(
+  wanted: number | undefined,
+  underlay: { readonly name: string; readonly mtu: number },
+): number {
+  const mtu = Math.min(wanted ?? underlay.mtu, underlay.mtu) - OVERHEAD;
+  if (mtu >= LEAST_MTU) return mtu;
+  const least = LEAST_MTU + OVERHEAD;
+  throw new HostError(
+    'EINVAL',
+    underlay.mtu < least
+      ? `${underlay.name} has an MTU of ${underlay.mtu}, and the tunnel needs ${least}; raise it ` +
+          `(ip link set ${underlay.name} mtu 1500), or name another interface with -iface`
+      : `Backend.MTU ${wanted} leaves ${mtu} bytes for the tunnel, and IPv4 needs ${LEAST_MTU}; ` +
+          `raise it to at least ${least}`,
+  );
+}

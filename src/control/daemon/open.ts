@@ -1,0 +1,64 @@
+/** Opens what packets go through, each failure told with what to do about it. */
+import type { NativeError } from '../../dataplane/io/native.js';
+import type { Tier } from '../../dataplane/io/tiers.js';
+import { type OpenTun, openTun } from '../../dataplane/io/tun.js';
+import { type OpenUdp, openUdp } from '../../dataplane/io/udp.js';
+import { parseAddress } from '../../dataplane/wire/ipv4.js';
+import { describePortUser } from '../host/ports.js';
+import type { Runner } from '../host/runner.js';
+import { messageOf } from '../store/store.js';
+
+const DEVICE_NAME_MAX = 15;
+
+/** A start that cannot go on; its message is for the operator. */
+export class StartError extends Error {
+  override readonly name = 'StartError';
+}
+
+/** `flannel.1`; a VNI of eight digits leaves no room for the dot. */
+export function deviceName(vni: number): string {
+  const usual = `flannel.${vni}`;
+  return usual.length <= DEVICE_NAME_MAX ? usual : `flannel${vni}`;
+}
+
+/** The sockets on `address` (dotted). Rejects with a StartError that names who has the port. */
+export async function openSockets(
+  runner: Runner,
+  address: string,
+  port: number,
+  tier: Tier,
+): Promise<OpenUdp> {
+  try {
+    return openUdp(addressOf(address), port, tier);
+  } catch (error) {
+    const { code } = error as NativeError;
+    if (code !== 'EADDRINUSE') {
+      throw new StartError(`cannot listen on UDP ${address}:${port}: ${messageOf(error)}`);
+    }
+    const user = await describePortUser(runner, address, port);
+    throw new StartError(user ?? `UDP port ${port} on ${address} is taken`);
+  }
+}
+
+/** The TUN. Throws a StartError. */
+export function openDevice(name: string, tier: Tier): OpenTun {
+  try {
+    return openTun(name, tier);
+  } catch (error) {
+    const { code } = error as NativeError;
+    if (code !== 'EBUSY' && code !== 'EINVAL') {
+      throw new StartError(`cannot create the TUN ${name}: ${messageOf(error)}`);
+    }
+    throw new StartError(
+      `there is a device ${name} already, left by flanneld or in use by another process; ` +
+        `see: ip -d link show ${name}; if nobody needs it: ip link delete ${name}`,
+    );
+  }
+}
+
+/** Dotted text as int32. */
+export function addressOf(text: string): number {
+  const address = parseAddress(text);
+  if (address === undefined) throw new StartError(`${text} is not an IPv4 address`);
+  return address;
+}

@@ -1,0 +1,76 @@
+import assert from 'node:assert/strict';
+import { beforeEach, test } from 'node:test';
+import { Carrier } from '../../../src/control/daemon/carrier.js';
+import type { RouteReport } from '../../../src/control/host/routes.js';
+import type { Membership, Peer } from '../../../src/control/overlay/peers.js';
+import { Lines } from '../fakes.js';
+
+let order: string[];
+let report: RouteReport;
+let log: Lines;
+let carrier: Carrier;
+
+beforeEach(() => {
+  order = [];
+  report = { added: 0, removed: 0, problems: [] };
+  log = new Lines();
+  carrier = new Carrier({
+    publisher: {
+      publish: (routes, local) => {
+        const shown = routes.map(({ network, length, peer }) => [network, length, peer.port]);
+        order.push(`publish ${JSON.stringify(shown)} ${JSON.stringify(local)}`);
+        return 0;
+      },
+    },
+    local: { network: 7, length: 24 },
+    port: 4789,
+    routes: {
+      set: async (subnets) => {
+        order.push(`kernel ${[...subnets].join()}`);
+        return report;
+      },
+    },
+    log,
+  });
+});
+
+const peer = (n: number): Peer => ({
+  key: `0.0.${n}.0-24`,
+  subnet: { address: n << 8, length: 24 },
+  publicIp: n,
+  vtepMac: Uint8Array.of(2, 0, 0, 0, 0, n & 0xff),
+});
+const joined = (...added: Peer[]): Membership => ({
+  peers: added,
+  added,
+  changed: [],
+  removed: [],
+});
+
+test('peers go into the table of the lanes first, then into the kernel', async () => {
+  await carrier.adopt(joined(peer(1), peer(2)));
+  assert.deepEqual(order, [
+    'publish [[256,24,4789],[512,24,4789]] [{"network":7,"length":24}]',
+    'kernel 0.0.1.0/24,0.0.2.0/24',
+  ]);
+  assert.deepEqual(carrier.peers, [peer(1), peer(2)]);
+  assert.match(log.lines[0]!, /^info: peer joined: 0\.0\.1\.0\/24 at 0\.0\.0\.1 /);
+  assert.equal(log.lines.length, 2);
+});
+
+test('a thousand at once are one line, each one for who debugs', async () => {
+  await carrier.adopt(joined(...Array.from({ length: 1000 }, (_, n) => peer(n))));
+  assert.deepEqual(log.matching(/^info/), ['info: 1000 peers joined']);
+  assert.equal(log.matching(/^debug: peer joined/).length, 1000);
+});
+
+test('a problem with a route is told once, while it lasts, and is gone when it is', async () => {
+  report = { added: 0, removed: 0, problems: ['no route to x'] };
+  await carrier.adopt(joined(peer(1)));
+  await carrier.adopt(joined(peer(1)));
+  assert.deepEqual(log.matching(/^warn/), ['warn: no route to x']);
+  assert.deepEqual(carrier.problems, ['no route to x']);
+  report = { added: 0, removed: 0, problems: [] };
+  await carrier.adopt(joined(peer(1)));
+  assert.deepEqual(carrier.problems, []);
+});

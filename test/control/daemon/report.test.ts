@@ -1,0 +1,109 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type Moment, type Parts, report } from '../../../src/control/daemon/report.js';
+import { parseConfig } from '../../../src/control/overlay/config.js';
+import { Counter, Counters, createCounters } from '../../../src/dataplane/forward/counters.js';
+import { Drop } from '../../../src/dataplane/forward/drops.js';
+import { describe } from '../../../src/operate/status/status.js';
+
+const PEER = {
+  key: '10.10.2.0-24',
+  subnet: { address: 0x0a0a0200, length: 24 },
+  publicIp: 0x0a000002,
+  vtepMac: Uint8Array.of(2, 0, 0, 0, 0, 2),
+};
+
+function parts(): Parts {
+  const counters = createCounters(1);
+  const row = new Counters(counters, 0);
+  row.add(Counter.outbound_out_packets, 1234);
+  row.drop(Drop.unknown_sender, 7);
+  return {
+    name: 'flannel.1',
+    mtu: 1450,
+    config: parseConfig('{"Network":"10.10.0.0/16","Backend":{"Type":"vxlan"}}', 'here'),
+    underlay: { name: 'ens33', index: 2, mtu: 1500, address: '10.0.0.1', publicIp: '203.0.113.9' },
+    store: 'etcd at http://etcd:2379',
+    lease: {
+      key: '10.10.1.0-24',
+      subnet: { address: 0x0a0a0100, length: 24 },
+      vtepMac: Uint8Array.of(2, 0, 0, 0, 0, 1),
+      value: '',
+      revision: 1n,
+      lease: 0xabcn,
+      ttl: 86_400,
+    },
+    publisher: { counts: { routes: 2, peers: 1, bytes: 0, epoch: 3 } },
+    counters,
+    tun: { vnet: true, tso: true, uso: false },
+    sockets: { gro: true, receiveBuffer: 2 * 8 * 1024 * 1024 },
+    lane: { running: true, queued: 0, segments: true },
+    carrier: { peers: [PEER], problems: [] },
+  };
+}
+
+const NOW: Moment = {
+  version: '1.2.3',
+  uptimeSeconds: 61.5,
+  held: { lease: 0xdefn, endsIn: 7_200_999 },
+  lost: null,
+};
+
+test('the lease is the one that holds the key now, not the one it was acquired with', () => {
+  const { lease } = report(parts(), NOW);
+  assert.equal(lease.id, 'def');
+  assert.equal(lease.expiresInSeconds, 7200);
+  assert.match(describe(report(parts(), NOW)), /etcd lease def, ends in 2 h 0 min unless renewed/);
+  const before = report(parts(), { ...NOW, held: undefined }).lease;
+  assert.deepEqual([before.id, before.expiresInSeconds], ['abc', 86_400]);
+});
+
+test('a key without an etcd lease has none to end', () => {
+  const status = report(parts(), { ...NOW, held: { lease: 0n, endsIn: 0 } });
+  assert.deepEqual([status.lease.id, status.lease.expiresInSeconds], [null, null]);
+  assert.match(describe(status), /^lease .*no etcd lease$/m);
+});
+
+test('peers, counters and drops, for people and as values', () => {
+  const status = report(parts(), NOW);
+  assert.deepEqual(status.peers, [
+    { subnet: '10.10.2.0/24', publicIp: '10.0.0.2', vtepMac: '02:00:00:00:00:02' },
+  ]);
+  assert.deepEqual(status.drops, { unknown_sender: 7 });
+  assert.equal(status.offload.receiveBuffer, 8 * 1024 * 1024);
+  const text = describe(status);
+  assert.match(text, /^weft +1\.2\.3, process \d+, up 1 min$/m);
+  assert.match(text, /^underlay +ens33 {2}10\.0\.0\.1:8472, MTU 1500, public IP 203\.0\.113\.9$/m);
+  assert.match(text, /^outbound +1,234 packets/m);
+  assert.match(text, /unknown_sender {2}7$/m);
+  assert.match(text, /receive buffer 8\.4 MB/);
+  assert.match(text, /^peers +1\n +10\.10\.2\.0\/24/m);
+});
+
+test('a fallen tier, a lane that ended, a route problem and a lost lease are seen', () => {
+  const made = parts();
+  const text = describe(
+    report(
+      {
+        ...made,
+        lane: { running: false, queued: 0, segments: false },
+        carrier: { peers: [], problems: ['no route to 10.10.3.0/24: because'] },
+      },
+      { ...NOW, lost: 'our lease went' },
+    ),
+  );
+  assert.match(text, /tier sendmmsg/);
+  assert.match(text, /lane 0 NOT RUNNING/);
+  assert.match(text, /no route to 10\.10\.3\.0\/24: because/);
+  assert.match(text, /LOST: our lease went/);
+  assert.match(text, /^peers +none yet$/m);
+});
+
+test('a weft on its way says what it waits for', () => {
+  const waitingFor = 'waiting for the network config: there is none at /a/config';
+  const text = describe({ version: '1', pid: 7, uptimeSeconds: 3, waitingFor });
+  assert.match(
+    text,
+    /^starting +no packets flow yet; waiting for the network config: there is none/m,
+  );
+});
