@@ -17,10 +17,6 @@
 #include "limit.h"
 #include "wire.h"
 
-#ifndef IN_RING
-#define IN_RING TURN_BYTES
-#endif
-
 enum { PADDED_MAX = ENCAPSULATION + 60, RUN_PIECES = 128 };
 
 /* The open run: its first packet, and the payload that has been added. */
@@ -35,13 +31,13 @@ static struct {
   struct iovec iovec[RUN_PIECES]; /* one a segment */
 } run;
 
-static uint8_t *arena;
+static uint8_t *ring;
 
 void inbound_open(struct lane *lane) {
   int on = 1;
   if (setsockopt(lane->udp, SOL_UDP, UDP_GRO, &on, sizeof on) < 0) fail("UDP_GRO");
   if (setsockopt(lane->udp, IPPROTO_IP, IP_RECVTOS, &on, sizeof on) < 0) fail("IP_RECVTOS");
-  arena = arena_make();
+  ring = ring_make();
 }
 
 static uint16_t pseudo(const struct ipv4 *ip, unsigned total) {
@@ -266,12 +262,12 @@ static void datagram(struct lane *lane, uint8_t *at, unsigned length, unsigned t
 }
 
 void inbound_turn(struct lane *lane) {
-  uint8_t *at = arena;
+  uint8_t *at = ring;
   unsigned moved = 0;
   for (int packets = 0; packets < TURN_PACKETS && moved < TURN_BYTES; packets++) {
-    if (at >= arena + IN_RING) {
+    if (at >= ring + RING_BYTES) {
       close_run(lane);
-      at = arena;
+      at = ring;
     }
     union {
       char bytes[CMSG_SPACE(sizeof(int)) * 2];

@@ -25,9 +25,9 @@ static void stop(int signal) {
   stopped = 1;
 }
 
-uint8_t *arena_make(void) {
+uint8_t *ring_make(void) {
   void *memory;
-  if ((errno = posix_memalign(&memory, 4096, TURN_BYTES + PACKET_SPACE)) != 0) fail("memory");
+  if ((errno = posix_memalign(&memory, 4096, RING_BYTES + PACKET_SPACE)) != 0) fail("memory");
   return memory;
 }
 

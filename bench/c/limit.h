@@ -9,7 +9,8 @@
 enum {
   TURN_PACKETS = 64,
   TURN_BYTES = 1 << 20,
-  PACKET_SPACE = 66 << 10, /* the longest packet, and what stands in front of it */
+  RING_BYTES = 128 << 10,  /* packets in work: few enough to stay in the cache */
+  PACKET_SPACE = 96 << 10, /* the longest packet, and the headers of its segments */
   DATAGRAMS = 64,          /* in one UDP_SEGMENT send: what every kernel since 4.18 takes */
   MESSAGE_BYTES = 65000,   /* 65507 are taken, but over 65000 nothing merges again */
 };
@@ -35,7 +36,7 @@ void inbound_open(struct lane *lane);
 void outbound_turn(struct lane *lane);
 void inbound_turn(struct lane *lane);
 
-/* Memory for a turn, aligned to 64 bytes. */
-uint8_t *arena_make(void);
+/* Memory for the packets in work of one direction: RING_BYTES, and one packet more. */
+uint8_t *ring_make(void);
 
 #endif

@@ -1,12 +1,15 @@
 /*
  * Outbound of `limit`: TUN to peers.
  *
- *   1. read      one packet or super-packet, its vnet header in front
+ *   1. read      one packet or super-packet, its vnet header in front; its payload scattered,
+ *                as the last super-packet was cut, so that each segment's headers fit in front
  *   2. route     IPv4 destination -> peer, one table of 2^24 entries
- *   3. segment   headers for each segment in a slot, the payload where it lies; inner sums done
+ *   3. segment   headers for each segment: in the hole in front of its payload, or in a slot
+ *                where the guess was wrong; the payload where it lies; inner sums done
  *   4. pack      segments go into the open message, across super-packets, as UDP_SEGMENT wants
  *                it: one peer, one size, only the last shorter
- *   5. send      a message when it is full or the next segment does not fit it
+ *   5. send      a message when it is full, or does not take the next segment: while the
+ *                payload is still in the cache
  */
 #include <errno.h>
 #include <netinet/udp.h>
@@ -19,11 +22,11 @@
 #include "limit.h"
 #include "wire.h"
 
-#ifndef OUT_RING
-#define OUT_RING TURN_BYTES
-#endif
-
-enum { HEADER_SLOT = 192 }; /* 22, an IPv4 header of 60 and a TCP header of 60 */
+enum {
+  HEADER_SLOT = 192,  /* 22, an IPv4 header of 60 and a TCP header of 60 */
+  SCATTER_LEAST = 512, /* shorter segments are not worth a scattered read */
+  PIECES = IP_PACKET_MAX / SCATTER_LEAST + 2,
+};
 
 /* The open message: segments that will leave with one system call. */
 static struct {
@@ -38,12 +41,17 @@ static struct {
   uint8_t headers[DATAGRAMS][HEADER_SLOT] __attribute__((aligned(64)));
 } message;
 
+/* How the next read is laid out: as the last super-packet was cut; 0: in one piece. */
+static struct {
+  unsigned headers, size;
+} guess;
+
 static uint8_t *routes; /* index of the peer + 1, by the upper 24 bits of the address */
-static uint8_t *arena;
+static uint8_t *ring;
 
 void outbound_open(struct lane *lane) {
   struct vtep *vtep = lane->vtep;
-  arena = arena_make();
+  ring = ring_make();
   routes = mmap(NULL, 1 << 24, PROT_READ | PROT_WRITE,
                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (routes == MAP_FAILED) fail("memory");
@@ -96,7 +104,7 @@ static void flush(struct lane *lane) {
   message.iovecs = 0;
 }
 
-/* Makes room for a segment of `size` bytes; returns the slot for its headers. */
+/* Makes room for a segment of `size` bytes; returns a slot for its headers, to be used or not. */
 static uint8_t *begin_segment(struct lane *lane, struct peer *peer, uint8_t tos, unsigned size) {
   bool fits = message.count > 0 && message.count < DATAGRAMS && message.peer == peer &&
               message.tos == tos && !message.sealed && size <= message.size &&
@@ -115,7 +123,12 @@ static uint8_t *begin_segment(struct lane *lane, struct peer *peer, uint8_t tos,
   return message.headers[message.count++];
 }
 
-static void add_piece(void *at, size_t length) {
+static void add_piece(uint8_t *at, size_t length) {
+  struct iovec *last = &message.iovec[message.iovecs - 1];
+  if (message.iovecs > 0 && (uint8_t *)last->iov_base + last->iov_len == at) {
+    last->iov_len += length;
+    return;
+  }
   message.iovec[message.iovecs].iov_base = at;
   message.iovec[message.iovecs].iov_len = length;
   message.iovecs++;
@@ -131,9 +144,10 @@ static bool finish_sum(uint8_t *packet, unsigned total, const struct vnet *vnet)
   return true;
 }
 
-/* Cuts a TCP or UDP super-packet. False when its offload does not fit it. */
+/* Cuts a TCP or UDP super-packet, whose payload begins `hole` bytes apart from segment to
+ * segment, or lies in one piece. False when its offload does not fit it. */
 static bool segment(struct lane *lane, struct peer *peer, uint8_t *packet, unsigned total,
-                    const struct vnet *vnet) {
+                    const struct vnet *vnet, unsigned hole) {
   const struct ipv4 *ip = (const struct ipv4 *)packet;
   unsigned ip_size = ip_length(ip), transport_size = sizeof(struct udp), size = vnet->gso_size;
   unsigned kind = vnet->gso_type & ~(unsigned)GSO_ECN;
@@ -148,42 +162,43 @@ static bool segment(struct lane *lane, struct peer *peer, uint8_t *packet, unsig
   unsigned headers = ip_size + transport_size;
   if (headers >= total) return false;
 
-  /* What all segments share is added up once: fields that change count as zero. */
-  struct ipv4 *first_ip = (struct ipv4 *)packet;
+  guess.headers = size >= SCATTER_LEAST ? headers : 0;
+  guess.size = size;
+
+  /* What all segments share is copied and added up once: fields that change count as zero. */
+  uint8_t common[HEADER_SLOT];
+  memcpy(common, peer->header, ENCAPSULATION);
+  memcpy(common + ENCAPSULATION, packet, headers);
+  struct ipv4 *common_ip = (struct ipv4 *)(common + ENCAPSULATION);
+  struct tcp *common_tcp = (struct tcp *)(common + ENCAPSULATION + ip_size);
+  struct udp *common_udp = (struct udp *)common_tcp;
   uint16_t id = ntohs(ip->id);
-  first_ip->total = 0;
-  first_ip->id = 0;
-  first_ip->sum = 0;
-  uint64_t ip_base = ip_sum(ip);
+  common_ip->total = common_ip->id = common_ip->sum = 0;
+  uint64_t ip_base = ip_sum(common_ip);
   uint32_t sequence = 0;
   uint8_t flags = 0;
-  struct tcp *first_tcp = (struct tcp *)(packet + ip_size);
-  struct udp *first_udp = (struct udp *)(packet + ip_size);
   if (is_tcp) {
-    sequence = ntohl(first_tcp->sequence);
-    flags = first_tcp->flags;
-    first_tcp->sequence = 0;
-    first_tcp->flags = 0;
-    first_tcp->sum = 0;
+    sequence = ntohl(common_tcp->sequence);
+    flags = common_tcp->flags;
+    common_tcp->sequence = common_tcp->flags = common_tcp->sum = 0;
   } else {
-    first_udp->length = 0;
-    first_udp->sum = 0;
+    common_udp->length = common_udp->sum = 0;
   }
-  uint64_t base = pseudo_sum(ip) + sum_bytes(packet + ip_size, transport_size);
+  uint64_t base = pseudo_sum(common_ip) + sum_bytes(common_tcp, transport_size);
 
   uint8_t tos = ip->tos & 3;
+  uint8_t *payload = packet + headers;
   for (unsigned done = headers, index = 0; done < total; done += size, index++) {
     unsigned length = total - done < size ? total - done : size;
     bool last = done + length == total;
-    uint8_t *slot = begin_segment(lane, peer, tos, ENCAPSULATION + headers + length);
-    memcpy(slot, peer->header, ENCAPSULATION);
-    struct ipv4 *out = (struct ipv4 *)(slot + ENCAPSULATION);
-    memcpy(out, packet, headers);
+    uint8_t *front = begin_segment(lane, peer, tos, ENCAPSULATION + headers + length);
+    if (hole > 0) front = payload - headers - ENCAPSULATION;
+    memcpy(front, common, ENCAPSULATION + headers);
+    struct ipv4 *out = (struct ipv4 *)(front + ENCAPSULATION);
     out->total = htons((uint16_t)(headers + length));
     out->id = htons((uint16_t)(id + index));
     out->sum = (uint16_t)~fold(ip_base + out->total + out->id);
-    uint64_t sum = base + htons((uint16_t)(transport_size + length)) +
-                   sum_bytes(packet + done, length);
+    uint64_t sum = base + htons((uint16_t)(transport_size + length)) + sum_bytes(payload, length);
     if (is_tcp) {
       struct tcp *tcp = (struct tcp *)((uint8_t *)out + ip_size);
       tcp->sequence = htonl(sequence + (done - headers));
@@ -197,14 +212,15 @@ static bool segment(struct lane *lane, struct peer *peer, uint8_t *packet, unsig
       uint16_t value = (uint16_t)~fold(sum + udp->length);
       udp->sum = value == 0 ? 0xffff : value;
     }
-    add_piece(slot, ENCAPSULATION + headers);
-    add_piece(packet + done, length);
+    add_piece(front, ENCAPSULATION + headers);
+    add_piece(payload, length);
+    payload += length + hole;
   }
   return true;
 }
 
 /* One packet, the vnet header in front of it. False: it goes nowhere. */
-static bool forward(struct lane *lane, uint8_t *packet, unsigned length) {
+static bool forward(struct lane *lane, uint8_t *packet, unsigned length, unsigned hole) {
   struct ipv4 *ip = (struct ipv4 *)packet;
   if (length < sizeof *ip || ip->version_length >> 4 != 4) return false;
   unsigned total = ntohs(ip->total);
@@ -214,7 +230,7 @@ static bool forward(struct lane *lane, uint8_t *packet, unsigned length) {
   struct peer *peer = &lane->vtep->peers[route - 1];
   struct vnet vnet;
   memcpy(&vnet, packet - sizeof vnet, sizeof vnet);
-  if (vnet.gso_type != GSO_NONE) return segment(lane, peer, packet, total, &vnet);
+  if (vnet.gso_type != GSO_NONE) return segment(lane, peer, packet, total, &vnet, hole);
   if ((vnet.flags & NEEDS_CSUM) != 0 && !finish_sum(packet, total, &vnet)) return false;
   begin_segment(lane, peer, ip->tos & 3, ENCAPSULATION + total);
   memcpy(packet - ENCAPSULATION, peer->header, ENCAPSULATION);
@@ -222,21 +238,63 @@ static bool forward(struct lane *lane, uint8_t *packet, unsigned length) {
   return true;
 }
 
+/* The length of the headers in front of the payload of a super-packet, 0 when there is none. */
+static unsigned headers_of(const uint8_t *packet) {
+  const struct ipv4 *ip = (const struct ipv4 *)packet;
+  unsigned start = ip_length(ip);
+  if (ip->protocol == PROTOCOL_UDP) return start + sizeof(struct udp);
+  return start + tcp_length((const struct tcp *)(packet + start));
+}
+
+/* Reads a packet behind its vnet header, in pieces as guessed: the headers and the payload of
+ * the first segment, then a hole for headers in front of each further segment's payload.
+ * Returns the packet's length, or -1. `hole` is set to 0 when the guess did not hold: then the
+ * packet lies in one piece. */
+static ssize_t read_packet(struct lane *lane, uint8_t *packet, unsigned *hole) {
+  const unsigned vnet_size = sizeof(struct vnet), headers = guess.headers, size = guess.size;
+  *hole = 0;
+  if (headers == 0) {
+    ssize_t got = read(lane->tun, packet - vnet_size, vnet_size + IP_PACKET_MAX);
+    return got - vnet_size;
+  }
+  struct iovec pieces[PIECES];
+  unsigned gap = ENCAPSULATION + headers, first = headers + size;
+  int count = 1;
+  pieces[0] = (struct iovec){.iov_base = packet - vnet_size, .iov_len = vnet_size + first};
+  uint8_t *at = packet + first + gap;
+  for (unsigned room = first; room < IP_PACKET_MAX; room += size, at += size + gap)
+    pieces[count++] = (struct iovec){.iov_base = at, .iov_len = size};
+  ssize_t got = readv(lane->tun, pieces, count);
+  ssize_t length = got - vnet_size;
+  if (length <= (ssize_t)first) return length;
+  const struct vnet *vnet = (const struct vnet *)(packet - vnet_size);
+  if (vnet->gso_type != GSO_NONE && vnet->gso_size == size && headers_of(packet) == headers) {
+    *hole = gap;
+    return length;
+  }
+  at = packet + first;
+  for (ssize_t rest = length - (ssize_t)first, i = 1; rest > 0; rest -= size, at += size, i++)
+    memmove(at, pieces[i].iov_base, rest < (ssize_t)size ? (size_t)rest : size);
+  return length;
+}
+
 void outbound_turn(struct lane *lane) {
-  uint8_t *at = arena;
+  uint8_t *at = ring;
   unsigned moved = 0;
   for (int packets = 0; packets < TURN_PACKETS && moved < TURN_BYTES; packets++) {
-    if (at >= arena + OUT_RING) {
+    if (at >= ring + RING_BYTES) {
       flush(lane);
-      at = arena;
+      at = ring;
     }
-    uint8_t *packet = at + 64; /* room for the headers, at an even and hot place */
-    ssize_t got = read(lane->tun, packet - sizeof(struct vnet), PACKET_SPACE - 128);
-    if (got < (ssize_t)sizeof(struct vnet)) break;
-    unsigned length = (unsigned)got - sizeof(struct vnet);
-    if (!forward(lane, packet, length)) lane->counters.out_dropped++;
-    at = packet + ((length + 63) & ~63u);
-    moved += length;
+    uint8_t *packet = at + 64; /* room for the headers in front */
+    unsigned hole;
+    ssize_t length = read_packet(lane, packet, &hole);
+    if (length < 0) break;
+    if (!forward(lane, packet, (unsigned)length, hole)) lane->counters.out_dropped++;
+    unsigned space = (unsigned)length;
+    if (hole > 0) space += (space / guess.size + 1) * hole;
+    at = packet + ((space + 63) & ~63u);
+    moved += (unsigned)length;
   }
   flush(lane);
 }
