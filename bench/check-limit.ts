@@ -31,6 +31,7 @@ type System = string;
 interface Pair {
   readonly system: System;
   readonly ends: readonly [Container, Container];
+  readonly forwarders: readonly Running[];
 }
 
 interface Sample {
@@ -72,6 +73,7 @@ async function openPair(
     mac: `02:00:00:00:${number}0:0${end}`,
   }));
   const ends: Container[] = [];
+  const forwarders: Running[] = [];
   for (const [end, own] of peers.entries()) {
     const host = await network.host(`h${number}${end}`, {
       address: `${own.publicIp}/24`,
@@ -79,14 +81,14 @@ async function openPair(
     });
     const others = [peers[1 - end]!];
     if (system === 'kernel') await host.kernelPeer({ ...own, peers: others });
-    else await startForwarder(host, programs, system, { own, peers: others });
+    else forwarders.push(await startForwarder(host, programs, system, { own, peers: others }));
     const container = await host.container(`c${number}${end}`);
     if (flags.congestion !== '') {
       await container.sysctl(`net.ipv4.tcp_congestion_control=${flags.congestion}`);
     }
     ends.push(container);
   }
-  return { system, ends: [ends[0]!, ends[1]!] };
+  return { system, ends: [ends[0]!, ends[1]!], forwarders };
 }
 
 function startForwarder(
@@ -222,7 +224,15 @@ async function main(): Promise<void> {
     ];
     console.log(cells.join('  '));
   }
-  console.log(JSON.stringify(pairs.map((pair) => ({ ...pair, ends: 2, all: samples.get(pair) }))));
+  for (const { system, forwarders } of pairs) {
+    for (const forwarder of forwarders) {
+      await forwarder.stop();
+      console.log(`# ${system.split('=')[0]}: ${forwarder.tail(1)}`);
+    }
+  }
+  console.log(
+    JSON.stringify(pairs.map((pair) => ({ system: pair.system, all: samples.get(pair) }))),
+  );
   await lab.close();
 }
 
