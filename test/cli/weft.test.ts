@@ -98,3 +98,29 @@ test('status where no weft runs says so', () => {
   assert.deepEqual([code, stdout], [1, '']);
   assert.match(stderr, /^weft status: the weft of flannel\.4093 does not answer \(.*ENOENT.*\)/);
 });
+
+test('an error that nobody expected is one line and how to see more, with exit code 1', () => {
+  const planted = 'process.stdout.write = () => { throw new TypeError("planted\\nby a test"); };';
+  const args = ['--import', `data:text/javascript,${encodeURIComponent(planted)}`, WEFT, 'version'];
+  const run = (env: NodeJS.ProcessEnv) =>
+    spawnSync(process.execPath, args, { encoding: 'utf8', timeout: 20_000, env });
+  const { WEFT_STACK, ...plain } = process.env;
+  const short = run(plain);
+  assert.equal(short.status, 1);
+  assert.match(short.stderr, /^weft version: unexpected error: TypeError: planted; .*WEFT_STACK=1/);
+  assert.equal(short.stderr.split('\n').length, 2, short.stderr);
+  const long = run({ ...plain, WEFT_STACK: '1' });
+  assert.equal(long.status, 1);
+  assert.match(long.stderr, /\n {4}at /);
+});
+
+test('nobody reads the output: each command ends without a word', () => {
+  for (const words of ['help', 'version', 'up -help', 'status -help', 'down -help', 'demo -help']) {
+    const script = `{ sleep 0.1; "$0" "$1" ${words}; echo "code $?" >&2; } | true`;
+    const { stderr } = spawnSync('sh', ['-c', script, process.execPath, WEFT], {
+      encoding: 'utf8',
+      timeout: 20_000,
+    });
+    assert.equal(stderr, 'code 0\n', words);
+  }
+});

@@ -15,7 +15,7 @@ import { Lab } from '../../src/lab/lab.js';
 import type { Starting, Status } from '../../src/operate/status/status.js';
 import { CONFIG, PREFIX, weftFlags } from './overlay.js';
 
-const lacks = labLacks({ programs: ['etcd'], tun: true });
+const lacks = labLacks({ programs: ['etcd', 'ps'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
 const STORE = '/run/network.json';
@@ -51,9 +51,11 @@ describe('weft up that cannot start, or waits', { skip: lacks ?? false, timeout:
     host.run([process.execPath, WEFT, ...args], { mayFail: true, timeout: 10_000 });
   const status = async <T = Status>() => JSON.parse((await weft('status', '--json')).stdout) as T;
 
-  /** The `ip` programs that weft runs beside itself. */
-  const children = () =>
-    host.run(['pgrep', '-x', 'ip'], { mayFail: true }).then(({ stdout }) => stdout.trim());
+  /** The `ip` programs that run. (One that ended after its weft stays a zombie in the lab.) */
+  const children = async () => {
+    const { stdout } = await host.run(['ps', '-C', 'ip', '-o', 'pid=,stat='], { mayFail: true });
+    return stdout.split('\n').flatMap((line) => /^ *(\d+) +[^Z]/.exec(line)?.[1] ?? []);
+  };
 
   const wefts: Running[] = [];
   const start = async (...flags: string[]): Promise<Running> => {
@@ -65,7 +67,7 @@ describe('weft up that cannot start, or waits', { skip: lacks ?? false, timeout:
 
   /** Runs a `weft up` that ends by itself; its one error line. What it made must be gone. */
   const refused = async (...flags: string[]): Promise<string> => {
-    const before = fs.existsSync(host.path('/run/weft')) ? await ls() : [];
+    const before = await ls();
     const childrenBefore = await children();
     const up = host.weft(...flags);
     const code = await Promise.race([up.exited, sleep(8_000, undefined)]);
@@ -74,10 +76,11 @@ describe('weft up that cannot start, or waits', { skip: lacks ?? false, timeout:
     assert.equal(errors.length, 1, up.output);
     assert.doesNotMatch(up.output, /^ +at /m);
     assert.deepEqual(await ls(), before, up.output);
-    assert.equal(await children(), childrenBefore);
+    assert.deepEqual(await children(), childrenBefore);
     return errors[0]!.slice('E 00:00:00.000 '.length);
   };
-  const ls = async () => fs.readdirSync(host.path('/run/weft')).sort();
+  const ls = async () =>
+    fs.existsSync(host.path('/run/weft')) ? fs.readdirSync(host.path('/run/weft')).sort() : [];
   const links = async () => (await host.run(['ip', '-br', 'link'])).stdout;
   const storeFile = (value: object, flags: string[] = []) => {
     host.write(STORE, JSON.stringify(value));
@@ -241,6 +244,27 @@ describe('weft up that cannot start, or waits', { skip: lacks ?? false, timeout:
     assert.match(up.output, /^E .*the lane ended: the TUN is gone/m);
     assert.doesNotMatch(up.output, /^\S* +at /m);
     assert.doesNotMatch(await links(), /flannel/);
+  });
+
+  test('SIGTERM at any moment of the start: exit code 0, and nothing of it is left', async () => {
+    const childrenBefore = await children();
+    let ready = 0;
+    for (let ms = 40; ms <= 340; ms += 15) {
+      const up = host.weft(...weftFlags(etcd));
+      await up.waitFor(/weft \d/, 5_000);
+      await sleep(ms - 40);
+      up.kill('SIGTERM');
+      const code = await Promise.race([up.exited, sleep(3_000, undefined)]);
+      assert.equal(code, 0, `after ${ms} ms:\n${up.output}`);
+      assert.match(up.output, /I \S+ stopped\n$/, up.output);
+      assert.doesNotMatch(up.output, /^[EW] /m, up.output);
+      if (/ready/.test(up.output)) ready += 1;
+      const left = (await ls()).filter((name) => name !== 'flannel.1.json');
+      assert.deepEqual(left, [], up.output);
+      assert.doesNotMatch(await links(), /flannel/, up.output);
+      assert.deepEqual(await children(), childrenBefore);
+    }
+    console.log(`# ${ready} of 21 were ready before`);
   });
 
   test('nobody reads the log any more: it goes on', async () => {
