@@ -34,6 +34,7 @@ const needs = {
     ['ip', 'iproute2'],
     ['unshare', 'util-linux'],
     ['sysctl', 'procps'],
+    ['hostname', 'hostname'],
     ['ping', 'iputils-ping'],
     ['traceroute', 'traceroute'],
     ['iperf3', 'iperf3'],
@@ -116,18 +117,24 @@ function missingPackages() {
   return [...new Set(missing.map(([, name]) => name))];
 }
 
-/** Installs without starting any service: the policy file is Debian's own way to say so. */
+/**
+ * Installs without starting any service: the policy file is Debian's own way to say so.
+ * Returns the names that could not be installed; apt itself takes all or none, so that one
+ * package which this release lacks would keep out all the others.
+ */
 function aptInstall(names) {
   const policy = '/usr/sbin/policy-rc.d';
   const ours = !fs.existsSync(policy);
   if (ours) fs.writeFileSync(policy, '#!/bin/sh\nexit 101\n', { mode: 0o755 });
   try {
     const env = { DEBIAN_FRONTEND: 'noninteractive' };
-    const install = ['-y', '-q', '--no-install-recommends', 'install', ...names];
-    if (run('apt-get', install, { env }).ok) return true;
+    const install = (wanted) =>
+      run('apt-get', ['-y', '-q', '--no-install-recommends', 'install', ...wanted], { env }).ok;
+    if (install(names)) return [];
     say('refreshing the package lists and trying again');
     run('apt-get', ['-q', 'update'], { env });
-    return run('apt-get', install, { env }).ok;
+    if (install(names)) return [];
+    return names.filter((name) => names.length === 1 || !install([name]));
   } finally {
     if (ours) fs.rmSync(policy, { force: true });
   }
@@ -141,8 +148,10 @@ if (missing.length > 0) {
   if (mayInstall) {
     say(`Debian packages that are missing; installing them: ${missing.join(' ')}`);
     const hadEtcd = onPath('etcd');
-    if (!aptInstall(missing))
-      say(`could not install all of them; going on. To try by hand: ${line}`);
+    const failed = aptInstall(missing);
+    if (failed.length > 0) {
+      say(`could not install ${failed.join(' ')} (apt's messages stand above); going on without`);
+    }
     // The etcd package would start a server at the next boot; the demo starts its own.
     if (!hadEtcd && onPath('systemctl'))
       run('systemctl', ['-q', 'disable', 'etcd'], { stdio: 'ignore' });
@@ -197,4 +206,6 @@ const listStamp = hash(...tsSources);
 if (!stampMatches('dist/.sources', listStamp)) fs.rmSync('dist', { recursive: true, force: true });
 const tsc = run(process.execPath, ['node_modules/typescript/bin/tsc', '-p', '.']);
 if (!tsc.ok) fail('the TypeScript compiler found errors; they stand above');
+// The command itself, so that a link to it in a folder of PATH is enough.
+fs.chmodSync('dist/src/cli/weft.js', 0o755);
 fs.writeFileSync('dist/.sources', listStamp);

@@ -11,7 +11,6 @@
  */
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
-import os from 'node:os';
 import path from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
@@ -19,6 +18,9 @@ import { closing } from './test-count.mjs';
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..');
 process.chdir(root);
+
+/** No file may take longer; the slowest takes about a minute. */
+const FILE_SECONDS = 600;
 
 const wanted = process.argv.slice(2);
 const files = fs
@@ -31,17 +33,17 @@ if (files.length === 0) {
   console.error('no test file matches; nothing was run');
   process.exit(1);
 }
-const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'weft-test-'));
-const countFile = path.join(folder, 'count.json');
+const countFile = 'dist/.test-count.json';
+fs.rmSync(countFile, { force: true });
 const reporters = [
   ['spec', 'stdout'],
   [new URL('test-count.mjs', import.meta.url).href, countFile],
 ].flatMap(([reporter, to]) => [`--test-reporter=${reporter}`, `--test-reporter-destination=${to}`]);
-const done = spawnSync(
-  process.execPath,
-  ['--enable-source-maps', '--test', '--test-concurrency=1', ...reporters, ...files],
-  { stdio: ['ignore', 'inherit', 'inherit'] },
-);
+const limit = new URL(`test-limit.mjs?seconds=${FILE_SECONDS}`, import.meta.url).href;
+const flags = ['--enable-source-maps', `--import=${limit}`, '--test', '--test-concurrency=1'];
+const done = spawnSync(process.execPath, [...flags, ...reporters, ...files], {
+  stdio: ['ignore', 'inherit', 'inherit'],
+});
 let code = done.status ?? 1;
 try {
   const counts = JSON.parse(fs.readFileSync(countFile, 'utf8'));
@@ -51,7 +53,5 @@ try {
   const how = done.signal === null ? `exit code ${done.status}` : done.signal;
   console.log(`the test runner ended before its end (${how}); what it counted is not known`);
   code ||= 1;
-} finally {
-  fs.rmSync(folder, { recursive: true, force: true });
 }
 process.exit(code);

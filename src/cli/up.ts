@@ -7,6 +7,7 @@ import { checkEndpoints } from '../control/store/endpoints.js';
 import { EtcdStore } from '../control/store/etcd.js';
 import { FileStore } from '../control/store/file.js';
 import { messageOf } from '../control/store/store.js';
+import { TIER_NAMES, type TierName } from '../dataplane/io/tiers.js';
 import { describeFlags, type Flag, parseFlags, UsageError } from './flags.js';
 import { version } from './version.js';
 
@@ -51,6 +52,20 @@ const WEFT: readonly Flag[] = [
     value: 'path',
     help: 'take config and leases from this JSON file in place of etcd: {"config": {…}, "subnets": {"10.10.58.0-24": {…}}}',
   },
+  {
+    name: 'offload',
+    kind: 'string',
+    value: 'auto|tier',
+    help: 'the fastest tier to use: segment, segment-tso, sendmmsg or none; auto: what this kernel has',
+    default: 'auto',
+  },
+  {
+    name: 'offload',
+    kind: 'string',
+    value: 'auto|tier',
+    help: 'the fastest tier to use: segment, segment-tso, sendmmsg or none; auto: what this kernel has',
+    default: 'auto',
+  },
 ];
 
 const HELP: Flag = { name: 'help', kind: 'bool', help: 'this text' };
@@ -89,6 +104,7 @@ export async function main(args: string[]): Promise<number> {
     iface: flags.list('iface').filter((name) => name !== ''),
     publicIp: flags.text('public-ip'),
     subnetFile: flags.text('subnet-file'),
+    offload: readTier(flags.text('offload')),
     openStore: () =>
       file === ''
         ? new EtcdStore({ endpoints, prefix, clock, log })
@@ -113,4 +129,11 @@ function readEndpoints(text: string): string[] {
   } catch (error) {
     throw new UsageError(messageOf(error));
   }
+}
+
+function readTier(text: string): TierName {
+  if (text === 'auto') return 'segment';
+  const tier = TIER_NAMES.find((name) => name === text);
+  if (tier !== undefined) return tier;
+  throw new UsageError(`-offload=${text}: give auto, ${TIER_NAMES.join(', ')}`);
 }

@@ -143,7 +143,8 @@ function childrenOf(parent: number | undefined): number[] {
 export function prepareSupervisor(): void {
   if (!insideLab()) throw new Error('a lab opens inside enterLab() only');
   for (const argv of [
-    ['mount', '-t', 'tmpfs', '-o', 'mode=755', 'lab', '/run'],
+    // -n, else mount(8) makes a folder of its own in the /run that it hides.
+    ['mount', '-n', '-t', 'tmpfs', '-o', 'mode=755', 'lab', '/run'],
     ['ip', 'link', 'set', 'lo', 'up'],
   ]) {
     const done = spawnSync(argv[0]!, argv.slice(1), { encoding: 'utf8', timeout: 10_000 });

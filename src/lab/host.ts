@@ -10,7 +10,7 @@ import { Container, type ContainerOptions } from './container.js';
 import { KernelPeer, type KernelPeerOptions } from './kernel-peer.js';
 import { type Holder, hold, Namespace, NETWORK_AND_MOUNTS, type Registry } from './namespace.js';
 import { formatSubnetFile, parseSubnetFile, SUBNET_FILE, type SubnetFile } from './subnet-file.js';
-import { type PortOptions, plug, type Switch, withoutPrefix } from './switch.js';
+import { join, type PortOptions, plug, type Switch, withoutPrefix } from './switch.js';
 
 /** weft's command, as `npm run setup` builds it. */
 export const WEFT = fileURLToPath(new URL('../cli/weft.js', import.meta.url));
@@ -44,6 +44,34 @@ export class Host extends Namespace {
     name: string,
     options: HostOptions,
   ): Promise<Host> {
+    const host = await Host.#unplugged(lab, into, name, options);
+    await plug(host, 'ens33', into, options);
+    if (options.defaultRoute !== false) await host.ip(`route add default via ${into.gateway}`);
+    return host;
+  }
+
+  /** Used by `Lab.wire`: two hosts and one veth between them. */
+  static async createPair(
+    lab: Registry,
+    names: readonly [string, string],
+    mtu: number,
+    options: readonly [PortOptions, PortOptions],
+  ): Promise<readonly [Host, Host]> {
+    const none = { name: '', mtu, gateway: '' };
+    const hosts = [
+      await Host.#unplugged(lab, none, names[0], options[0]),
+      await Host.#unplugged(lab, none, names[1], options[1]),
+    ] as const;
+    await join(hosts, 'ens33', mtu, options);
+    return hosts;
+  }
+
+  static async #unplugged(
+    lab: Registry,
+    into: Switch,
+    name: string,
+    options: PortOptions,
+  ): Promise<Host> {
     const holder = await hold(name, NETWORK_AND_MOUNTS);
     const host = lab.add(new Host(lab, into, name, holder, options.address));
     // A folder of the supervisor's becomes the host's /run, so that both can read what is there.
@@ -51,8 +79,6 @@ export class Host extends Namespace {
     await host.run(['mount', '--rbind', host.#runDirectory, '/run']);
     await host.run(['hostname', name]);
     await host.sysctl('net.ipv4.ip_forward=1');
-    await plug(host, 'ens33', into, options);
-    if (options.defaultRoute !== false) await host.ip(`route add default via ${into.gateway}`);
     return host;
   }
 

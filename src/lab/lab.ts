@@ -17,8 +17,10 @@
 import fs from 'node:fs';
 import { run } from './command.js';
 import { insideLab, prepareSupervisor } from './enter.js';
+import { Host } from './host.js';
 import type { Namespace, Registry } from './namespace.js';
 import { Network, type NetworkOptions } from './network.js';
+import type { PortOptions } from './switch.js';
 
 /** Where the lab keeps its files: on the supervisor's own tmpfs, so they go with it. */
 const DIRECTORY = '/run/lab';
@@ -57,6 +59,15 @@ export class Lab implements Registry {
     const network = await Network.create(this, `net${this.networks.length}`, options);
     this.networks.push(network);
     return network;
+  }
+
+  /** Two hosts joined by one veth of this MTU: nothing of the underlay but the wire. */
+  wire(
+    names: readonly [string, string],
+    options: readonly [PortOptions, PortOptions],
+    mtu = 1500,
+  ): Promise<readonly [Host, Host]> {
+    return Host.createPair(this, names, mtu, options);
   }
 
   directory(...names: string[]): string {

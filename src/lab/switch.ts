@@ -47,9 +47,32 @@ export async function plug(
   ];
   await run(['ip', '-batch', '-'], { input: commands.join('\n') });
   if (options.offloads === false) {
-    const off = ['tso', 'gso', 'tx-udp-segmentation', 'tx'].flatMap((name) => [name, 'off']);
-    await run(['ethtool', '-K', port, ...off, 'gro', 'off']); // a switch coalesces nothing
-    await space.run(['ethtool', '-K', device, ...off, 'gro', 'on']);
+    await run(['ethtool', '-K', port, ...NO_OFFLOADS, 'gro', 'off']); // a switch coalesces nothing
+  }
+  await bringUp(space, device, options);
+}
+
+const NO_OFFLOADS = ['tso', 'gso', 'tx-udp-segmentation', 'tx'].flatMap((name) => [name, 'off']);
+
+/** Two namespaces joined by one veth, `device` at either end: no switch in between. */
+export async function join(
+  spaces: readonly [Namespace, Namespace],
+  device: string,
+  mtu: number,
+  options: readonly [PortOptions, PortOptions],
+): Promise<void> {
+  const [a, b] = spaces;
+  const command =
+    `link add name ${device} mtu ${mtu} netns ${a.holder} type veth ` +
+    `peer name ${device} mtu ${mtu} netns ${b.holder}`;
+  await run(['ip', '-batch', '-'], { input: command });
+  await bringUp(a, device, options[0]);
+  await bringUp(b, device, options[1]);
+}
+
+async function bringUp(space: Namespace, device: string, options: PortOptions): Promise<void> {
+  if (options.offloads === false) {
+    await space.run(['ethtool', '-K', device, ...NO_OFFLOADS, 'gro', 'on']);
   }
   await space.ip(
     'link set lo up',

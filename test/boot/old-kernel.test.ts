@@ -86,7 +86,7 @@ function checkStatus(said: string, t: TestContext): void {
     `weft on h1: tier ${offload.tier}, ${sent} packets sent, ${delivered} delivered, ` +
       `drops ${JSON.stringify(drops)}`,
   );
-  assert.equal(offload.tier, 'segment');
+  assert.equal(offload.tier, 'segment-tso');
   assert.deepEqual([offload.tunTso, offload.tunUso, offload.udpGro], [true, false, true]);
   assert.ok(counters.outbound_out_bytes > 2 * transferred);
   assert.ok(counters.inbound_out_bytes > 2 * transferred);

@@ -7,6 +7,7 @@
  */
 import assert from 'node:assert/strict';
 import { fileURLToPath } from 'node:url';
+import type { Running } from '../../src/lab/command.js';
 import type { Container } from '../../src/lab/container.js';
 import type { Etcd } from '../../src/lab/etcd.js';
 import type { Host } from '../../src/lab/host.js';
@@ -26,6 +27,8 @@ export interface Overlay {
   readonly etcd: Etcd;
   readonly hosts: readonly [Host, Host];
   readonly containers: readonly [Container, Container];
+  /** The wefts that run, in the order of their hosts. */
+  readonly wefts: readonly Running[];
   close(): Promise<void>;
 }
 
@@ -51,6 +54,7 @@ export async function openOverlay(
   await etcd.put(`${PREFIX}/config`, CONFIG);
   const hosts: Host[] = [];
   const kernelPeers: KernelPeer[] = [];
+  const wefts: Running[] = [];
   for (const [i, vtep] of vteps.entries()) {
     const address = `192.168.56.${11 + i}/24`;
     const host = await network.host(`host${i + 1}`, { address, offloads });
@@ -62,7 +66,7 @@ export async function openOverlay(
     }
   }
   for (const [i, vtep] of vteps.entries()) {
-    if (vtep === 'weft') await startWeft(hosts[i]!, etcd);
+    if (vtep === 'weft') wefts.push(await startWeft(hosts[i]!, etcd));
   }
   const all = await etcd.peers(PREFIX);
   for (const peer of kernelPeers) {
@@ -74,6 +78,7 @@ export async function openOverlay(
     etcd,
     hosts: [hosts[0]!, hosts[1]!],
     containers: [containers[0]!, containers[1]!],
+    wefts,
     close: () => lab.close(),
   };
 }
@@ -132,6 +137,25 @@ export async function udpSizes(from: Container, to: Container, sizes: string): P
   );
   await echo.stop();
   assert.match(stdout, /sizes intact/);
+}
+
+/** A UDP super-packet from a container's socket arrives as its datagrams, in order. */
+export async function udpSuperPacket(from: Container, to: Container): Promise<void> {
+  const sizes = [...Array(7).fill(1200), 500];
+  const total = 7 * 1200 + 500;
+  const count = to.start([process.execPath, TRAFFIC, 'udp-count', '40002', String(sizes.length)]);
+  await count.waitFor(/listening/, 5_000);
+  await from.run([
+    process.execPath,
+    TRAFFIC,
+    'udp-gso',
+    to.address,
+    '40002',
+    '1200',
+    String(total),
+  ]);
+  const [, arrived] = await count.waitFor(/^([\d,]+ \w+)$/m, 5_000);
+  assert.equal(arrived, `${sizes.join(',')} right`);
 }
 
 /** The kernel's counts of bad checksums in a namespace, all protocols. */

@@ -16,6 +16,7 @@ import {
   ping,
   tcpTransfer,
   udpSizes,
+  udpSuperPacket,
   type Vtep,
 } from './overlay.js';
 
@@ -46,6 +47,7 @@ export async function testPair(vteps: readonly [Vtep, Vtep], offloads: boolean):
         tcpTransfer(...ends(), HUNDRED_MB).then((sum) => console.log(`# ${sum}`)));
       test(`${way}: UDP of every size from 0 to 1422, and 2000, 9000, 65000`, () =>
         udpSizes(...ends(), '0-1422,2000,9000,65000'));
+      test(`${way}: a UDP super-packet arrives as its datagrams`, () => udpSuperPacket(...ends()));
       test(`${way}: pings of 3000 to 60000 bytes`, () => largePings(...ends()));
       test(`${way}: 1450 bytes with DF pass, 1451 meet "fragmentation needed"`, () =>
         pathMtu(...ends()));

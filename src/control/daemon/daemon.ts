@@ -18,6 +18,7 @@
 import { createCounters } from '../../dataplane/forward/counters.js';
 import { LaneThread } from '../../dataplane/forward/lane-thread.js';
 import { loadNative } from '../../dataplane/io/native.js';
+import { TIERS, type TierName, tierName } from '../../dataplane/io/tiers.js';
 import { Publisher } from '../../dataplane/routes/publisher.js';
 import { formatAddress } from '../../dataplane/wire/ipv4.js';
 import { StatusSocket } from '../../operate/status/socket.js';
@@ -47,6 +48,8 @@ export interface DaemonOptions {
   readonly iface: readonly string[];
   readonly publicIp: string;
   readonly subnetFile: string;
+  /** The highest tier to use; what the kernel lacks of it is left out. */
+  readonly offload: TierName;
   readonly openStore: () => Store;
   readonly clock: Clock;
   readonly random: Random;
@@ -105,13 +108,14 @@ export class Daemon {
     this.#takeName(socket, name);
 
     const native = loadNative();
-    const sockets = await awaited(openSockets(systemRunner, underlay.address, port));
+    const tier = TIERS[this.#options.offload];
+    const sockets = await awaited(openSockets(systemRunner, underlay.address, port, tier));
     lifecycle.onLeave('the sockets', () => {
       native.close(sockets.listener);
       native.close(sockets.sender);
     });
 
-    const tun = openDevice(name);
+    const tun = openDevice(name, tier);
     lifecycle.onLeave('the TUN', () => {
       native.close(tun.fd);
       journal.forgetDevice(name);
@@ -150,7 +154,14 @@ export class Daemon {
       tun: tun.fd,
       listener: sockets.listener,
       sender: sockets.sender,
-      options: { vni, mac: lease.vtepMac, mtu, uso: tun.uso, segments: sockets.segment },
+      options: {
+        vni,
+        mac: lease.vtepMac,
+        mtu,
+        uso: tun.uso,
+        segments: sockets.segment,
+        vnet: tun.vnet,
+      },
     });
     lifecycle.onLeave('the lane', async () => {
       lane.stop();
@@ -161,6 +172,8 @@ export class Daemon {
       log.debug(error?.stack ?? '');
       void lifecycle.leave(1, `the lane ended: ${error?.message ?? 'without an error'}`);
     });
+
+    await awaited(lane.started);
 
     const env = { network: config.network, subnet: lease.subnet, mtu, ipMasq: false };
     this.#writeSubnetFile(journal, env);
@@ -195,10 +208,9 @@ export class Daemon {
       lane,
       carrier,
     };
-    const tier = sockets.segment ? 'segment' : 'sendmmsg';
     log.info(
       `ready: ${name} ${formatSubnet(lease.subnet)}, MTU ${mtu}, VNI ${vni}, UDP port ${port}, ` +
-        `tier ${tier}${tun.uso ? '' : ' without USO'}, ${carrier.peers.length} peers`,
+        `tier ${tierName(tun.vnet, tun.uso, lane.segments)}, ${carrier.peers.length} peers`,
     );
   }
 

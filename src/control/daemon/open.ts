@@ -1,5 +1,6 @@
 /** Opens what packets go through, each failure told with what to do about it. */
 import type { NativeError } from '../../dataplane/io/native.js';
+import type { Tier } from '../../dataplane/io/tiers.js';
 import { type OpenTun, openTun } from '../../dataplane/io/tun.js';
 import { type OpenUdp, openUdp } from '../../dataplane/io/udp.js';
 import { parseAddress } from '../../dataplane/wire/ipv4.js';
@@ -21,9 +22,14 @@ export function deviceName(vni: number): string {
 }
 
 /** The sockets on `address` (dotted). Rejects with a StartError that names who has the port. */
-export async function openSockets(runner: Runner, address: string, port: number): Promise<OpenUdp> {
+export async function openSockets(
+  runner: Runner,
+  address: string,
+  port: number,
+  tier: Tier,
+): Promise<OpenUdp> {
   try {
-    return openUdp(addressOf(address), port);
+    return openUdp(addressOf(address), port, tier);
   } catch (error) {
     const { code } = error as NativeError;
     if (code !== 'EADDRINUSE') {
@@ -35,9 +41,9 @@ export async function openSockets(runner: Runner, address: string, port: number)
 }
 
 /** The TUN. Throws a StartError. */
-export function openDevice(name: string): OpenTun {
+export function openDevice(name: string, tier: Tier): OpenTun {
   try {
-    return openTun(name);
+    return openTun(name, tier);
   } catch (error) {
     const { code } = error as NativeError;
     if (code !== 'EBUSY' && code !== 'EINVAL') {

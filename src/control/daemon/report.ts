@@ -1,6 +1,7 @@
 /** Fills `Status` from what the daemon has made. */
 import { readTotals } from '../../dataplane/forward/counters.js';
 import type { LaneThread } from '../../dataplane/forward/lane-thread.js';
+import { tierName } from '../../dataplane/io/tiers.js';
 import type { OpenTun } from '../../dataplane/io/tun.js';
 import type { OpenUdp } from '../../dataplane/io/udp.js';
 import type { Publisher } from '../../dataplane/routes/publisher.js';
@@ -28,7 +29,7 @@ export interface Parts {
   readonly lease: OwnLease;
   readonly publisher: Pick<Publisher, 'counts'>;
   readonly counters: SharedArrayBuffer;
-  readonly tun: Pick<OpenTun, 'tso' | 'uso'>;
+  readonly tun: Pick<OpenTun, 'vnet' | 'tso' | 'uso'>;
   readonly sockets: Pick<OpenUdp, 'gro' | 'receiveBuffer'>;
   readonly lane: Pick<LaneThread, 'running' | 'queued' | 'segments'>;
   readonly carrier: Pick<Carrier, 'peers' | 'problems'>;
@@ -76,7 +77,7 @@ export function report(parts: Parts, now: Moment): Status {
     })),
     routes: { published: routes, epoch, problems: parts.carrier.problems },
     offload: {
-      tier: lane.segments ? 'segment' : 'sendmmsg',
+      tier: tierName(tun.vnet, tun.uso, lane.segments),
       tunTso: tun.tso,
       tunUso: tun.uso,
       udpGro: sockets.gro,

@@ -16,6 +16,7 @@ import * as ipv4 from '../wire/ipv4.js';
 import * as tcp from '../wire/tcp.js';
 import * as udp from '../wire/udp.js';
 import * as vnet from '../wire/vnet.js';
+import { finishSum } from './finish-sum.js';
 import type { WriteQueue } from './write-queue.js';
 
 const IP_PACKET_MAX = 65535;
@@ -56,7 +57,7 @@ export class Coalescer {
     }
     this.close();
     if (this.#queue.full) this.#queue.flush();
-    this.#queue.begin(at - vnet.HEADER, length + vnet.HEADER, length);
+    this.#queue.begin(at, length);
     this.#at = at;
     this.#partial = partial;
     this.#count = 1;
@@ -92,7 +93,7 @@ export class Coalescer {
       start,
       field,
     );
-    this.#queue.begin(at - vnet.HEADER, length + vnet.HEADER, length);
+    this.#queue.begin(at, length);
   }
 
   /** Closes the open run: writes its headers. Nothing is open afterwards. */
@@ -126,7 +127,11 @@ export class Coalescer {
     } else if (this.#partial) {
       const start = ipv4.headerLength(bytes, at);
       const field = ipv4.protocol(bytes, at) === ipv4.TCP ? tcp.SUM_OFFSET : udp.SUM_OFFSET;
-      vnet.write(bytes, header, vnet.NEEDS_CSUM, vnet.NONE, 0, 0, start, field);
+      if (this.#queue.vnet) {
+        vnet.write(bytes, header, vnet.NEEDS_CSUM, vnet.NONE, 0, 0, start, field);
+      } else {
+        finishSum(bytes, this.#sum, at, this.#total, start, start + field);
+      }
     } else {
       vnet.clear(bytes, header);
     }

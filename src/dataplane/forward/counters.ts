@@ -25,6 +25,7 @@ export const COUNTER_NAMES = [
   'underlay_full',
   'reserved_bits_seen',
   'segmentation_refused',
+  'peer_refused',
   'merging_refused',
 ] as const;
 

@@ -35,6 +35,7 @@ import * as vxlan from '../wire/vxlan.js';
 import { Coalescer, transportSumIsRight } from './coalesce.js';
 import { Counter, type Counters } from './counters.js';
 import { Drop } from './drops.js';
+import { Segmenter } from './segment.js';
 import type { WriteQueue } from './write-queue.js';
 
 /** A frame this short may be padded (Ethernet's least is 60 bytes); a longer one may not. */
@@ -58,6 +59,7 @@ export class Inbound {
   readonly #counters: Counters;
   readonly #queue: WriteQueue;
   readonly #coalescer: Coalescer;
+  readonly #segmenter: Segmenter;
   readonly #sum: (at: number, length: number) => number;
   readonly #vni: number;
   readonly #macHigh: number;
@@ -83,6 +85,7 @@ export class Inbound {
     this.#queue = queue;
     this.#sum = memory.sum;
     this.#coalescer = new Coalescer(memory, queue, this.#sum);
+    this.#segmenter = new Segmenter(memory, this.#sum);
     this.#vni = options.vni;
     this.#macHigh = ethernet.destinationHigh(options.mac, 0);
     this.#macLow = ethernet.destinationLow(options.mac, 0);
@@ -235,7 +238,7 @@ export class Inbound {
       gsoType = vnet.TCPV4;
       // Whoever cuts it must leave CWR on the first segment alone.
       if ((tcp.flags(bytes, transport) & tcp.CWR) !== 0) gsoType |= vnet.ECN;
-    } else if (isUdp && this.#uso && segment > 0) {
+    } else if (isUdp && segment > 0) {
       headers = headerLength + udp.HEADER;
       size = segment;
       gsoType = vnet.UDP_L4;
@@ -248,8 +251,20 @@ export class Inbound {
       if (!transportSumIsRight(bytes, at, total, this.#sum)) return Drop.bad_inner_checksum;
       this.#writePartial(at, total, isTcp);
     }
-    this.#coalescer.addSuper(at, total, headers, gsoType, size);
+    if (this.#queue.vnet && (isTcp || this.#uso)) {
+      this.#coalescer.addSuper(at, total, headers, gsoType, size);
+    } else {
+      this.#writeSegments(at, total, gsoType, size);
+    }
     return Drop.none;
+  }
+
+  /** A super-packet for a TUN that takes none of its kind. */
+  #writeSegments(at: number, total: number, gsoType: number, size: number): void {
+    this.#coalescer.close();
+    this.#segmenter.begin(at, total, gsoType, size);
+    while (!this.#segmenter.emit(this.#queue)) this.#queue.flush();
+    this.#queue.countSegments(total);
   }
 
   /** Whether the checksum field holds only the pseudo-header's sum, to be finished by us. */

@@ -19,6 +19,8 @@ export interface LaneThreadOptions {
 }
 
 export class LaneThread {
+  /** Settles when packets can flow, or when the thread ended before that. */
+  readonly started: Promise<void>;
   /** Settles when the thread has ended: undefined, or the error that ended it. */
   readonly ended: Promise<Error | undefined>;
   readonly #control: Int32Array;
@@ -51,6 +53,10 @@ export class LaneThread {
       name: `lane ${lane}`,
     });
     publisher.attach(lane, port1);
+    this.started = new Promise((resolve) => {
+      worker.once('message', () => resolve());
+      worker.once('exit', () => resolve());
+    });
     this.ended = new Promise((resolve) => {
       let failure: Error | undefined;
       worker.once('error', (error: Error) => {

@@ -14,6 +14,8 @@ import { WriteQueue } from './write-queue.js';
 export interface LaneOptions extends InboundOptions {
   /** Whether the underlay takes UDP_SEGMENT sends. */
   readonly segments: boolean;
+  /** Whether the TUN has a vnet header: without it, it takes single, finished packets. */
+  readonly vnet: boolean;
 }
 
 export class Lane {
@@ -33,19 +35,27 @@ export class Lane {
     this.#routes = routes;
     this.#queue = new SendQueue(memory, underlay, counters, options.segments);
     this.#outbound = new Outbound(memory, device, routes, counters, this.#queue);
-    const writes = new WriteQueue(memory, device, counters);
+    const writes = new WriteQueue(memory, device, counters, options.vnet);
     this.#inbound = new Inbound(memory, underlay, routes, counters, writes, options);
   }
 
-  /** One turn: a batch outbound, a batch inbound. Returns what moved; 0: there was nothing. */
-  step(): number {
+  /**
+   * One turn: a batch outbound, a batch inbound, or only one of them where the other is known
+   * to have nothing. Returns what moved; 0: there was nothing.
+   */
+  step(outbound = true, inbound = true): number {
     this.#routes.refresh();
-    return this.#outbound.step() + this.#inbound.step();
+    return (outbound ? this.#outbound.step() : 0) + (inbound ? this.#inbound.step() : 0);
   }
 
   /** Whether outbound waits for the underlay, so that the TUN is not to be read. */
   get blocked(): boolean {
     return this.#outbound.blocked;
+  }
+
+  /** While blocked: the descriptor that must take something first. */
+  get waitsFor(): number {
+    return this.#queue.waitsFor;
   }
 
   /** Whether super-packets still leave by UDP_SEGMENT. */

@@ -15,12 +15,12 @@ import type { Device } from '../io/device.js';
 import { ENCAPSULATION, LAYOUT, type LaneMemory, PACKET_ROW } from '../io/memory.js';
 import { FIRST_PEER, LOCAL } from '../routes/peer.js';
 import type { RouteReader } from '../routes/reader.js';
-import * as checksum from '../wire/checksum.js';
 import * as ecn from '../wire/ecn.js';
 import * as ipv4 from '../wire/ipv4.js';
 import * as vnet from '../wire/vnet.js';
 import { Counter, type Counters } from './counters.js';
 import { Drop } from './drops.js';
+import { finishSum } from './finish-sum.js';
 import { Segmenter } from './segment.js';
 import type { SendQueue } from './send-queue.js';
 
@@ -36,10 +36,6 @@ export class Outbound {
   /** The batch in work: `#next` of `#count` rows are done. */
   #count = 0;
   #next = 0;
-  /** Where the super-packet in work goes, while the segmenter has more to emit. */
-  #address = 0;
-  #port = 0;
-  #tos = 0;
 
   constructor(
     memory: LaneMemory,
@@ -88,10 +84,7 @@ export class Outbound {
   /** Encodes packets until the batch is done or the queue is full. */
   #encode(): void {
     for (;;) {
-      if (
-        this.#segmenter.open &&
-        !this.#segmenter.emit(this.#queue, this.#address, this.#port, this.#tos)
-      ) {
+      if (this.#segmenter.open && !this.#segmenter.emit(this.#queue)) {
         return;
       }
       if (this.#next === this.#count || !this.#packet(this.#next)) return;
@@ -137,9 +130,7 @@ export class Outbound {
       this.#routes.stamp(bytes, at, peer);
       counters.add(Counter.outbound_in_packets, this.#segmenter.segments);
       counters.add(Counter.outbound_in_bytes, this.#segmenter.innerBytes);
-      this.#address = address;
-      this.#port = port;
-      this.#tos = tos;
+      this.#queue.aim(address, port, tos);
       return true;
     }
     if (this.#queue.full) return false;
@@ -149,21 +140,16 @@ export class Outbound {
     this.#routes.stamp(bytes, at, peer);
     counters.add(Counter.outbound_in_packets, 1);
     counters.add(Counter.outbound_in_bytes, total);
-    this.#queue.add(address, port, tos, at - ENCAPSULATION, ENCAPSULATION, at, total);
+    this.#queue.aim(address, port, tos);
+    this.#queue.add(at - ENCAPSULATION, ENCAPSULATION, at, total);
     return true;
   }
 
-  /** Completes a checksum whose field holds the pseudo-header's sum (skb_checksum_help). */
   #finishSum(at: number, total: number): boolean {
-    const bytes = this.#bytes;
-    const start = vnet.checksumStart(bytes, at - vnet.HEADER);
-    const field = start + vnet.checksumOffset(bytes, at - vnet.HEADER);
-    if (field + 2 > total) return false;
-    const sum = checksum.complement(this.#sum(at + start, total - start));
-    const value = sum === 0 ? 0xffff : sum;
-    bytes[at + field] = value >>> 8;
-    bytes[at + field + 1] = value;
-    return true;
+    const header = at - vnet.HEADER;
+    const start = vnet.checksumStart(this.#bytes, header);
+    const field = start + vnet.checksumOffset(this.#bytes, header);
+    return finishSum(this.#bytes, this.#sum, at, total, start, field);
   }
 
   #drop(reason: number, length: number): true {

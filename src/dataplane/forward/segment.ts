@@ -11,12 +11,22 @@
  * Resumable: when the send queue is full, `emit` is called again after a flush.
  */
 import { ENCAPSULATION, type LaneMemory } from '../io/memory.js';
+import type { PacketPool } from '../io/pool.js';
 import * as checksum from '../wire/checksum.js';
 import * as ipv4 from '../wire/ipv4.js';
 import * as tcp from '../wire/tcp.js';
 import * as udp from '../wire/udp.js';
 import * as vnet from '../wire/vnet.js';
-import type { SendQueue } from './send-queue.js';
+
+/** Where segments go: the send queue, or the write queue where the TUN takes no super-packet. */
+export interface SegmentSink {
+  /** Slots for headers. */
+  readonly pool: PacketPool;
+  /** Whether one more segment would not fit. */
+  readonly full: boolean;
+  /** Takes a segment: ENCAPSULATION bytes and its headers in a slot, and its payload. */
+  add(header: number, headerLength: number, payload: number, length: number): void;
+}
 
 export class Segmenter {
   readonly #bytes: Uint8Array;
@@ -91,15 +101,15 @@ export class Segmenter {
     return true;
   }
 
-  /** Queues segments for one peer. True when all are; false: flush the queue, call again. */
-  emit(queue: SendQueue, address: number, port: number, tos: number): boolean {
+  /** Hands over segments. True when all are; false: the sink is full, flush it and call again. */
+  emit(sink: SegmentSink): boolean {
     while (this.#done < this.#payload) {
-      const slot = queue.full ? 0 : queue.pool.take();
+      const slot = sink.full ? 0 : sink.pool.take();
       if (slot === 0) return false;
       const length = Math.min(this.#gsoSize, this.#payload - this.#done);
       this.#writeHeaders(slot, length);
       const payload = this.#at + this.#headers + this.#done;
-      queue.add(address, port, tos, slot, ENCAPSULATION + this.#headers, payload, length);
+      sink.add(slot, ENCAPSULATION + this.#headers, payload, length);
       this.#done += length;
       this.#index += 1;
     }

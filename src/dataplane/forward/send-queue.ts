@@ -30,13 +30,14 @@ import { PacketPool } from '../io/pool.js';
 import * as socketAddress from '../io/socket-address.js';
 import { Counter, type Counters } from './counters.js';
 import { Drop } from './drops.js';
+import type { SegmentSink } from './segment.js';
 
 /** Bytes in one UDP_SEGMENT send: 65507 are taken, but over 65000 nothing merges again. */
 const MESSAGE_BYTES = 65000;
 /** Datagrams in one UDP_SEGMENT send: 64 is what every kernel since 4.18 takes. */
 const MESSAGE_DATAGRAMS = 64;
 
-export class SendQueue {
+export class SendQueue implements SegmentSink {
   /** Slots for the headers of segments; taken back when the queue is empty again. */
   readonly pool = new PacketPool(LAYOUT.headers, HEADER_SLOTS, HEADER_SLOT_SIZE);
   readonly #memory: LaneMemory;
@@ -48,13 +49,16 @@ export class SendQueue {
   #from = 0;
   #rows = 0;
   #iovecs = 0;
-  /** The last message: where it goes, its datagrams' size, its bytes, whether it may grow. */
+  /** Where datagrams go from now on. */
   #address = 0;
   #port = 0;
   #tos = 0;
+  /** The last message: its datagrams' size, its bytes, whether it may grow. */
   #size = 0;
   #bytes = 0;
   #mayGrow = false;
+  /** The message that is on its second try. */
+  #again = -1;
   #segments: boolean;
 
   constructor(memory: LaneMemory, underlay: Underlay, counters: Counters, segments: boolean) {
@@ -80,27 +84,33 @@ export class SendQueue {
     return this.#from === this.#rows;
   }
 
+  /** The descriptor whose buffer is full, while something waits. */
+  get waitsFor(): number {
+    return this.#memory.words[this.#message(this.#from) + MESSAGE_ROW.fd]!;
+  }
+
   /** Whether one more datagram would not fit. */
   get full(): boolean {
     return this.#rows === MESSAGES || this.#iovecs + 2 > SEND_IOVECS;
   }
 
+  /** What is added from now on goes to `address` (int32), with the TOS of its outer header. */
+  aim(address: number, port: number, tos: number): void {
+    if (address === this.#address && port === this.#port && tos === this.#tos) return;
+    this.#address = address;
+    this.#port = port;
+    this.#tos = tos;
+    this.#mayGrow = false;
+  }
+
   /**
-   * Queues a datagram of two pieces for `address` (int32); ask `full` before. It joins the
+   * Queues a datagram of two pieces; ask `full` before. It joins the
    * message before it where one UDP_SEGMENT send may carry both: to the same socket with the
    * same TOS, no longer than the ones before, none of which was shorter.
    */
-  add(
-    address: number,
-    port: number,
-    tos: number,
-    header: number,
-    headerLength: number,
-    payload: number,
-    length: number,
-  ): void {
+  add(header: number, headerLength: number, payload: number, length: number): void {
     const size = headerLength + length;
-    if (!this.#continues(address, port, tos, size)) this.#begin(address, port, tos, size);
+    if (!this.#continues(size)) this.#begin(size);
     const last = this.#rows - 1;
     this.#iovec(header, headerLength);
     this.#iovec(payload, length);
@@ -124,39 +134,35 @@ export class SendQueue {
     this.#rows = 0;
     this.#iovecs = 0;
     this.#mayGrow = false;
+    this.#again = -1;
     this.pool.reset();
     return true;
   }
 
-  #continues(address: number, port: number, tos: number, size: number): boolean {
+  #continues(size: number): boolean {
     return (
       this.#mayGrow &&
       size <= this.#size &&
-      address === this.#address &&
-      port === this.#port &&
-      tos === this.#tos &&
       this.#bytes + size <= MESSAGE_BYTES &&
       this.#packets[this.#rows - 1]! < MESSAGE_DATAGRAMS
     );
   }
 
-  #begin(address: number, port: number, tos: number, size: number): void {
+  #begin(size: number): void {
     const row = this.#rows;
     const words = this.#memory.words;
     const at = this.#message(row);
-    words[at + MESSAGE_ROW.fd] = this.#underlay.sender;
-    words[at + MESSAGE_ROW.address] = row;
+    const socket = this.#underlay.socketTo(this.#address, this.#port);
+    words[at + MESSAGE_ROW.fd] = socket < 0 ? this.#underlay.sender : socket;
+    words[at + MESSAGE_ROW.address] = socket < 0 ? row : -1;
     words[at + MESSAGE_ROW.segment] = 0;
-    words[at + MESSAGE_ROW.tos] = tos;
+    words[at + MESSAGE_ROW.tos] = this.#tos;
     words[at + MESSAGE_ROW.first] = this.#iovecs;
     words[at + MESSAGE_ROW.count] = 0;
     const destination = LAYOUT.destinations + row * ADDRESS_SIZE;
-    socketAddress.writeIpv4(this.#memory.bytes, destination, address, port);
+    socketAddress.writeIpv4(this.#memory.bytes, destination, this.#address, this.#port);
     this.#packets[row] = 0;
     this.#payload[row] = 0;
-    this.#address = address;
-    this.#port = port;
-    this.#tos = tos;
     this.#size = size;
     this.#bytes = 0;
     this.#rows = row + 1;
@@ -232,6 +238,12 @@ export class SendQueue {
       // 6.11): the tier is at fault, so the same message goes again datagram by datagram.
       this.#segments = false;
       this.#counters.add(Counter.segmentation_refused, 1);
+      return true;
+    }
+    if (errno === ECONNREFUSED && this.#again !== this.#from) {
+      // What an earlier datagram met, told now, and this one was not sent: it goes again.
+      this.#again = this.#from;
+      this.#counters.add(Counter.peer_refused, 1);
       return true;
     }
     this.#counters.drop(dropOf(errno), this.#packets[this.#from]!);

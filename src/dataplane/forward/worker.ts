@@ -3,9 +3,24 @@
  * neither terminate() nor process.exit() would end it: it ends by the stop word alone, which
  * it reads every turn; the wake-up event and the longest wait bound how late.
  */
-import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import {
+  type MessagePort,
+  parentPort,
+  receiveMessageOnPort,
+  workerData,
+} from 'node:worker_threads';
 import { LAYOUT, LaneMemory, WAIT_ROWS } from '../io/memory.js';
-import { EINTR, loadNative, POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT } from '../io/native.js';
+import {
+  EINTR,
+  loadNative,
+  type Native,
+  POLLERR,
+  POLLHUP,
+  POLLIN,
+  POLLNVAL,
+  POLLOUT,
+} from '../io/native.js';
+import { probeSegmentation } from '../io/probe.js';
 import { TunDevice } from '../io/tun.js';
 import { UdpUnderlay } from '../io/udp.js';
 import { RouteReader } from '../routes/reader.js';
@@ -44,41 +59,66 @@ function run(data: LaneData): void {
   const memory = new LaneMemory(data.memory);
   native.attach(memory.bytes);
   const control = new Int32Array(data.control);
+  const segments = data.options.segments && probeSegmentation(native, memory);
+  const underlay = new UdpUnderlay(native, data);
   const lane = new Lane(
     memory,
-    new TunDevice(native, data.tun),
-    new UdpUnderlay(native, data),
+    new TunDevice(native, memory, data.tun, data.options.vnet),
+    underlay,
     new RouteReader(data.routes, data.lane, () => receiveMessageOnPort(data.port)),
     new Counters(data.counters, data.lane),
-    data.options,
+    { ...data.options, segments },
   );
 
+  try {
+    forward(data, native, memory, lane, control);
+  } finally {
+    underlay.close();
+  }
+}
+
+/** The loop. */
+function forward(
+  data: LaneData,
+  native: Native,
+  memory: LaneMemory,
+  lane: Lane,
+  control: Int32Array,
+): void {
   const wait = LAYOUT.wait >> 2;
   const words = memory.words;
   Atomics.store(control, SEGMENTS, lane.segments ? 1 : 0);
   Atomics.store(control, STATE, RUNNING);
+  parentPort?.postMessage('running');
   while (Atomics.load(control, STOP) === 0) {
-    const moved = lane.step();
-    control[TURNS] = (control[TURNS]! + 1) | 0;
-    control[SEGMENTS] = lane.segments ? 1 : 0;
-    if (moved > 0) continue;
-    control[QUEUED] = lane.queued;
     // poll skips a negative descriptor.
-    words[wait] = lane.blocked ? -1 : data.tun;
+    const blocked = lane.blocked;
+    words[wait] = blocked ? -1 : data.tun;
     words[wait + 1] = POLLIN;
     words[wait + 2] = data.listener;
     words[wait + 3] = POLLIN;
     words[wait + 4] = data.wake;
     words[wait + 5] = POLLIN;
-    words[wait + 6] = lane.blocked ? data.sender : -1;
+    words[wait + 6] = blocked ? lane.waitsFor : -1;
     words[wait + 7] = POLLOUT;
     const ready = native.wait(LAYOUT.wait, WAIT_ROWS, LONGEST_WAIT);
-    if (ready > 0) checkDescriptors(words, wait);
-    else if (ready < 0 && ready !== -EINTR) {
+    if (ready < 0 && ready !== -EINTR) {
       throw new Error(`the lane cannot wait for packets: ${native.errnoName(-ready)}`);
     }
-    if (words[wait + 5]! >> 16 !== 0) native.eventDrain(data.wake);
+    if (ready > 0) {
+      checkDescriptors(words, wait);
+      // A direction that has nothing costs no system call: half of them, for single packets.
+      lane.step(isReady(words, wait) || isReady(words, wait + 6), isReady(words, wait + 2));
+      if (isReady(words, wait + 4)) native.eventDrain(data.wake);
+    }
+    control[TURNS] = (control[TURNS]! + 1) | 0;
+    control[SEGMENTS] = lane.segments ? 1 : 0;
+    control[QUEUED] = lane.queued;
   }
+}
+
+function isReady(words: Int32Array, row: number): boolean {
+  return words[row + 1]! >> 16 !== 0;
 }
 
 /**

@@ -5,6 +5,9 @@
  */
 import type { Device } from '../io/device.js';
 import {
+  ENCAPSULATION,
+  HEADER_SLOT_SIZE,
+  HEADER_SLOTS,
   IOVEC_ROW,
   LAYOUT,
   type LaneMemory,
@@ -13,9 +16,11 @@ import {
   WRITES,
 } from '../io/memory.js';
 import { EINVAL } from '../io/native.js';
+import { PacketPool } from '../io/pool.js';
 import * as vnet from '../wire/vnet.js';
 import { Counter, type Counters } from './counters.js';
 import { Drop } from './drops.js';
+import type { SegmentSink } from './segment.js';
 import { restoreFirst, restoreNext } from './unmerge.js';
 
 /** Pieces of one packet: what one writev takes (UIO_MAXIOV). */
@@ -23,7 +28,11 @@ const ROW_IOVECS = 1024;
 /** After so many merged packets refused, the kernel is asked no more. */
 const REFUSALS = 4;
 
-export class WriteQueue {
+export class WriteQueue implements SegmentSink {
+  /** Whether each packet is written behind a vnet header. */
+  readonly vnet: boolean;
+  /** Slots for the headers of segments; taken back by a flush. */
+  readonly pool = new PacketPool(LAYOUT.inboundHeaders, HEADER_SLOTS, HEADER_SLOT_SIZE);
   readonly #bytes: Uint8Array;
   readonly #words: Int32Array;
   readonly #device: Device;
@@ -35,16 +44,17 @@ export class WriteQueue {
   #iovecs = 0;
   #refusals = 0;
 
-  constructor(memory: LaneMemory, device: Device, counters: Counters) {
+  constructor(memory: LaneMemory, device: Device, counters: Counters, hasVnet: boolean) {
+    this.vnet = hasVnet;
     this.#bytes = memory.bytes;
     this.#words = memory.words;
     this.#device = device;
     this.#counters = counters;
   }
 
-  /** Whether one more row, or one more iovec, would not fit. */
+  /** Whether one more packet of up to two pieces would not fit. */
   get full(): boolean {
-    return this.#rows === WRITES || this.#iovecs === WRITE_IOVECS;
+    return this.#rows === WRITES || this.#iovecs + 2 > WRITE_IOVECS;
   }
 
   /** Whether the packet begun last may get one more piece. */
@@ -58,30 +68,57 @@ export class WriteQueue {
 
   /** Whether the kernel takes merged packets, as far as is known. */
   get merges(): boolean {
-    return this.#refusals < REFUSALS;
+    return this.vnet && this.#refusals < REFUSALS;
   }
 
-  /** Begins a packet with its first piece; ask `full` before. `inner`: bytes it counts for. */
-  begin(at: number, length: number, inner: number): void {
+  /**
+   * Begins a packet with its first piece at [at, at + length), whose vnet header lies before
+   * it; ask `full` before.
+   */
+  begin(at: number, length: number): void {
+    this.#begin(at, length);
+    this.#packets[this.#rows - 1] = 1;
+    this.#payload[this.#rows - 1] = length;
+  }
+
+  /** Appends a piece to the packet begun last, for one that had `inner` bytes; ask `mayAppend`. */
+  append(at: number, length: number, inner: number): void {
+    this.#append(at, length);
+    this.#packets[this.#rows - 1]! += 1;
+    this.#payload[this.#rows - 1]! += inner;
+  }
+
+  /** A segment of a packet that came as one and counts as one: see `countSegments`. */
+  add(header: number, headerLength: number, payload: number, length: number): void {
+    const at = header + ENCAPSULATION;
+    vnet.clear(this.#bytes, at - vnet.HEADER);
+    this.#begin(at, headerLength - ENCAPSULATION);
+    this.#append(payload, length);
+  }
+
+  /** The packet whose segments were added last counts now, with its last segment. */
+  countSegments(inner: number): void {
+    this.#packets[this.#rows - 1]! += 1;
+    this.#payload[this.#rows - 1]! += inner;
+  }
+
+  #begin(at: number, length: number): void {
     const row = this.#row(this.#rows);
     this.#words[row + WRITE_ROW.first] = this.#iovecs;
     this.#words[row + WRITE_ROW.count] = 0;
     this.#packets[this.#rows] = 0;
     this.#payload[this.#rows] = 0;
     this.#rows += 1;
-    this.append(at, length, inner);
+    const before = this.vnet ? vnet.HEADER : 0;
+    this.#append(at - before, length + before);
   }
 
-  /** Appends a piece to the packet begun last; ask `mayAppend` before. */
-  append(at: number, length: number, inner: number): void {
-    const last = this.#rows - 1;
+  #append(at: number, length: number): void {
     const iovec = this.#iovec(this.#iovecs);
     this.#words[iovec + IOVEC_ROW.offset] = at;
     this.#words[iovec + IOVEC_ROW.length] = length;
-    this.#words[this.#row(last) + WRITE_ROW.count]! += 1;
+    this.#words[this.#row(this.#rows - 1) + WRITE_ROW.count]! += 1;
     this.#iovecs += 1;
-    this.#packets[last]! += 1;
-    this.#payload[last]! += inner;
   }
 
   /** Writes all of it; a packet that the TUN refuses (it is down: EIO) is counted. */
@@ -102,6 +139,7 @@ export class WriteQueue {
     }
     this.#rows = 0;
     this.#iovecs = 0;
+    this.pool.reset();
   }
 
   /** Some kernels take the vnet header and then refuse merged packets with EINVAL. */

@@ -16,8 +16,13 @@ export interface Device {
 
 /** The underlay's side: UDP payloads. */
 export interface Underlay {
-  /** The descriptor that a message row names to be sent from here. */
+  /** The descriptor that a message row names to be sent from here, with its address index. */
   readonly sender: number;
+  /**
+   * A descriptor connected to `address` (int32) and `port`, whose rows have the address index
+   * -1; or -1: there is none, use `sender`.
+   */
+  socketTo(address: number, port: number): number;
   /** Fills the `datagrams` and `senders` rows; returns how many (0: nothing), or -errno. */
   receive(): number;
   /** Sends `rows` rows of `messages` from row `from`; returns how many went. */

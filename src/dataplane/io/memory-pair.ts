@@ -57,11 +57,14 @@ export class MemoryDevice implements Device {
   /** When set, its answer for a packet is the errno of that write; 0 lets it pass. */
   refuse: ((packet: WrittenPacket) => number) | undefined;
   readonly #memory: LaneMemory;
+  readonly #vnet: number;
   readonly #waiting: { packet: Uint8Array; vnet: Uint8Array }[] = [];
   #error = 0;
 
-  constructor(memory: LaneMemory) {
+  /** @param hasVnet whether the lane writes a vnet header before each packet */
+  constructor(memory: LaneMemory, hasVnet = true) {
     this.#memory = memory;
+    this.#vnet = hasVnet ? VNET : 0;
   }
 
   /**
@@ -101,7 +104,7 @@ export class MemoryDevice implements Device {
       const row = (LAYOUT.writes >> 2) + (from + done) * WRITE_ROW.words;
       const first = words[row + WRITE_ROW.first]!;
       const all = gather(this.#memory, LAYOUT.writeIovecs, first, words[row + WRITE_ROW.count]!);
-      const written = { vnet: all.slice(0, VNET), packet: all.slice(VNET) };
+      const written = { vnet: all.slice(0, this.#vnet), packet: all.slice(this.#vnet) };
       this.#error = this.refuse?.(written) ?? 0;
       if (this.#error !== 0) return done;
       this.written.push(written);
@@ -147,6 +150,10 @@ export class MemoryUnderlay implements Underlay {
 
   constructor(memory: LaneMemory) {
     this.#memory = memory;
+  }
+
+  socketTo(): number {
+    return -1;
   }
 
   /** Queues a datagram to be received. Throws RangeError for more than 65,535 bytes. */

@@ -5,7 +5,7 @@
  *
  *   tables       rows of int32 words: what was read, what to send, what to write
  *   addresses    rows of 32 bytes: one socket address each, IPv4 or IPv6
- *   headers      the packet pool's slots: one segment's headers each
+ *   headers      the packet pools' slots: one segment's headers each, for either direction
  *   outbound     where TUN reads land     1 MiB a batch, and room for one packet more
  *   inbound      where UDP receives land  the same
  */
@@ -70,6 +70,7 @@ interface Layout {
   readonly writes: number;
   readonly writeIovecs: number;
   readonly headers: number;
+  readonly inboundHeaders: number;
   readonly outbound: number;
   readonly inbound: number;
   readonly end: number;
@@ -94,6 +95,7 @@ function layOut(): Layout {
     writes: place(WRITES * WRITE_ROW.words * 4),
     writeIovecs: place(WRITE_IOVECS * IOVEC_ROW.words * 4),
     headers: place(HEADER_SLOTS * HEADER_SLOT_SIZE),
+    inboundHeaders: place(HEADER_SLOTS * HEADER_SLOT_SIZE),
     outbound: place(AREA),
     inbound: place(AREA),
     end: at,

@@ -1,7 +1,15 @@
 /** The kernel's TUN as a Device. */
 import * as vnet from '../wire/vnet.js';
 import type { Device } from './device.js';
-import { BATCH, LAYOUT, OUTBOUND_END, OUTBOUND_HEADROOM, WRITE_ROW } from './memory.js';
+import {
+  BATCH,
+  LAYOUT,
+  type LaneMemory,
+  OUTBOUND_END,
+  OUTBOUND_HEADROOM,
+  PACKET_ROW,
+  WRITE_ROW,
+} from './memory.js';
 import {
   loadNative,
   type Native,
@@ -13,46 +21,74 @@ import {
   TUN_VNET_HEADER,
 } from './native.js';
 
+import { TIERS } from './tiers.js';
+
 /** An open TUN queue, and what the kernel agreed to hand over unsegmented. */
 export interface OpenTun {
   readonly fd: number;
+  /** Whether packets come and go behind a vnet header; without it there is no offload. */
+  readonly vnet: boolean;
   readonly tso: boolean;
   readonly uso: boolean;
 }
 
+/** What may be asked of the kernel; what it lacks is left out. */
+export interface TunOffloads {
+  readonly vnet: boolean;
+  readonly uso: boolean;
+}
+
 /**
- * Creates the TUN `name` and opens one queue of it, with the offloads that the kernel has
- * (UDP segmentation: 6.2 and newer). Throws a NativeError: EBUSY when there is a device of that
- * name, EPERM without CAP_NET_ADMIN, ENOENT without /dev/net/tun, ENAMETOOLONG over 15 bytes.
+ * Creates the TUN `name` and opens one queue of it, with those of the wanted offloads that the
+ * kernel has (UDP segmentation: 6.2 and newer). Throws a NativeError: EBUSY when there is a
+ * device of that name, EPERM without CAP_NET_ADMIN, ENOENT without /dev/net/tun, ENAMETOOLONG
+ * over 15 bytes.
  */
-export function openTun(name: string): OpenTun {
+export function openTun(name: string, wanted: TunOffloads = TIERS.segment): OpenTun {
   const native = loadNative();
+  if (!wanted.vnet) {
+    const fd = native.tunOpen(name, TUN_EXCLUSIVE);
+    return { fd, vnet: false, tso: false, uso: false };
+  }
   const fd = native.tunOpen(name, TUN_VNET_HEADER | TUN_EXCLUSIVE);
   const tsoBits = TUN_F_CSUM | TUN_F_TSO4;
   const tso = native.tunOffload(fd, tsoBits) === 0;
-  const uso = tso && native.tunOffload(fd, tsoBits | TUN_F_USO4 | TUN_F_USO6) === 0;
-  return { fd, tso, uso };
+  const usoBits = tsoBits | TUN_F_USO4 | TUN_F_USO6;
+  const uso = wanted.uso && tso && native.tunOffload(fd, usoBits) === 0;
+  return { fd, vnet: true, tso, uso };
 }
 
 export class TunDevice implements Device {
   readonly #native: Native;
+  readonly #memory: LaneMemory;
   readonly #fd: number;
+  readonly #vnet: boolean;
 
-  constructor(native: Native, fd: number) {
+  /** @param memory registered with `native` */
+  constructor(native: Native, memory: LaneMemory, fd: number, hasVnet: boolean) {
     this.#native = native;
+    this.#memory = memory;
     this.#fd = fd;
+    this.#vnet = hasVnet;
   }
 
   read(): number {
-    return this.#native.tunRead(
+    const rows = this.#native.tunRead(
       this.#fd,
       LAYOUT.packets,
       BATCH,
       LAYOUT.outbound,
       OUTBOUND_END,
       OUTBOUND_HEADROOM,
-      vnet.HEADER,
+      this.#vnet ? vnet.HEADER : 0,
     );
+    if (!this.#vnet) {
+      for (let row = 0; row < rows; row += 1) {
+        const at = (LAYOUT.packets >> 2) + row * PACKET_ROW.words + PACKET_ROW.offset;
+        vnet.clear(this.#memory.bytes, this.#memory.words[at]! - vnet.HEADER);
+      }
+    }
+    return rows;
   }
 
   write(from: number, rows: number, iovecRows: number): number {

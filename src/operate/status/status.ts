@@ -4,6 +4,7 @@
  */
 import type { CounterName } from '../../dataplane/forward/counters.js';
 import type { DropName } from '../../dataplane/forward/drops.js';
+import type { TierName } from '../../dataplane/io/tiers.js';
 
 /** A weft on its way to its first packet. */
 export interface Starting {
@@ -62,8 +63,8 @@ export interface Status {
     readonly problems: readonly string[];
   };
   readonly offload: {
-    /** How super-packets leave: by UDP_SEGMENT, or datagram by datagram with sendmmsg. */
-    readonly tier: 'segment' | 'sendmmsg';
+    /** The tier in force: see dataplane/io/tiers.ts. */
+    readonly tier: TierName;
     readonly tunTso: boolean;
     readonly tunUso: boolean;
     readonly udpGro: boolean;

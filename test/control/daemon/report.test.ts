@@ -35,7 +35,7 @@ function parts(): Parts {
     },
     publisher: { counts: { routes: 2, peers: 1, bytes: 0, epoch: 3 } },
     counters,
-    tun: { tso: true, uso: false },
+    tun: { vnet: true, tso: true, uso: false },
     sockets: { gro: true, receiveBuffer: 2 * 8 * 1024 * 1024 },
     lane: { running: true, queued: 0, segments: true },
     carrier: { peers: [PEER], problems: [] },

@@ -35,7 +35,8 @@ if (process.env[INSIDE] === '1') {
     // Else the inner run would report in the outer runner's own format.
     delete env.NODE_TEST_CONTEXT;
     const self = fileURLToPath(import.meta.url);
-    const args = ['--net', '--mount', process.execPath, '--enable-source-maps', self];
+    const node = [process.execPath, '--enable-source-maps', '--test-reporter=tap', self];
+    const args = ['--net', '--mount', ...node];
     const done = spawnSync('unshare', args, { env, encoding: 'utf8', timeout: 120_000 });
     assert.equal(done.status, 0, `${done.stdout}\n${done.stderr}`);
     assert.match(done.stdout, /# fail 0/);

@@ -6,8 +6,18 @@ import os from 'node:os';
 import path from 'node:path';
 
 /** Why there is no etcd here, for `skip`; false when there is one. */
-export const noEtcd: string | false =
-  spawnSync('etcd', ['--version']).status === 0 ? false : 'etcd is not installed';
+export const noEtcd: string | false = missing();
+
+function missing(): string | false {
+  if (spawnSync('etcd', ['--version']).status !== 0) {
+    return 'etcd is not installed (Debian: etcd-server)';
+  }
+  const env = { ...process.env, ETCDCTL_API: '3' };
+  if (spawnSync('etcdctl', ['version'], { env }).status !== 0) {
+    return 'etcdctl is not installed (Debian: etcd-client)';
+  }
+  return false;
+}
 
 export class EtcdServer {
   readonly port: number;

@@ -89,6 +89,7 @@ class StubDevice implements Device {
 
 class StubUnderlay implements Underlay {
   readonly sender = 0;
+  readonly socketTo = () => -1;
   readonly #datagrams = inboundDatagrams();
   readonly #batch = batchOf(LAYOUT.inbound, INBOUND_HEADROOM, this.#datagrams);
   #error = 0;
@@ -166,6 +167,7 @@ const lane = new Lane(memory, new StubDevice(), new StubUnderlay(), routes, coun
   mtu: 1450,
   uso: true,
   segments: true,
+  vnet: true,
 });
 
 function runTo(packets: number): void {

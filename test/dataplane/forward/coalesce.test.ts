@@ -14,11 +14,14 @@ import {
   PEER_B,
   PEER_C,
   PSH,
+  pseudoOf,
   put16,
   RST,
   SYN,
   seal,
+  sealTransport,
   sumAt,
+  sumOf,
   type TcpFields,
   tcpPacket,
   URG,
@@ -149,6 +152,33 @@ test('only the exact continuation is merged', () => {
   assert.equal(writesOf(at(1, 1000), at(1001)), 2, 'no longer one after a shorter');
   assert.equal(writesOf(at(1), at(1399, 0)), 2, 'a pure acknowledgement is no data');
   assert.equal(writesOf(at(1, 0), at(1)), 2);
+  assert.equal(writesOf(at(1, 0), at(1, 0), at(1, 0)), 3, 'duplicate acknowledgements count');
+});
+
+test('what is no plain TCP segment is never merged, be it alike on both sides', () => {
+  const ipOptions = Uint8Array.from([1, 1, 1, 1]);
+  assert.equal(writesOf(tcpPacket({ ...first, ipOptions }), tcpPacket({ ...next, ipOptions })), 2);
+  const edited = (fields: TcpFields, at: number, value: number): Uint8Array => {
+    const packet = tcpPacket(fields);
+    packet[at] = value;
+    return seal(packet);
+  };
+  const alike = (at: number, value: number): number =>
+    writesOf(edited(first, at, value), edited(next, at, value));
+  assert.equal(alike(6, 0x20), 2, 'first fragments');
+  assert.equal(alike(7, 0x10), 2, 'later fragments');
+  const short = (sequence: number): Uint8Array =>
+    sealTransport(edited({ ...first, sequence }, 32, 0x40));
+  assert.equal(writesOf(short(1), short(1 + 1450 - 36)), 2, 'a TCP header of 16 bytes');
+  // The bytes of a TCP segment, and one protocol up its checksum is as right as before.
+  const other = (fields: TcpFields): Uint8Array => {
+    const packet = tcpPacket(fields);
+    packet[9] = 7;
+    put16(packet, 36, 0);
+    put16(packet, 36, 0xffff - sumOf(packet.subarray(20), pseudoOf(packet)));
+    return seal(packet);
+  };
+  assert.equal(writesOf(other(first), other(next)), 2, 'another protocol');
 });
 
 test('sequence numbers wrap', () => {

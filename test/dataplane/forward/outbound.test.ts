@@ -128,10 +128,18 @@ for (const [what, reason, packet] of DROPS) {
     assert.deepEqual(rig.read(packet), []);
     assert.deepEqual(rig.drops(), { [reason]: 1 });
     assert.equal(rig.count('outbound_in_packets'), 1);
+    assert.equal(rig.count('outbound_in_bytes'), packet.length);
     assert.equal(rig.read(good).length, 1, 'the next one goes');
     rig.checkBalance();
   });
 }
+
+test('an empty read says nothing, whatever lay there before', () => {
+  const rig = new Rig();
+  rig.read(ROUTER_SOLICITATION);
+  rig.read(new Uint8Array(0));
+  assert.deepEqual(rig.drops(), { outbound_ipv6: 1, outbound_malformed: 1 });
+});
 
 test('bytes behind the packet are not sent', () => {
   const [datagram] = new Rig().read(concat([good, random.bytes(9)]));

@@ -19,6 +19,7 @@ export interface RigOptions {
   readonly mtu?: number;
   readonly uso?: boolean;
   readonly segments?: boolean;
+  readonly vnet?: boolean;
 }
 
 /** A datagram that left for a peer. */
@@ -54,12 +55,13 @@ export function publisherOf(vni = 1): Publisher {
 
 export class Rig {
   readonly memory = new LaneMemory();
-  readonly device = new MemoryDevice(this.memory);
+  readonly device: MemoryDevice;
   readonly underlay = new MemoryUnderlay(this.memory);
   readonly counters = new Counters();
   readonly lane: Lane;
 
-  constructor({ vni = 1, mtu = 1450, uso = true, segments = true }: RigOptions = {}) {
+  constructor({ vni = 1, mtu = 1450, uso = true, segments = true, vnet = true }: RigOptions = {}) {
+    this.device = new MemoryDevice(this.memory, vnet);
     const routes = new RouteReader(publisherOf(vni).handle, 0, () => undefined);
     this.lane = new Lane(this.memory, this.device, this.underlay, routes, this.counters, {
       vni,
@@ -67,6 +69,7 @@ export class Rig {
       mtu,
       uso,
       segments,
+      vnet,
     });
   }
 

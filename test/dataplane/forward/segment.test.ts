@@ -13,6 +13,8 @@ import {
   NEEDS_CSUM,
   OUR_MAC,
   OVERHEAD,
+  PEER_B,
+  PEER_C,
   PSH,
   put32,
   sumAt,
@@ -48,9 +50,11 @@ function isSegmented(packet: Uint8Array, gsoSize: number, rig = new Rig(), more 
   const expected = segment(packet, gsoSize);
   const before = rig.count('outbound_in_packets');
   const bytesBefore = rig.count('outbound_in_bytes');
+  const sentBefore = rig.count('outbound_out_bytes');
   const sent = rig.read(leavePartial(packet.slice()), superVnet(packet, gsoSize, more));
   assert.equal(sent.length, expected.length);
-  for (const [i, { payload, tos }] of sent.entries()) {
+  for (const [i, { payload, tos, address, port }] of sent.entries()) {
+    assert.deepEqual([address, port], [PEER_B, 8472]);
     assert.deepEqual(payload, toB(expected[i]!), `segment ${i} of ${expected.length}`);
     assert.equal(tos, packet[1]! & 3);
   }
@@ -59,7 +63,10 @@ function isSegmented(packet: Uint8Array, gsoSize: number, rig = new Rig(), more 
     rig.count('outbound_in_bytes') - bytesBefore,
     expected.reduce((sum, one) => sum + one.length, 0),
   );
-  assert.equal(rig.count('outbound_in_bytes'), rig.count('outbound_out_bytes'));
+  assert.equal(
+    rig.count('outbound_in_bytes') - bytesBefore,
+    rig.count('outbound_out_bytes') - sentBefore,
+  );
   rig.checkBalance();
 }
 
@@ -113,6 +120,36 @@ test('one byte a segment: header slots and rows run out and it goes on', () => {
     isSegmented(tcpPacket({ ...TO_B, payload: random.bytes(9000) }), 1, rig);
     isSegmented(udpPacket({ ...TO_B, payload: random.bytes(5000) }), 1, rig);
   }
+});
+
+test('single packets before it: the table of pieces is full before the header slots are', () => {
+  const rig = new Rig();
+  const single = tcpPacket({ ...TO_B, payload: random.bytes(1) });
+  const large = tcpPacket({ ...TO_B, id: 9, payload: random.bytes(5000) });
+  for (let i = 0; i < 60; i += 1) rig.device.push(single);
+  rig.device.push(leavePartial(large.slice()), superVnet(large, 1));
+  rig.device.push(single);
+  rig.run();
+  const sent = rig.takeSent();
+  assert.ok(sent.every(({ address, port }) => address === PEER_B && port === 8472));
+  assert.deepEqual(
+    sent.map(({ payload }) => payload.slice(OVERHEAD)),
+    [...new Array<Uint8Array>(60).fill(single), ...segment(large, 1), single],
+  );
+  rig.checkBalance();
+});
+
+test('a payload of one byte is a payload', () => {
+  isSegmented(tcpPacket({ ...TO_B, payload: random.bytes(1) }), 1);
+});
+
+test('a super-packet that is refused leaves nothing of the one before', () => {
+  const rig = new Rig();
+  const packet = tcpPacket({ ...TO_B, payload: random.bytes(3000) });
+  isSegmented(packet, 1000, rig);
+  assert.deepEqual(rig.read(packet, superVnet(packet, 0)), []);
+  assert.deepEqual(rig.drops(), { outbound_bad_offload: 1 });
+  isSegmented(packet, 1000, rig);
 });
 
 test('the longest headers', () => {
@@ -183,10 +220,15 @@ test('64 super-packets of two peers in one batch, segments and single packets mi
     }
   }
   rig.run();
+  const sent = rig.takeSent();
   assert.deepEqual(
-    rig.takeSent().map(({ payload }) => payload.slice(OVERHEAD)),
+    sent.map(({ payload }) => payload.slice(OVERHEAD)),
     expected,
   );
+  for (const { payload, address, port } of sent) {
+    const isB = payload[OVERHEAD + 18] === 72;
+    assert.deepEqual([address, port], isB ? [PEER_B, 8472] : [PEER_C, 8473]);
+  }
   rig.checkBalance();
 });
 

@@ -195,7 +195,7 @@ test('an error in the middle of a message that is taken apart costs the rest of 
   rig.underlay.refuse = (message) => {
     if (message.segment > 0) return EIO;
     sends += 1;
-    return sends === 4 ? ECONNREFUSED : 0;
+    return sends === 4 ? EHOSTUNREACH : 0;
   };
   const last = ipv4Packet(TO_B, random.bytes(50));
   rig.device.push(last);
@@ -203,6 +203,21 @@ test('an error in the middle of a message that is taken apart costs the rest of 
   assert.deepEqual(innerOf(rig), [...expected.slice(0, 3), last]);
   assert.deepEqual(rig.drops(), { send_peer_unreachable: 7 });
   rig.checkBalance();
+});
+
+test('ECONNREFUSED once is news of an earlier datagram: the message goes again', () => {
+  const rig = new Rig();
+  let refusals = 0;
+  rig.underlay.refuse = ({ address }) => {
+    if (address !== PEER_C || refusals === 1) return 0;
+    refusals += 1;
+    return ECONNREFUSED;
+  };
+  const expected = [...pushSuper(rig, TO_C, 5000), ...pushSuper(rig, TO_B, 5000)];
+  rig.run();
+  assert.deepEqual(innerOf(rig), expected);
+  assert.deepEqual(rig.drops(), {});
+  assert.equal(rig.count('peer_refused'), 1);
 });
 
 test('EIO on a single datagram is that datagram’s fault', () => {

@@ -159,7 +159,6 @@ test('what is longer than the MTU and cannot be cut is dropped', () => {
   const large = random.bytes(1423);
   const cases: [Uint8Array, number, boolean][] = [
     [udpPacket({ payload: large }), 0, true],
-    [leavePartial(udpPacket({ payload: random.bytes(3000) })), 1000, false],
     // Datagrams that are themselves longer than the MTU.
     [leavePartial(udpPacket({ payload: random.bytes(3000) })), 1423, true],
     [ipv4Packet({ protocol: 1 }, random.bytes(1431)), 0, true],
@@ -174,6 +173,50 @@ test('what is longer than the MTU and cannot be cut is dropped', () => {
   }
   const fits = udpPacket({ payload: large.slice(1) });
   assert.equal(new Rig().receive(frame(fits)).length, 1, 'the MTU itself fits');
+});
+
+test('without USO on the TUN an unsegmented UDP packet is cut here, checksums finished', () => {
+  const rig = new Rig({ uso: false });
+  const packet = leavePartial(udpPacket({ payload: random.bytes(12345) }));
+  const written = rig.receive(frame(packet), { segment: 1200 });
+  assert.ok(written.every(({ vnet }) => vnet.every((byte) => byte === 0)));
+  assert.deepEqual(
+    written.map((one) => one.packet),
+    segment(packet, 1200),
+  );
+  assert.equal(rig.count('inbound_out_packets'), 1);
+  rig.checkBalance();
+});
+
+test('without a vnet header the TUN gets single packets with finished checksums', () => {
+  const rig = new Rig({ vnet: false, uso: false });
+  const large = tcpPacket({ payload: random.bytes(20_000) });
+  const train = [1, 2, 3].map((n) =>
+    tcpPacket({ sequence: n * 1000, payload: random.bytes(1000) }),
+  );
+  const small = udpPacket({ payload: random.bytes(33) });
+  const expected = [...segment(large, 1410), small, ...train];
+  rig.underlay.push({ payload: frame(leavePartial(large.slice())), address: PEER_B });
+  rig.underlay.push({ payload: frame(leavePartial(small.slice())), address: PEER_B });
+  const payload = concat(train.map((packet) => frame(packet)));
+  rig.underlay.push({ payload, segment: OVERHEAD + 1040, address: PEER_B });
+  rig.run();
+  assert.deepEqual(
+    rig.takeWritten().map(({ packet }) => packet),
+    expected,
+  );
+  rig.checkBalance();
+});
+
+test('a super-packet that outgrows the queue of writes is cut all the same', () => {
+  const rig = new Rig({ vnet: false, uso: false, mtu: 68 });
+  const large = tcpPacket({ payload: random.bytes(60_000) });
+  const written = rig.receive(frame(leavePartial(large.slice())));
+  assert.deepEqual(
+    written.map(({ packet }) => packet),
+    segment(large, 68 - 40),
+  );
+  rig.checkBalance();
 });
 
 test('a piece of a train is never a super-packet of UDP', () => {

@@ -21,6 +21,7 @@ const SIZES: Record<Exclude<keyof typeof LAYOUT, 'end'>, number> = {
   writes: memory.WRITES * memory.WRITE_ROW.words * 4,
   writeIovecs: memory.WRITE_IOVECS * memory.IOVEC_ROW.words * 4,
   headers: memory.HEADER_SLOTS * memory.HEADER_SLOT_SIZE,
+  inboundHeaders: memory.HEADER_SLOTS * memory.HEADER_SLOT_SIZE,
   outbound: memory.OUTBOUND_END - LAYOUT.outbound,
   inbound: memory.INBOUND_END - LAYOUT.inbound,
 };

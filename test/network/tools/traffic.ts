@@ -4,11 +4,18 @@
  *   traffic.js tcp-receive PORT             prints "BYTES SHA256" of what one connection brings
  *   traffic.js tcp-send ADDRESS PORT BYTES  sends noise, prints "BYTES SHA256" of it
  *   traffic.js udp-echo PORT                sends each datagram back to where it came from
+ *   traffic.js udp-count PORT COUNT         prints the sizes of the next COUNT datagrams, and whether
+ *                                           the bytes of all of them count up as sent
+ *   traffic.js udp-gso ADDRESS PORT SEGMENT TOTAL  one send of TOTAL bytes with UDP_SEGMENT
  *   traffic.js udp-ask ADDRESS PORT SIZES   "0-1422,2000": asks with each size, compares the echo
  */
 import { createHash } from 'node:crypto';
 import dgram from 'node:dgram';
 import net from 'node:net';
+import { LAYOUT, LaneMemory, MESSAGES } from '../../../src/dataplane/io/memory.js';
+import { loadNative } from '../../../src/dataplane/io/native.js';
+import * as socketAddress from '../../../src/dataplane/io/socket-address.js';
+import { parseAddress } from '../../../src/dataplane/wire/ipv4.js';
 
 const BLOCK = 256 * 1024;
 
@@ -69,6 +76,38 @@ function udpEcho(port: number): void {
   socket.bind(port, '0.0.0.0', () => console.log('listening'));
 }
 
+function udpCount(port: number, count: number): void {
+  const sizes: number[] = [];
+  let right = true;
+  let next = 0;
+  const socket = dgram.createSocket('udp4');
+  socket.on('message', (message) => {
+    sizes.push(message.length);
+    for (const byte of message) {
+      right &&= byte === (next & 0xff);
+      next += 1;
+    }
+    if (sizes.length < count) return;
+    console.log(`${sizes.join(',')} ${right ? 'right' : 'wrong'}`);
+    socket.close();
+  });
+  socket.bind(port, '0.0.0.0', () => console.log('listening'));
+}
+
+function udpGso(address: string, port: number, segment: number, total: number): void {
+  const native = loadNative();
+  const memory = new LaneMemory();
+  native.attach(memory.bytes);
+  const fd = native.udpOpen(4);
+  socketAddress.writeIpv4(memory.bytes, LAYOUT.destinations, parseAddress(address)!, port);
+  for (let i = 0; i < total; i += 1) memory.bytes[LAYOUT.outbound + i] = i;
+  memory.words.set([LAYOUT.outbound, total], LAYOUT.sendIovecs >> 2);
+  memory.words.set([fd, 0, segment, 0, 0, 1], LAYOUT.messages >> 2);
+  const { messages, sendIovecs, destinations } = LAYOUT;
+  const sent = native.udpSend(messages, 1, sendIovecs, 1, destinations, MESSAGES);
+  console.log(sent === 1 ? 'sent' : native.errnoName(native.lastError()));
+}
+
 function parseSizes(text: string): number[] {
   return text.split(',').flatMap((part) => {
     const [first = 0, last = first] = part.split('-').map(Number);
@@ -101,7 +140,7 @@ async function udpAsk(address: string, port: number, sizes: readonly number[]): 
   if (wrong.length > 0) process.exitCode = 1;
 }
 
-const [what = '', a = '', b = '', c = ''] = process.argv.slice(2);
+const [what = '', a = '', b = '', c = '', d = ''] = process.argv.slice(2);
 switch (what) {
   case 'tcp-receive':
     tcpReceive(Number(a));
@@ -111,6 +150,12 @@ switch (what) {
     break;
   case 'udp-echo':
     udpEcho(Number(a));
+    break;
+  case 'udp-count':
+    udpCount(Number(a), Number(b));
+    break;
+  case 'udp-gso':
+    udpGso(a, Number(b), Number(c), Number(d));
     break;
   case 'udp-ask':
     await udpAsk(a, Number(b), parseSizes(c));

@@ -1,0 +1,205 @@
+/** What is measured on a pair. Each case gives its figures by name; the first is the headline. */
+import type { Programs } from './build-c.js';
+import { busySeconds, readTicks } from './processors.js';
+import type { Pair } from './rig.js';
+
+export type Figures = Readonly<Record<string, number>>;
+
+export interface Case {
+  readonly name: string;
+  readonly title: string;
+  readonly unit: string;
+  readonly better: 'more' | 'less';
+  measure(pair: Pair, programs: Programs, seconds: number): Promise<Figures>;
+}
+
+async function iperf(
+  { ends: [from, to] }: Pair,
+  seconds: number,
+  ...more: string[]
+): Promise<{ end: IperfEnd; cpuSeconds: number }> {
+  const server = to.start(['iperf3', '-s', '-1', '--forceflush']);
+  await server.waitFor(/listening/i, 5_000);
+  const before = readTicks();
+  const { stdout } = await from.run(
+    ['iperf3', '-J', '-c', to.address, '-t', String(seconds), '-O', '0.3', ...more],
+    { timeout: seconds * 1000 + 30_000 },
+  );
+  const cpuSeconds = busySeconds(before);
+  await server.stop();
+  return { end: JSON.parse(stdout).end as IperfEnd, cpuSeconds };
+}
+
+interface IperfSum {
+  readonly bits_per_second: number;
+  readonly bytes: number;
+  readonly retransmits?: number;
+}
+interface IperfEnd {
+  readonly sum_sent: IperfSum;
+  readonly sum_received: IperfSum;
+  readonly sum_received_bidir_reverse?: IperfSum;
+}
+
+function tcp(streams: number): Case {
+  return {
+    name: `tcp${streams}`,
+    title: `TCP, ${streams} stream${streams === 1 ? '' : 's'}`,
+    unit: 'Gb/s',
+    better: 'more',
+    async measure(pair, _programs, seconds) {
+      const { end, cpuSeconds } = await iperf(pair, seconds, '-P', String(streams));
+      return {
+        'Gb/s': end.sum_received.bits_per_second / 1e9,
+        // The omitted start costs as well: iperf3 runs 0.3 s longer than it counts.
+        'CPU s/GB': (cpuSeconds * seconds) / (seconds + 0.3) / (end.sum_received.bytes / 1e9),
+        retransmissions: end.sum_sent.retransmits ?? 0,
+      };
+    },
+  };
+}
+
+const bidir: Case = {
+  name: 'bidir',
+  title: 'TCP, 1 stream each way',
+  unit: 'Gb/s',
+  better: 'more',
+  async measure(pair, _programs, seconds) {
+    const { end } = await iperf(pair, seconds, '--bidir');
+    const there = end.sum_received.bits_per_second / 1e9;
+    const back = (end.sum_received_bidir_reverse?.bits_per_second ?? 0) / 1e9;
+    return { 'Gb/s': there + back, 'slower/sum': Math.min(there, back) / (there + back) };
+  },
+};
+
+async function requestResponse(
+  { ends: [from, to] }: Pair,
+  programs: Programs,
+  seconds: number,
+  ...more: string[]
+): Promise<Figures> {
+  const server = to.start([programs['request-response'], 'server']);
+  await server.waitFor(/listening/, 5_000);
+  const { stdout } = await from.run(
+    [
+      ...[programs['request-response'], 'client', '--host', to.address],
+      ...['--seconds', String(seconds), ...more],
+    ],
+    { timeout: seconds * 1000 + 20_000 },
+  );
+  await server.stop();
+  const { per_second, p50_us, p99_us } = JSON.parse(stdout);
+  return { '/s': per_second, 'p50 µs': p50_us, 'p99 µs': p99_us };
+}
+
+function rr(connections: number): Case {
+  return {
+    name: `rr${connections}`,
+    title: `request/response, ${connections} connection${connections === 1 ? '' : 's'}`,
+    unit: '/s',
+    better: 'more',
+    measure: (pair, programs, seconds) =>
+      requestResponse(pair, programs, seconds, '--connections', String(connections)),
+  };
+}
+
+const crr: Case = {
+  name: 'crr',
+  title: 'new connections',
+  unit: '/s',
+  better: 'more',
+  measure: (pair, programs, seconds) =>
+    requestResponse(pair, programs, seconds, '--connections', '8', '--new', '1'),
+};
+
+const rrBusy: Case = {
+  name: 'rr-busy',
+  title: 'request/response beside a full TCP stream',
+  unit: 'p50 µs',
+  better: 'less',
+  async measure(pair, programs, seconds) {
+    const [from, to] = pair.ends;
+    const server = to.start(['iperf3', '-s', '-1', '--forceflush']);
+    await server.waitFor(/listening/i, 5_000);
+    const stream = from.start(['iperf3', '-c', to.address, '-t', String(seconds + 2)]);
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    const figures = await requestResponse(pair, programs, seconds);
+    stream.kill('SIGKILL');
+    await server.stop();
+    return { 'p50 µs': figures['p50 µs']!, 'p99 µs': figures['p99 µs']!, '/s': figures['/s']! };
+  },
+};
+
+/** One trial: datagrams a second asked for; the part that was lost, and the rate reached. */
+async function flood(
+  { ends: [from, to] }: Pair,
+  programs: Programs,
+  rate: number,
+  size: number,
+  seconds: number,
+): Promise<{ loss: number; rate: number }> {
+  const receiver = to.start([programs['udp-flood'], 'receive', '--seconds', String(seconds + 5)]);
+  await receiver.waitFor(/listening/, 5_000);
+  const { stdout } = await from.run(
+    [
+      ...[programs['udp-flood'], 'send', '--host', to.address, '--rate', String(rate)],
+      ...['--size', String(size), '--seconds', String(seconds)],
+    ],
+    { timeout: seconds * 1000 + 20_000 },
+  );
+  const [text] = await receiver.waitFor(/\{.*\}/, 10_000);
+  await receiver.stop();
+  const { sent, lost } = JSON.parse(text) as { sent: number; lost: number };
+  return { loss: lost / Math.max(1, sent), rate: JSON.parse(stdout).rate };
+}
+
+const LOSS_MAX = 0.001;
+
+/** The highest rate that loses under 0.1 %: doubling, then halving; confirmed by longer trials. */
+function lossFree(size: number): Case {
+  return {
+    name: `udp${size}`,
+    title: `loss-free UDP, ${size} bytes`,
+    unit: 'k/s',
+    better: 'more',
+    async measure(pair, programs, seconds) {
+      const trial = Math.max(0.5, seconds / 4);
+      const passes = async (rate: number, time: number): Promise<boolean> => {
+        const { loss, rate: reached } = await flood(pair, programs, rate, size, time);
+        return loss < LOSS_MAX && reached > 0.97 * rate;
+      };
+      let low = 0;
+      let high = 20_000;
+      while (high < 2_000_000 && (await passes(high, trial))) {
+        low = high;
+        high *= 1.6;
+      }
+      for (let step = 0; step < 5; step += 1) {
+        const middle = (low + high) / 2;
+        if (await passes(middle, trial)) low = middle;
+        else high = middle;
+      }
+      // A rate counts when it holds three times over.
+      for (let tries = 0; tries < 8; tries += 1) {
+        let held = 0;
+        while (held < 3 && (await passes(low, seconds))) held += 1;
+        if (held === 3) break;
+        low *= 0.93;
+      }
+      return { 'k/s': low / 1000 };
+    },
+  };
+}
+
+export const CASES: readonly Case[] = [
+  tcp(1),
+  tcp(4),
+  bidir,
+  rr(1),
+  rr(32),
+  crr,
+  rrBusy,
+  lossFree(64),
+  lossFree(512),
+  lossFree(1400),
+];

@@ -1,0 +1,60 @@
+/** What `weft status` prints, to the letter. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { describe } from '../../../src/operate/status/status.js';
+import { fullStatus } from './full.js';
+
+test('a full status', () => {
+  assert.equal(
+    describe(fullStatus),
+    `\
+weft      0.1.0, process 4711, up 26 h 3 min
+lease     10.10.58.0/24, VNI 1, etcd lease 6a6ca210c4f23c1a, ends in 23 h 53 min unless renewed
+store     etcd at http://192.168.56.131:2379, prefix /coreos.com/network
+device    flannel.1  10.10.58.0/32, MTU 1450, VtepMAC 02:00:00:00:00:0a
+underlay  ens33  192.168.56.11:8472, MTU 1500, public IP 203.0.113.7
+offload   tier segment; TUN TSO yes, USO no; UDP GRO yes; receive buffer 16.8 MB
+lanes     lane 0 running, lane 1 NOT RUNNING
+routes    3 published, generation 17
+          10.10.60.0/24: RTNETLINK answers: File exists
+outbound  1,161,463 packets, 1.66 GB sent
+inbound   999 packets, 999 B delivered
+drops
+          unknown_sender  1,200
+          outbound_ipv6  7
+kernel    2 datagrams with a bad checksum
+kernel    3,000 datagrams lost: receive buffer full
+peers     2
+          10.10.59.0/24      192.168.56.12   02:00:00:00:00:0b
+          10.10.60.0/24      203.0.113.250   02:00:00:00:00:0c
+`,
+  );
+});
+
+test('a young status without peers, drops or an etcd lease', () => {
+  const text = describe({
+    ...fullStatus,
+    uptimeSeconds: 59.9,
+    lease: { ...fullStatus.lease, id: null },
+    underlay: { ...fullStatus.underlay, publicIp: fullStatus.underlay.address },
+    routes: { published: 1, epoch: 1, problems: [] },
+    drops: {},
+    kernelUdp: { badChecksums: 0, bufferFull: 0 },
+    peers: [],
+  });
+  assert.match(text, /^weft {6}0\.1\.0, process 4711, up 59 s$/m);
+  assert.match(text, /^lease {5}10\.10\.58\.0\/24, VNI 1, no etcd lease$/m);
+  assert.match(text, /^underlay {2}ens33 {2}192\.168\.56\.11:8472, MTU 1500$/m);
+  assert.match(text, /^drops {5}none$/m);
+  assert.match(text, /^peers {5}none yet$/m);
+  assert.doesNotMatch(text, /^kernel/m);
+});
+
+test('a lost lease says why in place of the subnet', () => {
+  const lost = { ...fullStatus.lease, lost: 'the key was deleted' };
+  assert.match(describe({ ...fullStatus, lease: lost }), /^lease {5}LOST: the key was deleted$/m);
+});
+
+test('no line ends in blanks, whatever is in it', () => {
+  assert.doesNotMatch(describe(fullStatus), /[ \t]$/m);
+});

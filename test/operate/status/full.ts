@@ -1,0 +1,60 @@
+/** A status with something in every field. */
+import { COUNTER_NAMES, type CounterName } from '../../../src/dataplane/forward/counters.js';
+import type { Status } from '../../../src/operate/status/status.js';
+
+const counters = Object.fromEntries(COUNTER_NAMES.map((name) => [name, 0])) as Record<
+  CounterName,
+  number
+>;
+
+export const fullStatus: Status = {
+  version: '0.1.0',
+  pid: 4711,
+  uptimeSeconds: 26 * 3600 + 3 * 60 + 59,
+  device: { name: 'flannel.1', address: '10.10.58.0/32', mtu: 1450 },
+  underlay: {
+    interface: 'ens33',
+    mtu: 1500,
+    address: '192.168.56.11',
+    port: 8472,
+    publicIp: '203.0.113.7',
+  },
+  store: 'etcd at http://192.168.56.131:2379, prefix /coreos.com/network',
+  lease: {
+    subnet: '10.10.58.0/24',
+    vtepMac: '02:00:00:00:00:0a',
+    vni: 1,
+    id: '6a6ca210c4f23c1a',
+    expiresInSeconds: 86_000,
+    lost: null,
+  },
+  peers: [
+    { subnet: '10.10.59.0/24', publicIp: '192.168.56.12', vtepMac: '02:00:00:00:00:0b' },
+    { subnet: '10.10.60.0/24', publicIp: '203.0.113.250', vtepMac: '02:00:00:00:00:0c' },
+  ],
+  routes: {
+    published: 3,
+    epoch: 17,
+    problems: ['10.10.60.0/24: RTNETLINK answers: File exists'],
+  },
+  offload: {
+    tier: 'segment',
+    tunTso: true,
+    tunUso: false,
+    udpGro: true,
+    receiveBuffer: 16_777_216,
+  },
+  lanes: [
+    { running: true, queued: 0 },
+    { running: false, queued: 3 },
+  ],
+  counters: {
+    ...counters,
+    outbound_out_packets: 1_161_463,
+    outbound_out_bytes: 1_660_000_000,
+    inbound_out_packets: 999,
+    inbound_out_bytes: 999,
+  },
+  drops: { outbound_ipv6: 7, unknown_sender: 1200 },
+  kernelUdp: { badChecksums: 2, bufferFull: 3000 },
+};
