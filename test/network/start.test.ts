@@ -187,6 +187,12 @@ describe('weft up that cannot start, or waits', { skip: lacks ?? false, timeout:
     assert.deepEqual(await ls(), ['flannel.1.json', 'flannel.1.sock']);
     assert.equal(await first.stop(), 0);
     assert.deepEqual(await ls(), ['flannel.1.json']);
+    // The TUN went with the process; what stays is what `weft down` has to take back.
+    const { entries } = JSON.parse(host.read('/run/weft/flannel.1.json')!);
+    assert.deepEqual(
+      entries.map(({ kind }: { kind: string }) => kind),
+      ['file'],
+    );
     assert.match((await weft('status')).stderr, /no weft runs on this host/);
   });
 

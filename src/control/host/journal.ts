@@ -1,7 +1,9 @@
 /**
  * What weft made on this host, kept in `/run/weft/<device>.json`, so that `weft down` can take
- * back exactly that. Each thing is recorded before it is made: a crash in between leaves an entry
- * without a thing, which is harmless, never a thing without an entry.
+ * back exactly that. A file or sysctl is recorded before it is made: a crash in between leaves an
+ * entry without a thing, which is harmless, never a thing without an entry. A TUN is recorded when
+ * its index is known, since by its name alone another's could be taken for ours; until then, and
+ * always while it is not persistent, it goes with the process.
  */
 import fs from 'node:fs';
 import path from 'node:path';
