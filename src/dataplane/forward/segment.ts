@@ -3,8 +3,10 @@
  *
  *   1. open     what the vnet header says, checked against the packet (never trust hdr_len:
  *               on a forwarded packet the kernel reports the whole linear part)
- *   2. next     one segment: a copy of the headers in a pool slot, its own lengths, IP id,
- *               sequence, flags and checksum; the payload stays where it is
+ *   2. share    what all segments have in common is summed once; what varies is remembered and
+ *               cleared in the super-packet's own headers
+ *   3. next     one segment: a copy of the headers in a pool slot, its own lengths, IP id,
+ *               sequence, flags and checksums; the payload stays where it is
  *
  * As the kernel's own GSO does it (net/ipv4/tcp_offload.c, udp_offload.c): FIN and PSH on the
  * last segment only, CWR on the first only, the IP id counts up, sequence numbers wrap.
@@ -18,6 +20,9 @@ import * as tcp from '../wire/tcp.js';
 import * as udp from '../wire/udp.js';
 import * as vnet from '../wire/vnet.js';
 
+/** Before the template in a slot, so that the IPv4 header behind it lies on a word. */
+const PADDING = 2;
+
 /** Where segments go: the send queue, or the write queue where the TUN takes no super-packet. */
 export interface SegmentSink {
   /** Slots for headers. */
@@ -30,6 +35,7 @@ export interface SegmentSink {
 
 export class Segmenter {
   readonly #bytes: Uint8Array;
+  readonly #words: Int32Array;
   readonly #sum: (at: number, length: number) => number;
   /** The super-packet in work: its place, headers and what is left of it. */
   #at = 0;
@@ -40,9 +46,17 @@ export class Segmenter {
   #isTcp = false;
   #done = 0;
   #index = 0;
+  /** Fields that differ from segment to segment, as the super-packet has them. */
+  #id = 0;
+  #sequence = 0;
+  #flags = 0;
+  /** The sums of what all segments share. */
+  #ipSum = 0;
+  #transportSum = 0;
 
   constructor(memory: LaneMemory, sum: (at: number, length: number) => number) {
     this.#bytes = memory.bytes;
+    this.#words = memory.words;
     this.#sum = sum;
   }
 
@@ -98,7 +112,41 @@ export class Segmenter {
     this.#gsoSize = gsoSize;
     this.#isTcp = protocol === ipv4.TCP;
     this.#index = 0;
+    this.#clearVarying(transport);
     return true;
+  }
+
+  /**
+   * Remembers the fields that differ from segment to segment and clears them where they
+   * stand, so that what all segments share is summed once.
+   */
+  #clearVarying(transport: number): void {
+    const bytes = this.#bytes;
+    const at = this.#at;
+    this.#id = ipv4.id(bytes, at);
+    ipv4.setTotalLength(bytes, at, 0);
+    ipv4.setId(bytes, at, 0);
+    ipv4.setSum(bytes, at, 0);
+    this.#ipSum = checksum.sum(bytes, at, this.#ipLength);
+    if (this.#isTcp) {
+      this.#sequence = tcp.sequenceWord(bytes, transport);
+      this.#flags = tcp.flags(bytes, transport);
+      tcp.setSequence(bytes, transport, 0);
+      tcp.setFlags(bytes, transport, 0);
+      tcp.setSum(bytes, transport, 0);
+    } else {
+      udp.setLength(bytes, transport, 0);
+      udp.setSum(bytes, transport, 0);
+    }
+    this.#transportSum = checksum.add(
+      checksum.sum(bytes, transport, this.#headers - this.#ipLength),
+      checksum.pseudo(
+        ipv4.source(bytes, at),
+        ipv4.destination(bytes, at),
+        this.#isTcp ? ipv4.TCP : ipv4.UDP,
+        0,
+      ),
+    );
   }
 
   /** Hands over segments. True when all are; false: the sink is full, flush it and call again. */
@@ -107,51 +155,67 @@ export class Segmenter {
       const slot = sink.full ? 0 : sink.pool.take();
       if (slot === 0) return false;
       const length = Math.min(this.#gsoSize, this.#payload - this.#done);
-      this.#writeHeaders(slot, length);
       const payload = this.#at + this.#headers + this.#done;
-      sink.add(slot, ENCAPSULATION + this.#headers, payload, length);
+      this.#writeHeaders(slot + PADDING, payload, length);
+      sink.add(slot + PADDING, ENCAPSULATION + this.#headers, payload, length);
       this.#done += length;
       this.#index += 1;
     }
     return true;
   }
 
-  #writeHeaders(slot: number, length: number): void {
+  #writeHeaders(header: number, payload: number, length: number): void {
     const bytes = this.#bytes;
-    const first = this.#index === 0;
-    const last = this.#done + length === this.#payload;
-    bytes.copyWithin(slot, this.#at - ENCAPSULATION, this.#at + this.#headers);
-    const ip = slot + ENCAPSULATION;
+    const ip = header + ENCAPSULATION;
+    this.#copyHeaders(ip);
+
+    const total = this.#headers + length;
+    const id = (this.#id + this.#index) & 0xffff;
+    const ipSum = checksum.complement(checksum.fold(this.#ipSum + total + id));
+    bytes[ip + 2] = total >>> 8;
+    bytes[ip + 3] = total;
+    bytes[ip + 4] = id >>> 8;
+    bytes[ip + 5] = id;
+    bytes[ip + 10] = ipSum >>> 8;
+    bytes[ip + 11] = ipSum;
+
     const transport = ip + this.#ipLength;
-    ipv4.setTotalLength(bytes, ip, this.#headers + length);
-    ipv4.setId(bytes, ip, (ipv4.id(bytes, ip) + this.#index) & 0xffff);
-    ipv4.seal(bytes, ip);
+    const transportLength = total - this.#ipLength;
+    const sum = this.#transportSum + transportLength + this.#sum(payload, length);
     if (this.#isTcp) {
-      tcp.setSequence(bytes, transport, (tcp.sequenceWord(bytes, transport) + this.#done) | 0);
-      let flags = tcp.flags(bytes, transport);
-      if (!last) flags &= ~(tcp.FIN | tcp.PSH);
-      if (!first) flags &= ~tcp.CWR;
-      tcp.setFlags(bytes, transport, flags);
-      tcp.setSum(bytes, transport, 0);
-      tcp.setSum(bytes, transport, this.#transportSum(ip, transport, length));
+      const sequence = (this.#sequence + this.#done) | 0;
+      let flags = this.#flags;
+      if (this.#done + length < this.#payload) flags &= ~(tcp.FIN | tcp.PSH);
+      if (this.#index > 0) flags &= ~tcp.CWR;
+      const tcpSum = checksum.complement(
+        checksum.fold(sum + (sequence >>> 16) + (sequence & 0xffff) + flags),
+      );
+      bytes[transport + 4] = sequence >>> 24;
+      bytes[transport + 5] = sequence >>> 16;
+      bytes[transport + 6] = sequence >>> 8;
+      bytes[transport + 7] = sequence;
+      bytes[transport + 13] = flags;
+      tcp.setSum(bytes, transport, tcpSum);
     } else {
-      udp.setLength(bytes, transport, udp.HEADER + length);
-      udp.setSum(bytes, transport, 0);
-      udp.setSum(bytes, transport, udp.encodeSum(this.#transportSum(ip, transport, length)));
+      const udpSum = checksum.complement(checksum.fold(sum + transportLength));
+      udp.setLength(bytes, transport, transportLength);
+      udp.setSum(bytes, transport, udp.encodeSum(udpSum));
     }
   }
 
-  #transportSum(ip: number, transport: number, length: number): number {
-    const bytes = this.#bytes;
-    const headerLength = this.#headers - this.#ipLength;
-    let sum = checksum.pseudo(
-      ipv4.source(bytes, ip),
-      ipv4.destination(bytes, ip),
-      ipv4.protocol(bytes, ip),
-      headerLength + length,
-    );
-    sum = checksum.add(sum, this.#sum(transport, headerLength));
-    sum = checksum.add(sum, this.#sum(this.#at + this.#headers + this.#done, length));
-    return checksum.complement(sum);
+  /** Template and headers to before and behind `ip`: by words where both places allow it. */
+  #copyHeaders(ip: number): void {
+    const from = this.#at;
+    if ((from & 3) !== 0) {
+      this.#bytes.copyWithin(ip - ENCAPSULATION, from - ENCAPSULATION, from + this.#headers);
+      return;
+    }
+    const words = this.#words;
+    const end = (from + this.#headers) >> 2;
+    let to = (ip - ENCAPSULATION - PADDING) >> 2;
+    for (let word = (from - ENCAPSULATION - PADDING) >> 2; word < end; word += 1) {
+      words[to] = words[word]!;
+      to += 1;
+    }
   }
 }
