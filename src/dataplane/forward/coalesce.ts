@@ -10,12 +10,13 @@
  * one goes to the TUN as it came. The run is closed at the end of every batch: nothing waits.
  * Only the packet before may be continued, so nothing is ever reordered.
  */
-import type { LaneMemory } from '../io/memory.js';
+import { ENCAPSULATION, type LaneMemory } from '../io/memory.js';
 import * as checksum from '../wire/checksum.js';
 import * as ipv4 from '../wire/ipv4.js';
 import * as tcp from '../wire/tcp.js';
 import * as udp from '../wire/udp.js';
 import * as vnet from '../wire/vnet.js';
+import * as vxlan from '../wire/vxlan.js';
 import { finishSum } from './finish-sum.js';
 import type { WriteQueue } from './write-queue.js';
 
@@ -25,6 +26,7 @@ const LAST = tcp.PSH | tcp.FIN;
 
 export class Coalescer {
   readonly #bytes: Uint8Array;
+  readonly #words: Int32Array;
   readonly #queue: WriteQueue;
   readonly #sum: (at: number, length: number) => number;
   /** The open run: its first packet, and what has been added. */
@@ -38,18 +40,70 @@ export class Coalescer {
   #flags = 0;
   #mayGrow = false;
   #verified = false;
+  /** Whether `extend` may be tried, and what it compares with. */
+  #repeatable = false;
+  #tos = 0;
+  #id = 0;
+  #anyId = false;
+  #idAndSum = 0;
+  #pseudo = 0;
 
   constructor(memory: LaneMemory, queue: WriteQueue, sum: (at: number, length: number) => number) {
     this.#bytes = memory.bytes;
+    this.#words = memory.words;
     this.#queue = queue;
     this.#sum = sum;
   }
 
   /**
-   * Takes a checked inner packet at [at, at + length), which fits the TUN's MTU.
-   * `partial`: its transport checksum is only the pseudo-header's sum.
+   * The short way for what most segments are: whether the frame whose inner packet is
+   * [at, end) is the run's first one again, but for what varies within a run, and is of full
+   * size and undamaged; then it is merged. All that was checked of the first frame (VXLAN
+   * header, MACs, addresses, ECN) holds for this one, since it is the same bytes. False says
+   * nothing but that the long way is to be taken. `tos`: the outer header's.
    */
-  add(at: number, length: number, partial: boolean): void {
+  extend(at: number, end: number, tos: number): boolean {
+    const first = this.#at;
+    const length = end - at;
+    if (!this.#mayGrow || !this.#verified || !this.#repeatable) return false;
+    if (tos !== this.#tos || (at & 3) !== 0) return false;
+    if (length !== this.#headers + this.#segment) return false;
+    if (this.#total + this.#segment > IP_PACKET_MAX || !this.#queue.mayAppend) return false;
+    const words = this.#words;
+    const bytes = this.#bytes;
+    const here = at >> 2;
+    const there = first >> 2;
+    // The VXLAN header's first two bytes, the rest of it, Ethernet; version to total length.
+    if (bytes[at - 22] !== bytes[first - 22] || bytes[at - 21] !== bytes[first - 21]) return false;
+    for (let i = -5; i <= 0; i += 1) if (words[here + i] !== words[there + i]) return false;
+    // DF and offset; TTL and protocol; the header's sum, which the id alone may change.
+    if (bytes[at + 6] !== bytes[first + 6] || bytes[at + 7] !== bytes[first + 7]) return false;
+    if (bytes[at + 8] !== bytes[first + 8] || bytes[at + 9] !== bytes[first + 9]) return false;
+    const id = ipv4.id(bytes, at);
+    if (checksum.fold(id + ipv4.sum(bytes, at)) !== this.#idAndSum) return false;
+    if (!this.#anyId && id !== ((this.#id + this.#count) & 0xffff)) return false;
+    // Addresses, ports; sequence; acknowledgement; flags and window; urgent pointer, options.
+    if (words[here + 3] !== words[there + 3] || words[here + 4] !== words[there + 4]) return false;
+    if (words[here + 5] !== words[there + 5]) return false;
+    const transport = at + ipv4.HEADER;
+    if (tcp.sequenceWord(bytes, transport) !== this.#sequence) return false;
+    if (words[here + 7] !== words[there + 7]) return false;
+    if (((words[here + 8]! ^ words[there + 8]!) & ~(LAST << 8)) !== 0) return false;
+    if (words[here + 9]! >>> 16 !== words[there + 9]! >>> 16) return false;
+    const options = this.#headers >> 2;
+    for (let i = 10; i < options; i += 1) if (words[here + i] !== words[there + i]) return false;
+
+    const sum = this.#sum(transport, length - ipv4.HEADER);
+    if (checksum.add(this.#pseudo, sum) !== 0xffff) return false;
+    this.#append(at, length);
+    return true;
+  }
+
+  /**
+   * Takes a checked inner packet at [at, at + length), which fits the TUN's MTU.
+   * `partial`: its transport checksum is only the pseudo-header's sum. `tos`: the outer header's.
+   */
+  add(at: number, length: number, partial: boolean, tos: number): void {
     const mergeable = isMergeable(this.#bytes, at, length);
     if (mergeable && this.#continues(at, length, partial)) {
       this.#append(at, length);
@@ -72,6 +126,26 @@ export class Coalescer {
       this.#flags = tcp.flags(this.#bytes, transport);
       if ((this.#flags & LAST) !== 0) this.#mayGrow = false;
     }
+    this.#prepareRepeat(tos);
+  }
+
+  /** What `extend` compares with, as long as the first packet lies on a word. */
+  #prepareRepeat(tos: number): void {
+    const bytes = this.#bytes;
+    const at = this.#at;
+    // Reserved bits in a VXLAN header are counted one by one, the long way.
+    this.#repeatable = (at & 3) === 0 && !vxlan.reservedBitsSet(bytes, at - ENCAPSULATION);
+    if (!this.#mayGrow || !this.#repeatable) return;
+    this.#tos = tos;
+    this.#id = ipv4.id(bytes, at);
+    this.#anyId = ipv4.dontFragment(bytes, at);
+    this.#idAndSum = checksum.fold(this.#id + ipv4.sum(bytes, at));
+    this.#pseudo = checksum.pseudo(
+      ipv4.source(bytes, at),
+      ipv4.destination(bytes, at),
+      ipv4.TCP,
+      this.#total - ipv4.HEADER,
+    );
   }
 
   /**

@@ -134,7 +134,9 @@ export class Inbound {
     if (peer !== this.#peer) this.#coalescer.close();
     this.#peer = peer;
     for (let piece = offset; piece < end; piece += step) {
-      const reason = this.#frame(piece, Math.min(piece + step, end), tos, isTrain ? 0 : segment);
+      const pieceEnd = Math.min(piece + step, end);
+      if (this.#coalescer.extend(piece + ENCAPSULATION, pieceEnd, tos)) continue;
+      const reason = this.#frame(piece, pieceEnd, tos, isTrain ? 0 : segment);
       if (reason !== Drop.none) this.#counters.drop(reason, 1);
     }
     if (length === 0) this.#counters.drop(Drop.truncated, 1);
@@ -190,7 +192,7 @@ export class Inbound {
     if (congestion !== (innerTos & 3)) {
       ipv4.setTos(bytes, packet, (innerTos & ~3) | congestion);
     }
-    return this.#write(packet, total, segment);
+    return this.#write(packet, total, tos, segment);
   }
 
   /** Step 5: as the kernel's VTEP does it (vxlan_rcv, eth_type_trans). */
@@ -214,7 +216,7 @@ export class Inbound {
   }
 
   /** Step 9. `segment`: the inner segment size that the kernel told, if it did. */
-  #write(at: number, total: number, segment: number): number {
+  #write(at: number, total: number, tos: number, segment: number): number {
     const bytes = this.#bytes;
     const headerLength = ipv4.headerLength(bytes, at);
     const transport = at + headerLength;
@@ -225,7 +227,7 @@ export class Inbound {
     const partial = (isTcp || isUdp) && this.#isPartial(at, total, isTcp);
 
     if (total <= this.#mtu) {
-      this.#coalescer.add(at, total, partial);
+      this.#coalescer.add(at, total, partial, tos);
       return Drop.none;
     }
     // Longer than the TUN's MTU: only a peer's super-packet may be that.
