@@ -1,0 +1,257 @@
+/**
+ * What the data plane's own code costs, in nanoseconds a packet, without any system call.
+ *
+ *   node dist/bench/micro.js [--json]
+ *
+ * Twice: by the npm package `benchmark`, and by a plain loop over rounds whose median is taken,
+ * since a harness can be fooled by an optimizer. Every result is consumed: lookups and sums into a
+ * total that is printed, batches through the lane's own counters.
+ */
+import process from 'node:process';
+import Benchmark from 'benchmark';
+import { Counter, Counters } from '../src/dataplane/forward/counters.js';
+import { Lane } from '../src/dataplane/forward/lane.js';
+import type { Device, Underlay } from '../src/dataplane/io/device.js';
+import {
+  ADDRESS_SIZE,
+  DATAGRAM_ROW,
+  INBOUND_HEADROOM,
+  LAYOUT,
+  LaneMemory,
+  OUTBOUND_HEADROOM,
+  PACKET_ROW,
+} from '../src/dataplane/io/memory.js';
+import * as socketAddress from '../src/dataplane/io/socket-address.js';
+import { Publisher } from '../src/dataplane/routes/publisher.js';
+import { RouteReader } from '../src/dataplane/routes/reader.js';
+import * as checksum from '../src/dataplane/wire/checksum.js';
+import { createSimdSummer } from '../src/dataplane/wire/checksum-simd.js';
+import * as ipv4 from '../src/dataplane/wire/ipv4.js';
+import * as tcp from '../src/dataplane/wire/tcp.js';
+import * as vnet from '../src/dataplane/wire/vnet.js';
+import { describeMachine, machineLine } from './machine.js';
+import { spread } from './statistics.js';
+
+const OWN_MAC = Uint8Array.of(2, 0, 0, 0, 0, 1);
+const PEER_MAC = Uint8Array.of(2, 0, 0, 0, 0, 2);
+const PEER = ipv4.parseAddress('192.168.56.12')!;
+const LOCAL = ipv4.parseAddress('10.10.1.2')!;
+const REMOTE = ipv4.parseAddress('10.10.2.2')!;
+const MSS = 1398;
+const HEADERS = 20 + 32;
+
+/** One thing measured: `run` handles `packets` of them. */
+interface Subject {
+  readonly name: string;
+  readonly packets: number;
+  run(): void;
+}
+
+let total = 0;
+
+function lookups(routes: number): Subject {
+  const publisher = new Publisher({ vni: 1, ownMac: OWN_MAC, lanes: 1 });
+  const list = Array.from({ length: routes }, (_, i) => ({
+    // /24s side by side from 11.0.0.0 on; over 65,536 of them reach far into the space.
+    network: (0x0b000000 + (i << 8)) | 0,
+    length: 24,
+    peer: { address: PEER + (i % 200), port: 8472, mac: PEER_MAC },
+  }));
+  publisher.publish(list, []);
+  const reader = new RouteReader(publisher.handle, 0, () => undefined);
+  const addresses = Int32Array.from(
+    { length: 4096 },
+    () => (0x0b000000 + ((Math.random() * routes) << 8) + 7) | 0,
+  );
+  return {
+    name: `lookup, ${routes.toLocaleString('en-US')} routes`,
+    packets: addresses.length,
+    run() {
+      for (let i = 0; i < addresses.length; i += 1) total += reader.lookup(addresses[i]!);
+    },
+  };
+}
+
+function sums(): Subject[] {
+  const memory = new LaneMemory();
+  for (let i = 0; i < 70_000; i += 1) memory.bytes[LAYOUT.inbound + i] = i * 7;
+  const over = (name: string, sum: (at: number, length: number) => number): Subject => ({
+    name: `checksum of ${MSS} bytes, ${name}`,
+    packets: 40,
+    run() {
+      for (let i = 0; i < 40; i += 1) total += sum(LAYOUT.inbound + i * 1472, MSS);
+    },
+  });
+  const simd = createSimdSummer(memory.memory);
+  return [
+    over('byte pairs', (at, length) => checksum.sum(memory.bytes, at, length)),
+    over('typed arrays', checksum.createSummer(memory.memory.buffer)),
+    ...(simd === undefined ? [] : [over('WASM SIMD', simd)]),
+  ];
+}
+
+/** A TCP packet with a timestamp option, sums finished. */
+function tcpPacket(source: number, destination: number, payload: number): Uint8Array {
+  const bytes = new Uint8Array(HEADERS + payload).map((_, i) => i * 7);
+  bytes.set([0x45, 0, 0, 0, 0, 0, 0x40, 0, 63, 6, 0, 0]);
+  ipv4.setTotalLength(bytes, 0, bytes.length);
+  new DataView(bytes.buffer).setInt32(12, source);
+  new DataView(bytes.buffer).setInt32(16, destination);
+  ipv4.seal(bytes, 0);
+  bytes[32] = 0x80;
+  tcp.setFlags(bytes, 20, tcp.ACK);
+  tcp.setSum(bytes, 20, 0);
+  const pseudo = checksum.pseudo(source, destination, 6, bytes.length - 20);
+  const sum = checksum.add(pseudo, checksum.sum(bytes, 20, bytes.length - 20));
+  tcp.setSum(bytes, 20, checksum.complement(sum));
+  return bytes;
+}
+
+/** A lane whose device and underlay give the same batch again and swallow what comes. */
+function laneOver(
+  fill: (memory: LaneMemory) => { packets?: () => number; datagrams?: () => number },
+): { lane: Lane; counters: Counters } {
+  const memory = new LaneMemory();
+  const { packets = () => 0, datagrams = () => 0 } = fill(memory);
+  const device: Device = {
+    read: packets,
+    write: (_from, rows) => rows,
+    lastError: () => 0,
+  };
+  const underlay: Underlay = {
+    sender: 0,
+    socketTo: () => -1,
+    receive: datagrams,
+    send: (_from, rows) => rows,
+    lastError: () => 0,
+  };
+  const publisher = new Publisher({ vni: 1, ownMac: OWN_MAC, lanes: 1 });
+  publisher.publish(
+    [{ network: REMOTE & ~255, length: 24, peer: { address: PEER, port: 8472, mac: PEER_MAC } }],
+    [{ network: LOCAL & ~255, length: 24 }],
+  );
+  const counters = new Counters();
+  const options = { vni: 1, mac: OWN_MAC, mtu: 1450, uso: true, segments: true, vnet: true };
+  const reader = new RouteReader(publisher.handle, 0, () => undefined);
+  return { lane: new Lane(memory, device, underlay, reader, counters, options), counters };
+}
+
+/** Outbound over `count` copies of a packet; its headers are put back before each batch. */
+function outbound(name: string, packet: Uint8Array, gsoSize: number, count: number): Subject {
+  const { lane, counters } = laneOver(({ bytes, words }) => {
+    const stride = (packet.length + OUTBOUND_HEADROOM + 127) & ~63;
+    const place = (row: number): number => LAYOUT.outbound + OUTBOUND_HEADROOM + row * stride;
+    for (let row = 0; row < count; row += 1) bytes.set(packet, place(row));
+    const headers = packet.slice(0, HEADERS);
+    return {
+      packets() {
+        for (let row = 0; row < count; row += 1) {
+          const at = place(row);
+          for (let i = 0; i < HEADERS; i += 1) bytes[at + i] = headers[i]!;
+          const type = gsoSize > 0 ? vnet.TCPV4 : vnet.NONE;
+          vnet.write(bytes, at - vnet.HEADER, gsoSize > 0 ? 1 : 0, type, 0, gsoSize, 20, 16);
+          words[(LAYOUT.packets >> 2) + row * PACKET_ROW.words] = at;
+          words[(LAYOUT.packets >> 2) + row * PACKET_ROW.words + 1] = packet.length;
+        }
+        return count;
+      },
+    };
+  });
+  lane.step(true, false);
+  const packets = counters.get(Counter.outbound_out_packets);
+  if (packets === 0) throw new Error(`${name}: nothing was sent`);
+  return { name, packets, run: () => void lane.step(true, false) };
+}
+
+/** Inbound over `count` datagrams, each a train of `pieces` segments of one flow. */
+function inbound(name: string, pieces: number, count: number): Subject {
+  const frames = Array.from({ length: pieces }, (_, i) => {
+    const packet = tcpPacket(REMOTE, LOCAL, MSS);
+    tcp.setSequence(packet, 20, i * MSS);
+    tcp.setSum(packet, 20, 0);
+    const pseudo = checksum.pseudo(REMOTE, LOCAL, 6, packet.length - 20);
+    const sum = checksum.add(pseudo, checksum.sum(packet, 20, packet.length - 20));
+    tcp.setSum(packet, 20, checksum.complement(sum));
+    const head = Uint8Array.of(8, 0, 0, 0, 0, 0, 1, 0, ...OWN_MAC, ...PEER_MAC, 8, 0);
+    return Buffer.concat([head, packet]);
+  });
+  const train = Buffer.concat(frames);
+  const segment = frames[0]!.length;
+  const { lane, counters } = laneOver(({ bytes, words }) => {
+    const stride = (train.length + INBOUND_HEADROOM + 127) & ~63;
+    const place = (row: number): number => LAYOUT.inbound + INBOUND_HEADROOM + row * stride;
+    for (let row = 0; row < count; row += 1) bytes.set(train, place(row));
+    const head = train.subarray(0, 22 + HEADERS);
+    return {
+      datagrams() {
+        for (let row = 0; row < count; row += 1) {
+          const at = place(row);
+          for (let i = 0; i < head.length; i += 1) bytes[at + i] = head[i]!;
+          socketAddress.writeIpv4(bytes, LAYOUT.senders + row * ADDRESS_SIZE, PEER, 40000);
+          const word = (LAYOUT.datagrams >> 2) + row * DATAGRAM_ROW.words;
+          words[word] = at;
+          words[word + 1] = train.length;
+          words[word + 2] = pieces > 1 ? segment : 0;
+          words[word + 3] = row;
+          words[word + 4] = 0;
+        }
+        return count;
+      },
+    };
+  });
+  lane.step(false, true);
+  const packets = counters.get(Counter.inbound_out_packets);
+  if (packets !== pieces * count) throw new Error(`${name}: ${packets} packets written`);
+  return { name, packets, run: () => void lane.step(false, true) };
+}
+
+const subjects: Subject[] = [
+  ...[10, 1_000, 10_000, 100_000, 1_000_000].map(lookups),
+  ...sums(),
+  outbound('encode single packets', tcpPacket(LOCAL, REMOTE, 100), 0, 64),
+  outbound('segment super-packets, a segment', tcpPacket(LOCAL, REMOTE, 46 * MSS), MSS, 15),
+  inbound('decapsulate single packets', 1, 64),
+  inbound('coalesce trains of 44, a segment', 44, 15),
+];
+
+/** Nanoseconds a packet, the median of rounds of at least 20 ms. */
+function byLoop({ run, packets }: Subject): number {
+  let rounds = 1;
+  for (;;) {
+    const begun = process.hrtime.bigint();
+    for (let i = 0; i < rounds; i += 1) run();
+    if (process.hrtime.bigint() - begun > 20_000_000n) break;
+    rounds *= 2;
+  }
+  const values = Array.from({ length: 9 }, () => {
+    const begun = process.hrtime.bigint();
+    for (let i = 0; i < rounds; i += 1) run();
+    return Number(process.hrtime.bigint() - begun) / rounds / packets;
+  });
+  return spread(values).median;
+}
+
+function byBenchmark({ name, run, packets }: Subject): { ns: number; margin: number } {
+  const bench = new Benchmark(name, run, { maxTime: 0.5, minSamples: 20 });
+  bench.run();
+  return { ns: (bench.stats.mean * 1e9) / packets, margin: bench.stats.rme };
+}
+
+const machine = describeMachine();
+const results = subjects.map((subject) => ({
+  name: subject.name,
+  ...byBenchmark(subject),
+  loop: byLoop(subject),
+}));
+if (process.argv.includes('--json')) {
+  console.log(JSON.stringify({ machine, unit: 'ns a packet', results, consumed: total }));
+} else {
+  console.log(machineLine(machine));
+  console.log('ns a packet                          benchmark   (±)      plain loop');
+  for (const { name, ns, margin, loop } of results) {
+    console.log(
+      `  ${name.padEnd(36)}${ns.toFixed(1).padStart(8)}  ${margin.toFixed(1).padStart(4)} %  ${loop.toFixed(1).padStart(8)}`,
+    );
+  }
+  console.log(`  (consumed: ${total})`);
+}
