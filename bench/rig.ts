@@ -12,8 +12,11 @@ import { leaseKey, leaseValue } from '../src/lab/lease.js';
 import type { Programs } from './build-c.js';
 import { startComparator } from './comparator.js';
 
-/** Where a VTEP lives: in the kernel, in weft (at a tier), in C. */
-export type Vtep = 'kernel' | 'limit' | 'one-packet' | 'weft' | `weft:${string}`;
+/**
+ * Where a VTEP lives: in the kernel, in C, in weft (`weft:sendmmsg`: at a tier;
+ * `weft@FOLDER`: another build of it, to compare two).
+ */
+export type Vtep = 'kernel' | 'limit' | 'one-packet' | `weft${string}`;
 
 /** A VTEP at either end: `weft`, or `weft>kernel` for different ones. */
 export interface System {
@@ -73,9 +76,11 @@ export async function openPair(
     } else if (vtep === 'limit' || vtep === 'one-packet') {
       await startComparator(host, programs, vtep, { own, peers: others });
     } else {
-      const flags = (vtep.split(':')[1] ?? '').split('+').filter((word) => word !== '');
-      const tier = flags.map((word) => `-offload=${word}`);
-      const weft = host.weft('-store-file=/run/shared/network.json', '-iface=ens33', ...tier);
+      const [, build, tier] = /^weft(?:@([^:]+))?(?::(.+))?$/.exec(vtep) ?? [];
+      const command = build === undefined ? WEFT : `${build}/dist/src/cli/weft.js`;
+      const flags = ['-store-file=/run/shared/network.json', '-iface=ens33'];
+      if (tier !== undefined) flags.push(`-offload=${tier}`);
+      const weft = host.start([process.execPath, command, 'up', ...flags]);
       await weft.waitFor(/ready/, 10_000);
     }
   }
