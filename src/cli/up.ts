@@ -8,7 +8,14 @@ import { EtcdStore } from '../control/store/etcd.js';
 import { FileStore } from '../control/store/file.js';
 import { messageOf } from '../control/store/store.js';
 import { TIER_NAMES, type TierName } from '../dataplane/io/tiers.js';
-import { describeFlags, type Flag, parseFlags, UsageError } from './flags.js';
+import {
+  describeFlags,
+  type Flag,
+  type Flags,
+  parseFlags,
+  UsageError,
+  variableOf,
+} from './flags.js';
 import { version } from './version.js';
 
 const FLANNELD: readonly Flag[] = [
@@ -59,13 +66,14 @@ const WEFT: readonly Flag[] = [
     help: 'the fastest tier to use: segment, segment-tso, sendmmsg or none; auto: what this kernel has',
     default: 'auto',
   },
-  {
-    name: 'offload',
-    kind: 'string',
-    value: 'auto|tier',
-    help: 'the fastest tier to use: segment, segment-tso, sendmmsg or none; auto: what this kernel has',
-    default: 'auto',
-  },
+];
+
+/** flanneld's flags that change what it does, and that weft does not honour yet. */
+const NOT_YET = [
+  ...['etcd-keyfile', 'etcd-certfile', 'etcd-cafile', 'etcd-username', 'etcd-password'],
+  ...['iface-regex', 'iface-can-reach', 'public-ipv6', 'subnet-lease-renew-margin'],
+  ...['ip-masq', 'ip-masq-fully-random-disable', 'iptables-forward-rules', 'iptables-resync'],
+  ...['ip-blackhole-route', 'healthz-ip', 'healthz-port', 'kube-subnet-mgr'],
 ];
 
 const HELP: Flag = { name: 'help', kind: 'bool', help: 'this text' };
@@ -78,7 +86,7 @@ weft's own:
 ${describeFlags(WEFT)}`;
 
 export async function main(args: string[]): Promise<number> {
-  const flags = parseFlags([...FLANNELD, ...WEFT, HELP], args, process.env);
+  const flags = parse(args);
   if (flags.bool('help')) {
     process.stdout.write(USAGE);
     return 0;
@@ -97,6 +105,12 @@ export async function main(args: string[]): Promise<number> {
   const lifecycle = new Lifecycle(log);
   lifecycle.install();
   log.info(`weft ${version}`);
+  for (const name of NOT_YET) {
+    const variable = variableOf('FLANNELD_', name);
+    if ((process.env[variable] ?? '') !== '') {
+      log.warn(`${variable} is set, and weft does not honour flanneld's -${name} yet`);
+    }
+  }
   const clock = systemClock;
   const daemon = new Daemon({
     version,
@@ -121,6 +135,17 @@ export async function main(args: string[]): Promise<number> {
     if (!lifecycle.leaving) await lifecycle.leave(1, messageOf(error));
   }
   return new Promise<never>(() => {});
+}
+
+/** A flag of flanneld's that does nothing here is refused by name: better than ignored. */
+function parse(args: readonly string[]): Flags {
+  try {
+    return parseFlags([...FLANNELD, ...WEFT, HELP], args, process.env);
+  } catch (error) {
+    const [, name = ''] = /^unknown flag --?(.+)$/.exec(messageOf(error)) ?? [];
+    if (!NOT_YET.includes(name)) throw error;
+    throw new UsageError(`-${name} is a flag of flanneld's that weft does not honour yet`);
+  }
 }
 
 function readEndpoints(text: string): string[] {

@@ -124,3 +124,14 @@ test('nobody reads the output: each command ends without a word', () => {
     assert.equal(stderr, 'code 0\n', words);
   }
 });
+
+test("flanneld's flags that weft does not honour yet are refused by name", () => {
+  for (const flag of ['-ip-masq', '--etcd-cafile=/x', '-healthz-port=1']) {
+    const { code, stderr } = weft('up', flag);
+    assert.equal(code, 2, flag);
+    assert.match(stderr, new RegExp(`${flag.replace(/^-+|=.*/g, '')} is a flag of flanneld's`));
+  }
+  const { code, stderr } = weft('up', '-iface=x', '-nosuch');
+  assert.equal(code, 2);
+  assert.match(stderr, /unknown flag -nosuch/);
+});

@@ -1,7 +1,6 @@
 /**
  * One connected socket a peer, for sending: the kernel then looks the route up once and not for
- * every send (1.02 to 1.08 of the throughput), and what ICMP says about one peer reaches the
- * sends to that peer alone.
+ * every send, and what ICMP says about one peer reaches the sends to that peer alone.
  *
  * All of them are bound to the lane's one local port, so that small packets of different flows
  * still share a send and the network sees one source port a lane. Their number is bounded; with
