@@ -135,3 +135,18 @@ test("flanneld's flags that weft does not honour yet are refused by name", () =>
   assert.equal(code, 2);
   assert.match(stderr, /unknown flag -nosuch/);
 });
+
+test("a variable of flanneld's that weft does not honour yet is warned of", () => {
+  const { stderr, status } = spawnSync(
+    process.execPath,
+    [WEFT, 'up', '-store-file=/nonexistent/network.json'],
+    {
+      encoding: 'utf8',
+      timeout: 20_000,
+      env: { ...process.env, FLANNELD_IP_MASQ: 'true', FLANNELD_HEALTHZ_PORT: '' },
+    },
+  );
+  assert.equal(status, 1); // there is no such store, or no right to make a TUN
+  assert.match(stderr, /^W .*FLANNELD_IP_MASQ is set.*-ip-masq yet$/m);
+  assert.doesNotMatch(stderr, /HEALTHZ/);
+});
