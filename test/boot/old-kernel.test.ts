@@ -75,7 +75,7 @@ test('weft on a kernel without VXLAN', { timeout: 240_000 }, async (t) => {
   assert.match(said, new RegExp(`^kernel ${kernel.release}$`, 'm'));
   assert.match(
     said,
-    /CSUM yes, TSO yes, USO no, UDP_SEGMENT yes, UDP_GRO yes, written TCP yes, written UDP (yes|no)$/m,
+    /CSUM yes, TSO yes, USO no, UDP_SEGMENT yes, UDP_GRO yes, written TCP yes, written UDP no$/m,
   );
   checkStatus(said, t);
 });

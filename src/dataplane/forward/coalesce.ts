@@ -141,7 +141,7 @@ export class Coalescer {
     const mergeable = isUdp
       ? this.#mergesUdp && isMergeableDatagram(this.#bytes, at, length)
       : isMergeableSegment(this.#bytes, at, length);
-    if (mergeable && this.#continues(at, length, partial)) {
+    if (mergeable && isUdp === this.#isUdp && this.#continues(at, length, partial)) {
       this.#append(at, length);
       return;
     }
@@ -253,16 +253,13 @@ export class Coalescer {
     if (!this.#mayGrow || !this.#queue.mayAppend) return false;
     const bytes = this.#bytes;
     const transport = at + ipv4.HEADER;
-    if (ipv4.protocol(bytes, at) !== ipv4.protocol(bytes, this.#at)) return false;
     const headers = ipv4.HEADER + (this.#isUdp ? udp.HEADER : tcp.headerLength(bytes, transport));
     const payload = length - headers;
     if (headers !== this.#headers || payload > this.#segment) return false;
     if (this.#total + payload > IP_PACKET_MAX) return false;
+    if (!this.#isUdp && tcp.sequenceWord(bytes, transport) !== this.#sequence) return false;
     if (!this.#sameAddressing(at)) return false;
-    if (!this.#isUdp) {
-      if (tcp.sequenceWord(bytes, transport) !== this.#sequence) return false;
-      if (!this.#sameTcpHeader(at)) return false;
-    }
+    if (!this.#isUdp && !this.#sameTcpHeader(at)) return false;
     if (!partial && !this.#sumIsRight(at, length)) return false;
     if (!this.#verified) {
       if (!this.#sumIsRight(this.#at, this.#headers + this.#segment)) {
