@@ -10,6 +10,9 @@ import assert from 'node:assert/strict';
 import process from 'node:process';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { loadNative } from '../../src/dataplane/io/native.js';
+import { TIERS } from '../../src/dataplane/io/tiers.js';
+import { openTun } from '../../src/dataplane/io/tun.js';
 import type { Running } from '../../src/lab/command.js';
 import type { Container } from '../../src/lab/container.js';
 import { enterLab, labLacks } from '../../src/lab/enter.js';
@@ -18,7 +21,7 @@ import { type Host, WEFT } from '../../src/lab/host.js';
 import type { KernelPeer } from '../../src/lab/kernel-peer.js';
 import { Lab } from '../../src/lab/lab.js';
 import type { Status } from '../../src/operate/status/status.js';
-import { CONFIG, checksumErrors, PREFIX, ping, startWeft } from './overlay.js';
+import { CONFIG, checksumErrors, PREFIX, ping, startWeft, weftFlags } from './overlay.js';
 import type { Seen } from './tools/flows.js';
 
 const FLOWS = fileURLToPath(new URL('./tools/flows.js', import.meta.url));
@@ -31,8 +34,15 @@ const COUNT = 500;
 const MIXED = '600,600,600,2500';
 const EQUAL = '600';
 
-const lacks = labLacks({ programs: ['ping', 'etcd', 'ethtool', 'bridge'], tun: true });
+let lacks = labLacks({ programs: ['ping', 'etcd', 'ethtool', 'bridge'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
+if (lacks === undefined) {
+  try {
+    for (const queue of openTun('probe0', TIERS.segment, 2).queues) loadNative().close(queue);
+  } catch (error) {
+    lacks = `needs a TUN whose queues can be steered: ${error}`;
+  }
+}
 
 describe('lanes', { skip: lacks ?? false, timeout: 120_000 }, () => {
   let lab: Lab;
@@ -113,21 +123,24 @@ describe('lanes', { skip: lacks ?? false, timeout: 120_000 }, () => {
 
   /** What a weft counted must add up, and each lane have had some of it. */
   const checkLanes = async (host: 0 | 1, lanes: number, threads: number): Promise<void> => {
+    for (const lane of (await checkCounts(host, lanes, threads)).lanes) {
+      assert.ok(lane.outboundPackets > 200 && lane.inboundPackets > 200, JSON.stringify(lane));
+    }
+  };
+
+  const checkCounts = async (host: 0 | 1, lanes: number, threads: number): Promise<Status> => {
     const now = await status(host);
     assert.equal(now.lanes.length, lanes);
     assert.equal(now.laneThreads, threads);
     const { counters } = now;
-    const seen = JSON.stringify(now.lanes);
-    for (const lane of now.lanes) {
-      assert.ok(lane.running, seen);
-      assert.ok(lane.outboundPackets > 200 && lane.inboundPackets > 200, seen);
-    }
+    assert.ok(now.lanes.every(({ running }) => running));
     assert.deepEqual(now.drops, {});
     const queued = now.lanes.reduce((sum, lane) => sum + lane.queued, 0);
     assert.equal(counters.outbound_in_packets, counters.outbound_out_packets + queued);
     assert.equal(counters.inbound_in_packets, counters.inbound_out_packets);
     const total = now.lanes.reduce((sum, lane) => sum + lane.outboundPackets, 0);
     assert.equal(total, counters.outbound_in_packets);
+    return now;
   };
 
   test('two lanes with two lanes', async () => {
@@ -181,20 +194,56 @@ describe('lanes', { skip: lacks ?? false, timeout: 120_000 }, () => {
     await restart(0, '-lanes=2', '-lane-threads=2');
     await ping(boxes[0], boxes[1]);
     await exchange(boxes[0], boxes[1], [MIXED, MIXED]);
-    // One peer of one lane sends from one port, so all of it comes in by one lane.
-    const { lanes, drops } = await status(0);
-    assert.ok(lanes.every(({ running, outboundPackets }) => running && outboundPackets > 200));
-    assert.deepEqual(drops, {});
+    // A peer of one lane sends from one port, so all of it comes in by one lane.
+    const { lanes } = await checkCounts(0, 2, 2);
+    assert.ok(lanes.every(({ outboundPackets }) => outboundPackets > 200));
+    assert.equal(lanes.filter(({ inboundPackets }) => inboundPackets > 200).length, 1);
+  });
+
+  test('where the kernel refuses to steer: one lane, and one warning', async (t) => {
+    await wefts[1]!.stop();
+    const [, host] = hosts;
+    const less = ['setpriv', '--bounding-set=-sys_admin,-bpf', process.execPath, WEFT, 'up'];
+    const weft = host.start([...less, ...weftFlags(etcd), '-lanes=4']);
+    wefts[1] = weft;
+    await weft.waitFor(/ready: /, 10_000);
+    if (/ lanes 4, /.test(weft.output)) return t.skip('this kernel lets anybody load programs');
+    const warnings = weft.output.split('\n').filter((line) => line.startsWith('W '));
+    assert.equal(warnings.length, 1, weft.output);
+    assert.match(
+      warnings[0]!,
+      /refuses what several lanes need \(bpf: .*EPERM.*\): one lane in place/,
+    );
+    assert.match(weft.output, /ready: .* lanes 1 \(the kernel refuses 4\), /);
+    await ping(boxes[0], boxes[1]);
+    await checkCounts(1, 1, 1);
+  });
+
+  test('a port that another has is refused to several lanes as to one', async () => {
+    await wefts[1]!.stop();
+    const [, host] = hosts;
+    const holder = host.start([
+      process.execPath,
+      '-e',
+      "require('dgram').createSocket({ type: 'udp4', reusePort: true })" +
+        ".bind(8472, () => console.log('bound'))",
+    ]);
+    await holder.waitFor(/bound/, 5_000);
+    const weft = host.weft(...weftFlags(etcd), '-lanes=2');
+    assert.equal(await weft.exited, 1);
+    assert.match(weft.output, /^E .*UDP port 8472 on .* is in use by process \d+ \(node\)/m);
+    await holder.stop();
   });
 
   test('no checksum was wrong', async () => {
     for (const space of [...hosts, ...boxes]) assert.equal(await checksumErrors(space), 0);
   });
 
-  test('all threads end when told to, and when the TUN goes', async () => {
+  test('all threads end when the TUN goes, and when told to', async () => {
+    await restart(1, '-lanes=2', '-lane-threads=2');
+    assert.equal(await wefts[1]!.stop(), 0);
     await hosts[0].ip('link delete flannel.1');
     assert.equal(await wefts[0]!.exited, 1);
     assert.match(wefts[0]!.output, /^E .*lane [01] \(outbound\) ended: the TUN is gone/m);
-    assert.equal(await wefts[1]!.stop(), 0);
   });
 });

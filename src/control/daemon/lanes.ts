@@ -24,9 +24,10 @@ const MOST_BY_DEFAULT = 4;
 /** The lanes of a machine with so many processors, where nobody asked for a number. */
 export function defaultLanes(processors: number): Pick<LaneCount, 'lanes' | 'reason'> {
   const lanes = Math.min(MOST_BY_DEFAULT, Math.max(1, Math.floor(processors / PROCESSORS)));
-  let rule = `one for every ${PROCESSORS} of ${processors} processors`;
-  if (lanes === 1) rule = `${processors} processors; more lanes from ${2 * PROCESSORS} on`;
-  if (lanes === MOST_BY_DEFAULT) rule = `${processors} processors; no more unless asked for`;
+  const count = `${processors} processor${processors === 1 ? '' : 's'}`;
+  let rule = `one for every ${PROCESSORS} of ${count}`;
+  if (lanes === 1) rule = `${count}, more lanes from ${2 * PROCESSORS} on`;
+  if (lanes === MOST_BY_DEFAULT) rule = `${count}, no more lanes unless asked for`;
   return { lanes, reason: `${rule}; -lanes sets it` };
 }
 
