@@ -85,11 +85,11 @@ export function systemsOf(parts: readonly Part[]): System[] {
 }
 
 /** Seconds that a run of a case takes beside its own: programs start, the machine comes to rest. */
-const RUN_OVERHEAD = 1.6;
+const RUN_OVERHEAD = 1.1;
 /** Trials of a search that narrow, and what starting one costs. */
 const SHORT_TRIALS = 9;
 const TRIAL_OVERHEAD = 0.5;
-const PAIR_OVERHEAD = 4;
+const PAIR_OVERHEAD = 3;
 
 /** About how many seconds some parts take. */
 export function estimate(

@@ -107,7 +107,7 @@ export async function weftStatus(host: Host): Promise<Status> {
 export function memoryOf(pid: number): { now: number; most: number } {
   const status = fs.readFileSync(`/proc/${pid}/status`, 'utf8');
   const of = (field: string): number =>
-    Number(new RegExp(`${field}:\\s+(\\d+)`).exec(status)?.[1] ?? Number.NaN) / 1000;
+    Number(new RegExp(`${field}:\\s+(\\d+)`).exec(status)?.[1] ?? Number.NaN) * 1.024e-3;
   return { now: of('VmRSS'), most: of('VmHWM') };
 }
 

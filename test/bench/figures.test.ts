@@ -164,7 +164,7 @@ test('systems by name', () => {
   assert.deepEqual(parseSystem('kernel>weft:none').vteps, ['kernel', 'weft:none']);
   const wefts = ['weft', 'weft:none', 'weft@/x'].map((name) => isWeft(name as 'weft'));
   assert.deepEqual(wefts, [true, true, true]);
-  assert.equal(isWeft('wireguard-go'), false);
+  assert.equal(isWeft('limit'), false);
   assert.equal(datagramSize('udp1400'), 1400);
   assert.equal(datagramSize('tcp1'), undefined);
 });
