@@ -185,7 +185,7 @@ function lossFree(size: number): Case {
     title: `loss-free UDP, ${size} bytes`,
     unit: 'k/s',
     better: 'more',
-    async measure({ ends: [from, to] }, { programs, seconds, trialSeconds, previous }) {
+    async measure({ ends: [from, to] }, { programs, trialSeconds, previous }) {
       let trials = 0;
       const holds = async (rate: number, time: number): Promise<boolean> => {
         trials += 1;
@@ -193,7 +193,7 @@ function lossFree(size: number): Case {
         return loss < LOSS_MAX && reached > 0.97 * rate;
       };
       const rate = await highestRate(holds, {
-        short: Math.min(0.5, seconds / 4),
+        short: Math.min(0.8, trialSeconds),
         long: trialSeconds,
         previous: previous === undefined ? undefined : previous['k/s']! * 1000,
         first: 40_000,

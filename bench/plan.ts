@@ -87,7 +87,7 @@ export function systemsOf(parts: readonly Part[]): System[] {
 /** Seconds that a run of a case takes beside its own: programs start, the machine comes to rest. */
 const RUN_OVERHEAD = 1.1;
 /** Trials of a search that narrow, and what starting one costs. */
-const SHORT_TRIALS = 9;
+const SHORT_TRIALS = 7;
 const TRIAL_OVERHEAD = 0.5;
 const PAIR_OVERHEAD = 3;
 
@@ -104,7 +104,7 @@ export function estimate(
     total += systemsOf(here).length * PAIR_OVERHEAD;
     for (const { systems, cases } of here) {
       for (const name of cases) {
-        const search = SHORT_TRIALS * (0.5 + TRIAL_OVERHEAD) + 3 * (trialSeconds + TRIAL_OVERHEAD);
+        const search = SHORT_TRIALS * (0.8 + TRIAL_OVERHEAD) + 3 * (trialSeconds + TRIAL_OVERHEAD);
         const run = datagramSize(name) === undefined ? seconds + RUN_OVERHEAD : search;
         total += systems.length * repeats * run;
       }

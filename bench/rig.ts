@@ -12,12 +12,13 @@ import { leaseKey, leaseValue } from '../src/lab/lease.js';
 import type { Status } from '../src/operate/status/status.js';
 import type { Programs } from './build-c.js';
 import { startComparator } from './comparator.js';
+import { isOverlay, type Overlay, startOverlay } from './overlays.js';
 
 /**
- * Where a VTEP lives: in the kernel, in C, in weft (`weft:sendmmsg`: at a tier;
+ * Where a VTEP lives: in the kernel, in C, in another overlay's daemon, in weft (`weft:sendmmsg`: at a tier;
  * `weft@FOLDER`: another build of it, to compare two).
  */
-export type Vtep = 'kernel' | 'limit' | 'one-packet' | `weft${string}`;
+export type Vtep = 'kernel' | 'limit' | 'one-packet' | Overlay | `weft${string}`;
 
 /** A VTEP at either end: `weft`, or `weft>kernel` for different ones. */
 export interface System {
@@ -80,6 +81,8 @@ export async function openPair(
       await host.kernelPeer({ ...own, peers: others });
     } else if (vtep === 'limit' || vtep === 'one-packet') {
       await startComparator(host, programs, vtep, { own, peers: others });
+    } else if (isOverlay(vtep)) {
+      await startOverlay(host, vtep, { own, other: others[0]! });
     } else {
       const [, build, tier] = /^weft(?:@([^:]+))?(?::(.+))?$/.exec(vtep) ?? [];
       const command = build === undefined ? WEFT : `${build}/dist/src/cli/weft.js`;

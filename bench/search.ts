@@ -16,12 +16,12 @@ const RESOLUTION = 1.04;
 const AROUND = 1.2;
 const CONFIRMATIONS = 3;
 /** What a rate that was not confirmed goes down by, and how often. */
-const STEP_DOWN = 0.95;
-const STEPS_DOWN = 12;
+const STEP_DOWN = 0.93;
+const STEPS_DOWN = 10;
 
 /**
  * The highest rate at which `holds(rate, seconds)`, to 4 %, confirmed by three long trials in a
- * row; 0 when no rate was. Short trials narrow: from twice to twice `first`, or within ±20 % of
+ * row; 0 when no rate was, as on a machine that has other work to do. Short trials narrow: from twice to twice `first`, or within ±20 % of
  * the earlier result, and wider when that does not hold any more.
  */
 export async function highestRate(

@@ -18,6 +18,7 @@ import { buildLacks, buildPrograms, type Programs } from './build-c.js';
 import { CASES, type Case, datagramSize, type Figures, generatorCeiling } from './cases.js';
 import { checkCounters, checkTransfer } from './integrity.js';
 import { describeMachine, machineLine } from './machine.js';
+import { isOverlay, overlayLacks } from './overlays.js';
 import { choose, estimate, type Part, systemsOf } from './plan.js';
 import { figure } from './plot.js';
 import { waitForQuiet } from './processors.js';
@@ -160,9 +161,26 @@ async function measureWire(lab: Lab, wire: Wire, parts: readonly Part[]): Promis
   return rows;
 }
 
+/** Leaves out overlays that are not installed, and says how they are. */
+function withoutMissing(parts: readonly Part[]): Part[] {
+  const missing = new Set<string>();
+  for (const { name, vteps } of systemsOf(parts)) {
+    for (const vtep of new Set(vteps)) {
+      const lacks = isOverlay(vtep) ? overlayLacks(vtep) : undefined;
+      if (lacks === undefined) continue;
+      missing.add(name);
+      console.log(lacks);
+    }
+  }
+  return parts.map((part) => ({
+    ...part,
+    systems: part.systems.filter((name) => !missing.has(name)),
+  }));
+}
+
 async function main(): Promise<void> {
   const machine = describeMachine();
-  const parts = choose(given);
+  const parts = withoutMissing(choose(given));
   const control = given.congestion ?? machine.congestionControl;
   console.log(machineLine({ ...machine, congestionControl: control }));
   console.log(machine.command);
