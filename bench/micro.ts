@@ -319,7 +319,7 @@ function kindOf(name: string): string {
 const machine = describeMachine();
 console.log(machineLine(machine));
 console.log(machine.command);
-const title = 'ns a packet'.padEnd(44);
+const title = 'ns a packet'.padEnd(54);
 console.log(`${title} plain loop  least–most       benchmark     ±`);
 const results = subjects
   .map((make) => make())
@@ -329,7 +329,7 @@ const results = subjects
     const { ns, margin } = byBenchmark(subject);
     const span = `${loop.min.toFixed(1)}–${loop.max.toFixed(1)}`;
     console.log(
-      `  ${subject.name.padEnd(42)} ${loop.median.toFixed(1).padStart(10)}  ${span.padEnd(15)}` +
+      `  ${subject.name.padEnd(52)} ${loop.median.toFixed(1).padStart(10)}  ${span.padEnd(15)}` +
         ` ${ns.toFixed(1).padStart(10)} ${margin.toFixed(1).padStart(5)} %`,
     );
     return { name: subject.name, loop, benchmark: ns, benchmarkMarginPercent: margin };

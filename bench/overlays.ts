@@ -172,8 +172,10 @@ async function ovs(host: Host, { own, other }: Ends): Promise<number> {
   host.start(['ovs-vswitchd', socket, '-vconsole:err'], { env });
   const underlay = ['br-phy', '--', 'set', 'bridge', 'br-phy', 'datapath_type=netdev'];
   await vsctl('add-br', ...underlay, '--', 'add-port', 'br-phy', 'ens33');
-  const { stdout } = await host.run(['cat', '/sys/class/net/ens33/address']);
-  await vsctl('set', 'bridge', 'br-phy', `other-config:hwaddr="${stdout.trim()}"`);
+  // The bridge answers for the address now, so it must have the card's MAC.
+  const { stdout } = await host.run(['ip', '-j', 'link', 'show', 'ens33']);
+  const [{ address }] = JSON.parse(stdout);
+  await vsctl('set', 'bridge', 'br-phy', `other-config:hwaddr="${address}"`);
   await host.ip(
     `address del ${own.publicIp}/24 dev ens33`,
     `address add ${own.publicIp}/24 dev br-phy`,
