@@ -1,23 +1,38 @@
 /** What is measured on a pair. Each case gives its figures by name; the first is the headline. */
+import type { Namespace } from '../src/lab/namespace.js';
 import type { Programs } from './build-c.js';
+import { kernelCount } from './kernel-counts.js';
 import { busySeconds, readTicks } from './processors.js';
 import type { Pair } from './rig.js';
+import { highestRate } from './search.js';
 
 export type Figures = Readonly<Record<string, number>>;
+
+/** How a case is run. */
+export interface Settings {
+  readonly programs: Programs;
+  readonly seconds: number;
+  /** Of a trial that confirms a loss-free rate. */
+  readonly trialSeconds: number;
+  /** What the pair's run before gave, if there was one. */
+  readonly previous?: Figures | undefined;
+}
 
 export interface Case {
   readonly name: string;
   readonly title: string;
   readonly unit: string;
   readonly better: 'more' | 'less';
-  measure(pair: Pair, programs: Programs, seconds: number): Promise<Figures>;
+  measure(pair: Pair, settings: Settings): Promise<Figures>;
 }
 
 async function iperf(
   { ends: [from, to] }: Pair,
   seconds: number,
   ...more: string[]
-): Promise<{ end: IperfEnd; cpuSeconds: number }> {
+): Promise<{ end: IperfEnd; cpuSeconds: number; disordered: number }> {
+  const queued = (): number => outOfOrder(from) + outOfOrder(to);
+  const queuedBefore = queued();
   const server = to.start(['iperf3', '-s', '-1', '--forceflush']);
   await server.waitFor(/listening/i, 5_000);
   const before = readTicks();
@@ -27,7 +42,13 @@ async function iperf(
   );
   const cpuSeconds = busySeconds(before);
   await server.stop();
-  return { end: JSON.parse(stdout).end as IperfEnd, cpuSeconds };
+  const disordered = queued() - queuedBefore;
+  return { end: JSON.parse(stdout).end as IperfEnd, cpuSeconds, disordered };
+}
+
+/** Segments that TCP had to put aside here, since one before them was missing. */
+function outOfOrder(space: Namespace): number {
+  return kernelCount(space.holder, 'TcpExt', 'TCPOFOQueue');
 }
 
 interface IperfSum {
@@ -47,13 +68,14 @@ function tcp(streams: number): Case {
     title: `TCP, ${streams} stream${streams === 1 ? '' : 's'}`,
     unit: 'Gb/s',
     better: 'more',
-    async measure(pair, _programs, seconds) {
-      const { end, cpuSeconds } = await iperf(pair, seconds, '-P', String(streams));
+    async measure(pair, { seconds }) {
+      const { end, cpuSeconds, disordered } = await iperf(pair, seconds, '-P', String(streams));
       return {
         'Gb/s': end.sum_received.bits_per_second / 1e9,
         // The omitted start costs as well: iperf3 runs 0.3 s longer than it counts.
         'CPU s/GB': (cpuSeconds * seconds) / (seconds + 0.3) / (end.sum_received.bytes / 1e9),
         retransmissions: end.sum_sent.retransmits ?? 0,
+        'out of order': disordered,
       };
     },
   };
@@ -64,11 +86,12 @@ const bidir: Case = {
   title: 'TCP, 1 stream each way',
   unit: 'Gb/s',
   better: 'more',
-  async measure(pair, _programs, seconds) {
-    const { end } = await iperf(pair, seconds, '--bidir');
+  async measure(pair, { seconds }) {
+    const { end, disordered } = await iperf(pair, seconds, '--bidir');
     const there = end.sum_received.bits_per_second / 1e9;
     const back = (end.sum_received_bidir_reverse?.bits_per_second ?? 0) / 1e9;
-    return { 'Gb/s': there + back, 'slower/sum': Math.min(there, back) / (there + back) };
+    const slower = Math.min(there, back) / (there + back);
+    return { 'Gb/s': there + back, 'slower/sum': slower, 'out of order': disordered };
   },
 };
 
@@ -98,7 +121,7 @@ function rr(connections: number): Case {
     title: `request/response, ${connections} connection${connections === 1 ? '' : 's'}`,
     unit: '/s',
     better: 'more',
-    measure: (pair, programs, seconds) =>
+    measure: (pair, { programs, seconds }) =>
       requestResponse(pair, programs, seconds, '--connections', String(connections)),
   };
 }
@@ -108,7 +131,7 @@ const crr: Case = {
   title: 'new connections',
   unit: '/s',
   better: 'more',
-  measure: (pair, programs, seconds) =>
+  measure: (pair, { programs, seconds }) =>
     requestResponse(pair, programs, seconds, '--connections', '8', '--new', '1'),
 };
 
@@ -117,7 +140,7 @@ const rrBusy: Case = {
   title: 'request/response beside a full TCP stream',
   unit: 'p50 µs',
   better: 'less',
-  async measure(pair, programs, seconds) {
+  async measure(pair, { programs, seconds }) {
     const [from, to] = pair.ends;
     const server = to.start(['iperf3', '-s', '-1', '--forceflush']);
     await server.waitFor(/listening/i, 5_000);
@@ -132,7 +155,8 @@ const rrBusy: Case = {
 
 /** One trial: datagrams a second asked for; the part that was lost, and the rate reached. */
 async function flood(
-  { ends: [from, to] }: Pair,
+  from: Namespace,
+  to: Namespace & { readonly address: string },
   programs: Programs,
   rate: number,
   size: number,
@@ -155,40 +179,48 @@ async function flood(
 
 const LOSS_MAX = 0.001;
 
-/** The highest rate that loses under 0.1 %: doubling, then halving; confirmed by longer trials. */
 function lossFree(size: number): Case {
   return {
     name: `udp${size}`,
     title: `loss-free UDP, ${size} bytes`,
     unit: 'k/s',
     better: 'more',
-    async measure(pair, programs, seconds) {
-      const trial = Math.max(0.5, seconds / 4);
-      const passes = async (rate: number, time: number): Promise<boolean> => {
-        const { loss, rate: reached } = await flood(pair, programs, rate, size, time);
+    async measure({ ends: [from, to] }, { programs, seconds, trialSeconds, previous }) {
+      let trials = 0;
+      const holds = async (rate: number, time: number): Promise<boolean> => {
+        trials += 1;
+        const { loss, rate: reached } = await flood(from, to, programs, rate, size, time);
         return loss < LOSS_MAX && reached > 0.97 * rate;
       };
-      let low = 0;
-      let high = 20_000;
-      while (high < 2_000_000 && (await passes(high, trial))) {
-        low = high;
-        high *= 1.6;
-      }
-      for (let step = 0; step < 5; step += 1) {
-        const middle = (low + high) / 2;
-        if (await passes(middle, trial)) low = middle;
-        else high = middle;
-      }
-      // A rate counts when it holds three times over.
-      for (let tries = 0; tries < 8; tries += 1) {
-        let held = 0;
-        while (held < 3 && (await passes(low, seconds))) held += 1;
-        if (held === 3) break;
-        low *= 0.93;
-      }
-      return { 'k/s': low / 1000 };
+      const rate = await highestRate(holds, {
+        short: Math.min(0.5, seconds / 4),
+        long: trialSeconds,
+        previous: previous === undefined ? undefined : previous['k/s']! * 1000,
+        first: 40_000,
+        most: 4_000_000,
+      });
+      return { 'k/s': rate / 1000, trials };
     },
   };
+}
+
+/**
+ * Datagrams a second that the generator itself brings onto a pair's wire, host to host without
+ * any tunnel, the receiver running beside it; thousands.
+ */
+export async function generatorCeiling(
+  { hosts: [from, to] }: Pair,
+  programs: Programs,
+  size: number,
+): Promise<number> {
+  const { rate } = await flood(from, to, programs, 10_000_000, size, 1);
+  return rate / 1000;
+}
+
+/** The datagrams' size of a loss-free case; undefined for the others. */
+export function datagramSize(name: string): number | undefined {
+  const [, size] = /^udp(\d+)$/.exec(name) ?? [];
+  return size === undefined ? undefined : Number(size);
 }
 
 export const CASES: readonly Case[] = [
