@@ -13,7 +13,7 @@ struct instance *instance_of(napi_env env) {
 }
 
 /* udpReceive and tunRead take seven. */
-#define MOST_ARGUMENTS 8
+#define MOST_ARGUMENTS 10
 
 bool get_ints(napi_env env, napi_callback_info info, size_t count, int32_t *out) {
   napi_value values[MOST_ARGUMENTS];

@@ -31,7 +31,7 @@ napi_value constants(napi_env env, napi_callback_info info) {
       WORD("IOVEC", "offset", IOVEC_OFFSET), WORD("IOVEC", "length", IOVEC_LENGTH),
       WORD("IOVEC", "words", IOVEC_WORDS),
       WORD("PACKET", "offset", PACKET_OFFSET), WORD("PACKET", "length", PACKET_LENGTH),
-      WORD("PACKET", "words", PACKET_WORDS),
+      WORD("PACKET", "gap", PACKET_GAP), WORD("PACKET", "words", PACKET_WORDS),
       WORD("WRITE", "first", WRITE_FIRST), WORD("WRITE", "count", WRITE_COUNT),
       WORD("WRITE", "words", WRITE_WORDS),
       WORD("DATAGRAM", "offset", DATAGRAM_OFFSET), WORD("DATAGRAM", "length", DATAGRAM_LENGTH),

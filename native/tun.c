@@ -61,29 +61,51 @@ napi_value tun_offload(napi_env env, napi_callback_info info) {
 }
 
 /*
- * tunRead(fd, table, rows, area, areaEnd, headroom, vnet): rows filled, or -errno.
- * Row: {offset, length} of the packet; its vnet header (`vnet` bytes) lies just before it.
- * Each packet begins on a line of 64 bytes plus `headroom`; the area bounds the batch, since
- * a read starts only where the longest packet still fits.
+ * tunRead(fd, table, rows, area, areaEnd, headroom, vnet, first, size, gap): rows filled, or
+ * -errno. Row: {offset, length, gap} of the packet; its vnet header (`vnet` bytes) lies just
+ * before it. Each packet begins on a line of 64 bytes plus `headroom`; the area bounds the
+ * batch, since a read starts only where the longest packet still fits.
+ *
+ * With a `size`, what goes beyond the packet's first `first` bytes is scattered: every further
+ * `size` bytes have `gap` free bytes before them, and the row's gap says so; it is 0 for a
+ * packet that lies in one piece. RangeError for more pieces than 1024.
  */
 napi_value tun_read(napi_env env, napi_callback_info info) {
-  int32_t a[7];
+  int32_t a[10];
   int32_t *table = NULL;
   uint8_t *area = NULL;
+  struct iovec parts[IOV_MAX_PARTS];
   struct instance *self = instance_of(env);
-  if (!get_ints(env, info, 7, a)) return NULL;
+  if (!get_ints(env, info, 10, a)) return NULL;
   const int32_t fd = a[0], rows = a[2], start = a[3], end = a[4], headroom = a[5], vnet = a[6];
+  const int32_t first = a[7], size = a[8], gap = a[9];
   if (!get_table(env, self, "the table", a[1], rows, PACKET_WORDS * sizeof(int32_t), &table))
     return NULL;
   if (!get_span(env, self, "the area", start, (int64_t)end - start, &area)) return NULL;
   if (vnet < 0 || vnet > headroom || headroom > PACKET_MAX) return throw_range(env, "the headroom");
+  if (size < 0 || size > PACKET_MAX || first < 0 || first > PACKET_MAX || gap < 0 ||
+      gap > PACKET_MAX)
+    return throw_range(env, "the pieces");
+  const int32_t pieces = size > 0 ? (PACKET_MAX - first + size - 1) / size : 0;
+  if (pieces >= IOV_MAX_PARTS) return throw_range(env, "the number of pieces");
+  const int64_t longest = PACKET_MAX + (int64_t)pieces * (gap + 1);
 
   int64_t cursor = start;
   int32_t count = 0;
   while (count < rows) {
     int64_t packet = place_after(cursor, headroom);
-    if (packet + PACKET_MAX > end) break;
-    ssize_t got = read(fd, self->base + packet - vnet, (size_t)vnet + PACKET_MAX);
+    if (packet + longest > end) break;
+    uint8_t *at = self->base + packet - vnet;
+    ssize_t got;
+    if (size == 0) {
+      got = read(fd, at, (size_t)vnet + PACKET_MAX);
+    } else {
+      parts[0] = (struct iovec){at, (size_t)vnet + (size_t)first};
+      at += vnet + first + gap;
+      for (int32_t i = 1; i <= pieces; i++, at += size + gap)
+        parts[i] = (struct iovec){at, (size_t)size};
+      got = readv(fd, parts, pieces + 1);
+    }
     if (got < 0) {
       if (errno == EINTR) continue;
       if (errno == EAGAIN || count > 0) break;
@@ -93,8 +115,11 @@ napi_value tun_read(napi_env env, napi_callback_info info) {
     int32_t *row = table + PACKET_WORDS * (size_t)count;
     row[PACKET_OFFSET] = (int32_t)packet;
     row[PACKET_LENGTH] = length;
+    bool scattered = size > 0 && length > first;
+    row[PACKET_GAP] = scattered ? gap : 0;
     count++;
     cursor = packet + length;
+    if (scattered) cursor += (int64_t)((length - first + size - 1) / size) * gap;
   }
   return make_int(env, count);
 }

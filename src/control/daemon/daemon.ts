@@ -40,8 +40,16 @@ import { messageOf, type Store } from '../store/store.js';
 import { Carrier } from './carrier.js';
 import type { Lifecycle } from './lifecycle.js';
 import { tunnelMtu } from './mtu.js';
-import { addressOf, deviceName, openDevice, openSockets, StartError } from './open.js';
+import {
+  addressOf,
+  deviceName,
+  openDevice,
+  openSockets,
+  StartError,
+  superPacketsTaken,
+} from './open.js';
 import { type Parts, report } from './report.js';
+import { MERGING_REFUSED, watchTier } from './watch-tier.js';
 
 export interface DaemonOptions {
   readonly version: string;
@@ -120,6 +128,8 @@ export class Daemon {
       native.close(tun.fd);
       journal.forgetDevice(name);
     });
+    const takes = superPacketsTaken(tun);
+    if (tun.vnet && !takes.tcp) log.warn(MERGING_REFUSED);
 
     this.#doing = `acquiring a lease from ${store.description}`;
     const lease = await awaited(
@@ -158,7 +168,8 @@ export class Daemon {
         vni,
         mac: lease.vtepMac,
         mtu,
-        uso: tun.uso,
+        uso: takes.udp,
+        merges: takes.tcp,
         segments: sockets.segment,
         vnet: tun.vnet,
       },
@@ -208,6 +219,14 @@ export class Daemon {
       lane,
       carrier,
     };
+    const stopWatching = watchTier({
+      clock,
+      log,
+      vnet: tun.vnet,
+      uso: tun.uso,
+      look: () => lane,
+    });
+    lifecycle.onLeave('the tier', stopWatching);
     log.info(
       `ready: ${name} ${formatSubnet(lease.subnet)}, MTU ${mtu}, VNI ${vni}, UDP port ${port}, ` +
         `tier ${tierName(tun.vnet, tun.uso, lane.segments)}, ${carrier.peers.length} peers`,

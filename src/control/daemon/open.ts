@@ -1,5 +1,11 @@
 /** Opens what packets go through, each failure told with what to do about it. */
-import type { NativeError } from '../../dataplane/io/native.js';
+import os from 'node:os';
+import { loadNative, type NativeError } from '../../dataplane/io/native.js';
+import {
+  probeSuperPackets,
+  type TakenSuperPackets,
+  udpSuperPacketsAreSafe,
+} from '../../dataplane/io/probe-writes.js';
 import type { Tier } from '../../dataplane/io/tiers.js';
 import { type OpenTun, openTun } from '../../dataplane/io/tun.js';
 import { type OpenUdp, openUdp } from '../../dataplane/io/udp.js';
@@ -38,6 +44,13 @@ export async function openSockets(
     const user = await describePortUser(runner, address, port);
     throw new StartError(user ?? `UDP port ${port} on ${address} is taken`);
   }
+}
+
+/** Which super-packets may be written to this TUN, which is still down. */
+export function superPacketsTaken(tun: OpenTun): TakenSuperPackets {
+  if (!tun.vnet) return { tcp: false, udp: false };
+  const { tcp, udp } = probeSuperPackets(loadNative(), tun.fd);
+  return { tcp, udp: tcp && udp && tun.uso && udpSuperPacketsAreSafe(os.release()) };
 }
 
 /** The TUN. Throws a StartError. */

@@ -1,14 +1,18 @@
 /**
- * Coalescing: a run of segments of one TCP flow becomes one super-packet for the TUN.
+ * Coalescing: a run of segments of one TCP flow, or of datagrams of one UDP flow, becomes one
+ * super-packet for the TUN.
  *
  *   1. admit    may this packet be part of a run at all?
  *   2. match    does it continue the open run exactly, as the kernel's own GRO demands
- *               (net/ipv4/tcp_offload.c tcp_gro_receive, af_inet.c inet_gro_receive)?
+ *               (net/ipv4/tcp_offload.c tcp_gro_receive, udp_offload.c
+ *               udp_gro_receive_segment, af_inet.c inet_gro_receive)?
  *   3. close    the run's lengths, sums and vnet header, written once
  *
  * A segment is merged only when its checksum is right or was left to us to finish; a damaged
  * one goes to the TUN as it came. The run is closed at the end of every batch: nothing waits.
- * Only the packet before may be continued, so nothing is ever reordered.
+ * Only the packet before may be continued, so nothing is ever reordered. UDP datagrams stay
+ * datagrams: all of a run are as long as the first, but for a shorter last one, and the kernel
+ * cuts the run there again before a socket sees it (udp_offload.c __udp_gso_segment).
  */
 import { ENCAPSULATION, type LaneMemory } from '../io/memory.js';
 import * as checksum from '../wire/checksum.js';
@@ -23,15 +27,19 @@ import type { WriteQueue } from './write-queue.js';
 const IP_PACKET_MAX = 65535;
 /** Flags that end a run and stay on it. */
 const LAST = tcp.PSH | tcp.FIN;
+/** Datagrams in one UDP run: what every kernel takes (UDP_MAX_SEGMENTS before 6.9). */
+const DATAGRAMS_MAX = 64;
 
 export class Coalescer {
   readonly #bytes: Uint8Array;
   readonly #words: Int32Array;
   readonly #queue: WriteQueue;
   readonly #sum: (at: number, length: number) => number;
+  readonly #mergesUdp: boolean;
   /** The open run: its first packet, and what has been added. */
   #at = 0;
   #partial = false;
+  #isUdp = false;
   #count = 0;
   #headers = 0;
   #segment = 0;
@@ -48,11 +56,18 @@ export class Coalescer {
   #idAndSum = 0;
   #pseudo = 0;
 
-  constructor(memory: LaneMemory, queue: WriteQueue, sum: (at: number, length: number) => number) {
+  /** `mergesUdp`: whether the TUN takes UDP super-packets. */
+  constructor(
+    memory: LaneMemory,
+    queue: WriteQueue,
+    sum: (at: number, length: number) => number,
+    mergesUdp: boolean,
+  ) {
     this.#bytes = memory.bytes;
     this.#words = memory.words;
     this.#queue = queue;
     this.#sum = sum;
+    this.#mergesUdp = mergesUdp;
   }
 
   /**
@@ -82,16 +97,11 @@ export class Coalescer {
     const id = ipv4.id(bytes, at);
     if (checksum.fold(id + ipv4.sum(bytes, at)) !== this.#idAndSum) return false;
     if (!this.#anyId && id !== ((this.#id + this.#count) & 0xffff)) return false;
-    // Addresses, ports; sequence; acknowledgement; flags and window; urgent pointer, options.
+    // Addresses, ports.
     if (words[here + 3] !== words[there + 3] || words[here + 4] !== words[there + 4]) return false;
     if (words[here + 5] !== words[there + 5]) return false;
     const transport = at + ipv4.HEADER;
-    if (tcp.sequenceWord(bytes, transport) !== this.#sequence) return false;
-    if (words[here + 7] !== words[there + 7]) return false;
-    if (((words[here + 8]! ^ words[there + 8]!) & ~(LAST << 8)) !== 0) return false;
-    if (words[here + 9]! >>> 16 !== words[there + 9]! >>> 16) return false;
-    const options = this.#headers >> 2;
-    for (let i = 10; i < options; i += 1) if (words[here + i] !== words[there + i]) return false;
+    if (!(this.#isUdp ? this.#isNextDatagram(transport) : this.#isNextSegment(at))) return false;
 
     const sum = this.#sum(transport, length - ipv4.HEADER);
     if (checksum.add(this.#pseudo, sum) !== 0xffff) return false;
@@ -99,13 +109,39 @@ export class Coalescer {
     return true;
   }
 
+  /** The rest of the TCP header for `extend`. */
+  #isNextSegment(at: number): boolean {
+    const words = this.#words;
+    const here = at >> 2;
+    const there = this.#at >> 2;
+    // Sequence; acknowledgement; flags and window; urgent pointer, options.
+    if (tcp.sequenceWord(this.#bytes, at + ipv4.HEADER) !== this.#sequence) return false;
+    if (words[here + 7] !== words[there + 7]) return false;
+    if (((words[here + 8]! ^ words[there + 8]!) & ~(LAST << 8)) !== 0) return false;
+    if (words[here + 9]! >>> 16 !== words[there + 9]! >>> 16) return false;
+    const options = this.#headers >> 2;
+    for (let i = 10; i < options; i += 1) if (words[here + i] !== words[there + i]) return false;
+    return true;
+  }
+
+  /** The rest of the UDP header for `extend`: the run's length, and a checksum at all. */
+  #isNextDatagram(transport: number): boolean {
+    const bytes = this.#bytes;
+    return (
+      udp.length(bytes, transport) === udp.HEADER + this.#segment && udp.sum(bytes, transport) !== 0
+    );
+  }
+
   /**
    * Takes a checked inner packet at [at, at + length), which fits the TUN's MTU.
    * `partial`: its transport checksum is only the pseudo-header's sum. `tos`: the outer header's.
    */
   add(at: number, length: number, partial: boolean, tos: number): void {
-    const mergeable = isMergeable(this.#bytes, at, length);
-    if (mergeable && this.#continues(at, length, partial)) {
+    const isUdp = ipv4.protocol(this.#bytes, at) === ipv4.UDP;
+    const mergeable = isUdp
+      ? this.#mergesUdp && isMergeableDatagram(this.#bytes, at, length)
+      : isMergeableSegment(this.#bytes, at, length);
+    if (mergeable && isUdp === this.#isUdp && this.#continues(at, length, partial)) {
       this.#append(at, length);
       return;
     }
@@ -114,11 +150,15 @@ export class Coalescer {
     this.#queue.begin(at, length);
     this.#at = at;
     this.#partial = partial;
+    this.#isUdp = isUdp;
     this.#count = 1;
     this.#total = length;
     this.#mayGrow = mergeable;
     this.#verified = partial;
-    if (mergeable) {
+    if (mergeable && isUdp) {
+      this.#headers = ipv4.HEADER + udp.HEADER;
+      this.#segment = length - this.#headers;
+    } else if (mergeable) {
       const transport = at + ipv4.HEADER;
       this.#headers = ipv4.HEADER + tcp.headerLength(this.#bytes, transport);
       this.#segment = length - this.#headers;
@@ -140,12 +180,7 @@ export class Coalescer {
     this.#id = ipv4.id(bytes, at);
     this.#anyId = ipv4.dontFragment(bytes, at);
     this.#idAndSum = checksum.fold(this.#id + ipv4.sum(bytes, at));
-    this.#pseudo = checksum.pseudo(
-      ipv4.source(bytes, at),
-      ipv4.destination(bytes, at),
-      ipv4.TCP,
-      this.#total - ipv4.HEADER,
-    );
+    this.#pseudo = this.#pseudoSum();
   }
 
   /**
@@ -178,25 +213,25 @@ export class Coalescer {
     const header = at - vnet.HEADER;
     if (this.#count > 1) {
       const transport = at + ipv4.HEADER;
+      const isUdp = this.#isUdp;
       ipv4.setTotalLength(bytes, at, this.#total);
       ipv4.seal(bytes, at);
-      tcp.setFlags(bytes, transport, this.#flags);
-      const sum = checksum.pseudo(
-        ipv4.source(bytes, at),
-        ipv4.destination(bytes, at),
-        ipv4.TCP,
-        this.#total - ipv4.HEADER,
-      );
-      tcp.setSum(bytes, transport, sum);
+      if (isUdp) {
+        udp.setLength(bytes, transport, this.#total - ipv4.HEADER);
+        udp.setSum(bytes, transport, this.#pseudoSum());
+      } else {
+        tcp.setFlags(bytes, transport, this.#flags);
+        tcp.setSum(bytes, transport, this.#pseudoSum());
+      }
       vnet.write(
         bytes,
         header,
         vnet.NEEDS_CSUM,
-        vnet.TCPV4,
+        isUdp ? vnet.UDP_L4 : vnet.TCPV4,
         this.#headers,
         this.#segment,
         ipv4.HEADER,
-        tcp.SUM_OFFSET,
+        isUdp ? udp.SUM_OFFSET : tcp.SUM_OFFSET,
       );
     } else if (this.#partial) {
       const start = ipv4.headerLength(bytes, at);
@@ -218,12 +253,13 @@ export class Coalescer {
     if (!this.#mayGrow || !this.#queue.mayAppend) return false;
     const bytes = this.#bytes;
     const transport = at + ipv4.HEADER;
-    const headers = ipv4.HEADER + tcp.headerLength(bytes, transport);
+    const headers = ipv4.HEADER + (this.#isUdp ? udp.HEADER : tcp.headerLength(bytes, transport));
     const payload = length - headers;
     if (headers !== this.#headers || payload > this.#segment) return false;
     if (this.#total + payload > IP_PACKET_MAX) return false;
-    if (tcp.sequenceWord(bytes, transport) !== this.#sequence) return false;
-    if (!this.#sameHeaders(at)) return false;
+    if (!this.#isUdp && tcp.sequenceWord(bytes, transport) !== this.#sequence) return false;
+    if (!this.#sameAddressing(at)) return false;
+    if (!this.#isUdp && !this.#sameTcpHeader(at)) return false;
     if (!partial && !this.#sumIsRight(at, length)) return false;
     if (!this.#verified) {
       if (!this.#sumIsRight(this.#at, this.#headers + this.#segment)) {
@@ -240,17 +276,22 @@ export class Coalescer {
     this.#queue.append(at + this.#headers, payload, length);
     this.#count += 1;
     this.#total += payload;
+    if (payload < this.#segment) this.#mayGrow = false;
+    if (this.#isUdp) {
+      if (this.#count === DATAGRAMS_MAX) this.#mayGrow = false;
+      return;
+    }
     this.#sequence = (this.#sequence + payload) | 0;
     const flags = tcp.flags(this.#bytes, at + ipv4.HEADER);
     this.#flags |= flags & LAST;
-    if (payload < this.#segment || (flags & LAST) !== 0) this.#mayGrow = false;
+    if ((flags & LAST) !== 0) this.#mayGrow = false;
   }
 
   /**
-   * Addresses, TOS, DF, TTL, ports, acknowledgement, flags, window, urgent pointer and options
-   * as in the run's first packet; the IP id counts up where DF is clear.
+   * Addresses, TOS, DF, TTL and ports as in the run's first packet; the IP id counts up where
+   * DF is clear.
    */
-  #sameHeaders(at: number): boolean {
+  #sameAddressing(at: number): boolean {
     const bytes = this.#bytes;
     const first = this.#at;
     if (bytes[at + 1] !== bytes[first + 1] || bytes[at + 8] !== bytes[first + 8]) return false;
@@ -262,10 +303,17 @@ export class Coalescer {
       return false;
     }
     const addresses = 12;
-    const ports = ipv4.HEADER;
-    for (let i = addresses; i < ports + 4; i += 1) {
+    for (let i = addresses; i < ipv4.HEADER + 4; i += 1) {
       if (bytes[at + i] !== bytes[first + i]) return false;
     }
+    return true;
+  }
+
+  /** Acknowledgement, flags, window, urgent pointer and options as in the run's first packet. */
+  #sameTcpHeader(at: number): boolean {
+    const bytes = this.#bytes;
+    const first = this.#at;
+    const ports = ipv4.HEADER;
     // Acknowledgement, data offset; then flags but for those that end a run; then window.
     for (let i = ports + 8; i < ports + 13; i += 1) {
       if (bytes[at + i] !== bytes[first + i]) return false;
@@ -279,6 +327,16 @@ export class Coalescer {
       if (bytes[at + i] !== bytes[first + i]) return false;
     }
     return true;
+  }
+
+  /** The pseudo-header's sum over the run as long as it is now. */
+  #pseudoSum(): number {
+    return checksum.pseudo(
+      ipv4.source(this.#bytes, this.#at),
+      ipv4.destination(this.#bytes, this.#at),
+      ipv4.protocol(this.#bytes, this.#at),
+      this.#total - ipv4.HEADER,
+    );
   }
 
   #sumIsRight(at: number, length: number): boolean {
@@ -304,11 +362,25 @@ export function transportSumIsRight(
 }
 
 /** TCP with data; ACK set and of the rest only PSH, FIN, ECE; no IP options, not a fragment. */
-function isMergeable(bytes: Uint8Array, at: number, length: number): boolean {
+function isMergeableSegment(bytes: Uint8Array, at: number, length: number): boolean {
   if (ipv4.protocol(bytes, at) !== ipv4.TCP) return false;
   if (ipv4.headerLength(bytes, at) !== ipv4.HEADER || ipv4.isFragment(bytes, at)) return false;
   const transport = at + ipv4.HEADER;
   if (!tcp.check(bytes, transport, at + length)) return false;
   if (tcp.headerLength(bytes, transport) >= length - ipv4.HEADER) return false;
   return (tcp.flags(bytes, transport) & ~(LAST | tcp.ECE)) === tcp.ACK;
+}
+
+/**
+ * UDP with data that fills the packet, and with a checksum; no IP options, not a fragment. (A
+ * datagram without a checksum would come out with one.)
+ */
+function isMergeableDatagram(bytes: Uint8Array, at: number, length: number): boolean {
+  if (ipv4.headerLength(bytes, at) !== ipv4.HEADER || ipv4.isFragment(bytes, at)) return false;
+  const transport = at + ipv4.HEADER;
+  if (!udp.check(bytes, transport, at + length)) return false;
+  const claimed = udp.length(bytes, transport);
+  return (
+    claimed === length - ipv4.HEADER && claimed > udp.HEADER && udp.sum(bytes, transport) !== 0
+  );
 }

@@ -9,7 +9,7 @@
  *   6. packet      inner IPv4: lengths, header sum     malformed_ipv4, wrong_length, bad_…
  *   7. addresses   not our own as source, no martians  spoofed_source, multicast, martian_…
  *   8. congestion  outer ECN into the inner header (RFC 6040)              ecn_congestion
- *   9. write       runs of one TCP flow as one super-packet                tun_refused
+ *   9. write       runs of one flow as one super-packet                    tun_refused
  *
  * The mirror of outbound.ts. Nothing here allocates.
  */
@@ -47,7 +47,7 @@ export interface InboundOptions {
   readonly mac: Uint8Array;
   /** The TUN's MTU: a longer inner packet is a super-packet. */
   readonly mtu: number;
-  /** Whether the TUN takes UDP super-packets (USO, kernel 6.2). */
+  /** Whether the TUN takes UDP super-packets (USO, kernel 6.2; but see io/probe-writes.ts). */
   readonly uso: boolean;
 }
 
@@ -84,7 +84,7 @@ export class Inbound {
     this.#counters = counters;
     this.#queue = queue;
     this.#sum = memory.sum;
-    this.#coalescer = new Coalescer(memory, queue, this.#sum);
+    this.#coalescer = new Coalescer(memory, queue, this.#sum, options.uso);
     this.#segmenter = new Segmenter(memory, this.#sum);
     this.#vni = options.vni;
     this.#macHigh = ethernet.destinationHigh(options.mac, 0);
@@ -253,7 +253,7 @@ export class Inbound {
       if (!transportSumIsRight(bytes, at, total, this.#sum)) return Drop.bad_inner_checksum;
       this.#writePartial(at, total, isTcp);
     }
-    if (this.#queue.vnet && (isTcp || this.#uso)) {
+    if (this.#queue.merges && (isTcp || this.#uso)) {
       this.#coalescer.addSuper(at, total, headers, gsoType, size);
     } else {
       this.#writeSegments(at, total, gsoType, size);

@@ -10,6 +10,8 @@ export const SEGMENTS = 2;
 export const TURNS = 3;
 /** Packets that wait for the underlay just now. */
 export const QUEUED = 4;
+/** 1 while merged packets are written to the TUN; written by the lane. */
+export const MERGES = 5;
 export const CONTROL_WORDS = 8;
 
 export const STARTING = 0;

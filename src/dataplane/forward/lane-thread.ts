@@ -4,7 +4,16 @@ import { createMemory } from '../io/memory.js';
 import { loadNative } from '../io/native.js';
 import type { Publisher } from '../routes/publisher.js';
 import type { LaneOptions } from './lane.js';
-import { CONTROL_WORDS, QUEUED, RUNNING, SEGMENTS, STATE, STOP, TURNS } from './lane-control.js';
+import {
+  CONTROL_WORDS,
+  MERGES,
+  QUEUED,
+  RUNNING,
+  SEGMENTS,
+  STATE,
+  STOP,
+  TURNS,
+} from './lane-control.js';
 import type { LaneData } from './worker.js';
 
 export interface LaneThreadOptions {
@@ -85,6 +94,11 @@ export class LaneThread {
   /** Whether super-packets leave by UDP_SEGMENT just now. */
   get segments(): boolean {
     return Atomics.load(this.#control, SEGMENTS) === 1;
+  }
+
+  /** Whether merged packets are written to the TUN just now. */
+  get merges(): boolean {
+    return Atomics.load(this.#control, MERGES) === 1;
   }
 
   /** Wraps; stands still when the lane hangs. */

@@ -16,6 +16,8 @@ export interface LaneOptions extends InboundOptions {
   readonly segments: boolean;
   /** Whether the TUN has a vnet header: without it, it takes single, finished packets. */
   readonly vnet: boolean;
+  /** Whether the TUN takes super-packets, TCP ones at least; true unless told. */
+  readonly merges?: boolean;
 }
 
 export class Lane {
@@ -23,6 +25,7 @@ export class Lane {
   readonly #outbound: Outbound;
   readonly #inbound: Inbound;
   readonly #queue: SendQueue;
+  readonly #writes: WriteQueue;
 
   constructor(
     memory: LaneMemory,
@@ -35,8 +38,9 @@ export class Lane {
     this.#routes = routes;
     this.#queue = new SendQueue(memory, underlay, counters, options.segments);
     this.#outbound = new Outbound(memory, device, routes, counters, this.#queue);
-    const writes = new WriteQueue(memory, device, counters, options.vnet);
-    this.#inbound = new Inbound(memory, underlay, routes, counters, writes, options);
+    const merges = options.vnet && options.merges !== false;
+    this.#writes = new WriteQueue(memory, device, counters, options.vnet, merges);
+    this.#inbound = new Inbound(memory, underlay, routes, counters, this.#writes, options);
   }
 
   /**
@@ -61,6 +65,11 @@ export class Lane {
   /** Whether super-packets still leave by UDP_SEGMENT. */
   get segments(): boolean {
     return this.#queue.segments;
+  }
+
+  /** Whether merged packets are still written to the TUN. */
+  get merges(): boolean {
+    return this.#writes.merges;
   }
 
   /** Packets that were read and wait for the underlay. */

@@ -1,7 +1,8 @@
 /**
  * Outbound: what the host routed into the TUN, on its way to the peers.
  *
- *   1. read        a batch of packets and super-packets, each behind its vnet header
+ *   1. read        a batch of packets and super-packets, each behind its vnet header, laid out
+ *                  as the super-packets before them were cut
  *   2. packet      inner IPv4: version, lengths              outbound_ipv6, outbound_malformed
  *   3. route       destination -> peer, in the snapshot      outbound_multicast, _no_route, _local
  *   4. encapsulate the peer's VXLAN and Ethernet headers in front; ECN to the outer header
@@ -21,6 +22,7 @@ import * as vnet from '../wire/vnet.js';
 import { Counter, type Counters } from './counters.js';
 import { Drop } from './drops.js';
 import { finishSum } from './finish-sum.js';
+import { ReadLayout } from './read-layout.js';
 import { Segmenter } from './segment.js';
 import type { SendQueue } from './send-queue.js';
 
@@ -32,6 +34,7 @@ export class Outbound {
   readonly #counters: Counters;
   readonly #queue: SendQueue;
   readonly #segmenter: Segmenter;
+  readonly #layout: ReadLayout;
   readonly #sum: (at: number, length: number) => number;
   /** The batch in work: `#next` of `#count` rows are done. */
   #count = 0;
@@ -52,6 +55,7 @@ export class Outbound {
     this.#queue = queue;
     this.#sum = memory.sum;
     this.#segmenter = new Segmenter(memory, this.#sum);
+    this.#layout = new ReadLayout(memory);
   }
 
   /** Whether something waits for the underlay to take it. */
@@ -68,7 +72,7 @@ export class Outbound {
   step(): number {
     if (!this.#queue.flush()) return 0;
     if (this.#next === this.#count && !this.#segmenter.open) {
-      const read = this.#device.read();
+      const read = this.#layout.read(this.#device);
       this.#next = 0;
       this.#count = Math.max(read, 0);
       if (this.#count === 0) return 0;
@@ -105,6 +109,11 @@ export class Outbound {
       return this.#drop(ipv6 ? Drop.outbound_ipv6 : Drop.outbound_malformed, length);
     }
     const total = ipv4.totalLength(bytes, at);
+    // The template will lie over the vnet header: read that first.
+    const header = at - vnet.HEADER;
+    const gsoType = vnet.gsoType(bytes, header);
+    const gsoSize = vnet.gsoSize(bytes, header);
+    const gap = this.#layout.settle(row, gsoType, gsoSize);
 
     const destination = ipv4.destination(bytes, at);
     if (ipv4.isMulticast(destination) || ipv4.isLimitedBroadcast(destination)) {
@@ -115,18 +124,15 @@ export class Outbound {
       return this.#drop(peer === LOCAL ? Drop.outbound_local : Drop.outbound_no_route, total);
     }
 
-    // The template lies over the vnet header: read that first.
-    const header = at - vnet.HEADER;
-    const gsoType = vnet.gsoType(bytes, header);
-    const gsoSize = vnet.gsoSize(bytes, header);
     const address = this.#routes.address(peer);
     const port = this.#routes.port(peer);
     const tos = ecn.encapsulate(ipv4.tos(bytes, at));
 
     if (gsoType !== vnet.NONE) {
-      if (!this.#segmenter.begin(at, total, gsoType, gsoSize)) {
+      if (!this.#segmenter.begin(at, total, gsoType, gsoSize, gap)) {
         return this.#drop(Drop.outbound_bad_offload, total);
       }
+      this.#layout.learn(this.#segmenter);
       this.#routes.stamp(bytes, at, peer);
       counters.add(Counter.outbound_in_packets, this.#segmenter.segments);
       counters.add(Counter.outbound_in_bytes, this.#segmenter.innerBytes);

@@ -5,8 +5,9 @@
  *               on a forwarded packet the kernel reports the whole linear part)
  *   2. share    what all segments have in common is summed once; what varies is remembered and
  *               cleared in the super-packet's own headers
- *   3. next     one segment: a copy of the headers in a pool slot, its own lengths, IP id,
- *               sequence, flags and checksums; the payload stays where it is
+ *   3. next     one segment: a copy of the headers in a pool slot, or in the gap that was
+ *               left before its payload; its own lengths, IP id, sequence, flags and checksums;
+ *               the payload stays where it is
  *
  * As the kernel's own GSO does it (net/ipv4/tcp_offload.c, udp_offload.c): FIN and PSH on the
  * last segment only, CWR on the first only, the IP id counts up, sequence numbers wrap.
@@ -43,6 +44,8 @@ export class Segmenter {
   #headers = 0;
   #payload = 0;
   #gsoSize = 0;
+  /** Bytes before each further segment's payload; 0: the payload is in one piece. */
+  #gap = 0;
   #isTcp = false;
   #done = 0;
   #index = 0;
@@ -50,6 +53,12 @@ export class Segmenter {
   #id = 0;
   #sequence = 0;
   #flags = 0;
+  /** The words they lie in, with zeros in their place. */
+  #ipWord0 = 0;
+  #ipWord1 = 0;
+  #ipWord2 = 0;
+  #tcpWord3 = 0;
+  #tcpWord4 = 0;
   /** The sums of what all segments share. */
   #ipSum = 0;
   #transportSum = 0;
@@ -80,11 +89,23 @@ export class Segmenter {
     return this.#payload + this.segments * this.#headers;
   }
 
+  /** Bytes of IPv4 and transport headers of the packet just begun. */
+  get headers(): number {
+    return this.#headers;
+  }
+
+  /** Payload bytes in each of its segments but the last. */
+  get size(): number {
+    return this.#gsoSize;
+  }
+
   /**
-   * Takes on the super-packet at [at, at + length), an IPv4 packet that was checked. False
-   * when its offload does not fit the packet; then nothing is open.
+   * Takes on the super-packet at [at, at + length), an IPv4 packet that was checked. `gap`: it
+   * was read with a gap of ENCAPSULATION and its headers' length before each further segment's
+   * payload, see `Device.read`. False when its offload does not fit the packet; then nothing
+   * is open.
    */
-  begin(at: number, length: number, gsoType: number, gsoSize: number): boolean {
+  begin(at: number, length: number, gsoType: number, gsoSize: number, gap = 0): boolean {
     const bytes = this.#bytes;
     this.#payload = 0;
     this.#done = 0;
@@ -110,6 +131,7 @@ export class Segmenter {
     this.#headers = ipLength + transportLength;
     this.#payload = payload;
     this.#gsoSize = gsoSize;
+    this.#gap = gap;
     this.#isTcp = protocol === ipv4.TCP;
     this.#index = 0;
     this.#clearVarying(transport);
@@ -127,6 +149,9 @@ export class Segmenter {
     ipv4.setTotalLength(bytes, at, 0);
     ipv4.setId(bytes, at, 0);
     ipv4.setSum(bytes, at, 0);
+    this.#ipWord0 = littleEndian(bytes, at);
+    this.#ipWord1 = littleEndian(bytes, at + 4);
+    this.#ipWord2 = littleEndian(bytes, at + 8);
     this.#ipSum = checksum.sum(bytes, at, this.#ipLength);
     if (this.#isTcp) {
       this.#sequence = tcp.sequenceWord(bytes, transport);
@@ -134,6 +159,8 @@ export class Segmenter {
       tcp.setSequence(bytes, transport, 0);
       tcp.setFlags(bytes, transport, 0);
       tcp.setSum(bytes, transport, 0);
+      this.#tcpWord3 = littleEndian(bytes, transport + 12);
+      this.#tcpWord4 = littleEndian(bytes, transport + 16);
     } else {
       udp.setLength(bytes, transport, 0);
       udp.setSum(bytes, transport, 0);
@@ -151,13 +178,19 @@ export class Segmenter {
 
   /** Hands over segments. True when all are; false: the sink is full, flush it and call again. */
   emit(sink: SegmentSink): boolean {
+    const ahead = ENCAPSULATION + this.#headers;
     while (this.#done < this.#payload) {
-      const slot = sink.full ? 0 : sink.pool.take();
-      if (slot === 0) return false;
+      if (sink.full) return false;
       const length = Math.min(this.#gsoSize, this.#payload - this.#done);
-      const payload = this.#at + this.#headers + this.#done;
-      this.#writeHeaders(slot + PADDING, payload, length);
-      sink.add(slot + PADDING, ENCAPSULATION + this.#headers, payload, length);
+      const payload = this.#at + this.#headers + this.#done + this.#index * this.#gap;
+      let header = payload - ahead;
+      if (this.#gap === 0) {
+        const slot = sink.pool.take();
+        if (slot === 0) return false;
+        header = slot + PADDING;
+      }
+      this.#writeHeaders(header, payload, length);
+      sink.add(header, ahead, payload, length);
       this.#done += length;
       this.#index += 1;
     }
@@ -165,21 +198,20 @@ export class Segmenter {
   }
 
   #writeHeaders(header: number, payload: number, length: number): void {
-    const bytes = this.#bytes;
+    const words = this.#words;
     const ip = header + ENCAPSULATION;
     this.#copyHeaders(ip);
 
+    // What varies goes in by words: the headers lie on a word, and the host is little-endian.
     const total = this.#headers + length;
     const id = (this.#id + this.#index) & 0xffff;
     const ipSum = checksum.complement(checksum.fold(this.#ipSum + total + id));
-    bytes[ip + 2] = total >>> 8;
-    bytes[ip + 3] = total;
-    bytes[ip + 4] = id >>> 8;
-    bytes[ip + 5] = id;
-    bytes[ip + 10] = ipSum >>> 8;
-    bytes[ip + 11] = ipSum;
+    const ipWord = ip >> 2;
+    words[ipWord] = this.#ipWord0 | (swap16(total) << 16);
+    words[ipWord + 1] = this.#ipWord1 | swap16(id);
+    words[ipWord + 2] = this.#ipWord2 | (swap16(ipSum) << 16);
 
-    const transport = ip + this.#ipLength;
+    const transport = (ip + this.#ipLength) >> 2;
     const transportLength = total - this.#ipLength;
     const sum = this.#transportSum + transportLength + this.#sum(payload, length);
     if (this.#isTcp) {
@@ -187,23 +219,19 @@ export class Segmenter {
       let flags = this.#flags;
       if (this.#done + length < this.#payload) flags &= ~(tcp.FIN | tcp.PSH);
       if (this.#index > 0) flags &= ~tcp.CWR;
-      const tcpSum = checksum.complement(
-        checksum.fold(sum + (sequence >>> 16) + (sequence & 0xffff) + flags),
-      );
-      bytes[transport + 4] = sequence >>> 24;
-      bytes[transport + 5] = sequence >>> 16;
-      bytes[transport + 6] = sequence >>> 8;
-      bytes[transport + 7] = sequence;
-      bytes[transport + 13] = flags;
-      tcp.setSum(bytes, transport, tcpSum);
+      const high = sequence >>> 16;
+      const low = sequence & 0xffff;
+      const tcpSum = checksum.complement(checksum.fold(sum + high + low + flags));
+      words[transport + 1] = swap16(high) | (swap16(low) << 16);
+      words[transport + 3] = this.#tcpWord3 | (flags << 8);
+      words[transport + 4] = this.#tcpWord4 | swap16(tcpSum);
     } else {
       const udpSum = checksum.complement(checksum.fold(sum + transportLength));
-      udp.setLength(bytes, transport, transportLength);
-      udp.setSum(bytes, transport, udp.encodeSum(udpSum));
+      words[transport + 1] = swap16(transportLength) | (swap16(udp.encodeSum(udpSum)) << 16);
     }
   }
 
-  /** Template and headers to before and behind `ip`: by words where both places allow it. */
+  /** Template and headers to before and behind `ip`: by words where their place allows it. */
   #copyHeaders(ip: number): void {
     const from = this.#at;
     if ((from & 3) !== 0) {
@@ -212,10 +240,22 @@ export class Segmenter {
     }
     const words = this.#words;
     const end = (from + this.#headers) >> 2;
-    let to = (ip - ENCAPSULATION - PADDING) >> 2;
-    for (let word = (from - ENCAPSULATION - PADDING) >> 2; word < end; word += 1) {
+    // The template begins half a word before one.
+    this.#bytes[ip - ENCAPSULATION] = this.#bytes[from - ENCAPSULATION]!;
+    this.#bytes[ip - ENCAPSULATION + 1] = this.#bytes[from - ENCAPSULATION + 1]!;
+    let to = (ip - ENCAPSULATION + PADDING) >> 2;
+    for (let word = (from - ENCAPSULATION + PADDING) >> 2; word < end; word += 1) {
       words[to] = words[word]!;
       to += 1;
     }
   }
+}
+
+function littleEndian(bytes: Uint8Array, at: number): number {
+  return bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24);
+}
+
+/** The two bytes of a header's field as they lie in a little-endian word. */
+function swap16(value: number): number {
+  return ((value & 0xff) << 8) | (value >>> 8);
 }

@@ -46,6 +46,8 @@ export class SendQueue implements SegmentSink {
   /** Datagrams and inner bytes of each message that have not left yet. */
   readonly #packets = new Int32Array(MESSAGES);
   readonly #payload = new Int32Array(MESSAGES);
+  /** Bytes of each message's datagrams but the last, which may be shorter. */
+  readonly #sizes = new Int32Array(MESSAGES);
   #from = 0;
   #rows = 0;
   #iovecs = 0;
@@ -53,9 +55,10 @@ export class SendQueue implements SegmentSink {
   #address = 0;
   #port = 0;
   #tos = 0;
-  /** The last message: its datagrams' size, its bytes, whether it may grow. */
+  /** The last message: its datagrams' size, its bytes, where its last iovec ends, may it grow? */
   #size = 0;
   #bytes = 0;
+  #end = 0;
   #mayGrow = false;
   /** The message that is on its second try. */
   #again = -1;
@@ -104,7 +107,7 @@ export class SendQueue implements SegmentSink {
   }
 
   /**
-   * Queues a datagram of two pieces; ask `full` before. It joins the
+   * Queues a datagram of two pieces, which may lie side by side; ask `full` before. It joins the
    * message before it where one UDP_SEGMENT send may carry both: to the same socket with the
    * same TOS, no longer than the ones before, none of which was shorter.
    */
@@ -112,8 +115,12 @@ export class SendQueue implements SegmentSink {
     const size = headerLength + length;
     if (!this.#continues(size)) this.#begin(size);
     const last = this.#rows - 1;
-    this.#iovec(header, headerLength);
-    this.#iovec(payload, length);
+    if (header + headerLength === payload) {
+      this.#piece(header, size);
+    } else {
+      this.#piece(header, headerLength);
+      this.#piece(payload, length);
+    }
     this.#packets[last]! += 1;
     this.#payload[last]! += size - ENCAPSULATION;
     this.#bytes += size;
@@ -163,8 +170,10 @@ export class SendQueue implements SegmentSink {
     socketAddress.writeIpv4(this.#memory.bytes, destination, this.#address, this.#port);
     this.#packets[row] = 0;
     this.#payload[row] = 0;
+    this.#sizes[row] = size;
     this.#size = size;
     this.#bytes = 0;
+    this.#end = 0;
     this.#rows = row + 1;
   }
 
@@ -173,13 +182,24 @@ export class SendQueue implements SegmentSink {
     return (LAYOUT.messages >> 2) + row * MESSAGE_ROW.words;
   }
 
-  #iovec(at: number, length: number): void {
+  /** Adds [at, at + length) to the last message: to its last iovec where that ends at `at`. */
+  #piece(at: number, length: number): void {
     const words = this.#memory.words;
-    const iovec = (LAYOUT.sendIovecs >> 2) + this.#iovecs * IOVEC_ROW.words;
-    words[iovec + IOVEC_ROW.offset] = at;
-    words[iovec + IOVEC_ROW.length] = length;
-    this.#iovecs += 1;
-    words[this.#message(this.#rows - 1) + MESSAGE_ROW.count]! += 1;
+    const iovec = this.#iovec(this.#iovecs);
+    if (at === this.#end) {
+      words[iovec - IOVEC_ROW.words + IOVEC_ROW.length]! += length;
+    } else {
+      words[iovec + IOVEC_ROW.offset] = at;
+      words[iovec + IOVEC_ROW.length] = length;
+      this.#iovecs += 1;
+      words[this.#message(this.#rows - 1) + MESSAGE_ROW.count]! += 1;
+    }
+    this.#end = at + length;
+  }
+
+  /** The first word of an iovec's row. */
+  #iovec(row: number): number {
+    return (LAYOUT.sendIovecs >> 2) + row * IOVEC_ROW.words;
   }
 
   /** Sends messages as they are: without UDP_SEGMENT up to the next of several datagrams. */
@@ -195,27 +215,46 @@ export class SendQueue implements SegmentSink {
     return sent === rows || this.#stopped(this.#underlay.lastError());
   }
 
-  /** Without UDP_SEGMENT: the next datagram (two iovecs) of a message leaves alone. */
+  /** Without UDP_SEGMENT: the next datagram of a message leaves alone. */
   #sendOne(): boolean {
     const words = this.#memory.words;
     const row = this.#from;
     const at = this.#message(row);
+    const size = this.#sizes[row]!;
+    const first = words[at + MESSAGE_ROW.first]!;
     const count = words[at + MESSAGE_ROW.count]!;
+    let pieces = 0;
+    let length = 0;
+    while (pieces < count && length < size) {
+      length += words[this.#iovec(first + pieces) + IOVEC_ROW.length]!;
+      pieces += 1;
+    }
+    // What its last iovec has beyond it is of the datagrams after it.
+    const last = this.#iovec(first + pieces - 1);
+    const beyond = Math.max(0, length - size);
+    const datagram = length - beyond;
+    words[last + IOVEC_ROW.length]! -= beyond;
     words[at + MESSAGE_ROW.segment] = 0;
-    words[at + MESSAGE_ROW.count] = 2;
+    words[at + MESSAGE_ROW.count] = pieces;
     const sent = this.#underlay.send(row, 1, this.#iovecs);
     words[at + MESSAGE_ROW.count] = count;
-    if (sent < 1) return this.#stopped(this.#underlay.lastError());
-    const iovec = (LAYOUT.sendIovecs >> 2) + words[at + MESSAGE_ROW.first]! * IOVEC_ROW.words;
-    const datagram =
-      words[iovec + IOVEC_ROW.length]! + words[iovec + IOVEC_ROW.words + IOVEC_ROW.length]!;
+    if (sent < 1) {
+      words[last + IOVEC_ROW.length]! += beyond;
+      return this.#stopped(this.#underlay.lastError());
+    }
     this.#counters.add(Counter.outbound_out_packets, 1);
     this.#counters.add(Counter.outbound_out_bytes, datagram - ENCAPSULATION);
     this.#counters.add(Counter.sends, 1);
     this.#packets[row]! -= 1;
     this.#payload[row]! -= datagram - ENCAPSULATION;
-    words[at + MESSAGE_ROW.first]! += 2;
-    words[at + MESSAGE_ROW.count] = count - 2;
+    let gone = pieces;
+    if (beyond > 0) {
+      words[last + IOVEC_ROW.offset]! += words[last + IOVEC_ROW.length]!;
+      words[last + IOVEC_ROW.length] = beyond;
+      gone -= 1;
+    }
+    words[at + MESSAGE_ROW.first] = first + gone;
+    words[at + MESSAGE_ROW.count] = count - gone;
     return true;
   }
 

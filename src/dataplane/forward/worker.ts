@@ -30,6 +30,7 @@ import { Lane, type LaneOptions } from './lane.js';
 import {
   FAILED,
   LONGEST_WAIT,
+  MERGES,
   QUEUED,
   RUNNING,
   SEGMENTS,
@@ -88,6 +89,7 @@ function forward(
   const wait = LAYOUT.wait >> 2;
   const words = memory.words;
   Atomics.store(control, SEGMENTS, lane.segments ? 1 : 0);
+  Atomics.store(control, MERGES, lane.merges ? 1 : 0);
   Atomics.store(control, STATE, RUNNING);
   parentPort?.postMessage('running');
   while (Atomics.load(control, STOP) === 0) {
@@ -113,6 +115,7 @@ function forward(
     }
     control[TURNS] = (control[TURNS]! + 1) | 0;
     control[SEGMENTS] = lane.segments ? 1 : 0;
+    control[MERGES] = lane.merges ? 1 : 0;
     control[QUEUED] = lane.queued;
   }
 }

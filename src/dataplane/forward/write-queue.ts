@@ -42,9 +42,17 @@ export class WriteQueue implements SegmentSink {
   readonly #payload = new Int32Array(WRITES);
   #rows = 0;
   #iovecs = 0;
-  #refusals = 0;
+  #refusals: number;
 
-  constructor(memory: LaneMemory, device: Device, counters: Counters, hasVnet: boolean) {
+  /** `merges`: whether the kernel is to be asked to take merged packets. */
+  constructor(
+    memory: LaneMemory,
+    device: Device,
+    counters: Counters,
+    hasVnet: boolean,
+    merges = hasVnet,
+  ) {
+    this.#refusals = merges ? 0 : REFUSALS;
     this.vnet = hasVnet;
     this.#bytes = memory.bytes;
     this.#words = memory.words;
@@ -142,15 +150,20 @@ export class WriteQueue implements SegmentSink {
     this.pool.reset();
   }
 
-  /** Some kernels take the vnet header and then refuse merged packets with EINVAL. */
+  /**
+   * Some kernels take the vnet header and then refuse merged packets with EINVAL. A peer's
+   * super-packet is lost with it; from the fourth on they are cut before (inbound.ts).
+   */
   #refused(row: number): void {
-    if (this.#packets[row]! > 1 && this.#device.lastError() === EINVAL) {
+    const header = this.#words[this.#iovec(this.#words[this.#row(row)]!)]!;
+    const isSuper = this.vnet && vnet.gsoType(this.#bytes, header) !== vnet.NONE;
+    const refused = isSuper && this.#device.lastError() === EINVAL;
+    if (refused) {
       this.#refusals += 1;
       this.#counters.add(Counter.merging_refused, 1);
-      this.#writeSingly(row);
-    } else {
-      this.#counters.drop(Drop.tun_refused, this.#packets[row]!);
     }
+    if (refused && this.#packets[row]! > 1) this.#writeSingly(row);
+    else this.#counters.drop(Drop.tun_refused, this.#packets[row]!);
   }
 
   /** Writes the packets that a merged one was made of, in their order. */

@@ -6,8 +6,14 @@
 
 /** The overlay's side: inner IPv4 packets, each with its vnet header just before it. */
 export interface Device {
-  /** Fills the `packets` rows; returns how many (0: nothing there now), or -errno. */
-  read(): number;
+  /**
+   * Fills the `packets` rows; returns how many (0: nothing there now), or -errno.
+   *
+   * With a `size`, a packet longer than `headers + size` bytes is laid out as its segments will
+   * be: before every further `size` bytes lies a gap for ENCAPSULATION and `headers` bytes, and
+   * the row's `gap` is that long. Otherwise a packet lies in one piece and its `gap` is 0.
+   */
+  read(headers?: number, size?: number): number;
   /** Writes `rows` rows of `writes` from row `from`; returns how many went. */
   write(from: number, rows: number, iovecRows: number): number;
   /** The errno that stopped the last `write`, which belongs to the row it stopped at. */

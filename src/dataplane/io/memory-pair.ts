@@ -8,6 +8,7 @@ import {
   ADDRESS_SIZE,
   BATCH,
   DATAGRAM_ROW,
+  ENCAPSULATION,
   INBOUND_END,
   INBOUND_HEADROOM,
   IOVEC_ROW,
@@ -79,20 +80,29 @@ export class MemoryDevice implements Device {
     this.#waiting.push({ packet, vnet });
   }
 
-  read(): number {
+  read(headers = 0, size = 0): number {
     const { bytes, words } = this.#memory;
+    const first = size > 0 ? headers + size : PACKET_MAX;
+    const gap = ENCAPSULATION + headers;
+    const longest = PACKET_MAX + Math.ceil((PACKET_MAX - first) / Math.max(1, size)) * (gap + 1);
     let rows = 0;
     let cursor = LAYOUT.outbound;
     while (rows < BATCH && this.#waiting.length > 0) {
       const at = placeAfter(cursor, OUTBOUND_HEADROOM);
-      if (at + PACKET_MAX > OUTBOUND_END) break;
+      if (at + longest > OUTBOUND_END) break;
       const { packet, vnet } = this.#waiting.shift()!;
       bytes.set(vnet, at - vnet.length);
-      bytes.set(packet, at);
+      bytes.set(packet.subarray(0, first), at);
+      cursor = at + Math.min(first, packet.length);
+      for (let done = first; done < packet.length; done += size) {
+        const piece = packet.subarray(done, done + size);
+        bytes.set(piece, cursor + gap);
+        cursor += gap + piece.length;
+      }
       const row = (LAYOUT.packets >> 2) + rows * PACKET_ROW.words;
       words[row + PACKET_ROW.offset] = at;
       words[row + PACKET_ROW.length] = packet.length;
-      cursor = at + packet.length;
+      words[row + PACKET_ROW.gap] = packet.length > first ? gap : 0;
       rows += 1;
     }
     return rows;

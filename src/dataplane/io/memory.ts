@@ -32,7 +32,7 @@ export const OUTBOUND_HEADROOM = 128;
 export const INBOUND_HEADROOM = 128 + 2;
 
 /** Words of a row, in the order in which the addon reads or writes them (native/*.c). */
-export const PACKET_ROW = { offset: 0, length: 1, words: 2 } as const;
+export const PACKET_ROW = { offset: 0, length: 1, gap: 2, words: 3 } as const;
 export const DATAGRAM_ROW = {
   offset: 0,
   length: 1,
@@ -57,7 +57,8 @@ export const ADDRESS_SIZE = 32;
 export const WAIT_ROWS = 4;
 
 const PAGE = 65536;
-const AREA = 1024 * 1024 + PAGE + 4096;
+/** A batch's bytes, and the longest packet's with the gaps in it. */
+const AREA = 1024 * 1024 + 2 * PAGE;
 
 interface Layout {
   readonly wait: number;

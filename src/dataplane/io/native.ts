@@ -66,6 +66,9 @@ export interface Native {
     areaEnd: number,
     headroom: number,
     vnet: number,
+    first: number,
+    size: number,
+    gap: number,
   ): number;
   tunWrite(fd: number, table: number, rows: number, iovecs: number, iovecRows: number): number;
   udpOpen(family: 4 | 6): number;

@@ -3,6 +3,7 @@ import * as vnet from '../wire/vnet.js';
 import type { Device } from './device.js';
 import {
   BATCH,
+  ENCAPSULATION,
   LAYOUT,
   type LaneMemory,
   OUTBOUND_END,
@@ -72,7 +73,7 @@ export class TunDevice implements Device {
     this.#vnet = hasVnet;
   }
 
-  read(): number {
+  read(headers = 0, size = 0): number {
     const rows = this.#native.tunRead(
       this.#fd,
       LAYOUT.packets,
@@ -81,6 +82,9 @@ export class TunDevice implements Device {
       OUTBOUND_END,
       OUTBOUND_HEADROOM,
       this.#vnet ? vnet.HEADER : 0,
+      headers + size,
+      size,
+      ENCAPSULATION + headers,
     );
     if (!this.#vnet) {
       for (let row = 0; row < rows; row += 1) {

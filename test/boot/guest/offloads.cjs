@@ -17,4 +17,16 @@ for (const [name, [option, value]] of Object.entries(options)) {
   found.push(`${name} ${native.setOption(socket, udp, option, value) === 0 ? 'yes' : 'no'}`);
 }
 native.close(socket);
-console.log(`node ${process.version}, offloads here: ${found.join(', ')}`);
+
+/** Super-packets that may be written to a TUN, as `weft up` asks for them. */
+async function written() {
+  const { probeSuperPackets } = await import('/weft/dist/src/dataplane/io/probe-writes.js');
+  const fd = native.tunOpen('probe1', vnetHeader);
+  const { tcp, udp: udpToo } = probeSuperPackets(native, fd);
+  native.close(fd);
+  return `written TCP ${tcp ? 'yes' : 'no'}, written UDP ${udpToo ? 'yes' : 'no'}`;
+}
+
+written().then((writes) =>
+  console.log(`node ${process.version}, offloads here: ${found.join(', ')}, ${writes}`),
+);

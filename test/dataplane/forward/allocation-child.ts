@@ -15,6 +15,7 @@ import {
   LAYOUT,
   LaneMemory,
   OUTBOUND_HEADROOM,
+  PACKET_ROW,
 } from '../../../src/dataplane/io/memory.js';
 import { EAGAIN, ECONNREFUSED, EIO } from '../../../src/dataplane/io/native.js';
 import * as socketAddress from '../../../src/dataplane/io/socket-address.js';
@@ -70,8 +71,9 @@ class StubDevice implements Device {
   read(): number {
     bytes.set(this.#batch.image, LAYOUT.outbound);
     for (let row = 0; row < this.#packets.length; row += 1) {
-      words[(LAYOUT.packets >> 2) + 2 * row] = this.#batch.places[row]!;
-      words[(LAYOUT.packets >> 2) + 2 * row + 1] = this.#packets[row]!.packet.length;
+      const at = (LAYOUT.packets >> 2) + PACKET_ROW.words * row;
+      words[at + PACKET_ROW.offset] = this.#batch.places[row]!;
+      words[at + PACKET_ROW.length] = this.#packets[row]!.packet.length;
     }
     return this.#packets.length;
   }

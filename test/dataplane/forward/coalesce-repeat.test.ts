@@ -6,7 +6,17 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { receive, withoutId } from './oracle.js';
-import { ACK, concat, frame, OVERHEAD, PEER_B, seal, sealTransport, tcpPacket } from './packets.js';
+import {
+  ACK,
+  concat,
+  frame,
+  OVERHEAD,
+  PEER_B,
+  seal,
+  sealTransport,
+  tcpPacket,
+  udpPacket,
+} from './packets.js';
 import { Random } from './random.js';
 import { Rig } from './rig.js';
 
@@ -14,10 +24,9 @@ const random = new Random(11);
 const PAYLOAD = 100;
 /** NOP, NOP, timestamp: the options that bulk flows have; the IPv4 header lies on words in a train. */
 const OPTIONS = Uint8Array.from([1, 1, 8, 10, 0, 1, 2, 3, 0, 4, 5, 6]);
-const HEADERS = 20 + 20 + OPTIONS.length;
 const RUN = 5;
 
-function run(fragment: number): Uint8Array[] {
+function tcpRun(fragment: number): Uint8Array[] {
   return Array.from({ length: RUN }, (_, i) =>
     tcpPacket({
       id: 100 + i,
@@ -27,6 +36,12 @@ function run(fragment: number): Uint8Array[] {
       options: OPTIONS,
       payload: random.bytes(PAYLOAD),
     }),
+  );
+}
+
+function udpRun(fragment: number): Uint8Array[] {
+  return Array.from({ length: RUN }, (_, i) =>
+    udpPacket({ id: 100 + i, fragment, payload: random.bytes(PAYLOAD) }),
   );
 }
 
@@ -47,15 +62,18 @@ function outcome(rig: Rig, datagrams: { payload: Uint8Array; segment?: number; t
   };
 }
 
-for (const [name, fragment] of [
-  ['DF', 0x4000],
-  ['no DF', 0],
+for (const [name, runOf, fragment, headers] of [
+  ['TCP, DF', tcpRun, 0x4000, 40 + OPTIONS.length],
+  ['TCP, no DF', tcpRun, 0, 40 + OPTIONS.length],
+  ['UDP, DF', udpRun, 0x4000, 28],
+  ['UDP, no DF', udpRun, 0, 28],
 ] as const) {
+  const run = (): Uint8Array[] => runOf(fragment);
   test(`${name}: a run goes the short way and is one packet`, () => {
-    const packets = run(fragment);
+    const packets = run();
     const payload = concat(packets.map((packet) => frame(packet)));
     const { writes, received } = outcome(new Rig(), [
-      { payload, segment: OVERHEAD + HEADERS + PAYLOAD },
+      { payload, segment: OVERHEAD + headers + PAYLOAD },
     ]);
     assert.equal(writes, 1);
     assert.deepEqual(received.map(withoutId), packets.map(withoutId));
@@ -64,10 +82,10 @@ for (const [name, fragment] of [
   test(`${name}: any bit of a later frame's headers, its sums mended or not`, () => {
     const together = new Rig();
     const alone = new Rig();
-    for (let bit = 0; bit < (OVERHEAD + HEADERS + 2) * 8; bit += 1) {
+    for (let bit = 0; bit < (OVERHEAD + headers + 2) * 8; bit += 1) {
       for (const mended of [false, true]) {
         for (const which of [2, RUN - 1]) {
-          const frames = run(fragment).map((packet) => frame(packet));
+          const frames = run().map((packet) => frame(packet));
           const changed = frames[which]!;
           changed[bit >> 3]! ^= 1 << (bit & 7);
           if (mended) {
@@ -79,7 +97,7 @@ for (const [name, fragment] of [
             }
           }
           const train = outcome(together, [
-            { payload: concat(frames), segment: OVERHEAD + HEADERS + PAYLOAD },
+            { payload: concat(frames), segment: OVERHEAD + headers + PAYLOAD },
           ]);
           const single = outcome(
             alone,
@@ -99,7 +117,7 @@ for (const [name, fragment] of [
 test('a run over datagrams whose outer ECN differs: each gets its own', () => {
   for (const inner of [0, 1, 2, 3]) {
     for (const outer of [0, 1, 2, 3]) {
-      const frames = run(0x4000).map((packet) => {
+      const frames = tcpRun(0x4000).map((packet) => {
         packet[1] = inner;
         return frame(seal(packet));
       });

@@ -39,7 +39,10 @@ function openSides(t: TestContext): Sides {
   return { tun, listener, sender, at };
 }
 
-function start(sides: Omit<Sides, 'at'>, more: { publisher?: Publisher; lane?: number } = {}) {
+function start(
+  sides: Omit<Sides, 'at'>,
+  more: { publisher?: Publisher; lane?: number; merges?: boolean } = {},
+) {
   const counters = createCounters(2);
   const publisher = more.publisher ?? new Publisher({ vni: 1, ownMac: MAC, lanes: 2 });
   const { tun, listener, sender } = sides;
@@ -50,7 +53,7 @@ function start(sides: Omit<Sides, 'at'>, more: { publisher?: Publisher; lane?: n
     tun,
     listener,
     sender,
-    options: OPTIONS,
+    options: { ...OPTIONS, merges: more.merges ?? true },
   });
   return { lane, counters, publisher };
 }
@@ -69,6 +72,15 @@ async function timeToStop(lane: LaneThread): Promise<number> {
   assert.equal(await lane.ended, undefined);
   return performance.now() - from;
 }
+
+test('whether a lane merges what it writes to the TUN shows from outside', async (t) => {
+  for (const merges of [true, false]) {
+    const { lane } = start(openSides(t), { merges });
+    await lane.started;
+    assert.equal(lane.merges, merges);
+    await timeToStop(lane);
+  }
+});
 
 test('an idle lane sleeps, and stops within a second', async (t) => {
   const { lane } = start(openSides(t));

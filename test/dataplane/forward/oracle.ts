@@ -77,6 +77,13 @@ export function receive({ vnet, packet }: Written): Uint8Array[] {
   if (gsoSize === 0 || headerLength !== ihl(packet) + thl(packet)) {
     throw new Error(`gso size ${gsoSize}, header length ${headerLength}`);
   }
+  // UDP_MAX_SEGMENTS of older kernels; the length must stand in the UDP header as well.
+  if (type === GSO_UDP_L4) {
+    const payload = packet.length - headerLength;
+    if (payload > 64 * gsoSize || get16(packet, ihl(packet) + 4) !== payload + 8) {
+      throw new Error(`${payload} bytes of UDP in ${gsoSize} each`);
+    }
+  }
   return segment(packet, gsoSize);
 }
 

@@ -20,6 +20,7 @@ export interface RigOptions {
   readonly uso?: boolean;
   readonly segments?: boolean;
   readonly vnet?: boolean;
+  readonly merges?: boolean;
 }
 
 /** A datagram that left for a peer. */
@@ -60,7 +61,15 @@ export class Rig {
   readonly counters = new Counters();
   readonly lane: Lane;
 
-  constructor({ vni = 1, mtu = 1450, uso = true, segments = true, vnet = true }: RigOptions = {}) {
+  constructor(options: RigOptions = {}) {
+    const {
+      vni = 1,
+      mtu = 1450,
+      uso = true,
+      segments = true,
+      vnet = true,
+      merges = true,
+    } = options;
     this.device = new MemoryDevice(this.memory, vnet);
     const routes = new RouteReader(publisherOf(vni).handle, 0, () => undefined);
     this.lane = new Lane(this.memory, this.device, this.underlay, routes, this.counters, {
@@ -70,6 +79,7 @@ export class Rig {
       uso,
       segments,
       vnet,
+      merges,
     });
   }
 

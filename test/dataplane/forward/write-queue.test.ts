@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { EINVAL, EIO } from '../../../src/dataplane/io/native.js';
-import { receive, type Written } from './oracle.js';
+import { receive, segment, type Written } from './oracle.js';
 import { ACK, FIN, frame, leavePartial, PEER_B, PSH, tcpPacket, udpPacket } from './packets.js';
 import { Random } from './random.js';
 import { Rig } from './rig.js';
@@ -115,6 +115,37 @@ test('EINVAL for a single packet is a plain refusal', () => {
   rig.run();
   assert.deepEqual(rig.drops(), { tun_refused: 1 });
   assert.equal(rig.count('merging_refused'), 0);
+});
+
+test('EINVAL for a peer’s super-packets costs four of them; then they are cut here', () => {
+  const rig = new Rig();
+  rig.device.refuse = (written) => (isMerged(written) ? EINVAL : 0);
+  const packets = Array.from({ length: 6 }, () => tcpPacket({ payload: random.bytes(4000) }));
+  for (const packet of packets) {
+    push(rig, [leavePartial(packet.slice())]);
+    rig.run();
+  }
+  assert.deepEqual(
+    rig.takeReceived(),
+    packets.slice(4).flatMap((packet) => segment(packet, 1410)),
+  );
+  assert.deepEqual(rig.drops(), { tun_refused: 4 });
+  assert.equal(rig.count('merging_refused'), 4);
+  assert.equal(rig.lane.merges, false);
+  rig.checkBalance();
+});
+
+test('a kernel that is known to refuse super-packets is never asked', () => {
+  const rig = new Rig({ merges: false, uso: false });
+  assert.equal(rig.lane.merges, false);
+  const packet = tcpPacket({ payload: random.bytes(4000) });
+  const packets = run(1, 4);
+  push(rig, [leavePartial(packet.slice()), ...packets]);
+  rig.run();
+  const written = rig.takeWritten();
+  assert.ok(!written.some(isMerged));
+  assert.deepEqual(written.flatMap(receive), [...segment(packet, 1410), ...packets]);
+  rig.checkBalance();
 });
 
 test('a batch of more packets than the queue has rows is written all, in order', () => {

@@ -132,7 +132,7 @@ export class Arena {
   readPackets(fd: number, vnet: number, rows = 64, areaEnd = SIZE): [Buffer, Buffer][] {
     const { native } = this;
     this.words.fill(-1, TABLE >> 2, MESSAGES >> 2);
-    const got = native.tunRead(fd, TABLE, rows, AREA, areaEnd, HEADROOM, vnet);
+    const got = native.tunRead(fd, TABLE, rows, AREA, areaEnd, HEADROOM, vnet, 0, 0, 0);
     if (got < 0) throw new Error(`tunRead: ${native.errnoName(-got)}`);
     return Array.from({ length: got }, (_, row) => {
       const at = (TABLE >> 2) + row * PACKET_ROW.words;

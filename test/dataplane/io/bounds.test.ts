@@ -49,14 +49,17 @@ function hotCalls(fd: number): Record<HotCall, { good: number[]; bad: number[][]
   ];
   return {
     tunRead: {
-      good: [fd, TABLE, ROWS, AREA, SIZE, HEADROOM, 10],
+      good: [fd, TABLE, ROWS, AREA, SIZE, HEADROOM, 10, 1450, 1398, 74],
       bad: [
         [],
-        table(ROWS * 8),
-        rows(8),
+        table(ROWS * 12),
+        rows(12),
         ...area,
         [-1, LEAST, 9, 65536, MOST],
         [-1, LEAST, HEADROOM + 1],
+        [-1, LEAST, 65536, MOST],
+        [-1, LEAST, 1, 60, 65536, MOST],
+        [-1, LEAST, 65536, MOST],
       ],
     },
     tunWrite: {
@@ -200,7 +203,7 @@ test('the last places that fit are taken', () => {
     'the table at the end',
   );
   assert.equal(native.udpReceive(fd, TABLE, ROWS, AREA, SIZE, HEADROOM, SIZE - ROWS * 32), 0);
-  assert.equal(native.tunRead(fd, SIZE - ROWS * 8, ROWS, SIZE, SIZE, 65535, 65535), 0);
+  assert.equal(native.tunRead(fd, SIZE - ROWS * 12, ROWS, SIZE, SIZE, 65535, 65535, 0, 0, 0), 0);
   assert.equal(native.udpSend(SIZE, 0, SIZE, 0, SIZE, 0), 0);
   assert.equal(native.tunWrite(fd, SIZE, 0, SIZE, 0), 0);
   assert.equal(native.wait(SIZE, 0, 0), 0);
@@ -292,6 +295,53 @@ test('every word of a write row out of range throws, and nothing is written', ()
   native.close(fd);
 });
 
+test('a scattered read leaves its gaps as they were, and ends with the area', () => {
+  const arena = new Arena();
+  const { native, bytes, words } = arena;
+  const [fd, at] = loopbackSocket(native);
+  const [from] = loopbackSocket(native);
+  const [vnet, first, size, gap] = [10, 600, 512, 76];
+  const lengths = [5, vnet + first, vnet + first + 1, 10_000, 60_000, 300];
+  for (const [i, length] of lengths.entries()) {
+    arena.send([{ fd: from, to: at, parts: [pattern(length, i)] }]);
+  }
+  const read = (end: number) =>
+    native.tunRead(fd, TABLE, 8, AREA, end, HEADROOM, vnet, first, size, gap);
+  // Room for the longest packet with all its gaps, less a byte.
+  const longest = 65535 + Math.ceil((65535 - first) / size) * (gap + 1);
+  assert.equal(read(AREA + HEADROOM + longest - 1), 0);
+  bytes.fill(0x5a, AREA);
+  let got = 0;
+  for (let rows = read(SIZE); rows > 0; rows = read(SIZE)) {
+    for (let row = 0; row < rows; row += 1, got += 1) {
+      const [offset = 0, length = 0, left = 0] = words.subarray((TABLE >> 2) + 3 * row);
+      assert.equal(length, Math.max(0, lengths[got]! - vnet));
+      assert.equal(left, length > first ? gap : 0);
+      const parts = [bytes.subarray(offset - vnet, offset + Math.min(first, length))];
+      let piece = offset + first;
+      for (let done = first; done < length; done += size) {
+        assert.ok(bytes.subarray(piece, piece + gap).every((byte) => byte === 0x5a));
+        const end = piece + gap + Math.min(size, length - done);
+        parts.push(bytes.subarray(piece + gap, end));
+        piece = end;
+      }
+      const whole = Buffer.concat(parts).subarray(0, lengths[got]);
+      assert.deepEqual(whole, pattern(lengths[got]!, got));
+    }
+    bytes.fill(0x5a, AREA);
+  }
+  assert.equal(got, lengths.length);
+  // 1023 pieces behind the first are taken, one more is not.
+  assert.equal(native.tunRead(fd, TABLE, 8, AREA, SIZE, HEADROOM, 0, 65535 - 1023, 1, 0), 0);
+  assert.throws(
+    () => native.tunRead(fd, TABLE, 8, AREA, SIZE, HEADROOM, 0, 65535 - 1024, 1, 0),
+    RangeError,
+  );
+  arena.checkGuards('a scattered read');
+  native.close(fd);
+  native.close(from);
+});
+
 test('reads end with the area, to the byte', () => {
   const arena = new Arena();
   const { native } = arena;
@@ -312,7 +362,7 @@ test('reads end with the area, to the byte', () => {
     arena.bytes.subarray(room).every((byte) => byte === 0x5a),
     'wrote behind the area',
   );
-  assert.equal(native.tunRead(fd, TABLE, 8, AREA, room - 1, HEADROOM, 10), 0);
+  assert.equal(native.tunRead(fd, TABLE, 8, AREA, room - 1, HEADROOM, 10, 0, 0, 0), 0);
   const [header, packet] = arena.readPackets(fd, 10, 64, room)[0]!;
   assert.deepEqual(Buffer.concat([header, packet]), pattern(60000, 1));
 

@@ -9,11 +9,14 @@ import os from 'node:os';
 import test, { type TestContext } from 'node:test';
 import { createCounters } from '../../../src/dataplane/forward/counters.js';
 import { LaneThread } from '../../../src/dataplane/forward/lane-thread.js';
+import { LaneMemory } from '../../../src/dataplane/io/memory.js';
 import {
   EAGAIN,
+  EINVAL,
   EIO,
   IP_MTU_DISCOVER,
   IP_PMTUDISC_INTERFACE,
+  loadNative,
   type Native,
   SO_SNDBUF,
   SOL_IP,
@@ -24,6 +27,8 @@ import {
   TUN_MULTI_QUEUE,
   TUN_VNET_HEADER,
 } from '../../../src/dataplane/io/native.js';
+import { probeSegmentation } from '../../../src/dataplane/io/probe.js';
+import { probeSuperPackets } from '../../../src/dataplane/io/probe-writes.js';
 import { openTun } from '../../../src/dataplane/io/tun.js';
 import { openUdp } from '../../../src/dataplane/io/udp.js';
 import { Publisher } from '../../../src/dataplane/routes/publisher.js';
@@ -34,6 +39,12 @@ import { type Flow, flowOf, PLAIN, reversed, tcpPacket, udpPacket } from './pack
 const OURS = 0x0a630001; // 10.99.0.1
 const THEIRS = 0x0a630002; // 10.99.0.2, behind the TUN
 const VNET = vnet.HEADER;
+const FLOW: Flow = {
+  source: THEIRS,
+  sourcePort: 77,
+  destination: OURS,
+  destinationPort: 5000,
+};
 const [major, minor] = os.release().split('.').map(Number) as [number, number];
 const HAS_USO = major > 6 || (major === 6 && minor >= 2);
 
@@ -121,6 +132,66 @@ test('offloads: what the kernel has is accepted, what it has not is EINVAL', (t)
 });
 const LOWEST = -(2 ** 31);
 
+/** All counters of the IP stack but the time-outs and rates that pass by themselves. */
+function stackCounters(): string {
+  return fs.readFileSync('/proc/net/snmp', 'utf8') + fs.readFileSync('/proc/net/netstat', 'utf8');
+}
+
+test('a TUN that is down is asked for super-packets, and the stack sees none of it', (t) => {
+  const { native } = new Arena();
+  const { fd } = openTun('weft0');
+  t.after(() => native.close(fd));
+  ip('address', 'add', '10.99.0.1/24', 'dev', 'weft0');
+  const before = stackCounters();
+  assert.deepEqual(probeSuperPackets(native, fd), { tcp: true, udp: HAS_USO });
+  assert.equal(stackCounters(), before);
+  const [link] = JSON.parse(ip('-s', '-j', 'link', 'show', 'weft0'));
+  assert.deepEqual(
+    [link.operstate, link.stats64.rx.packets, link.stats64.tx.packets],
+    ['DOWN', 0, 0],
+  );
+  t.diagnostic(`the device's statistics, rx: ${JSON.stringify(link.stats64.rx)}`);
+});
+
+test('a TUN that is down tells a faulty vnet header (EINVAL) from its being down (EIO)', (t) => {
+  if (major < 5 || (major === 5 && minor < 1)) return t.skip('before 5.1 it may say EIO to both');
+  const { native } = new Arena();
+  const { fd } = openTun('weft0');
+  t.after(() => native.close(fd));
+  const packet = tcpPacket(FLOW, 0x10, 1, 1);
+  const large = Buffer.concat([packet, pattern(2500)]);
+  const answer = (type: number, size: number): number => {
+    const arena = new Arena();
+    const header = Buffer.alloc(VNET);
+    vnet.write(header, 0, vnet.NEEDS_CSUM, type, 40, size, 20, 16);
+    assert.equal(arena.writePackets(fd, [[header, large]]), 0);
+    return native.lastError();
+  };
+  assert.equal(answer(vnet.TCPV4, 1000), EIO);
+  assert.equal(answer(vnet.TCPV4, 0), EINVAL);
+  assert.equal(answer(2, 1000), EINVAL, 'a type that there is none of');
+});
+
+test('should the TUN be up, the probe still answers, and nothing leaves or comes back', (t) => {
+  const { fd, native, arena } = upTun(t);
+  fs.writeFileSync('/proc/sys/net/ipv4/ip_forward', '1');
+  t.after(() => fs.writeFileSync('/proc/sys/net/ipv4/ip_forward', '0'));
+  assert.deepEqual(probeSuperPackets(native, fd), { tcp: true, udp: HAS_USO });
+  native.attach(arena.bytes);
+  const answers = arena.readPackets(fd, VNET).filter(([, packet]) => packet[0]! >> 4 === 4);
+  assert.deepEqual(answers, []);
+});
+
+test('UDP_SEGMENT is not used where the loopback device cannot be reached', (t) => {
+  const memory = new LaneMemory();
+  const native = loadNative();
+  native.attach(memory.bytes);
+  assert.equal(probeSegmentation(native, memory), true);
+  ip('link', 'set', 'lo', 'down');
+  t.after(() => ip('link', 'set', 'lo', 'up'));
+  assert.equal(probeSegmentation(native, memory), false);
+});
+
 test('what the kernel says on a new interface is read, headers and all', (t) => {
   if (!fs.existsSync('/proc/sys/net/ipv6/conf/all')) return t.skip('this kernel has no IPv6');
   const { arena, fd } = upTun(t);
@@ -138,9 +209,8 @@ test('packets that are written arrive, pieces joined, at local sockets', (t) => 
   const socket = native.udpOpen(4);
   t.after(() => native.close(socket));
   native.udpBind(socket, ipv4(OURS, 5000));
-  const flow = { source: THEIRS, sourcePort: 77, destination: OURS, destinationPort: 5000 };
   const packets = [0, 1, 500, 1300].map((length) => {
-    const packet = udpPacket(flow, pattern(length));
+    const packet = udpPacket(FLOW, pattern(length));
     return [PLAIN, packet.subarray(0, 20), packet.subarray(20, 25), packet.subarray(25)];
   });
   assert.equal(arena.writePackets(fd, packets), packets.length);
@@ -156,8 +226,7 @@ test('a write that the TUN refuses names its row; the rest can go on', (t) => {
   const socket = native.udpOpen(4);
   t.after(() => native.close(socket));
   native.udpBind(socket, ipv4(OURS, 5000));
-  const flow = { source: THEIRS, sourcePort: 77, destination: OURS, destinationPort: 5000 };
-  const good = [PLAIN, udpPacket(flow, pattern(9))];
+  const good = [PLAIN, udpPacket(FLOW, pattern(9))];
   assert.equal(arena.writePackets(fd, [good, good, [PLAIN.subarray(0, 5)], good]), 2);
   assert.equal(native.errnoName(native.lastError()), 'EINVAL');
   assert.equal(arena.writePackets(fd, [good]), 1);

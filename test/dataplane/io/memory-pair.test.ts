@@ -32,6 +32,33 @@ test('what is pushed is read in order, its vnet header just before it, at most a
   assert.equal(device.read(), 0);
 });
 
+test('a scattered packet has a gap before each further piece, and its row says so', () => {
+  const memory = new LaneMemory();
+  const device = new MemoryDevice(memory);
+  const packet = Uint8Array.from({ length: 3000 }, (_, i) => i % 251);
+  for (const length of [1050, 1051, 3000]) device.push(packet.subarray(0, length));
+  assert.equal(device.read(50, 1000), 3);
+  const row = (i: number) => {
+    const at = (LAYOUT.packets >> 2) + i * PACKET_ROW.words;
+    return [...memory.words.subarray(at, at + PACKET_ROW.words)] as [number, number, number];
+  };
+  assert.deepEqual(
+    [0, 1, 2].map((i) => row(i).slice(1)),
+    [
+      [1050, 0],
+      [1051, 72],
+      [3000, 72],
+    ],
+  );
+  const [at] = row(2);
+  const pieces = [
+    [at, 1050],
+    [at + 1050 + 72, 1000],
+    [at + 1050 + 72 + 1000 + 72, 950],
+  ].map(([from = 0, length = 0]) => memory.bytes.subarray(from, from + length));
+  assert.deepEqual(new Uint8Array(Buffer.concat(pieces)), packet);
+});
+
 test('a batch ends where the longest packet would no longer fit', () => {
   const memory = new LaneMemory();
   const device = new MemoryDevice(memory);

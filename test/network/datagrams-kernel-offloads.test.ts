@@ -1,0 +1,3 @@
+import { testDatagrams } from './datagrams.js';
+
+await testDatagrams('kernel', true);
