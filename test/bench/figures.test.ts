@@ -199,10 +199,11 @@ test('ticks are round, few, and reach nearly to the end', () => {
 test('a plot holds every name, value, note and the command', () => {
   const bar = { name: 'weft>kernel', min: 1, median: 2, max: 3, note: '0.50 of kernel' };
   const panel = { title: 'TCP & more', subtitle: 'plain wire', unit: 'Gb/s', bars: [bar] };
-  const svg = plotBars([panel, { ...panel, subtitle: 'offloads on' }], ['the machine']);
+  const empty = { ...panel, title: 'nothing', bars: [] };
+  const svg = plotBars([panel, empty, { ...panel, subtitle: 'offloads on' }], ['the machine']);
   for (const words of ['weft&gt;kernel', 'TCP &amp; more, plain wire', '2  (0.50 of kernel)']) {
     assert.ok(svg.includes(words), words);
   }
   assert.match(svg, /offloads on[\s\S]*>Gb\/s<[\s\S]*the machine/);
-  assert.doesNotMatch(svg, /NaN|undefined|Infinity/);
+  assert.doesNotMatch(svg, /NaN|undefined|Infinity|nothing/);
 });
