@@ -1,13 +1,15 @@
 /**
  * What the data plane's own code costs, in nanoseconds a packet, without any system call.
  *
- *   node dist/bench/micro.js [--json]
+ *   npm run bench -- micro [--only=lookup] [--rounds=15] [--out=FOLDER]
  *
- * Twice: by the npm package `benchmark`, and by a plain loop over rounds whose median is taken,
+ * Twice: by the npm package `benchmark`, and by a plain loop over rounds whose spread is told,
  * since a harness can be fooled by an optimizer. Every result is consumed: lookups and sums into a
- * total that is printed, batches through the lane's own counters.
+ * total that is printed, batches through the lane's own counters. The harness's own part of a
+ * lookup (reading an address, adding a result up) is measured as a subject of its own.
  */
 import process from 'node:process';
+import { parseArgs } from 'node:util';
 import Benchmark from 'benchmark';
 import { Counter, Counters } from '../src/dataplane/forward/counters.js';
 import { Lane } from '../src/dataplane/forward/lane.js';
@@ -30,7 +32,8 @@ import * as ipv4 from '../src/dataplane/wire/ipv4.js';
 import * as tcp from '../src/dataplane/wire/tcp.js';
 import * as vnet from '../src/dataplane/wire/vnet.js';
 import { describeMachine, machineLine } from './machine.js';
-import { spread } from './statistics.js';
+import { writeResult } from './result.js';
+import { type Spread, spread } from './statistics.js';
 
 const OWN_MAC = Uint8Array.of(2, 0, 0, 0, 0, 1);
 const PEER_MAC = Uint8Array.of(2, 0, 0, 0, 0, 2);
@@ -40,34 +43,90 @@ const REMOTE = ipv4.parseAddress('10.10.2.2')!;
 const MSS = 1398;
 const HEADERS = 20 + 32;
 
-/** One thing measured: `run` handles `packets` of them. */
+/** One thing measured: `run` handles `packets` of them, and returns what came of it. */
 interface Subject {
   readonly name: string;
   readonly packets: number;
-  run(): void;
+  run(): number;
 }
 
-let total = 0;
+/** So many that their slots do not stay in the processor's first cache by chance. */
+const ADDRESSES = 1 << 18;
 
-function lookups(routes: number): Subject {
+/** Of which network the n-th route is: side by side, as flannel hands them out, or anywhere. */
+const SPREADS = {
+  'in one network': (n: number) => (0x0b000000 + (n << 8)) | 0,
+  // The multiplier is odd, so no two of 2^24 are the same.
+  'all over': (n: number) => Math.imul(n, 0x9e3779b1) << 8,
+} as const;
+
+const { values: given } = parseArgs({
+  options: {
+    only: { type: 'string', default: '' },
+    rounds: { type: 'string', default: '15' },
+    out: { type: 'string' },
+  },
+});
+
+/** The loop of `lookups` without the lookup: what of its time is the harness's. */
+function nothing(): Subject {
+  const addresses = Int32Array.from({ length: ADDRESSES }, () => Math.random() * 2 ** 32);
+  return {
+    name: 'lookup, the loop without it (harness)',
+    packets: addresses.length,
+    run() {
+      let sum = 0;
+      for (let i = 0; i < addresses.length; i += 1) sum = (sum + addresses[i]!) | 0;
+      return sum;
+    },
+  };
+}
+
+interface Lookups extends Subject {
+  readonly reader: RouteReader;
+  readonly addresses: Int32Array;
+}
+
+function lookups(routes: number, where: keyof typeof SPREADS): Lookups {
   const publisher = new Publisher({ vni: 1, ownMac: OWN_MAC, lanes: 1 });
+  const networkOf = SPREADS[where];
   const list = Array.from({ length: routes }, (_, i) => ({
-    // /24s side by side from 11.0.0.0 on; over 65,536 of them reach far into the space.
-    network: (0x0b000000 + (i << 8)) | 0,
+    network: networkOf(i),
     length: 24,
     peer: { address: PEER + (i % 200), port: 8472, mac: PEER_MAC },
   }));
   publisher.publish(list, []);
   const reader = new RouteReader(publisher.handle, 0, () => undefined);
   const addresses = Int32Array.from(
-    { length: 4096 },
-    () => (0x0b000000 + ((Math.random() * routes) << 8) + 7) | 0,
+    { length: ADDRESSES },
+    () => networkOf(Math.floor(Math.random() * routes)) | Math.floor(Math.random() * 256),
   );
   return {
-    name: `lookup, ${routes.toLocaleString('en-US')} routes`,
+    name: `lookup, ${routes.toLocaleString('en-US')} routes ${where}`,
     packets: addresses.length,
+    reader,
+    addresses,
     run() {
-      for (let i = 0; i < addresses.length; i += 1) total += reader.lookup(addresses[i]!);
+      let sum = 0;
+      for (let i = 0; i < addresses.length; i += 1) sum = (sum + reader.lookup(addresses[i]!)) | 0;
+      return sum;
+    },
+  };
+}
+
+/** The same, each lookup begun when the one before has answered, as between other work. */
+function oneByOne(routes: number, where: keyof typeof SPREADS): Subject {
+  const { name, packets, reader, addresses } = lookups(routes, where);
+  return {
+    name: `${name}, one by one`,
+    packets,
+    run() {
+      let found = 0;
+      // An answer is below 2^20, so the shift gives 0; the processor has to wait to know.
+      for (let i = 0; i < addresses.length; i += 1) {
+        found = reader.lookup(addresses[i]! ^ (found >>> 20));
+      }
+      return found;
     },
   };
 }
@@ -79,7 +138,9 @@ function sums(): Subject[] {
     name: `checksum of ${MSS} bytes, ${name}`,
     packets: 40,
     run() {
-      for (let i = 0; i < 40; i += 1) total += sum(LAYOUT.inbound + i * 1472, MSS);
+      let all = 0;
+      for (let i = 0; i < 40; i += 1) all = (all + sum(LAYOUT.inbound + i * 1472, MSS)) | 0;
+      return all;
     },
   });
   const simd = createSimdSummer(memory.memory);
@@ -160,7 +221,7 @@ function outbound(name: string, packet: Uint8Array, gsoSize: number, count: numb
   lane.step(true, false);
   const packets = counters.get(Counter.outbound_out_packets);
   if (packets === 0) throw new Error(`${name}: nothing was sent`);
-  return { name, packets, run: () => void lane.step(true, false) };
+  return { name, packets, run: () => lane.step(true, false) };
 }
 
 /** Inbound over `count` datagrams, each a train of `pieces` segments of one flow. */
@@ -202,56 +263,85 @@ function inbound(name: string, pieces: number, count: number): Subject {
   lane.step(false, true);
   const packets = counters.get(Counter.inbound_out_packets);
   if (packets !== pieces * count) throw new Error(`${name}: ${packets} packets written`);
-  return { name, packets, run: () => void lane.step(false, true) };
+  return { name, packets, run: () => lane.step(false, true) };
 }
 
-const subjects: Subject[] = [
-  ...[10, 1_000, 10_000, 100_000, 1_000_000].map(lookups),
-  ...sums(),
-  outbound('encode single packets', tcpPacket(LOCAL, REMOTE, 100), 0, 64),
-  outbound('segment super-packets, a segment', tcpPacket(LOCAL, REMOTE, 46 * MSS), MSS, 15),
-  inbound('decapsulate single packets', 1, 64),
-  inbound('coalesce trains of 44, a segment', 44, 15),
+/** Made when their turn comes, so that one's table is not another's load on the collector. */
+const subjects: (() => Subject)[] = [
+  nothing,
+  ...[10, 1_000, 10_000, 100_000, 1_000_000].map((n) => () => lookups(n, 'in one network')),
+  () => lookups(10_000, 'all over'),
+  () => lookups(1_000_000, 'all over'),
+  () => oneByOne(10_000, 'in one network'),
+  () => oneByOne(1_000_000, 'in one network'),
+  () => oneByOne(1_000_000, 'all over'),
+  ...sums().map((subject) => () => subject),
+  () => outbound('encode single packets', tcpPacket(LOCAL, REMOTE, 100), 0, 64),
+  () => outbound('segment super-packets, a segment', tcpPacket(LOCAL, REMOTE, 46 * MSS), MSS, 15),
+  () => inbound('decapsulate single packets', 1, 64),
+  () => inbound('coalesce trains of 44, a segment', 44, 15),
 ];
 
-/** Nanoseconds a packet, the median of rounds of at least 20 ms. */
-function byLoop({ run, packets }: Subject): number {
-  let rounds = 1;
+/** Where the results go, so that none can be left out. */
+let consumed = 0;
+
+/** Nanoseconds a packet over rounds of at least 20 ms. */
+function byLoop({ run, packets }: Subject): Spread {
+  let times = 1;
   for (;;) {
     const begun = process.hrtime.bigint();
-    for (let i = 0; i < rounds; i += 1) run();
+    for (let i = 0; i < times; i += 1) consumed = (consumed + run()) | 0;
     if (process.hrtime.bigint() - begun > 20_000_000n) break;
-    rounds *= 2;
+    times *= 2;
   }
-  const values = Array.from({ length: 9 }, () => {
+  const rounds = Array.from({ length: Number(given.rounds) }, () => {
     const begun = process.hrtime.bigint();
-    for (let i = 0; i < rounds; i += 1) run();
-    return Number(process.hrtime.bigint() - begun) / rounds / packets;
+    for (let i = 0; i < times; i += 1) consumed = (consumed + run()) | 0;
+    return Number(process.hrtime.bigint() - begun) / times / packets;
   });
-  return spread(values).median;
+  return spread(rounds);
 }
 
 function byBenchmark({ name, run, packets }: Subject): { ns: number; margin: number } {
-  const bench = new Benchmark(name, run, { maxTime: 0.5, minSamples: 20 });
+  const body = (): void => {
+    consumed = (consumed + run()) | 0;
+  };
+  const bench = new Benchmark(name, body, { maxTime: 0.5, minSamples: 20 });
   bench.run();
   return { ns: (bench.stats.mean * 1e9) / packets, margin: bench.stats.rme };
 }
 
+/** Which panel of the plot a subject belongs to. */
+function kindOf(name: string): string {
+  return /^(lookup|checksum)/.exec(name)?.[0] ?? 'whole packets';
+}
+
 const machine = describeMachine();
-const results = subjects.map((subject) => ({
-  name: subject.name,
-  ...byBenchmark(subject),
-  loop: byLoop(subject),
-}));
-if (process.argv.includes('--json')) {
-  console.log(JSON.stringify({ machine, unit: 'ns a packet', results, consumed: total }));
-} else {
-  console.log(machineLine(machine));
-  console.log('ns a packet                          benchmark   (±)      plain loop');
-  for (const { name, ns, margin, loop } of results) {
+console.log(machineLine(machine));
+console.log(machine.command);
+const title = 'ns a packet'.padEnd(54);
+console.log(`${title} plain loop  least–most       benchmark     ±`);
+const results = subjects
+  .map((make) => make())
+  .filter(({ name }) => name.includes(given.only))
+  .map((subject) => {
+    const loop = byLoop(subject);
+    const { ns, margin } = byBenchmark(subject);
+    const span = `${loop.min.toFixed(1)}–${loop.max.toFixed(1)}`;
     console.log(
-      `  ${name.padEnd(36)}${ns.toFixed(1).padStart(8)}  ${margin.toFixed(1).padStart(4)} %  ${loop.toFixed(1).padStart(8)}`,
+      `  ${subject.name.padEnd(52)} ${loop.median.toFixed(1).padStart(10)}  ${span.padEnd(15)}` +
+        ` ${ns.toFixed(1).padStart(10)} ${margin.toFixed(1).padStart(5)} %`,
     );
-  }
-  console.log(`  (consumed: ${total})`);
+    return { name: subject.name, loop, benchmark: ns, benchmarkMarginPercent: margin };
+  });
+console.log(`  (consumed: ${consumed})`);
+if (given.out !== undefined) {
+  const panels = ['lookup', 'checksum', 'whole packets'].map((kind) => ({
+    title: kind,
+    unit: 'ns a packet',
+    bars: results
+      .filter(({ name }) => kindOf(name) === kind)
+      .map(({ name, loop }) => ({ name: name.replace(/^lookup, /, ''), ...loop })),
+  }));
+  writeResult(given.out, 'micro', { machine, unit: 'ns a packet', results, consumed }, panels);
 }

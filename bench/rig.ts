@@ -9,14 +9,16 @@ import type { Container } from '../src/lab/container.js';
 import { type Host, WEFT } from '../src/lab/host.js';
 import type { Lab } from '../src/lab/lab.js';
 import { leaseKey, leaseValue } from '../src/lab/lease.js';
+import type { Status } from '../src/operate/status/status.js';
 import type { Programs } from './build-c.js';
 import { startComparator } from './comparator.js';
+import { isOverlay, type Overlay, startOverlay } from './overlays.js';
 
 /**
- * Where a VTEP lives: in the kernel, in C, in weft (`weft:sendmmsg`: at a tier;
+ * Where a VTEP lives: in the kernel, in C, in another overlay's daemon, in weft (`weft:sendmmsg`: at a tier;
  * `weft@FOLDER`: another build of it, to compare two).
  */
-export type Vtep = 'kernel' | 'limit' | 'one-packet' | `weft${string}`;
+export type Vtep = 'kernel' | 'limit' | 'one-packet' | Overlay | `weft${string}`;
 
 /** A VTEP at either end: `weft`, or `weft>kernel` for different ones. */
 export interface System {
@@ -30,6 +32,10 @@ export interface Pair {
   readonly system: System;
   readonly hosts: readonly [Host, Host];
   readonly ends: readonly [Container, Container];
+}
+
+export function isWeft(vtep: Vtep): boolean {
+  return /^weft(@|:|$)/.test(vtep);
 }
 
 export function parseSystem(name: string): System {
@@ -75,6 +81,8 @@ export async function openPair(
       await host.kernelPeer({ ...own, peers: others });
     } else if (vtep === 'limit' || vtep === 'one-packet') {
       await startComparator(host, programs, vtep, { own, peers: others });
+    } else if (isOverlay(vtep)) {
+      await startOverlay(host, vtep, { own, other: others[0]! });
     } else {
       const [, build, tier] = /^weft(?:@([^:]+))?(?::(.+))?$/.exec(vtep) ?? [];
       const command = build === undefined ? WEFT : `${build}/dist/src/cli/weft.js`;
@@ -92,11 +100,22 @@ export async function openPair(
   return { system, hosts, ends };
 }
 
-/** Resident memory of the weft on a pair's first host, in MB; undefined where there is none. */
-export async function weftMemory(pair: Pair): Promise<number | undefined> {
-  if (!pair.system.vteps[0].startsWith('weft')) return undefined;
-  const { stdout } = await pair.hosts[0].run([process.execPath, WEFT, 'status', '--json']);
-  const { pid } = JSON.parse(stdout) as { pid: number };
+/** The status of the weft on a host of the lab. */
+export async function weftStatus(host: Host): Promise<Status> {
+  const { stdout } = await host.run([process.execPath, WEFT, 'status', '--json']);
+  return JSON.parse(stdout) as Status;
+}
+
+/** Resident memory of a process now and at most so far, in MB. */
+export function memoryOf(pid: number): { now: number; most: number } {
   const status = fs.readFileSync(`/proc/${pid}/status`, 'utf8');
-  return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0) / 1000;
+  const of = (field: string): number =>
+    Number(new RegExp(`${field}:\\s+(\\d+)`).exec(status)?.[1] ?? Number.NaN) * 1.024e-3;
+  return { now: of('VmRSS'), most: of('VmHWM') };
+}
+
+/** The same of the weft on a pair's first host; undefined where there is none. */
+export async function weftMemory(pair: Pair): Promise<{ now: number; most: number } | undefined> {
+  if (!isWeft(pair.system.vteps[0])) return undefined;
+  return memoryOf((await weftStatus(pair.hosts[0])).pid);
 }

@@ -43,7 +43,8 @@ enum { R0, R1, R6 = 6, R7, R8 };
 static const struct bpf_insn outbound[] = {
     MOVE(R6, R1),                            /* the loads read the packet of R6 into R0 */
     LOAD(BPF_W, 12), MOVE(R8, R0),           /* source address */
-    LOAD(BPF_W, 16), ALU_X(BPF_XOR, R8, R0), /* destination address */
+    LOAD(BPF_W, 16), ALU_X(BPF_ADD, R8, R0), /* destination address: the sum, since the difference
+                                              of hosts numbered alike in two subnets is the same */
     LOAD(BPF_B, 9), JUMP(BPF_JNE, R0, IPPROTO_TCP, 11),
     LOAD(BPF_H, 6), JUMP(BPF_JSET, R0, 0x3fff, 9), /* more fragments, or an offset */
     LOAD(BPF_B, 0), ALU(BPF_AND, R0, 0x0f), ALU(BPF_LSH, R0, 2), MOVE(R7, R0),

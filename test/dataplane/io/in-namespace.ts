@@ -365,7 +365,7 @@ test('two queues of one TUN: both are written, and flows spread over both', (t) 
 
 /** What native/steer.c computes, spelled out: the lane of a packet that leaves. */
 function laneOf(packet: Buffer, lanes: number): number {
-  let hash = packet.readInt32BE(12) ^ packet.readInt32BE(16);
+  let hash = (packet.readInt32BE(12) + packet.readInt32BE(16)) | 0;
   if (packet[9] === 6 && (packet.readUInt16BE(6) & 0x3fff) === 0) {
     const at = (packet[0]! & 15) * 4;
     hash = Math.imul(hash, 0x9e3779b1);
