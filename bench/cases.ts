@@ -1,7 +1,8 @@
 /** What is measured on a pair. Each case gives its figures by name; the first is the headline. */
+import process from 'node:process';
 import type { Namespace } from '../src/lab/namespace.js';
 import type { Programs } from './build-c.js';
-import { kernelCount } from './kernel-counts.js';
+import { kernelCount, receivedBytes } from './kernel-counts.js';
 import { busySeconds, readTicks } from './processors.js';
 import type { Pair } from './rig.js';
 import { highestRate } from './search.js';
@@ -146,10 +147,15 @@ const rrBusy: Case = {
     await server.waitFor(/listening/i, 5_000);
     const stream = from.start(['iperf3', '-c', to.address, '-t', String(seconds + 2)]);
     await new Promise((resolve) => setTimeout(resolve, 700));
+    const before = receivedBytes(to.holder, 'eth0');
+    const begun = process.hrtime.bigint();
     const figures = await requestResponse(pair, programs, seconds);
+    const beside =
+      (receivedBytes(to.holder, 'eth0') - before) / Number(process.hrtime.bigint() - begun);
     stream.kill('SIGKILL');
     await server.stop();
-    return { 'p50 µs': figures['p50 µs']!, 'p99 µs': figures['p99 µs']!, '/s': figures['/s']! };
+    const { 'p50 µs': p50, 'p99 µs': p99, '/s': rate } = figures;
+    return { 'p50 µs': p50!, 'p99 µs': p99!, '/s': rate!, 'Gb/s beside': beside * 8 };
   },
 };
 
