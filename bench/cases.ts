@@ -142,21 +142,59 @@ const rrBusy: Case = {
   unit: 'p50 µs',
   better: 'less',
   async measure(pair, { programs, seconds }) {
-    const [from, to] = pair.ends;
-    const server = to.start(['iperf3', '-s', '-1', '--forceflush']);
-    await server.waitFor(/listening/i, 5_000);
-    const stream = from.start(['iperf3', '-c', to.address, '-t', String(seconds + 2)]);
-    await new Promise((resolve) => setTimeout(resolve, 700));
-    const before = receivedBytes(to.holder, 'eth0');
-    const begun = process.hrtime.bigint();
-    const figures = await requestResponse(pair, programs, seconds);
-    const beside =
-      (receivedBytes(to.holder, 'eth0') - before) / Number(process.hrtime.bigint() - begun);
-    stream.kill('SIGKILL');
-    await server.stop();
-    const { 'p50 µs': p50, 'p99 µs': p99, '/s': rate } = figures;
-    return { 'p50 µs': p50!, 'p99 µs': p99!, '/s': rate!, 'Gb/s beside': beside * 8 };
+    const figures = await besideStream(pair, seconds, () =>
+      requestResponse(pair, programs, seconds),
+    );
+    const { 'p50 µs': p50, 'p99 µs': p99, '/s': rate, 'Gb/s beside': beside } = figures;
+    return { 'p50 µs': p50!, 'p99 µs': p99!, '/s': rate!, 'Gb/s beside': beside! };
   },
+};
+
+/** Measures while one TCP stream takes all there is, and tells how much that is. */
+async function besideStream(
+  { ends: [from, to] }: Pair,
+  seconds: number,
+  measure: () => Promise<Figures>,
+): Promise<Figures> {
+  const server = to.start(['iperf3', '-s', '-1', '--forceflush']);
+  await server.waitFor(/listening/i, 5_000);
+  const stream = from.start(['iperf3', '-c', to.address, '-t', String(seconds + 2)]);
+  await new Promise((resolve) => setTimeout(resolve, 700));
+  const before = receivedBytes(to.holder, 'eth0');
+  const begun = process.hrtime.bigint();
+  const figures = await measure();
+  const bytes = receivedBytes(to.holder, 'eth0') - before;
+  const nanoseconds = Number(process.hrtime.bigint() - begun);
+  stream.kill('SIGKILL');
+  await server.stop();
+  return { ...figures, 'Gb/s beside': (bytes * 8) / nanoseconds };
+}
+
+/** Round trips of ICMP, one each 5 ms, so that each finds the forwarders at rest. */
+async function pings({ ends: [from, to] }: Pair, seconds: number): Promise<Figures> {
+  const count = String(Math.round(seconds * 200));
+  const { stdout } = await from.run(['ping', '-i', '0.005', '-c', count, '-W', '1', to.address]);
+  const times = [...stdout.matchAll(/time=([\d.]+) ms/g)]
+    .map(([, time]) => Number(time) * 1000)
+    .sort((a, b) => a - b);
+  const at = (part: number): number => times[Math.floor(part * (times.length - 1))]!;
+  return { 'p50 µs': at(0.5), 'p99 µs': at(0.99), lost: Number(count) - times.length };
+}
+
+const ping: Case = {
+  name: 'ping',
+  title: 'ping',
+  unit: 'p50 µs',
+  better: 'less',
+  measure: (pair, { seconds }) => pings(pair, seconds),
+};
+
+const pingBusy: Case = {
+  name: 'ping-busy',
+  title: 'ping beside a full TCP stream',
+  unit: 'p50 µs',
+  better: 'less',
+  measure: (pair, { seconds }) => besideStream(pair, seconds, () => pings(pair, seconds)),
 };
 
 /** One trial: datagrams a second asked for; the part that was lost, and the rate reached. */
@@ -237,6 +275,8 @@ export const CASES: readonly Case[] = [
   rr(32),
   crr,
   rrBusy,
+  ping,
+  pingBusy,
   lossFree(64),
   lossFree(512),
   lossFree(1400),

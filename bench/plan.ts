@@ -12,6 +12,7 @@ export interface Part {
 
 const BOTH = ['plain', 'on'] as const;
 const THREE = ['kernel', 'weft', 'limit'] as const;
+const TIERS = ['kernel', 'weft', 'weft:segment-tso', 'weft:sendmmsg', 'weft:none'] as const;
 
 /** All that the bars ask for. */
 export const FULL: readonly Part[] = [
@@ -24,10 +25,11 @@ export const FULL: readonly Part[] = [
   {
     name: 'latency',
     systems: THREE,
-    cases: ['bidir', 'rr1', 'rr32', 'crr', 'rr-busy'],
+    cases: ['bidir', 'rr1', 'rr32', 'crr', 'rr-busy', 'ping', 'ping-busy'],
     wires: BOTH,
   },
-  { name: 'datagrams', systems: THREE, cases: ['udp64', 'udp1400'], wires: ['plain'] },
+  { name: 'tiers', systems: TIERS, cases: ['tcp1'], wires: BOTH },
+  { name: 'datagrams', systems: THREE, cases: ['udp64', 'udp512', 'udp1400'], wires: ['plain'] },
 ];
 
 /** The headline in under three minutes. */

@@ -2,7 +2,7 @@
  * Systems side by side in one lab, interleaved: kernel VXLAN, weft at each tier, the C limit,
  * one packet a system call; the same at both ends, or two different ones.
  *
- *   npm run bench -- [--quick] [--parts=throughput,latency,datagrams] [--wires=plain,on]
+ *   npm run bench -- [--quick] [--parts=throughput,latency,tiers,datagrams] [--wires=plain,on]
  *        [--systems=kernel,weft,…] [--cases=tcp1,tcp4,…] [--repeats=5] [--seconds=3]
  *        [--trial-seconds=5] [--congestion=cubic] [--quiet=20] [--out=FOLDER]
  *

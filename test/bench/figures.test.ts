@@ -151,14 +151,14 @@ test('what is chosen is run, and nothing else', () => {
     choose({ quick: false, cases: 'tcp1,rr1' }).map(({ name }) => name),
     ['throughput', 'latency'],
   );
-  assert.deepEqual(choose({ quick: false, parts: 'datagrams' }), [FULL[2]]);
+  assert.deepEqual(choose({ quick: false, parts: 'datagrams' }), [FULL[3]]);
   assert.throws(() => choose({ quick: false, cases: 'tpc1' }), /no case tpc1; there are tcp1/);
   assert.throws(() => choose({ quick: false, wires: 'off' }), /no wire off/);
   assert.throws(() => choose({ quick: false, parts: 'x' }), /no part x/);
 });
 
-test('the whole fits into three quarters of an hour, the headline into three minutes', () => {
-  assert.ok(estimate(FULL, 5, 3, 5) < 45 * 60);
+test('the whole fits into an hour, the headline into three minutes', () => {
+  assert.ok(estimate(FULL, 5, 3, 5) < 60 * 60);
   assert.ok(estimate(QUICK, 3, 2, 5) < 3 * 60);
 });
 
