@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { BARS, type Bar, barTitle, standing } from '../../bench/bars.js';
 import { CASES, datagramSize } from '../../bench/cases.js';
 import { imbalance } from '../../bench/integrity.js';
-import { findCount } from '../../bench/kernel-counts.js';
+import { findCount, findReceivedBytes } from '../../bench/kernel-counts.js';
 import { commandOf } from '../../bench/machine.js';
 import { choose, estimate, FULL, QUICK } from '../../bench/plan.js';
 import { plotBars, ticks } from '../../bench/plot.js';
@@ -136,6 +136,9 @@ test('counters are found by name in /proc/net/snmp', () => {
   assert.equal(findCount(text, 'Tcp', 'InCsumErrors'), 1);
   assert.equal(findCount(text, 'Udp', 'InCsumErrors'), 2);
   assert.equal(findCount(text, 'Udp', 'Nothing'), undefined);
+  const dev = 'Inter-| Receive\n face |bytes packets\n    lo: 5 1\n  eth0:1234 7 0\n';
+  assert.equal(findReceivedBytes(dev, 'eth0'), 1234);
+  assert.equal(findReceivedBytes(dev, 'eth1'), undefined);
 });
 
 test('what is chosen is run, and nothing else', () => {
