@@ -5,6 +5,8 @@
  *   container ─ docker0 ─ host ─ ens33 ══ wire ══ ens33 ─ host ─ docker0 ─ container
  */
 import fs from 'node:fs';
+import process from 'node:process';
+import type { Running } from '../src/lab/command.js';
 import type { Container } from '../src/lab/container.js';
 import { type Host, WEFT } from '../src/lab/host.js';
 import type { Lab } from '../src/lab/lab.js';
@@ -30,6 +32,13 @@ export interface Pair {
   readonly system: System;
   readonly hosts: readonly [Host, Host];
   readonly ends: readonly [Container, Container];
+  /** The `weft up` of either end, where it is one. */
+  readonly wefts: readonly (Running | undefined)[];
+}
+
+export interface PairOptions {
+  /** What stands before `weft up` on the first host, such as `node --trace-gc`. */
+  readonly node?: readonly string[];
 }
 
 export function parseSystem(name: string): System {
@@ -46,6 +55,7 @@ export async function openPair(
   system: System,
   wire: Wire,
   number: number,
+  { node = [process.execPath] }: PairOptions = {},
 ): Promise<Pair> {
   const peers = ADDRESSES.map((publicIp, end) => ({
     publicIp,
@@ -67,6 +77,7 @@ export async function openPair(
   const config = { Network: '10.10.0.0/16', SubnetLen: 24, Backend: { Type: 'vxlan' } };
   fs.writeFileSync(store, JSON.stringify({ config, subnets }));
 
+  const wefts: (Running | undefined)[] = [undefined, undefined];
   for (const [end, vtep] of system.vteps.entries()) {
     const host = hosts[end]!;
     const own = peers[end]!;
@@ -80,7 +91,9 @@ export async function openPair(
       const command = build === undefined ? WEFT : `${build}/dist/src/cli/weft.js`;
       const flags = ['-store-file=/run/shared/network.json', '-iface=ens33'];
       if (tier !== undefined) flags.push(`-offload=${tier}`);
-      const weft = host.start([process.execPath, command, 'up', ...flags]);
+      const before = end === 0 ? node : [process.execPath];
+      const weft = host.start([...before, command, 'up', ...flags]);
+      wefts[end] = weft;
       await weft.waitFor(/ready/, 10_000);
     }
   }
@@ -89,7 +102,7 @@ export async function openPair(
     await hosts[1].container(`c${number}b`),
   ] as const;
   await ends[0].run(['ping', '-c', '2', '-i', '0.1', '-W', '2', ends[1].address]);
-  return { system, hosts, ends };
+  return { system, hosts, ends, wefts };
 }
 
 /** Resident memory of the weft on a pair's first host, in MB; undefined where there is none. */
