@@ -114,6 +114,7 @@ async function main(): Promise<number> {
         `${name}: ${counts.collections.length} collections, ${counts.deoptimisations.length} deoptimisations ${packets}`,
       );
     tell('lane, warm-up', before.lane, `in ${begun.toLocaleString('en-US')} packets`);
+    tell('main thread, start and warm-up', before.main, 'in the same time');
     tell('lane', lane, `in ${(done - begun).toLocaleString('en-US')} packets`);
     tell('main thread', main, 'in the same time');
     return lane.collections.length + lane.deoptimisations.length === 0 ? 0 : 1;
