@@ -1,7 +1,7 @@
 /**
  * Resident memory of a `weft up` with 100 peers under load: below 100 MB.
  *
- *   node dist/bench/memory.js [--peers=100] [--seconds=10]
+ *   node dist/bench/memory.js [--store=etcd|file] [--peers=100] [--seconds=10]
  *
  * The other host is a kernel VTEP that has the address of every peer on the wire and one address
  * in every peer's subnet. Each peer is pinged, so that each was sent to, then a full TCP stream
@@ -14,11 +14,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { enterLab, labLacks } from '../src/lab/enter.js';
 import { Lab } from '../src/lab/lab.js';
-import { leaseKey, leaseValue, type Peer } from '../src/lab/lease.js';
+import { leaseKey, leaseValue, type Peer, parseLease } from '../src/lab/lease.js';
+import type { Network } from '../src/lab/network.js';
 import { describeMachine, machineLine } from './machine.js';
 
 const { values: given } = parseArgs({
   options: {
+    store: { type: 'string', default: 'etcd' },
     peers: { type: 'string', default: '100' },
     seconds: { type: 'string', default: '10' },
   },
@@ -27,15 +29,16 @@ const BAR_MB = 100;
 const seconds = Number(given.seconds);
 const count = Number(given.peers);
 
+const PREFIX = '/coreos.com/network';
 const OWN: Peer = {
-  subnet: '10.10.0.0/24',
-  publicIp: '192.168.56.1',
+  subnet: '10.10.200.0/24',
+  publicIp: '192.168.56.2',
   mac: '02:00:00:00:00:01',
 };
 /** All behind one host, hence with one MAC. */
 const PEERS: Peer[] = Array.from({ length: count }, (_, i) => ({
   subnet: `10.10.${i + 1}.0/24`,
-  publicIp: `192.168.56.${i + 2}`,
+  publicIp: `192.168.56.${i + 3}`,
   mac: '02:00:00:00:00:02',
 }));
 const inside = (peer: Peer): string => peer.subnet.replace('0/24', '2');
@@ -63,30 +66,49 @@ function split(pid: number): Record<string, number> {
   return parts;
 }
 
+interface Store {
+  /** By which weft finds it. */
+  readonly flag: string;
+  /** What weft says there of itself: with etcd its MAC is new at each start. */
+  own(): Promise<Peer>;
+}
+
+/** Network and leases, in etcd or a file. */
+async function fillStore(lab: Lab, network: Network): Promise<Store> {
+  const config = { Network: '10.10.0.0/16', SubnetLen: 24, Backend: { Type: 'vxlan' } };
+  const leases = [OWN, ...PEERS].map((peer) => [leaseKey(peer), leaseValue(peer)] as const);
+  if (given.store === 'file') {
+    const subnets = Object.fromEntries(leases.map(([key, value]) => [key, JSON.parse(value)]));
+    fs.writeFileSync(`${lab.shared}/network.json`, JSON.stringify({ config, subnets }));
+    return { flag: '-store-file=/run/shared/network.json', own: async () => OWN };
+  }
+  const etcd = await network.etcd();
+  await etcd.put(`${PREFIX}/config`, JSON.stringify(config));
+  for (const [key, value] of leases) await etcd.put(`${PREFIX}/subnets/${key}`, value);
+  const key = `${PREFIX}/subnets/${leaseKey(OWN)}`;
+  return {
+    flag: `-etcd-endpoints=${etcd.endpoint}`,
+    own: async () => parseLease(key, (await etcd.get(key))!),
+  };
+}
+
 async function main(): Promise<number> {
   const machine = describeMachine();
   console.log(machineLine(machine));
   console.log(machine.command);
   const lab = await Lab.open();
-  const [host, other] = await lab.wire(
-    ['weft', 'peers'],
-    [
-      { address: `${OWN.publicIp}/24`, offloads: false },
-      { address: `${PEERS[0]!.publicIp}/24`, offloads: false },
-    ],
-  );
-  const subnets = Object.fromEntries(
-    [OWN, ...PEERS].map((peer) => [leaseKey(peer), JSON.parse(leaseValue(peer))]),
-  );
-  const config = { Network: '10.10.0.0/16', SubnetLen: 24, Backend: { Type: 'vxlan' } };
-  fs.writeFileSync(`${lab.shared}/network.json`, JSON.stringify({ config, subnets }));
-  await other.kernelPeer({ ...PEERS[0]!, peers: [OWN] });
+  const network = await lab.network();
+  const onWire = (peer: Peer) => ({ address: `${peer.publicIp}/24`, offloads: false });
+  const host = await network.host('weft', onWire(OWN));
+  const other = await network.host('peers', onWire(PEERS[0]!));
+  const { flag, own } = await fillStore(lab, network);
+  const weft = host.weft(flag, '-iface=ens33');
+  await weft.waitFor(/ready/, 10_000);
+  await other.kernelPeer({ ...PEERS[0]!, peers: [await own()] });
   await other.ip(
     ...PEERS.slice(1).map((peer) => `address add ${peer.publicIp}/24 dev ens33`),
     ...PEERS.map((peer) => `address add ${inside(peer)}/32 dev lo`),
   );
-  const weft = host.weft('-store-file=/run/shared/network.json', '-iface=ens33');
-  await weft.waitFor(/ready/, 10_000);
   const pid = weft.pid!;
   const container = await host.container('c');
   console.log(`resident when it is ready: ${field(pid, 'VmRSS').toFixed(1)} MB`);
@@ -123,7 +145,7 @@ async function main(): Promise<number> {
   return most < BAR_MB ? 0 : 1;
 }
 
-const lacks = labLacks({ programs: ['iperf3', 'ethtool', 'bridge', 'ping'], tun: true });
+const lacks = labLacks({ programs: ['iperf3', 'ethtool', 'bridge', 'ping', 'etcd'], tun: true });
 if (lacks !== undefined) {
   console.error(lacks);
   process.exit(1);

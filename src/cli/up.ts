@@ -4,7 +4,6 @@ import { Daemon } from '../control/daemon/daemon.js';
 import { Lifecycle } from '../control/daemon/lifecycle.js';
 import { createLog } from '../control/daemon/log.js';
 import { checkEndpoints } from '../control/store/endpoints.js';
-import { EtcdStore } from '../control/store/etcd.js';
 import { FileStore } from '../control/store/file.js';
 import { messageOf } from '../control/store/store.js';
 import { TIER_NAMES, type TierName } from '../dataplane/io/tiers.js';
@@ -100,6 +99,8 @@ export async function main(args: string[]): Promise<number> {
   }
   const endpoints = readEndpoints(flags.text('etcd-endpoints'));
   const prefix = flags.text('etcd-prefix');
+  // Its client takes as much memory as all the rest of weft, so it is loaded where it is used.
+  const etcd = file === '' ? await import('../control/store/etcd.js') : undefined;
 
   const log = createLog(flags.int('v'));
   const lifecycle = new Lifecycle(log);
@@ -120,9 +121,9 @@ export async function main(args: string[]): Promise<number> {
     subnetFile: flags.text('subnet-file'),
     offload: readTier(flags.text('offload')),
     openStore: () =>
-      file === ''
-        ? new EtcdStore({ endpoints, prefix, clock, log })
-        : new FileStore({ file, clock, log }),
+      etcd === undefined
+        ? new FileStore({ file, clock, log })
+        : new etcd.EtcdStore({ endpoints, prefix, clock, log }),
     clock,
     random: Math.random,
     log,
