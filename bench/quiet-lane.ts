@@ -52,8 +52,14 @@ function plant(): string {
   return folder;
 }
 
-/** TCP and UDP both ways until the lab is closed; every path of the lane is hot. */
-async function traffic({ ends: [left, right] }: Pair): Promise<void> {
+const UNFINISHED = fileURLToPath(new URL('./tools/unfinished.js', import.meta.url));
+
+/**
+ * TCP and UDP both ways until the lab is closed, and what a kernel peer would send, so that
+ * every path of the lane is hot: a path that is taken for the first time after the code around
+ * it was compiled costs one deoptimisation.
+ */
+async function traffic({ hosts, ends: [left, right] }: Pair): Promise<void> {
   const flows: readonly (readonly string[])[] = [
     ['-P', '2', '--bidir'],
     ['-u', '-b', '10M', '-l', '64', '--bidir'],
@@ -66,6 +72,9 @@ async function traffic({ ends: [left, right] }: Pair): Promise<void> {
     const client = ['iperf3', '-c', right.address, '-p', port, '-t', String(SECONDS_MAX)];
     left.start([...client, ...flow]);
   }
+  const mac = '02:00:00:00:00:01';
+  const addresses = [hosts[0].address, mac, right.address, left.address];
+  hosts[1].start([process.execPath, UNFINISHED, ...addresses]);
 }
 
 /** Packets that the lane of the first host has sent and written since it began. */

@@ -13,12 +13,13 @@ import type { Lab } from '../src/lab/lab.js';
 import { leaseKey, leaseValue } from '../src/lab/lease.js';
 import type { Programs } from './build-c.js';
 import { startComparator } from './comparator.js';
+import { isOverlay, type Overlay, startOverlay } from './overlays.js';
 
 /**
  * Where a VTEP lives: in the kernel, in C, in weft (`weft:sendmmsg`: at a tier;
- * `weft@FOLDER`: another build of it, to compare two).
+ * `weft@FOLDER`: another build of it, to compare two). Or another overlay, at both ends.
  */
-export type Vtep = 'kernel' | 'limit' | 'one-packet' | `weft${string}`;
+export type Vtep = 'kernel' | 'limit' | 'one-packet' | `weft${string}` | Overlay;
 
 /** A VTEP at either end: `weft`, or `weft>kernel` for different ones. */
 export interface System {
@@ -84,6 +85,9 @@ export async function openPair(
     const others = [peers[1 - end]!];
     if (vtep === 'kernel') {
       await host.kernelPeer({ ...own, peers: others });
+    } else if (isOverlay(vtep)) {
+      if (system.vteps[1] !== vtep) throw new Error(`${vtep} speaks to itself alone`);
+      if (end === 1) await startOverlay(vtep, hosts, [peers[0]!, peers[1]!]);
     } else if (vtep === 'limit' || vtep === 'one-packet') {
       await startComparator(host, programs, vtep, { own, peers: others });
     } else {
