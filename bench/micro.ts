@@ -28,6 +28,7 @@ import {
   PACKET_ROW,
 } from '../src/dataplane/io/memory.js';
 import * as socketAddress from '../src/dataplane/io/socket-address.js';
+import { FIRST_PEER } from '../src/dataplane/routes/peer.js';
 import { Publisher } from '../src/dataplane/routes/publisher.js';
 import { RouteReader } from '../src/dataplane/routes/reader.js';
 import * as checksum from '../src/dataplane/wire/checksum.js';
@@ -109,6 +110,9 @@ function lookups(routes: number, bar?: number, scattered = false): Subject {
   publisher.publish(list, []);
   const reader = new RouteReader(publisher.handle, 0, () => undefined);
   const addresses = destinations(routes);
+  if (!scattered && addresses.some((address) => reader.lookup(address) < FIRST_PEER)) {
+    throw new Error('a destination has no route');
+  }
   return {
     name: `lookup, ${routes.toLocaleString('en-US')} routes${scattered ? ' of /20 to /28' : ''}`,
     packets: addresses.length,
