@@ -1,23 +1,38 @@
 /** What is measured on a pair. Each case gives its figures by name; the first is the headline. */
+import type { Namespace } from '../src/lab/namespace.js';
 import type { Programs } from './build-c.js';
+import { kernelCount } from './kernel-counts.js';
 import { busySeconds, readTicks } from './processors.js';
 import type { Pair } from './rig.js';
+import { highestRate } from './search.js';
 
 export type Figures = Readonly<Record<string, number>>;
+
+/** How a case is run. */
+export interface Settings {
+  readonly programs: Programs;
+  readonly seconds: number;
+  /** Of a trial that confirms a loss-free rate. */
+  readonly trialSeconds: number;
+  /** What the pair's run before gave, if there was one. */
+  readonly previous?: Figures | undefined;
+}
 
 export interface Case {
   readonly name: string;
   readonly title: string;
   readonly unit: string;
   readonly better: 'more' | 'less';
-  measure(pair: Pair, programs: Programs, seconds: number): Promise<Figures>;
+  measure(pair: Pair, settings: Settings): Promise<Figures>;
 }
 
 async function iperf(
   { ends: [from, to] }: Pair,
   seconds: number,
   ...more: string[]
-): Promise<{ end: IperfEnd; cpuSeconds: number }> {
+): Promise<{ end: IperfEnd; cpuSeconds: number; disordered: number }> {
+  const queued = (): number => outOfOrder(from) + outOfOrder(to);
+  const queuedBefore = queued();
   const server = to.start(['iperf3', '-s', '-1', '--forceflush']);
   await server.waitFor(/listening/i, 5_000);
   const before = readTicks();
@@ -27,7 +42,13 @@ async function iperf(
   );
   const cpuSeconds = busySeconds(before);
   await server.stop();
-  return { end: JSON.parse(stdout).end as IperfEnd, cpuSeconds };
+  const disordered = queued() - queuedBefore;
+  return { end: JSON.parse(stdout).end as IperfEnd, cpuSeconds, disordered };
+}
+
+/** Segments that TCP had to put aside here, since one before them was missing. */
+function outOfOrder(space: Namespace): number {
+  return kernelCount(space.holder, 'TcpExt', 'TCPOFOQueue');
 }
 
 interface IperfSum {
@@ -47,13 +68,14 @@ function tcp(streams: number): Case {
     title: `TCP, ${streams} stream${streams === 1 ? '' : 's'}`,
     unit: 'Gb/s',
     better: 'more',
-    async measure(pair, _programs, seconds) {
-      const { end, cpuSeconds } = await iperf(pair, seconds, '-P', String(streams));
+    async measure(pair, { seconds }) {
+      const { end, cpuSeconds, disordered } = await iperf(pair, seconds, '-P', String(streams));
       return {
         'Gb/s': end.sum_received.bits_per_second / 1e9,
         // The omitted start costs as well: iperf3 runs 0.3 s longer than it counts.
         'CPU s/GB': (cpuSeconds * seconds) / (seconds + 0.3) / (end.sum_received.bytes / 1e9),
         retransmissions: end.sum_sent.retransmits ?? 0,
+        'out of order': disordered,
       };
     },
   };
@@ -64,11 +86,12 @@ const bidir: Case = {
   title: 'TCP, 1 stream each way',
   unit: 'Gb/s',
   better: 'more',
-  async measure(pair, _programs, seconds) {
-    const { end } = await iperf(pair, seconds, '--bidir');
+  async measure(pair, { seconds }) {
+    const { end, disordered } = await iperf(pair, seconds, '--bidir');
     const there = end.sum_received.bits_per_second / 1e9;
     const back = (end.sum_received_bidir_reverse?.bits_per_second ?? 0) / 1e9;
-    return { 'Gb/s': there + back, 'slower/sum': Math.min(there, back) / (there + back) };
+    const slower = Math.min(there, back) / (there + back);
+    return { 'Gb/s': there + back, 'slower/sum': slower, 'out of order': disordered };
   },
 };
 
@@ -98,7 +121,7 @@ function rr(connections: number): Case {
     title: `request/response, ${connections} connection${connections === 1 ? '' : 's'}`,
     unit: '/s',
     better: 'more',
-    measure: (pair, programs, seconds) =>
+    measure: (pair, { programs, seconds }) =>
       requestResponse(pair, programs, seconds, '--connections', String(connections)),
   };
 }
@@ -108,7 +131,7 @@ const crr: Case = {
   title: 'new connections',
   unit: '/s',
   better: 'more',
-  measure: (pair, programs, seconds) =>
+  measure: (pair, { programs, seconds }) =>
     requestResponse(pair, programs, seconds, '--connections', '8', '--new', '1'),
 };
 
@@ -117,22 +140,61 @@ const rrBusy: Case = {
   title: 'request/response beside a full TCP stream',
   unit: 'p50 µs',
   better: 'less',
-  async measure(pair, programs, seconds) {
-    const [from, to] = pair.ends;
-    const server = to.start(['iperf3', '-s', '-1', '--forceflush']);
-    await server.waitFor(/listening/i, 5_000);
-    const stream = from.start(['iperf3', '-c', to.address, '-t', String(seconds + 2)]);
-    await new Promise((resolve) => setTimeout(resolve, 700));
-    const figures = await requestResponse(pair, programs, seconds);
-    stream.kill('SIGKILL');
-    await server.stop();
+  async measure(pair, { programs, seconds }) {
+    const figures = await besideStream(pair, seconds, () =>
+      requestResponse(pair, programs, seconds),
+    );
     return { 'p50 µs': figures['p50 µs']!, 'p99 µs': figures['p99 µs']!, '/s': figures['/s']! };
   },
 };
 
+/** Measures while one TCP stream takes all there is. */
+async function besideStream(
+  { ends: [from, to] }: Pair,
+  seconds: number,
+  measure: () => Promise<Figures>,
+): Promise<Figures> {
+  const server = to.start(['iperf3', '-s', '-1', '--forceflush']);
+  await server.waitFor(/listening/i, 5_000);
+  const stream = from.start(['iperf3', '-c', to.address, '-t', String(seconds + 2)]);
+  await new Promise((resolve) => setTimeout(resolve, 700));
+  const figures = await measure();
+  stream.kill('SIGKILL');
+  await server.stop();
+  return figures;
+}
+
+/** Round trips of ICMP, one each 5 ms, so that each finds the forwarders at rest. */
+async function pings({ ends: [from, to] }: Pair, seconds: number): Promise<Figures> {
+  const count = String(Math.round(seconds * 200));
+  const { stdout } = await from.run(['ping', '-i', '0.005', '-c', count, '-W', '1', to.address]);
+  const times = [...stdout.matchAll(/time=([\d.]+) ms/g)]
+    .map(([, time]) => Number(time) * 1000)
+    .sort((a, b) => a - b);
+  const at = (part: number): number => times[Math.floor(part * (times.length - 1))]!;
+  return { 'p50 µs': at(0.5), 'p99 µs': at(0.99), lost: Number(count) - times.length };
+}
+
+const ping: Case = {
+  name: 'ping',
+  title: 'ping',
+  unit: 'p50 µs',
+  better: 'less',
+  measure: (pair, { seconds }) => pings(pair, seconds),
+};
+
+const pingBusy: Case = {
+  name: 'ping-busy',
+  title: 'ping beside a full TCP stream',
+  unit: 'p50 µs',
+  better: 'less',
+  measure: (pair, { seconds }) => besideStream(pair, seconds, () => pings(pair, seconds)),
+};
+
 /** One trial: datagrams a second asked for; the part that was lost, and the rate reached. */
 async function flood(
-  { ends: [from, to] }: Pair,
+  from: Namespace,
+  to: Namespace & { readonly address: string },
   programs: Programs,
   rate: number,
   size: number,
@@ -155,40 +217,48 @@ async function flood(
 
 const LOSS_MAX = 0.001;
 
-/** The highest rate that loses under 0.1 %: doubling, then halving; confirmed by longer trials. */
 function lossFree(size: number): Case {
   return {
     name: `udp${size}`,
     title: `loss-free UDP, ${size} bytes`,
     unit: 'k/s',
     better: 'more',
-    async measure(pair, programs, seconds) {
-      const trial = Math.max(0.5, seconds / 4);
-      const passes = async (rate: number, time: number): Promise<boolean> => {
-        const { loss, rate: reached } = await flood(pair, programs, rate, size, time);
+    async measure({ ends: [from, to] }, { programs, trialSeconds, previous }) {
+      let trials = 0;
+      const holds = async (rate: number, time: number): Promise<boolean> => {
+        trials += 1;
+        const { loss, rate: reached } = await flood(from, to, programs, rate, size, time);
         return loss < LOSS_MAX && reached > 0.97 * rate;
       };
-      let low = 0;
-      let high = 20_000;
-      while (high < 2_000_000 && (await passes(high, trial))) {
-        low = high;
-        high *= 1.6;
-      }
-      for (let step = 0; step < 5; step += 1) {
-        const middle = (low + high) / 2;
-        if (await passes(middle, trial)) low = middle;
-        else high = middle;
-      }
-      // A rate counts when it holds three times over.
-      for (let tries = 0; tries < 8; tries += 1) {
-        let held = 0;
-        while (held < 3 && (await passes(low, seconds))) held += 1;
-        if (held === 3) break;
-        low *= 0.93;
-      }
-      return { 'k/s': low / 1000 };
+      const rate = await highestRate(holds, {
+        short: Math.min(0.8, trialSeconds),
+        long: trialSeconds,
+        previous: previous === undefined ? undefined : previous['k/s']! * 1000,
+        first: 40_000,
+        most: 4_000_000,
+      });
+      return { 'k/s': rate / 1000, trials };
     },
   };
+}
+
+/**
+ * Datagrams a second that the generator itself brings onto a pair's wire, host to host without
+ * any tunnel, the receiver running beside it; thousands.
+ */
+export async function generatorCeiling(
+  { hosts: [from, to] }: Pair,
+  programs: Programs,
+  size: number,
+): Promise<number> {
+  const { rate } = await flood(from, to, programs, 10_000_000, size, 1);
+  return rate / 1000;
+}
+
+/** The datagrams' size of a loss-free case; undefined for the others. */
+export function datagramSize(name: string): number | undefined {
+  const [, size] = /^udp(\d+)$/.exec(name) ?? [];
+  return size === undefined ? undefined : Number(size);
 }
 
 export const CASES: readonly Case[] = [
@@ -199,6 +269,8 @@ export const CASES: readonly Case[] = [
   rr(32),
   crr,
   rrBusy,
+  ping,
+  pingBusy,
   lossFree(64),
   lossFree(512),
   lossFree(1400),

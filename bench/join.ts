@@ -3,7 +3,7 @@
  * packet that reaches that peer (the lanes' table and the kernel's route are both needed), and
  * to the kernel's route gone after the key was deleted.
  *
- *   node dist/bench/join.js [rounds]
+ *   npm run bench -- join [--rounds=50] [--out=FOLDER]
  *
  * A program in host1 sends a packet into the overlay every 0.1 ms; one in host2 listens where
  * the peer's VTEP would. "Put sent" and "put answered" are taken in this process; the commit
@@ -12,10 +12,12 @@
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
 import { Etcd3 } from 'etcd3';
 import { enterLab, labLacks } from '../src/lab/enter.js';
 import { Lab } from '../src/lab/lab.js';
 import { describeMachine, machineLine } from './machine.js';
+import { writeResult } from './result.js';
 import { spread } from './statistics.js';
 
 const PREFIX = '/coreos.com/network';
@@ -23,7 +25,10 @@ const KEY = `${PREFIX}/subnets/10.10.220.0-24`;
 const VALUE =
   '{"PublicIP":"192.168.56.12","PublicIPv6":null,"BackendType":"vxlan","BackendData":{"VNI":1,"VtepMAC":"02:00:00:00:00:99"}}';
 const TOOL = fileURLToPath(new URL('./tools/first-packet.js', import.meta.url));
-const rounds = Number(process.argv[2] ?? 50);
+const { values: given } = parseArgs({
+  options: { rounds: { type: 'string', default: '50' }, out: { type: 'string' } },
+});
+const rounds = Number(given.rounds);
 
 const lacks = labLacks({ programs: ['etcd'], tun: true });
 if (lacks !== undefined) {
@@ -92,21 +97,28 @@ const machine = describeMachine();
 const results = Object.fromEntries(
   Object.entries(times).map(([name, values]) => [name, spread(values)]),
 );
-if (process.argv.includes('--json')) {
-  console.log(JSON.stringify({ machine, unit: 'ms', results }));
-} else {
-  console.log(machineLine(machine));
-  console.log(`${rounds} rounds, milliseconds             min  median     p95     max`);
-  const rows: [string, string][] = [
-    ['sentToPacket', 'put sent -> first packet there'],
-    ['answeredToPacket', 'put answered -> first packet'],
-    ['sentToGone', 'delete sent -> route gone'],
-    ['answeredToGone', 'delete answered -> route gone'],
-  ];
-  for (const [name, title] of rows) {
-    const { min, median, p95, max } = results[name]!;
-    const cells = [min, median, p95, max].map((value) => value.toFixed(2).padStart(8)).join('');
-    console.log(`  ${title.padEnd(32)}${cells}`);
-  }
+const ROWS: readonly [string, string][] = [
+  ['sentToPacket', 'put sent -> first packet there'],
+  ['answeredToPacket', 'put answered -> first packet'],
+  ['sentToGone', 'delete sent -> route gone'],
+  ['answeredToGone', 'delete answered -> route gone'],
+];
+console.log(machineLine(machine));
+console.log(machine.command);
+console.log(`${rounds} rounds, milliseconds             min  median     p95     max`);
+for (const [name, title] of ROWS) {
+  const { min, median, p95, max } = results[name]!;
+  const cells = [min, median, p95, max].map((value) => value.toFixed(2).padStart(8)).join('');
+  console.log(`  ${title.padEnd(32)}${cells}`);
 }
 await lab.close();
+if (given.out !== undefined) {
+  // Only what begins before the commit is never below 0.
+  const bars = ROWS.filter(([name]) => name.startsWith('sent')).map(([name, title]) => ({
+    name: title,
+    ...results[name]!,
+  }));
+  writeResult(given.out, 'join', { machine, unit: 'ms', rounds, results }, [
+    { title: 'following the network', unit: 'ms', bars },
+  ]);
+}

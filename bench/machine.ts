@@ -1,6 +1,7 @@
 /** Where and when a figure was made: printed above every result, stored in every JSON. */
 import fs from 'node:fs';
 import os from 'node:os';
+import path from 'node:path';
 
 export interface Machine {
   readonly date: string;
@@ -8,6 +9,7 @@ export interface Machine {
   readonly cores: number;
   readonly kernel: string;
   readonly node: string;
+  /** TCP's of this network namespace; a program whose hosts have another says so itself. */
   readonly congestionControl: string;
   readonly command: string;
 }
@@ -20,14 +22,15 @@ export function describeMachine(): Machine {
     kernel: os.release(),
     node: process.version,
     congestionControl: fs.readFileSync('/proc/sys/net/ipv4/tcp_congestion_control', 'utf8').trim(),
-    command: `node ${process.argv.slice(1).map(shorten).join(' ')}`,
+    command: commandOf(process.argv),
   };
 }
 
-/** Paths as seen from the project. */
-function shorten(word: string): string {
-  const root = new URL('../../', import.meta.url).pathname;
-  return word.startsWith(root) ? word.slice(root.length) : word;
+/** How the running program is called from the project's folder. */
+export function commandOf(argv: readonly string[]): string {
+  const name = path.basename(argv[1] ?? '', '.js');
+  const words = argv.slice(2).map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word}'`));
+  return ['npm run bench --', ...(name === 'side-by-side' ? [] : [name]), ...words].join(' ');
 }
 
 export function machineLine(machine: Machine): string {

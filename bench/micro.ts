@@ -1,16 +1,13 @@
 /**
  * What the data plane's own code costs, in nanoseconds a packet, without any system call.
  *
- *   node dist/bench/micro.js [--rounds=15] [--only=lookup] [--out=FOLDER]
+ *   npm run bench -- micro [--only=lookup] [--rounds=15] [--out=FOLDER]
  *
- * Twice: by a plain loop in rounds, all subjects in turn, of which the median and the spread are
- * told, and by the npm package `benchmark`, since a harness can be fooled by an optimizer. Every
- * result is consumed: lookups and sums into a total that is printed, batches through the lane's
- * own counters. A lookup is small enough for the loop around it to count: the same loop without
- * the lookup stands beside it (`empty loop`), and what is left without it as `net`.
+ * Twice: by the npm package `benchmark`, and by a plain loop over rounds whose spread is told,
+ * since a harness can be fooled by an optimizer. Every result is consumed: lookups and sums into a
+ * total that is printed, batches through the lane's own counters. The harness's own part of a
+ * lookup (reading an address, adding a result up) is measured as a subject of its own.
  */
-import fs from 'node:fs';
-import path from 'node:path';
 import process from 'node:process';
 import { parseArgs } from 'node:util';
 import Benchmark from 'benchmark';
@@ -28,7 +25,6 @@ import {
   PACKET_ROW,
 } from '../src/dataplane/io/memory.js';
 import * as socketAddress from '../src/dataplane/io/socket-address.js';
-import { FIRST_PEER } from '../src/dataplane/routes/peer.js';
 import { Publisher } from '../src/dataplane/routes/publisher.js';
 import { RouteReader } from '../src/dataplane/routes/reader.js';
 import * as checksum from '../src/dataplane/wire/checksum.js';
@@ -37,16 +33,8 @@ import * as ipv4 from '../src/dataplane/wire/ipv4.js';
 import * as tcp from '../src/dataplane/wire/tcp.js';
 import * as vnet from '../src/dataplane/wire/vnet.js';
 import { describeMachine, machineLine } from './machine.js';
-import { plotBars } from './plot.js';
+import { writeResult } from './result.js';
 import { type Spread, spread } from './statistics.js';
-
-const { values: given } = parseArgs({
-  options: {
-    rounds: { type: 'string', default: '15' },
-    only: { type: 'string', default: '' },
-    out: { type: 'string' },
-  },
-});
 
 const OWN_MAC = Uint8Array.of(2, 0, 0, 0, 0, 1);
 const PEER_MAC = Uint8Array.of(2, 0, 0, 0, 0, 2);
@@ -56,71 +44,90 @@ const REMOTE = ipv4.parseAddress('10.10.2.2')!;
 const MSS = 1398;
 const HEADERS = 20 + 32;
 
-/** One thing measured: `run` handles `packets` of them. */
+/** One thing measured: `run` handles `packets` of them, and returns what came of it. */
 interface Subject {
   readonly name: string;
   readonly packets: number;
-  /** The most it may cost, where the project has set itself a bar, ns. */
-  readonly bar?: number;
-  run(): void;
+  run(): number;
 }
 
-let total = 0;
+/** So many that their slots do not stay in the processor's first cache by chance. */
+const ADDRESSES = 1 << 18;
 
-/** Random and the same in every run (Marsaglia's xorshift), 0 to 2^32 - 1. */
-let state = 0x9e3779b9;
-function random(): number {
-  state ^= state << 13;
-  state ^= state >>> 17;
-  state ^= state << 5;
-  return state >>> 0;
-}
+/** Of which network the n-th route is: side by side, as flannel hands them out, or anywhere. */
+const SPREADS = {
+  'in one network': (n: number) => (0x0b000000 + (n << 8)) | 0,
+  // The multiplier is odd, so no two of 2^24 are the same.
+  'all over': (n: number) => Math.imul(n, 0x9e3779b1) << 8,
+} as const;
 
-/** Random destinations within the first `subnets` /24s from 11.0.0.0 on. */
-function destinations(subnets: number): Int32Array {
-  return Int32Array.from(
-    { length: 1 << 16 },
-    () => (0x0b000000 + (random() % (subnets * 256))) | 0,
-  );
-}
+const { values: given } = parseArgs({
+  options: {
+    only: { type: 'string', default: '' },
+    rounds: { type: 'string', default: '15' },
+    out: { type: 'string' },
+  },
+});
 
-/** What the loop around a lookup costs: the address read, and a sum. */
-function emptyLoop(): Subject {
-  const addresses = destinations(10_000);
+/** The loop of `lookups` without the lookup: what of its time is the harness's. */
+function nothing(): Subject {
+  const addresses = Int32Array.from({ length: ADDRESSES }, () => Math.random() * 2 ** 32);
   return {
-    name: 'empty loop',
+    name: 'lookup, the loop without it (harness)',
     packets: addresses.length,
     run() {
       let sum = 0;
       for (let i = 0; i < addresses.length; i += 1) sum = (sum + addresses[i]!) | 0;
-      total += sum;
+      return sum;
     },
   };
 }
 
-/** Over /24s side by side; `scattered`: over prefixes of 20 to 28 bits anywhere in their space. */
-function lookups(routes: number, bar?: number, scattered = false): Subject {
+interface Lookups extends Subject {
+  readonly reader: RouteReader;
+  readonly addresses: Int32Array;
+}
+
+function lookups(routes: number, where: keyof typeof SPREADS): Lookups {
   const publisher = new Publisher({ vni: 1, ownMac: OWN_MAC, lanes: 1 });
-  const list = Array.from({ length: routes }, (_, i) => {
-    const length = scattered ? 20 + (random() % 9) : 24;
-    const network = (0x0b000000 + ((scattered ? random() % routes : i) << 8)) | 0;
-    const peer = { address: PEER + (i % 200), port: 8472, mac: PEER_MAC };
-    return { network: network & (-1 << (32 - length)), length, peer };
-  });
+  const networkOf = SPREADS[where];
+  const list = Array.from({ length: routes }, (_, i) => ({
+    network: networkOf(i),
+    length: 24,
+    peer: { address: PEER + (i % 200), port: 8472, mac: PEER_MAC },
+  }));
   publisher.publish(list, []);
   const reader = new RouteReader(publisher.handle, 0, () => undefined);
-  const addresses = destinations(routes);
-  if (!scattered && addresses.some((address) => reader.lookup(address) < FIRST_PEER)) {
-    throw new Error('a destination has no route');
-  }
+  const addresses = Int32Array.from(
+    { length: ADDRESSES },
+    () => networkOf(Math.floor(Math.random() * routes)) | Math.floor(Math.random() * 256),
+  );
   return {
-    name: `lookup, ${routes.toLocaleString('en-US')} routes${scattered ? ' of /20 to /28' : ''}`,
+    name: `lookup, ${routes.toLocaleString('en-US')} routes ${where}`,
     packets: addresses.length,
-    ...(bar === undefined ? {} : { bar }),
+    reader,
+    addresses,
     run() {
       let sum = 0;
       for (let i = 0; i < addresses.length; i += 1) sum = (sum + reader.lookup(addresses[i]!)) | 0;
-      total += sum;
+      return sum;
+    },
+  };
+}
+
+/** The same, each lookup begun when the one before has answered, as between other work. */
+function oneByOne(routes: number, where: keyof typeof SPREADS): Subject {
+  const { name, packets, reader, addresses } = lookups(routes, where);
+  return {
+    name: `${name}, one by one`,
+    packets,
+    run() {
+      let found = 0;
+      // An answer is below 2^20, so the shift gives 0; the processor has to wait to know.
+      for (let i = 0; i < addresses.length; i += 1) {
+        found = reader.lookup(addresses[i]! ^ (found >>> 20));
+      }
+      return found;
     },
   };
 }
@@ -132,7 +139,9 @@ function sums(): Subject[] {
     name: `checksum of ${MSS} bytes, ${name}`,
     packets: 40,
     run() {
-      for (let i = 0; i < 40; i += 1) total += sum(LAYOUT.inbound + i * 1472, MSS);
+      let all = 0;
+      for (let i = 0; i < 40; i += 1) all = (all + sum(LAYOUT.inbound + i * 1472, MSS)) | 0;
+      return all;
     },
   });
   const simd = createSimdSummer(memory.memory);
@@ -246,7 +255,7 @@ function outbound(
   if (counters.get(Counter.outbound_out_packets) !== 5 * packets) {
     throw new Error(`${name}: not every segment was sent`);
   }
-  return { name, packets, run: () => void lane.step(true, false) };
+  return { name, packets, run: () => lane.step(true, false) };
 }
 
 /** Inbound over `count` datagrams, each a train of `pieces` segments of one flow. */
@@ -288,111 +297,86 @@ function inbound(name: string, pieces: number, count: number): Subject {
   lane.step(false, true);
   const packets = counters.get(Counter.inbound_out_packets);
   if (packets !== pieces * count) throw new Error(`${name}: ${packets} packets written`);
-  return { name, packets, run: () => void lane.step(false, true) };
+  return { name, packets, run: () => lane.step(false, true) };
 }
 
-const subjects: Subject[] = [
-  emptyLoop(),
-  lookups(10),
-  lookups(1_000),
-  lookups(10_000, 4),
-  lookups(100_000),
-  lookups(1_000_000, 16),
-  lookups(1_000_000, undefined, true),
-  ...sums(),
-  outbound('encode single packets', tcpPacket(LOCAL, REMOTE, 100), 0, 64),
-  outbound('segment, in one piece, a segment', tcpPacket(LOCAL, REMOTE, 46 * MSS), MSS, 15),
-  outbound('segment, scattered, a segment', tcpPacket(LOCAL, REMOTE, 46 * MSS), MSS, 15, true),
-  inbound('decapsulate single packets', 1, 64),
-  inbound('coalesce trains of 44, a segment', 44, 15),
-].filter(({ name }) => name === 'empty loop' || name.includes(given.only));
+/** Made when their turn comes, so that one's table is not another's load on the collector. */
+const subjects: (() => Subject)[] = [
+  nothing,
+  ...[10, 1_000, 10_000, 100_000, 1_000_000].map((n) => () => lookups(n, 'in one network')),
+  () => lookups(10_000, 'all over'),
+  () => lookups(1_000_000, 'all over'),
+  () => oneByOne(10_000, 'in one network'),
+  () => oneByOne(1_000_000, 'in one network'),
+  () => oneByOne(1_000_000, 'all over'),
+  ...sums().map((subject) => () => subject),
+  () => outbound('encode single packets', tcpPacket(LOCAL, REMOTE, 100), 0, 64),
+  () => outbound('segment in one piece, a segment', tcpPacket(LOCAL, REMOTE, 46 * MSS), MSS, 15),
+  () => outbound('segment scattered, a segment', tcpPacket(LOCAL, REMOTE, 46 * MSS), MSS, 15, true),
+  () => inbound('decapsulate single packets', 1, 64),
+  () => inbound('coalesce trains of 44, a segment', 44, 15),
+];
 
-/** How often to run for a round of at least 20 ms. */
-function repeatsOf({ run }: Subject): number {
-  for (let repeats = 1; ; repeats *= 2) {
+/** Where the results go, so that none can be left out. */
+let consumed = 0;
+
+/** Nanoseconds a packet over rounds of at least 20 ms. */
+function byLoop({ run, packets }: Subject): Spread {
+  let times = 1;
+  for (;;) {
     const begun = process.hrtime.bigint();
-    for (let i = 0; i < repeats; i += 1) run();
-    if (process.hrtime.bigint() - begun > 20_000_000n) return repeats;
+    for (let i = 0; i < times; i += 1) consumed = (consumed + run()) | 0;
+    if (process.hrtime.bigint() - begun > 20_000_000n) break;
+    times *= 2;
   }
+  const rounds = Array.from({ length: Number(given.rounds) }, () => {
+    const begun = process.hrtime.bigint();
+    for (let i = 0; i < times; i += 1) consumed = (consumed + run()) | 0;
+    return Number(process.hrtime.bigint() - begun) / times / packets;
+  });
+  return spread(rounds);
 }
 
-function byLoop({ run, packets }: Subject, repeats: number): number {
-  const begun = process.hrtime.bigint();
-  for (let i = 0; i < repeats; i += 1) run();
-  return Number(process.hrtime.bigint() - begun) / repeats / packets;
-}
-
-function byBenchmark({ name, run, packets }: Subject): { mean: number; margin: number } {
-  const bench = new Benchmark(name, run, { maxTime: 0.5, minSamples: 20 });
+function byBenchmark({ name, run, packets }: Subject): { ns: number; margin: number } {
+  const body = (): void => {
+    consumed = (consumed + run()) | 0;
+  };
+  const bench = new Benchmark(name, body, { maxTime: 0.5, minSamples: 20 });
   bench.run();
-  return { mean: (bench.stats.mean * 1e9) / packets, margin: bench.stats.rme };
+  return { ns: (bench.stats.mean * 1e9) / packets, margin: bench.stats.rme };
 }
 
-interface Result {
-  readonly name: string;
-  /** By the plain loop, ns a packet. */
-  readonly loop: Spread;
-  /** The loop's median without the empty loop's, for lookups. */
-  readonly net?: number;
-  /** By the package `benchmark`: ns a packet, and its relative margin of error, %. */
-  readonly benchmark: { readonly mean: number; readonly margin: number };
-  readonly bar?: number;
-}
-
-function measure(): Result[] {
-  const repeats = subjects.map(repeatsOf);
-  const values = subjects.map((): number[] => []);
-  for (let round = 0; round < Number(given.rounds); round += 1) {
-    for (const [i, subject] of subjects.entries()) values[i]!.push(byLoop(subject, repeats[i]!));
-  }
-  const loops = values.map(spread);
-  return subjects.map((subject, i) => ({
-    name: subject.name,
-    loop: loops[i]!,
-    ...(subject.name.startsWith('lookup') ? { net: loops[i]!.median - loops[0]!.median } : {}),
-    benchmark: byBenchmark(subject),
-    ...(subject.bar === undefined ? {} : { bar: subject.bar }),
-  }));
-}
-
-function show({ name, loop, net, benchmark, bar }: Result): string {
-  const cells = [
-    loop.median.toFixed(1).padStart(8),
-    `(${loop.min.toFixed(1)}–${loop.max.toFixed(1)})`.padStart(16),
-    (net?.toFixed(1) ?? '').padStart(7),
-    `${benchmark.mean.toFixed(1)} ± ${benchmark.margin.toFixed(0)} %`.padStart(16),
-    bar === undefined ? '' : `   bar ${bar}: ${loop.median <= bar ? 'met' : 'missed'}`,
-  ];
-  return `  ${name.padEnd(40)}${cells.join('')}`;
+/** Which panel of the plot a subject belongs to. */
+function kindOf(name: string): string {
+  return /^(lookup|checksum)/.exec(name)?.[0] ?? 'whole packets';
 }
 
 const machine = describeMachine();
 console.log(machineLine(machine));
 console.log(machine.command);
-console.log(
-  `ns a packet${' '.repeat(31)}  median  (least–most)      net       benchmark   bar is for the median`,
-);
-const results = measure();
-for (const result of results) console.log(show(result));
-console.log(`  (consumed: ${total})`);
-
+const title = 'ns a packet'.padEnd(54);
+console.log(`${title} plain loop  least–most       benchmark     ±`);
+const results = subjects
+  .map((make) => make())
+  .filter(({ name }) => name.includes(given.only))
+  .map((subject) => {
+    const loop = byLoop(subject);
+    const { ns, margin } = byBenchmark(subject);
+    const span = `${loop.min.toFixed(1)}–${loop.max.toFixed(1)}`;
+    console.log(
+      `  ${subject.name.padEnd(52)} ${loop.median.toFixed(1).padStart(10)}  ${span.padEnd(15)}` +
+        ` ${ns.toFixed(1).padStart(10)} ${margin.toFixed(1).padStart(5)} %`,
+    );
+    return { name: subject.name, loop, benchmark: ns, benchmarkMarginPercent: margin };
+  });
+console.log(`  (consumed: ${consumed})`);
 if (given.out !== undefined) {
-  fs.mkdirSync(given.out, { recursive: true });
-  const file = path.join(given.out, 'micro');
-  const unit = 'ns a packet';
-  fs.writeFileSync(`${file}.json`, `${JSON.stringify({ machine, unit, results }, null, 1)}\n`);
-  const panels = results.map(({ name, loop, benchmark: { mean, margin } }) => ({
-    title: `${name} (${unit})`,
-    bars: [
-      { name: 'plain loop', ...loop },
-      {
-        name: 'benchmark',
-        min: mean * (1 - margin / 100),
-        median: mean,
-        max: mean * (1 + margin / 100),
-      },
-    ],
+  const panels = ['lookup', 'checksum', 'whole packets'].map((kind) => ({
+    title: kind,
+    unit: 'ns a packet',
+    bars: results
+      .filter(({ name }) => kindOf(name) === kind)
+      .map(({ name, loop }) => ({ name: name.replace(/^lookup, /, ''), ...loop })),
   }));
-  fs.writeFileSync(`${file}.svg`, plotBars(panels, machineLine(machine)));
-  console.log(`written: ${file}.json, ${file}.svg`);
+  writeResult(given.out, 'micro', { machine, unit: 'ns a packet', results, consumed }, panels);
 }

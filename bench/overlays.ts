@@ -1,16 +1,16 @@
 /**
- * Other overlays that live in userspace, from Debian's packages, on the bench's two hosts. Each
- * at its best settings: the largest MTU that fits, a TUN queue as long as weft's, its own number
- * of threads. They are not in any default set, and not installed by the set-up.
+ * Other overlays in userspace, from their Debian packages, for whoever asks for them by
+ * `--systems=…,wireguard-go,nebula,ovs`: each in its daemon's foreground on a host of the lab, so
+ * that it ends with it. Threads and offloads are as each has them by default, at their best:
  *
- *   wireguard-go   WireGuard in Go: encrypts; the wire carries 60 bytes a packet
- *   nebula         an overlay in Go: encrypts; 60 bytes a packet
- *   ovs            Open vSwitch's userspace datapath with a VXLAN port: 50 bytes a packet. The
- *                  wire is a port of its bridge, so it moves each frame through AF_PACKET
- *
- * The daemons run in the foreground, in the lab, and end with it.
+ *   wireguard-go   one peer, MTU 1420 (its header takes 80 bytes over IPv6); encrypts
+ *   nebula         a certificate a host, the containers' subnets as unsafe_routes; encrypts
+ *   ovs            Open vSwitch's userspace datapath: VXLAN as on the wire of the others, and
+ *                  ens33 as a port of a second bridge, where the tunnel's packets come and go
  */
+import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { findProgram } from '../src/lab/enter.js';
 import type { Host } from '../src/lab/host.js';
 import type { Peer } from '../src/lab/lease.js';
@@ -18,186 +18,181 @@ import { formatSubnetFile, SUBNET_FILE } from '../src/lab/subnet-file.js';
 
 export type Overlay = 'wireguard-go' | 'nebula' | 'ovs';
 
-interface Kind {
-  readonly programs: readonly string[];
-  /** Debian's packages. */
-  readonly packages: string;
-  readonly mtu: number;
-  start(ends: readonly [End, End]): Promise<void>;
+interface Ends {
+  readonly own: Peer;
+  readonly other: Peer;
 }
 
-interface End {
-  readonly host: Host;
-  readonly peer: Peer;
-  /** The host's address in the overlay; the routes' gateway where there is one. */
-  readonly inner: string;
-}
-
-const TXQUEUELEN = 5000;
-
-const KINDS: Readonly<Record<Overlay, Kind>> = {
-  'wireguard-go': {
-    programs: ['wireguard-go', 'wg'],
-    packages: 'wireguard-go wireguard-tools',
-    mtu: 1440,
-    start: startWireguard,
-  },
-  nebula: {
-    programs: ['nebula', 'nebula-cert'],
-    packages: 'nebula',
-    mtu: 1440,
-    start: startNebula,
-  },
+/** Programs that an overlay needs, and the Debian packages that bring them. */
+const NEEDS: Readonly<Record<Overlay, { programs: string[]; packages: string }>> = {
+  'wireguard-go': { programs: ['wireguard-go', 'wg'], packages: 'wireguard-go wireguard-tools' },
+  nebula: { programs: ['nebula', 'nebula-cert'], packages: 'nebula' },
   ovs: {
-    programs: ['ovs-vswitchd', 'ovsdb-server', 'ovsdb-tool', 'ovs-vsctl'],
+    programs: ['ovsdb-server', 'ovs-vswitchd', 'ovs-vsctl', 'ovs-appctl', 'ovsdb-tool'],
     packages: 'openvswitch-switch',
-    mtu: 1450,
-    start: startOvs,
   },
 };
 
-export function isOverlay(name: string): name is Overlay {
-  return Object.hasOwn(KINDS, name);
+export function isOverlay(vtep: string): vtep is Overlay {
+  return Object.hasOwn(NEEDS, vtep);
 }
 
-/** What to install for it, as one line; undefined when it is there, or no overlay of these. */
-export function overlayLacks(name: string): string | undefined {
-  if (!isOverlay(name)) return undefined;
-  const { programs, packages } = KINDS[name];
-  if (programs.every((program) => findProgram(program) !== undefined)) return undefined;
-  return `${name} is not installed and left out: apt-get install --no-install-recommends ${packages}`;
+/** What is missing for an overlay, as a line that says what to do; undefined when nothing. */
+export function overlayLacks(overlay: Overlay): string | undefined {
+  const { programs, packages } = NEEDS[overlay];
+  if (programs.every((name) => findProgram(name) !== undefined)) return undefined;
+  return `${overlay} is left out: apt-get install --no-install-recommends ${packages}`;
 }
 
-/** Starts it on both hosts, and writes what their containers need. */
-export async function startOverlay(
-  overlay: Overlay,
-  hosts: readonly [Host, Host],
-  peers: readonly [Peer, Peer],
-): Promise<void> {
-  const { mtu, start } = KINDS[overlay];
-  const ends = [
-    { host: hosts[0], peer: peers[0], inner: '10.99.0.1' },
-    { host: hosts[1], peer: peers[1], inner: '10.99.0.2' },
-  ] as const;
-  await start(ends);
-  for (const { host, peer } of ends) {
-    const subnet = peer.subnet.replace('0/24', '1/24');
-    const file = { network: '10.10.0.0/16', subnet, mtu, ipMasq: false };
-    host.write(SUBNET_FILE, formatSubnetFile(file));
+const start = { 'wireguard-go': wireguard, nebula, ovs } as const;
+
+/** Starts an overlay and waits until its device is there; then the host has a subnet.env. */
+export async function startOverlay(host: Host, overlay: Overlay, ends: Ends): Promise<void> {
+  const mtu = await start[overlay](host, ends);
+  const subnet = ends.own.subnet.replace('.0/', '.1/');
+  const file = { network: '10.10.0.0/16', subnet, mtu, ipMasq: false };
+  host.write(SUBNET_FILE, formatSubnetFile(file));
+}
+
+/** The subnet's first address. */
+function baseOf({ subnet }: Peer): string {
+  return subnet.split('/')[0]!;
+}
+
+async function until(what: string, is: () => Promise<boolean> | boolean): Promise<void> {
+  for (let tries = 0; tries < 100; tries += 1) {
+    if (await is()) return;
+    await sleep(100);
   }
+  throw new Error(`${what} did not come within 10 s`);
 }
 
-const turned = ([a, b]: readonly [End, End]) =>
-  [
-    [a, b],
-    [b, a],
-  ] as const;
+function tool(argv: readonly string[], input = ''): string {
+  const done = spawnSync(argv[0]!, argv.slice(1), { encoding: 'utf8', input });
+  if (done.status !== 0) throw new Error(`${argv.join(' ')}: ${done.stderr}`);
+  return done.stdout.trim();
+}
 
-async function startWireguard(ends: readonly [End, End]): Promise<void> {
-  const keys = new Map<End, string>();
-  for (const end of ends) {
-    const secret = (await end.host.run(['wg', 'genkey'])).stdout;
-    const open = (await end.host.run(['wg', 'pubkey'], { input: secret })).stdout.trim();
-    end.host.write('/run/wg.key', secret);
-    keys.set(end, open);
+/** Made once: the key pairs of both ends by public address. */
+const keys = new Map<string, { private: string; public: string }>();
+
+function keysOf({ publicIp }: Peer): { private: string; public: string } {
+  let pair = keys.get(publicIp);
+  if (pair === undefined) {
+    const secret = tool(['wg', 'genkey']);
+    pair = { private: secret, public: tool(['wg', 'pubkey'], secret) };
+    keys.set(publicIp, pair);
   }
-  for (const [{ host, inner }, other] of turned(ends)) {
-    // Where the kernel has WireGuard itself, it asks to be sure.
-    const env = { WG_I_PREFER_BUGGY_USERSPACE_TO_POLISHED_KMOD: '1' };
-    host.start(['wireguard-go', '-f', 'wg0'], { env });
-    await waitForDevice(host, 'wg0');
-    await host.run([
-      ...['wg', 'set', 'wg0', 'listen-port', '51820', 'private-key', '/run/wg.key'],
-      ...['peer', keys.get(other)!, 'endpoint', `${other.peer.publicIp}:51820`],
-      ...['allowed-ips', `${other.peer.subnet},${other.inner}/32`],
+  return pair;
+}
+
+async function wireguard(host: Host, { own, other }: Ends): Promise<number> {
+  const mtu = 1420;
+  // The variable only keeps it from advising the kernel's module.
+  const env = { WG_I_PREFER_BUGGY_USERSPACE_TO_POLISHED_KMOD: '1', LOG_LEVEL: 'error' };
+  host.start(['wireguard-go', '--foreground', 'wg0'], { env });
+  await until('wireguard-go', () => fs.existsSync(host.path('/run/wireguard/wg0.sock')));
+  host.write('/run/wireguard/key', keysOf(own).private);
+  await host.run([
+    ...['wg', 'set', 'wg0', 'listen-port', '51820', 'private-key', '/run/wireguard/key'],
+    ...['peer', keysOf(other).public, 'endpoint', `${other.publicIp}:51820`],
+    ...['allowed-ips', `${other.subnet},${baseOf(other)}/32`],
+  ]);
+  await host.ip(
+    `address add ${baseOf(own)}/32 dev wg0`,
+    `link set wg0 mtu ${mtu} txqueuelen 5000 up`,
+    `route add ${other.subnet} dev wg0`,
+  );
+  return mtu;
+}
+
+/** Where the certificates of a lab's nebula are, by its path in the supervisor. */
+const NEBULA = '/run/lab/shared/nebula';
+
+function nebulaAddress({ publicIp }: Peer): string {
+  return publicIp.replace(/^\d+\.\d+\.\d+/, '10.99.0');
+}
+
+async function nebula(host: Host, { own, other }: Ends): Promise<number> {
+  const mtu = 1420;
+  const name = own.publicIp;
+  if (!fs.existsSync(`${NEBULA}/ca.crt`)) {
+    fs.mkdirSync(NEBULA, { recursive: true });
+    const ca = ['-out-crt', `${NEBULA}/ca.crt`, '-out-key', `${NEBULA}/ca.key`];
+    tool(['nebula-cert', 'ca', '-name', 'bench', ...ca]);
+  }
+  if (!fs.existsSync(`${NEBULA}/${name}.crt`)) {
+    tool([
+      ...['nebula-cert', 'sign', '-ca-crt', `${NEBULA}/ca.crt`, '-ca-key', `${NEBULA}/ca.key`],
+      ...['-name', name, '-ip', `${nebulaAddress(own)}/24`, '-subnets', own.subnet],
+      ...['-out-crt', `${NEBULA}/${name}.crt`, '-out-key', `${NEBULA}/${name}.key`],
     ]);
-    await host.ip(
-      `address add ${inner}/24 dev wg0`,
-      `link set wg0 mtu ${KINDS['wireguard-go'].mtu} txqueuelen ${TXQUEUELEN} up`,
-      `route add ${other.peer.subnet} dev wg0`,
-    );
   }
+  const any = [{ port: 'any', proto: 'any', host: 'any' }];
+  // YAML takes JSON as it is.
+  const config = {
+    pki: {
+      ca: '/run/shared/nebula/ca.crt',
+      cert: `/run/shared/nebula/${name}.crt`,
+      key: `/run/shared/nebula/${name}.key`,
+    },
+    static_host_map: { [nebulaAddress(other)]: [`${other.publicIp}:4242`] },
+    lighthouse: { am_lighthouse: false, hosts: [] },
+    listen: { host: '0.0.0.0', port: 4242, batch: 64 },
+    tun: {
+      ...{ dev: 'nebula1', mtu, tx_queue: 5000 },
+      unsafe_routes: [{ route: other.subnet, via: nebulaAddress(other), mtu }],
+    },
+    logging: { level: 'warning' },
+    firewall: { outbound: any, inbound: any },
+  };
+  host.write('/run/nebula.yml', JSON.stringify(config));
+  host.start(['nebula', '-config', '/run/nebula.yml']);
+  await until('nebula', async () => {
+    const { stdout } = await host.run(['ip', 'route']);
+    return stdout.includes(other.subnet);
+  });
+  return mtu;
 }
 
-async function startNebula(ends: readonly [End, End]): Promise<void> {
-  const { mtu } = KINDS.nebula;
-  const [first] = ends;
-  const certify = (host: Host, ...argv: string[]) => host.run(['nebula-cert', ...argv]);
-  // Which both hosts see.
-  const place = `/run/shared/${first.host.name}`;
-  await first.host.run(['mkdir', '-p', place]);
-  const authority = ['-out-crt', `${place}/ca.crt`, '-out-key', `${place}/ca.key`];
-  await certify(first.host, 'ca', '-name', 'bench', ...authority);
-  for (const [{ host, peer, inner }, other] of turned(ends)) {
-    const own = `${place}/${host.name}`;
-    await certify(
-      host,
-      ...['sign', '-ca-crt', `${place}/ca.crt`, '-ca-key', `${place}/ca.key`],
-      ...['-name', host.name, '-ip', `${inner}/24`, '-subnets', peer.subnet],
-      ...['-out-crt', `${own}.crt`, '-out-key', `${own}.key`],
-    );
-    const any = { port: 'any', proto: 'any', host: 'any' };
-    const config = {
-      pki: { ca: `${place}/ca.crt`, cert: `${own}.crt`, key: `${own}.key` },
-      static_host_map: { [other.inner]: [`${other.peer.publicIp}:4242`] },
-      lighthouse: { am_lighthouse: false, hosts: [] },
-      listen: { host: '0.0.0.0', port: 4242, read_buffer: 8 << 20, write_buffer: 8 << 20 },
-      tun: {
-        dev: 'nebula1',
-        mtu,
-        tx_queue: TXQUEUELEN,
-        unsafe_routes: [{ route: other.peer.subnet, via: other.inner, mtu }],
-      },
-      firewall: { outbound: [any], inbound: [any] },
-    };
-    // JSON is YAML.
-    host.write('/run/nebula.yml', JSON.stringify(config));
-    host.start(['nebula', '-config', '/run/nebula.yml']);
-    await waitForDevice(host, 'nebula1');
-  }
-}
-
-async function startOvs(ends: readonly [End, End]): Promise<void> {
-  const { mtu } = KINDS.ovs;
-  for (const [{ host, peer, inner }, other] of turned(ends)) {
-    const run = '/run/ovs';
-    const env = { OVS_RUNDIR: run, OVS_DBDIR: run, OVS_LOGDIR: run };
-    fs.mkdirSync(host.path(run));
-    const database = `unix:${run}/db.sock`;
-    const schema = '/usr/share/openvswitch/vswitch.ovsschema';
-    await host.run(['ovsdb-tool', 'create', `${run}/conf.db`, schema]);
-    host.start(['ovsdb-server', `${run}/conf.db`, `--remote=punix:${run}/db.sock`], { env });
-    const configure = (...argv: string[]) =>
-      host.run(['ovs-vsctl', `--db=${database}`, '--retry', '--timeout=15', ...argv], { env });
-    await configure('--no-wait', 'init');
-    host.start(['ovs-vswitchd', database], { env });
-    // Its tunnels leave by a bridge of its own that has the underlay's address.
-    await host.ip('address flush dev ens33');
-    await configure(
-      ...['add-br', 'under', '--', 'set', 'bridge', 'under', 'datapath_type=netdev'],
-      ...['--', 'add-port', 'under', 'ens33'],
-      ...['--', 'add-br', 'over', '--', 'set', 'bridge', 'over', 'datapath_type=netdev'],
-      ...['--', 'add-port', 'over', 'vxlan0', '--', 'set', 'interface', 'vxlan0', 'type=vxlan'],
-      `options:remote_ip=${other.peer.publicIp}`,
-      `options:local_ip=${peer.publicIp}`,
-      'options:key=1',
-    );
-    await host.ip(
-      `address add ${peer.publicIp}/24 dev under`,
-      'link set under up',
-      `address add ${inner}/24 dev over`,
-      `link set over mtu ${mtu} txqueuelen ${TXQUEUELEN} up`,
-      `route add ${other.peer.subnet} via ${other.inner} dev over`,
-    );
-  }
-}
-
-/** Waits until the daemon has made its device, 5 s at most. */
-async function waitForDevice(host: Host, device: string): Promise<void> {
-  for (let tries = 0; tries < 50; tries += 1) {
-    const { code } = await host.run(['ip', 'link', 'show', device], { mayFail: true });
-    if (code === 0) return;
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
-  throw new Error(`${host.name} got no ${device} within 5 s`);
+async function ovs(host: Host, { own, other }: Ends): Promise<number> {
+  const mtu = 1450;
+  const folder = '/run/openvswitch';
+  const socket = `unix:${folder}/db.sock`;
+  const env = { OVS_RUNDIR: folder, OVS_LOGDIR: folder, OVS_DBDIR: folder };
+  const run = (...argv: string[]) => host.run(argv, { env });
+  host.write(`${folder}/.made`, '');
+  const schema = '/usr/share/openvswitch/vswitch.ovsschema';
+  await run('ovsdb-tool', 'create', `${folder}/conf.db`, schema);
+  const remote = `--remote=p${socket}`;
+  host.start(['ovsdb-server', `${folder}/conf.db`, remote, '-vconsole:err'], { env });
+  await until('ovsdb-server', () => fs.existsSync(host.path(`${folder}/db.sock`)));
+  const vsctl = (...words: string[]) => run('ovs-vsctl', '-t', '10', `--db=${socket}`, ...words);
+  await vsctl('--no-wait', 'init');
+  host.start(['ovs-vswitchd', socket, '-vconsole:err'], { env });
+  const underlay = ['br-phy', '--', 'set', 'bridge', 'br-phy', 'datapath_type=netdev'];
+  await vsctl('add-br', ...underlay, '--', 'add-port', 'br-phy', 'ens33');
+  // The bridge answers for the address now, so it must have the card's MAC.
+  const { stdout } = await host.run(['ip', '-j', 'link', 'show', 'ens33']);
+  const [{ address }] = JSON.parse(stdout);
+  await vsctl('set', 'bridge', 'br-phy', `other-config:hwaddr="${address}"`);
+  await host.ip(
+    `address del ${own.publicIp}/24 dev ens33`,
+    `address add ${own.publicIp}/24 dev br-phy`,
+    'link set br-phy up',
+  );
+  const tunnel = ['type=vxlan', 'options:key=1', 'options:dst_port=8472'];
+  await vsctl(
+    ...['add-br', 'br0', '--', 'set', 'bridge', 'br0', 'datapath_type=netdev'],
+    ...[`other-config:hwaddr="${own.mac}"`, '--', 'set', 'interface', 'br0', `mtu_request=${mtu}`],
+    ...['--', 'add-port', 'br0', 'vx0', '--', 'set', 'interface', 'vx0', ...tunnel],
+    ...[`options:remote_ip=${other.publicIp}`, `options:local_ip=${own.publicIp}`],
+  );
+  await host.ip(
+    `address add ${baseOf(own)}/32 dev br0`,
+    'link set br0 txqueuelen 5000 up',
+    `neighbour replace ${baseOf(other)} lladdr ${other.mac} dev br0 nud permanent`,
+    `route add ${other.subnet} via ${baseOf(other)} dev br0 onlink`,
+  );
+  return mtu;
 }

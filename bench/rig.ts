@@ -5,21 +5,20 @@
  *   container ─ docker0 ─ host ─ ens33 ══ wire ══ ens33 ─ host ─ docker0 ─ container
  */
 import fs from 'node:fs';
-import process from 'node:process';
-import type { Running } from '../src/lab/command.js';
 import type { Container } from '../src/lab/container.js';
 import { type Host, WEFT } from '../src/lab/host.js';
 import type { Lab } from '../src/lab/lab.js';
 import { leaseKey, leaseValue } from '../src/lab/lease.js';
+import type { Status } from '../src/operate/status/status.js';
 import type { Programs } from './build-c.js';
 import { startComparator } from './comparator.js';
 import { isOverlay, type Overlay, startOverlay } from './overlays.js';
 
 /**
- * Where a VTEP lives: in the kernel, in C, in weft (`weft:sendmmsg`: at a tier;
- * `weft@FOLDER`: another build of it, to compare two). Or another overlay, at both ends.
+ * Where a VTEP lives: in the kernel, in C, in another overlay's daemon, in weft (`weft:sendmmsg`: at a tier;
+ * `weft@FOLDER`: another build of it, to compare two).
  */
-export type Vtep = 'kernel' | 'limit' | 'one-packet' | `weft${string}` | Overlay;
+export type Vtep = 'kernel' | 'limit' | 'one-packet' | Overlay | `weft${string}`;
 
 /** A VTEP at either end: `weft`, or `weft>kernel` for different ones. */
 export interface System {
@@ -33,13 +32,10 @@ export interface Pair {
   readonly system: System;
   readonly hosts: readonly [Host, Host];
   readonly ends: readonly [Container, Container];
-  /** The `weft up` of either end, where it is one. */
-  readonly wefts: readonly (Running | undefined)[];
 }
 
-export interface PairOptions {
-  /** What stands before `weft up` on the first host, such as `node --trace-gc`. */
-  readonly node?: readonly string[];
+export function isWeft(vtep: Vtep): boolean {
+  return /^weft(@|:|$)/.test(vtep);
 }
 
 export function parseSystem(name: string): System {
@@ -56,7 +52,6 @@ export async function openPair(
   system: System,
   wire: Wire,
   number: number,
-  { node = [process.execPath] }: PairOptions = {},
 ): Promise<Pair> {
   const peers = ADDRESSES.map((publicIp, end) => ({
     publicIp,
@@ -78,26 +73,22 @@ export async function openPair(
   const config = { Network: '10.10.0.0/16', SubnetLen: 24, Backend: { Type: 'vxlan' } };
   fs.writeFileSync(store, JSON.stringify({ config, subnets }));
 
-  const wefts: (Running | undefined)[] = [undefined, undefined];
   for (const [end, vtep] of system.vteps.entries()) {
     const host = hosts[end]!;
     const own = peers[end]!;
     const others = [peers[1 - end]!];
     if (vtep === 'kernel') {
       await host.kernelPeer({ ...own, peers: others });
-    } else if (isOverlay(vtep)) {
-      if (system.vteps[1] !== vtep) throw new Error(`${vtep} speaks to itself alone`);
-      if (end === 1) await startOverlay(vtep, hosts, [peers[0]!, peers[1]!]);
     } else if (vtep === 'limit' || vtep === 'one-packet') {
       await startComparator(host, programs, vtep, { own, peers: others });
+    } else if (isOverlay(vtep)) {
+      await startOverlay(host, vtep, { own, other: others[0]! });
     } else {
       const [, build, tier] = /^weft(?:@([^:]+))?(?::(.+))?$/.exec(vtep) ?? [];
       const command = build === undefined ? WEFT : `${build}/dist/src/cli/weft.js`;
       const flags = ['-store-file=/run/shared/network.json', '-iface=ens33'];
       if (tier !== undefined) flags.push(`-offload=${tier}`);
-      const before = end === 0 ? node : [process.execPath];
-      const weft = host.start([...before, command, 'up', ...flags]);
-      wefts[end] = weft;
+      const weft = host.start([process.execPath, command, 'up', ...flags]);
       await weft.waitFor(/ready/, 10_000);
     }
   }
@@ -106,14 +97,25 @@ export async function openPair(
     await hosts[1].container(`c${number}b`),
   ] as const;
   await ends[0].run(['ping', '-c', '2', '-i', '0.1', '-W', '2', ends[1].address]);
-  return { system, hosts, ends, wefts };
+  return { system, hosts, ends };
 }
 
-/** Resident memory of the weft on a pair's first host, in MB; undefined where there is none. */
-export async function weftMemory(pair: Pair): Promise<number | undefined> {
-  if (!pair.system.vteps[0].startsWith('weft')) return undefined;
-  const { stdout } = await pair.hosts[0].run([process.execPath, WEFT, 'status', '--json']);
-  const { pid } = JSON.parse(stdout) as { pid: number };
+/** The status of the weft on a host of the lab. */
+export async function weftStatus(host: Host): Promise<Status> {
+  const { stdout } = await host.run([process.execPath, WEFT, 'status', '--json']);
+  return JSON.parse(stdout) as Status;
+}
+
+/** Resident memory of a process now and at most so far, in MB. */
+export function memoryOf(pid: number): { now: number; most: number } {
   const status = fs.readFileSync(`/proc/${pid}/status`, 'utf8');
-  return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0) / 1000;
+  const of = (field: string): number =>
+    Number(new RegExp(`${field}:\\s+(\\d+)`).exec(status)?.[1] ?? Number.NaN) * 1.024e-3;
+  return { now: of('VmRSS'), most: of('VmHWM') };
+}
+
+/** The same of the weft on a pair's first host; undefined where there is none. */
+export async function weftMemory(pair: Pair): Promise<{ now: number; most: number } | undefined> {
+  if (!isWeft(pair.system.vteps[0])) return undefined;
+  return memoryOf((await weftStatus(pair.hosts[0])).pid);
 }

@@ -2,179 +2,210 @@
  * Systems side by side in one lab, interleaved: kernel VXLAN, weft at each tier, the C limit,
  * one packet a system call; the same at both ends, or two different ones.
  *
- *   node dist/bench/side-by-side.js [--quick] [--wires=plain,on] [--systems=kernel,weft,…]
- *        [--cases=tcp1,tcp4,…] [--repeats=5] [--seconds=3] [--congestion=cubic] [--out=FOLDER]
+ *   npm run bench -- [--quick] [--parts=throughput,latency,datagrams] [--wires=plain,on]
+ *        [--systems=kernel,weft,…] [--cases=tcp1,tcp4,…] [--repeats=5] [--seconds=3]
+ *        [--trial-seconds=5] [--congestion=cubic] [--quiet=20] [--out=FOLDER]
  *
- * Prints medians with their spread and the ratio to kernel VXLAN, run by run with the kernel's
- * neighbour in time; writes all of it as JSON, and a plot, into --out.
+ * Prints medians with their spread and the ratios to kernel VXLAN and to the limit, run by run
+ * with the neighbour in time; whether the comparators were at their best; and where weft stands
+ * against the bars. Ends with code 1 when something that was carried was not right (integrity.ts).
  */
-import fs from 'node:fs';
-import path from 'node:path';
 import process from 'node:process';
 import { parseArgs } from 'node:util';
 import { enterLab, labLacks } from '../src/lab/enter.js';
 import { Lab } from '../src/lab/lab.js';
-import { buildLacks, buildPrograms } from './build-c.js';
-import { CASES, type Case, type Figures } from './cases.js';
+import { buildLacks, buildPrograms, type Programs } from './build-c.js';
+import { CASES, type Case, datagramSize, type Figures, generatorCeiling } from './cases.js';
+import { checkCounters, checkTransfer } from './integrity.js';
 import { describeMachine, machineLine } from './machine.js';
-import { plotBars } from './plot.js';
+import { isOverlay, overlayLacks } from './overlays.js';
+import { choose, estimate, type Part, systemsOf } from './plan.js';
+import { figure } from './plot.js';
 import { waitForQuiet } from './processors.js';
-import { openPair, type Pair, parseSystem, type Wire, weftMemory } from './rig.js';
-import { type Spread, spread } from './statistics.js';
+import { writeResult } from './result.js';
+import { openPair, type Pair, type Wire, weftMemory } from './rig.js';
+import {
+  judgeBars,
+  judgeComparators,
+  panelsOf,
+  type Row,
+  showBars,
+  showComparators,
+  showRow,
+  summarize,
+  WIRE_NAMES,
+} from './rows.js';
 
 const { values: given } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
+    parts: { type: 'string' },
     wires: { type: 'string' },
     systems: { type: 'string' },
     cases: { type: 'string' },
     repeats: { type: 'string' },
     seconds: { type: 'string' },
+    'trial-seconds': { type: 'string', default: '5' },
     congestion: { type: 'string' },
-    out: { type: 'string' },
     quiet: { type: 'string', default: '20' },
+    out: { type: 'string' },
   },
 });
-const QUICK = { systems: 'kernel,weft,limit', cases: 'tcp1,tcp4,rr1', repeats: '3', seconds: '2' };
-const FULL = {
-  systems: 'kernel,weft,limit,one-packet,weft:segment-tso,weft:sendmmsg,weft>kernel,kernel>weft',
-  cases: CASES.map(({ name }) => name).join(','),
-  repeats: '5',
-  seconds: '3',
-};
-const options = { wires: 'plain,on', ...(given.quick ? QUICK : FULL), ...given };
+const repeats = Number(given.repeats ?? (given.quick ? 3 : 5));
+const seconds = Number(given.seconds ?? (given.quick ? 2 : 3));
+const trialSeconds = Number(given['trial-seconds']);
 
-/** One line of results: a case on a wire. */
-interface Row {
+/** Of the transfer whose SHA-256 is compared, once a pair. */
+const TRANSFER_BYTES = 50_000_000;
+
+/** What was not right, in words; a run with any of these is worth nothing. */
+const violations: string[] = [];
+
+function violation(words: string): void {
+  violations.push(words);
+  console.log(`VIOLATION: ${words}`);
+}
+
+/** The generator beside the kernel's loss-free rate: below twice it would be the measure itself. */
+interface Ceiling {
   readonly wire: Wire;
-  readonly case: string;
-  readonly title: string;
-  readonly unit: string;
-  readonly systems: Record<string, SystemResult>;
+  readonly size: number;
+  readonly thousands: number;
 }
-interface SystemResult {
-  readonly figures: Record<string, Spread>;
-  /** Of the headline figure, run by run, to kernel VXLAN. */
-  readonly ratio: Spread | undefined;
-  readonly runs: readonly Figures[];
-}
+const ceilings: Ceiling[] = [];
 
-function chooseCases(): Case[] {
-  return options.cases.split(',').map((name) => {
-    const found = CASES.find((one) => one.name === name);
-    if (found === undefined) {
-      throw new Error(`no case ${name}; there are ${CASES.map((one) => one.name).join(', ')}`);
-    }
-    return found;
-  });
-}
-
-function summarize(one: Case, runs: Map<string, Figures[]>): Row['systems'] {
-  const headline = one.unit;
-  const kernel = runs.get('kernel');
-  return Object.fromEntries(
-    [...runs].map(([name, all]) => {
-      const figures = Object.fromEntries(
-        Object.keys(all[0]!).map((key) => [key, spread(all.map((run) => run[key]!))]),
-      );
-      const ratios =
-        kernel === undefined || name === 'kernel'
-          ? undefined
-          : spread(all.map((run, i) => run[headline]! / kernel[i]![headline]!));
-      return [name, { figures, ratio: ratios, runs: all }];
-    }),
-  );
-}
-
-function show(row: Row): string {
-  const lines = [`${row.title}, ${row.wire === 'plain' ? 'plain wire' : 'offloads on'}`];
-  for (const [name, { figures, ratio }] of Object.entries(row.systems)) {
-    const cells = Object.entries(figures).map(([key, { min, median, max }], i) =>
-      i === 0
-        ? `${number(median)} ${key} (${number(min)}–${number(max)})`
-        : `${number(median)} ${key}`,
-    );
-    const ratioText = ratio === undefined ? '' : `${ratio.median.toFixed(2)} of kernel`;
-    lines.push(`  ${name.padEnd(18)} ${ratioText.padEnd(15)} ${cells.join('  ')}`);
-  }
-  return lines.join('\n');
-}
-
-function number(value: number): string {
-  return value >= 1000 ? Math.round(value).toLocaleString('en-US') : value.toPrecision(3);
-}
-
-async function measureWire(lab: Lab, wire: Wire, cases: readonly Case[]): Promise<Row[]> {
+async function openPairs(lab: Lab, wire: Wire, parts: readonly Part[]): Promise<Pair[]> {
   const programs = buildPrograms();
   const pairs: Pair[] = [];
-  for (const [i, name] of options.systems.split(',').entries()) {
-    const pair = await openPair(
-      lab,
-      programs,
-      parseSystem(name),
-      wire,
-      i + (wire === 'on' ? 50 : 0),
-    );
-    if (options.congestion !== undefined) {
-      for (const end of pair.ends) {
-        await end.sysctl(`net.ipv4.tcp_congestion_control=${options.congestion}`);
-      }
+  for (const [i, system] of systemsOf(parts).entries()) {
+    const number = i + (wire === 'on' ? 50 : 0);
+    const pair = await openPair(lab, programs, system, wire, number);
+    for (const end of pair.ends) {
+      if (given.congestion === undefined) continue;
+      await end.sysctl(`net.ipv4.tcp_congestion_control=${given.congestion}`);
     }
     pairs.push(pair);
+    const wrong = await checkTransfer(pair, TRANSFER_BYTES);
+    if (wrong !== undefined) violation(`${system.name}, ${WIRE_NAMES[wire]}: ${wrong}`);
   }
+  return pairs;
+}
+
+/** The congestion control in force at both ends of all pairs; they are set alike. */
+async function congestionControl(pairs: readonly Pair[]): Promise<string> {
+  const names = new Set<string>();
+  for (const end of pairs.flatMap(({ ends }) => ends)) {
+    const { stdout } = await end.run(['sysctl', '-n', 'net.ipv4.tcp_congestion_control']);
+    names.add(stdout.trim());
+  }
+  return [...names].join('/');
+}
+
+async function measureCase(
+  one: Case,
+  wire: Wire,
+  pairs: readonly Pair[],
+  programs: Programs,
+): Promise<Row> {
+  const congestion = await congestionControl(pairs);
+  const runs = new Map<string, Figures[]>(pairs.map(({ system }) => [system.name, []]));
+  for (let repeat = 0; repeat < repeats; repeat += 1) {
+    for (const pair of pairs) {
+      const done = runs.get(pair.system.name)!;
+      await waitForQuiet(Number(given.quiet) * 1000);
+      const settings = { programs, seconds, trialSeconds, previous: done.at(-1) };
+      done.push(await one.measure(pair, settings));
+    }
+  }
+  const { name, title, unit } = one;
+  const row = { wire, case: name, title, unit, congestionControl: congestion };
+  return { ...row, systems: summarize(runs) };
+}
+
+/** Prints and keeps the generator's ceiling, measured on the first pair's wire. */
+async function measureCeiling(row: Row, size: number, pair: Pair, programs: Programs) {
+  const thousands = await generatorCeiling(pair, programs, size);
+  ceilings.push({ wire: row.wire, size, thousands });
+  const kernel = row.systems.kernel?.figures[row.unit]?.median;
+  const times = kernel === undefined ? '' : `, ${(thousands / kernel).toFixed(1)} times kernel's`;
+  console.log(`  generator on the bare wire: ${figure(thousands)} k/s${times}`);
+  if (kernel !== undefined && thousands < 2 * kernel) {
+    console.log('  THE GENERATOR IS TOO SLOW: it may be what these figures measure');
+  }
+}
+
+async function measureWire(lab: Lab, wire: Wire, parts: readonly Part[]): Promise<Row[]> {
+  const programs = buildPrograms();
+  const all = await openPairs(lab, wire, parts);
   const rows: Row[] = [];
-  for (const one of cases) {
-    const runs = new Map<string, Figures[]>(pairs.map(({ system }) => [system.name, []]));
-    for (let repeat = 0; repeat < Number(options.repeats); repeat += 1) {
+  for (const { systems, cases } of parts) {
+    const pairs = all.filter(({ system }) => systems.includes(system.name));
+    for (const one of CASES.filter(({ name }) => cases.includes(name))) {
+      const row = await measureCase(one, wire, pairs, programs);
+      console.log(showRow(row));
+      rows.push(row);
+      const size = datagramSize(one.name);
+      if (size !== undefined) await measureCeiling(row, size, pairs[0]!, programs);
       for (const pair of pairs) {
-        await waitForQuiet(Number(options.quiet) * 1000);
-        const figures = await one.measure(pair, programs, Number(options.seconds));
-        runs.get(pair.system.name)!.push(figures);
+        for (const wrong of await checkCounters(pair)) {
+          violation(`${pair.system.name}, ${WIRE_NAMES[wire]}, after ${one.name}: ${wrong}`);
+        }
       }
     }
-    const row = {
-      wire,
-      case: one.name,
-      title: one.title,
-      unit: one.unit,
-      systems: summarize(one, runs),
-    };
-    console.log(show(row));
-    rows.push(row);
   }
-  for (const pair of pairs) {
+  for (const pair of all) {
     const memory = await weftMemory(pair);
-    if (memory !== undefined) console.log(`memory of ${pair.system.name}: ${memory.toFixed(0)} MB`);
+    if (memory === undefined) continue;
+    console.log(`memory of ${pair.system.name}: ${figure(memory.now)} MB`);
   }
   return rows;
 }
 
+/** Leaves out overlays that are not installed, and says how they are. */
+function withoutMissing(parts: readonly Part[]): Part[] {
+  const missing = new Set<string>();
+  for (const { name, vteps } of systemsOf(parts)) {
+    for (const vtep of new Set(vteps)) {
+      const lacks = isOverlay(vtep) ? overlayLacks(vtep) : undefined;
+      if (lacks === undefined) continue;
+      missing.add(name);
+      console.log(lacks);
+    }
+  }
+  return parts.map((part) => ({
+    ...part,
+    systems: part.systems.filter((name) => !missing.has(name)),
+  }));
+}
+
 async function main(): Promise<void> {
   const machine = describeMachine();
-  const cases = chooseCases();
-  console.log(
-    machineLine({ ...machine, congestionControl: options.congestion ?? machine.congestionControl }),
-  );
+  const parts = withoutMissing(choose(given));
+  const control = given.congestion ?? machine.congestionControl;
+  console.log(machineLine({ ...machine, congestionControl: control }));
   console.log(machine.command);
+  const minutes = estimate(parts, repeats, seconds, trialSeconds) / 60;
+  console.log(`${repeats} runs a case of ${seconds} s, about ${minutes.toFixed(1)} minutes in all`);
   const lab = await Lab.open();
   const rows: Row[] = [];
-  for (const wire of options.wires.split(',') as Wire[]) {
-    rows.push(...(await measureWire(lab, wire, cases)));
+  for (const wire of ['plain', 'on'] as const) {
+    const here = parts.filter(({ wires }) => wires.includes(wire));
+    if (here.length > 0) rows.push(...(await measureWire(lab, wire, here)));
   }
   await lab.close();
-  if (options.out === undefined) return;
-  fs.mkdirSync(options.out, { recursive: true });
-  const file = path.join(options.out, 'side-by-side');
-  fs.writeFileSync(`${file}.json`, `${JSON.stringify({ machine, options, rows }, null, 1)}\n`);
-  const bars = rows.map((row) => ({
-    title: `${row.title}, ${row.wire === 'plain' ? 'plain wire' : 'offloads on'} (${row.unit})`,
-    bars: Object.entries(row.systems).map(([name, { figures }]) => ({
-      name,
-      ...figures[row.unit]!,
-    })),
-  }));
-  fs.writeFileSync(`${file}.svg`, plotBars(bars, machineLine(machine)));
-  console.log(`written: ${file}.json, ${file}.svg`);
+
+  const comparators = judgeComparators(rows);
+  if (comparators.length > 0) console.log(showComparators(comparators));
+  const bars = judgeBars(rows).filter(({ measured }) => measured !== undefined);
+  if (bars.length > 0) console.log(showBars(bars));
+  for (const words of violations) console.log(`VIOLATION: ${words}`);
+  console.log(violations.length === 0 ? 'integrity: all right' : 'integrity: VIOLATED, see above');
+  if (violations.length > 0) process.exitCode = 1;
+  if (given.out !== undefined) {
+    const options = { ...given, repeats, seconds, trialSeconds };
+    const judged = { comparators, bars, violations, ceilings };
+    writeResult(given.out, 'side-by-side', { machine, options, ...judged, rows }, panelsOf(rows));
+  }
 }
 
 const lacks =

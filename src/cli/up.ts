@@ -1,12 +1,15 @@
 /** `weft up`: flanneld's flags, and what weft adds. */
+import os from 'node:os';
 import { systemClock } from '../control/daemon/clock.js';
 import { Daemon } from '../control/daemon/daemon.js';
+import { defaultLanes, MOST_LANES } from '../control/daemon/lanes.js';
 import { Lifecycle } from '../control/daemon/lifecycle.js';
 import { createLog } from '../control/daemon/log.js';
 import { checkEndpoints } from '../control/store/endpoints.js';
 import { FileStore } from '../control/store/file.js';
 import { messageOf } from '../control/store/store.js';
 import { TIER_NAMES, type TierName } from '../dataplane/io/tiers.js';
+import type { LaneCount } from '../operate/status/status.js';
 import {
   describeFlags,
   type Flag,
@@ -65,6 +68,19 @@ const WEFT: readonly Flag[] = [
     help: 'the fastest tier to use: segment, segment-tso, sendmmsg or none; auto: what this kernel has',
     default: 'auto',
   },
+  {
+    name: 'lanes',
+    kind: 'int',
+    value: '1..16',
+    help: 'how many lanes forward packets side by side, a flow always in one of them (default: one for every 4 processors, 1 to 4)',
+  },
+  {
+    name: 'lane-threads',
+    kind: 'int',
+    value: '1|2',
+    help: 'threads of each lane: 2 gives each direction one of its own',
+    default: '1',
+  },
 ];
 
 /** flanneld's flags that change what it does, and that weft does not honour yet. */
@@ -99,6 +115,7 @@ export async function main(args: string[]): Promise<number> {
   }
   const endpoints = readEndpoints(flags.text('etcd-endpoints'));
   const prefix = flags.text('etcd-prefix');
+  const lanes = readLanes(flags, os.availableParallelism());
   // Its client takes as much memory as all the rest of weft, so it is loaded where it is used.
   const etcd = file === '' ? await import('../control/store/etcd.js') : undefined;
 
@@ -120,6 +137,7 @@ export async function main(args: string[]): Promise<number> {
     publicIp: flags.text('public-ip'),
     subnetFile: flags.text('subnet-file'),
     offload: readTier(flags.text('offload')),
+    lanes,
     openStore: () =>
       etcd === undefined
         ? new FileStore({ file, clock, log })
@@ -162,4 +180,15 @@ function readTier(text: string): TierName {
   const tier = TIER_NAMES.find((name) => name === text);
   if (tier !== undefined) return tier;
   throw new UsageError(`-offload=${text}: give auto, ${TIER_NAMES.join(', ')}`);
+}
+
+function readLanes(flags: Flags, processors: number): LaneCount {
+  const threads = flags.int('lane-threads');
+  if (threads !== 1 && threads !== 2) {
+    throw new UsageError(`-lane-threads=${flags.text('lane-threads')}: give 1 or 2`);
+  }
+  if (!flags.given('lanes')) return { ...defaultLanes(processors), threads };
+  const lanes = flags.int('lanes');
+  if (lanes >= 1 && lanes <= MOST_LANES) return { lanes, threads, reason: '' };
+  throw new UsageError(`-lanes=${flags.text('lanes')}: give 1 to ${MOST_LANES}`);
 }

@@ -6,21 +6,21 @@ import process from 'node:process';
 import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { buildLacks, buildPrograms } from '../../bench/build-c.js';
-import { isOverlay, overlayLacks } from '../../bench/overlays.js';
+import { isOverlay, type Overlay, overlayLacks } from '../../bench/overlays.js';
 import { openPair, parseSystem } from '../../bench/rig.js';
 import { enterLab, labLacks } from '../../src/lab/enter.js';
 import { Lab } from '../../src/lab/lab.js';
 import { tcpTransfer } from '../network/overlay.js';
 
-const MAIN = fileURLToPath(new URL('../../bench/main.js', import.meta.url));
+const BENCH = fileURLToPath(new URL('../../bench/bench.js', import.meta.url));
 const lacks = buildLacks() ?? labLacks({ programs: ['ping', 'ethtool'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
-const DAEMONS: Record<string, string[]> = {
-  'wireguard-go': ['wireguard-go'],
-  nebula: ['nebula'],
-  ovs: ['ovs-vswitchd', 'ovsdb-server'],
-};
+const DAEMONS: readonly [Overlay, string[]][] = [
+  ['wireguard-go', ['wireguard-go']],
+  ['nebula', ['nebula']],
+  ['ovs', ['ovs-vswitchd', 'ovsdb-server']],
+];
 
 /** Names of all processes that this lab holds. */
 function processes(): string[] {
@@ -35,7 +35,7 @@ function processes(): string[] {
 }
 
 describe('overlays of the bench', { skip: lacks ?? false, timeout: 120_000 }, () => {
-  for (const [i, [name, daemons]] of Object.entries(DAEMONS).entries()) {
+  for (const [i, [name, daemons]] of DAEMONS.entries()) {
     test(`${name} carries packets, and ends with the lab`, {
       skip: overlayLacks(name) ?? false,
     }, async () => {
@@ -49,15 +49,14 @@ describe('overlays of the bench', { skip: lacks ?? false, timeout: 120_000 }, ()
   }
 });
 
-test('what is no overlay lacks nothing', () => {
+test('what is no overlay is known as none', () => {
   for (const name of ['kernel', 'weft', 'limit', 'weft:sendmmsg', 'constructor']) {
-    assert.equal(isOverlay(name), false);
-    assert.equal(overlayLacks(name), undefined);
+    assert.equal(isOverlay(name), false, name);
   }
 });
 
 test('a bench that is none is refused by name, with those that there are', () => {
-  const { status, stderr } = spawnSync(process.execPath, [MAIN, 'nothing'], { encoding: 'utf8' });
+  const { status, stderr } = spawnSync(process.execPath, [BENCH, 'nothing'], { encoding: 'utf8' });
   assert.equal(status, 2);
-  assert.match(stderr, /no bench nothing; there are side-by-side, micro, /);
+  assert.match(stderr, /the bench has no nothing; there are side-by-side, micro, /);
 });

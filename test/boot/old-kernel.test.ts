@@ -83,7 +83,7 @@ test('weft on a kernel without VXLAN', { timeout: 240_000 }, async (t) => {
 /** What the first host's weft counted, once all is done: two transfers each way. */
 function checkStatus(said: string, t: TestContext): void {
   const status: unknown = JSON.parse(/^STATUS (.*)$/m.exec(said)?.[1] ?? 'null');
-  const { offload, counters, drops, kernelUdp } = status as Status;
+  const { offload, lanes, counters, drops, kernelUdp } = status as Status;
   const { outbound_out_packets: sent, inbound_out_packets: delivered } = counters;
   t.diagnostic(
     `weft on h1: tier ${offload.tier}, ${sent} packets sent, ${delivered} delivered, ` +
@@ -92,6 +92,10 @@ function checkStatus(said: string, t: TestContext): void {
   // UDP super-packets on a TUN came with Linux 6.2.
   assert.equal(offload.tier, 'segment-tso');
   assert.deepEqual([offload.tunTso, offload.tunUso, offload.udpGro], [true, false, true]);
+  assert.deepEqual(
+    lanes.map(({ running }) => running),
+    [true, true],
+  );
   assert.ok(counters.outbound_out_bytes > 2 * transferred);
   assert.ok(counters.inbound_out_bytes > 2 * transferred);
   assert.deepEqual(drops, {});

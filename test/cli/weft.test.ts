@@ -150,3 +150,19 @@ test("a variable of flanneld's that weft does not honour yet is warned of", () =
   assert.match(stderr, /^W .*FLANNELD_IP_MASQ is set.*-ip-masq yet$/m);
   assert.doesNotMatch(stderr, /HEALTHZ/);
 });
+
+test('lanes and their threads have bounds', () => {
+  for (const [flag, message] of [
+    ['-lanes=0', /-lanes=0: give 1 to 16/],
+    ['-lanes=17', /-lanes=17: give 1 to 16/],
+    ['-lanes=-1', /-lanes=-1: give 1 to 16/],
+    ['-lanes=two', /"two" is not a whole number/],
+    ['-lanes=', /"" is not a whole number/],
+    ['-lane-threads=0', /-lane-threads=0: give 1 or 2/],
+    ['-lane-threads=3', /-lane-threads=3: give 1 or 2/],
+  ] as const) {
+    const { code, stdout, stderr } = weft('up', flag);
+    assert.deepEqual([code, stdout], [2, ''], flag);
+    assert.match(stderr, message);
+  }
+});

@@ -158,6 +158,46 @@ export async function udpSuperPacket(from: Container, to: Container): Promise<vo
   assert.equal(arrived, `${sizes.join(',')} right`);
 }
 
+/** UDP without checksums, of odd sizes and in fragments, arrives as it was sent. */
+export async function udpWithoutSums(from: Container, to: Container): Promise<void> {
+  const sizes = '1,100,100,100,1001,1422,3001,777,20001,12';
+  const count = to.start([process.execPath, TRAFFIC, 'udp-count', '40003', '10']);
+  await count.waitFor(/listening/, 5_000);
+  await from.run([process.execPath, TRAFFIC, 'udp-no-sum', to.address, '40003', sizes]);
+  const [, arrived] = await count.waitFor(/^([\d,]+ \w+)$/m, 5_000);
+  assert.equal(arrived, `${sizes} right`);
+}
+
+/** IP options, and fragments of odd sizes without DF. */
+export async function oddPings(from: Container, to: Container): Promise<void> {
+  const few = ['-c', '2', '-i', '0.05', '-W', '2'];
+  await from.run(['ping', ...few, '-R', '-s', '1301', to.address]);
+  await from.run(['ping', ...few, '-T', 'tsonly', '-s', '5', to.address]);
+  for (const size of ['1423', '2001', '4095']) {
+    await from.run(['ping', ...few, '-M', 'dont', '-s', size, to.address]);
+  }
+}
+
+/** A transfer in segments of 777 bytes, with TCP options and without. */
+export async function oddTransfers(from: Container, to: Container): Promise<void> {
+  for (const timestamps of [1, 0]) {
+    for (const end of [from, to]) await end.sysctl(`net.ipv4.tcp_timestamps=${timestamps}`);
+    for (const end of [from, to]) {
+      await end.run(['ip', 'route', 'replace', ...(await defaultRoute(end)), 'advmss', '777']);
+    }
+    await tcpTransfer(from, to, 3_000_001);
+  }
+  for (const end of [from, to]) {
+    await end.sysctl('net.ipv4.tcp_timestamps=1');
+    await end.run(['ip', 'route', 'replace', ...(await defaultRoute(end)), 'advmss', '0']);
+  }
+}
+
+async function defaultRoute(end: Container): Promise<string[]> {
+  const { stdout } = await end.run(['ip', 'route', 'show', 'default']);
+  return stdout.trim().split(' ').slice(0, 5);
+}
+
 /** The kernel's counts of bad checksums in a namespace, all protocols. */
 export async function checksumErrors(space: Namespace): Promise<number> {
   const { stdout } = await space.run(['cat', '/proc/net/snmp']);

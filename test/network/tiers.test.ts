@@ -10,12 +10,15 @@ import type { Status } from '../../src/operate/status/status.js';
 import {
   checksumErrors,
   type Overlay,
+  oddPings,
+  oddTransfers,
   openOverlay,
   ping,
   startWeft,
   tcpTransfer,
   udpSizes,
   udpSuperPacket,
+  udpWithoutSums,
 } from './overlay.js';
 
 const lacks = labLacks({ programs: ['etcd', 'ethtool', 'ping'], tun: true });
@@ -46,6 +49,9 @@ describe('every tier, to a kernel VXLAN peer', { skip: lacks ?? false, timeout: 
         await tcpTransfer(from, to, 20_000_000);
         await udpSizes(from, to, '0-50,1380-1422,2000,65000');
         await udpSuperPacket(from, to);
+        await udpWithoutSums(from, to);
+        await oddPings(from, to);
+        await oddTransfers(from, to);
       }
       assert.deepEqual((await status()).drops, {});
       assert.equal((await status()).offload.tier, tier);

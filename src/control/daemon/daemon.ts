@@ -6,8 +6,8 @@
  *   3. config      waits for it, as flannel does                    exits when it is not vxlan
  *   4. underlay    which interface, which address
  *   5. journal     whose device this is                             exits when a weft runs for it
- *   6. sockets     the UDP port                                     exits when it is taken
- *   7. TUN         opened                                           exits when it is in use
+ *   6. sockets     the UDP port, one listener a lane                exits when it is taken
+ *   7. TUN         opened, one queue a lane                         exits when it is in use
  *   8. lease       acquired; the address goes on the TUN
  *   9. lanes       packets can flow
  *  10. subnet.env  so that Docker and CNI may start
@@ -15,14 +15,11 @@
  *
  * It alone carries membership from the overlay to the host and to the routes.
  */
-import { createCounters } from '../../dataplane/forward/counters.js';
-import { LaneThread } from '../../dataplane/forward/lane-thread.js';
-import { loadNative } from '../../dataplane/io/native.js';
 import { TIERS, type TierName, tierName } from '../../dataplane/io/tiers.js';
 import { Publisher } from '../../dataplane/routes/publisher.js';
 import { formatAddress } from '../../dataplane/wire/ipv4.js';
 import { StatusSocket } from '../../operate/status/socket.js';
-import type { Answer } from '../../operate/status/status.js';
+import { type Answer, describeLanes, type LaneCount } from '../../operate/status/status.js';
 import { configure } from '../host/device.js';
 import { chooseInterface, type Interface } from '../host/interfaces.js';
 import { Ip } from '../host/ip.js';
@@ -38,16 +35,10 @@ import { formatSubnetEnv, readPreviousSubnet, writeSubnetEnv } from '../overlay/
 import type { Clock, Log, Random } from '../runtime.js';
 import { messageOf, type Store } from '../store/store.js';
 import { Carrier } from './carrier.js';
+import { closeLanes, Lanes, openLanes, threadsOf } from './lanes.js';
 import type { Lifecycle } from './lifecycle.js';
 import { tunnelMtu } from './mtu.js';
-import {
-  addressOf,
-  deviceName,
-  openDevice,
-  openSockets,
-  StartError,
-  superPacketsTaken,
-} from './open.js';
+import { addressOf, deviceName, StartError, superPacketsTaken } from './open.js';
 import { type Parts, report } from './report.js';
 import { MERGING_REFUSED, watchTier } from './watch-tier.js';
 
@@ -58,6 +49,7 @@ export interface DaemonOptions {
   readonly subnetFile: string;
   /** The highest tier to use; what the kernel lacks of it is left out. */
   readonly offload: TierName;
+  readonly lanes: LaneCount;
   readonly openStore: () => Store;
   readonly clock: Clock;
   readonly random: Random;
@@ -115,17 +107,12 @@ export class Daemon {
     lifecycle.onLeave('the journal', () => journal.removeIfEmpty());
     this.#takeName(socket, name);
 
-    const native = loadNative();
     const tier = TIERS[this.#options.offload];
-    const sockets = await awaited(openSockets(systemRunner, underlay.address, port, tier));
-    lifecycle.onLeave('the sockets', () => {
-      native.close(sockets.listener);
-      native.close(sockets.sender);
-    });
-
-    const tun = openDevice(name, tier);
-    lifecycle.onLeave('the TUN', () => {
-      native.close(tun.fd);
+    const place = { device: name, address: underlay.address, port };
+    const open = await awaited(openLanes(place, tier, this.#options.lanes, systemRunner, log));
+    const { tun, count } = open;
+    lifecycle.onLeave('the TUN and the sockets', () => {
+      closeLanes(open);
       journal.forgetDevice(name);
     });
     const takes = superPacketsTaken(tun);
@@ -153,38 +140,25 @@ export class Daemon {
     journal.record({ kind: 'device', name, index });
     this.#forward(journal);
 
-    const publisher = new Publisher({ vni, ownMac: lease.vtepMac, lanes: 1 });
+    const publisher = new Publisher({ vni, ownMac: lease.vtepMac, lanes: threadsOf(count) });
     const local = { network: lease.subnet.address, length: lease.subnet.length };
     publisher.publish([], [local]);
-    const counters = createCounters(1);
-    const lane = new LaneThread({
-      lane: 0,
-      counters,
-      publisher,
-      tun: tun.fd,
-      listener: sockets.listener,
-      sender: sockets.sender,
-      options: {
-        vni,
-        mac: lease.vtepMac,
-        mtu,
-        uso: takes.udp,
-        merges: takes.tcp,
-        segments: sockets.segment,
-        vnet: tun.vnet,
-      },
+    const lanes = new Lanes(open, publisher, {
+      vni,
+      mac: lease.vtepMac,
+      mtu,
+      uso: takes.udp,
+      merges: takes.tcp,
+      segments: open.sockets.every(({ segment }) => segment),
+      vnet: tun.vnet,
     });
-    lifecycle.onLeave('the lane', async () => {
-      lane.stop();
-      await lane.ended;
-    });
-    void lane.ended.then((error) => {
+    lifecycle.onLeave('the lanes', () => lanes.stop());
+    lanes.onEnd((line, error) => {
       if (lifecycle.leaving) return;
       log.debug(error?.stack ?? '');
-      void lifecycle.leave(1, `the lane ended: ${error?.message ?? 'without an error'}`);
+      void lifecycle.leave(1, line);
     });
-
-    await awaited(lane.started);
+    await awaited(lanes.started);
 
     const env = { network: config.network, subnet: lease.subnet, mtu, ipMasq: false };
     this.#writeSubnetFile(journal, env);
@@ -213,10 +187,9 @@ export class Daemon {
       store: store.description,
       lease,
       publisher,
-      counters,
       tun,
-      sockets,
-      lane,
+      sockets: open.sockets[0]!,
+      lanes,
       carrier,
     };
     const stopWatching = watchTier({
@@ -224,12 +197,13 @@ export class Daemon {
       log,
       vnet: tun.vnet,
       uso: tun.uso,
-      look: () => lane,
+      look: () => lanes,
     });
     lifecycle.onLeave('the tier', stopWatching);
     log.info(
       `ready: ${name} ${formatSubnet(lease.subnet)}, MTU ${mtu}, VNI ${vni}, UDP port ${port}, ` +
-        `tier ${tierName(tun.vnet, tun.uso, lane.segments)}, ${carrier.peers.length} peers`,
+        `tier ${tierName(tun.vnet, tun.uso, lanes.segments)}, lanes ${describeLanes(count)}, ` +
+        `${carrier.peers.length} peers`,
     );
   }
 

@@ -8,7 +8,7 @@ import {
 } from '../../dataplane/io/probe-writes.js';
 import type { Tier } from '../../dataplane/io/tiers.js';
 import { type OpenTun, openTun } from '../../dataplane/io/tun.js';
-import { type OpenUdp, openUdp } from '../../dataplane/io/udp.js';
+import { type OpenUdp, openUdpLanes } from '../../dataplane/io/udp.js';
 import { parseAddress } from '../../dataplane/wire/ipv4.js';
 import { describePortUser } from '../host/ports.js';
 import type { Runner } from '../host/runner.js';
@@ -27,19 +27,25 @@ export function deviceName(vni: number): string {
   return usual.length <= DEVICE_NAME_MAX ? usual : `flannel${vni}`;
 }
 
-/** The sockets on `address` (dotted). Rejects with a StartError that names who has the port. */
+/**
+ * The sockets on `address` (dotted), of each lane. Rejects with a StartError that names who has
+ * the port.
+ */
 export async function openSockets(
   runner: Runner,
   address: string,
   port: number,
   tier: Tier,
-): Promise<OpenUdp> {
+  lanes = 1,
+): Promise<OpenUdp[]> {
   try {
-    return openUdp(addressOf(address), port, tier);
+    return openUdpLanes(addressOf(address), port, lanes, tier);
   } catch (error) {
     const { code } = error as NativeError;
     if (code !== 'EADDRINUSE') {
-      throw new StartError(`cannot listen on UDP ${address}:${port}: ${messageOf(error)}`);
+      throw new StartError(`cannot listen on UDP ${address}:${port}: ${messageOf(error)}`, {
+        cause: error,
+      });
     }
     const user = await describePortUser(runner, address, port);
     throw new StartError(user ?? `UDP port ${port} on ${address} is taken`);
@@ -53,14 +59,14 @@ export function superPacketsTaken(tun: OpenTun): TakenSuperPackets {
   return { tcp, udp: tcp && udp && tun.uso && udpSuperPacketsAreSafe(os.release()) };
 }
 
-/** The TUN. Throws a StartError. */
-export function openDevice(name: string, tier: Tier): OpenTun {
+/** The TUN, with a queue a lane. Throws a StartError. */
+export function openDevice(name: string, tier: Tier, lanes = 1): OpenTun {
   try {
-    return openTun(name, tier);
+    return openTun(name, tier, lanes);
   } catch (error) {
-    const { code } = error as NativeError;
-    if (code !== 'EBUSY' && code !== 'EINVAL') {
-      throw new StartError(`cannot create the TUN ${name}: ${messageOf(error)}`);
+    const { code, syscall } = error as NativeError;
+    if (syscall !== 'TUNSETIFF' || (code !== 'EBUSY' && code !== 'EINVAL')) {
+      throw new StartError(`cannot create the TUN ${name}: ${messageOf(error)}`, { cause: error });
     }
     throw new StartError(
       `there is a device ${name} already, left by flanneld or in use by another process; ` +

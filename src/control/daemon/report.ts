@@ -1,6 +1,5 @@
 /** Fills `Status` from what the daemon has made. */
 import { readTotals } from '../../dataplane/forward/counters.js';
-import type { LaneThread } from '../../dataplane/forward/lane-thread.js';
 import { tierName } from '../../dataplane/io/tiers.js';
 import type { OpenTun } from '../../dataplane/io/tun.js';
 import type { OpenUdp } from '../../dataplane/io/udp.js';
@@ -13,6 +12,7 @@ import type { OwnLease } from '../overlay/acquire.js';
 import type { Config } from '../overlay/config.js';
 import { formatSubnet } from '../overlay/subnet.js';
 import type { Carrier } from './carrier.js';
+import type { Lanes } from './lanes.js';
 import { readKernelUdp } from './snmp.js';
 
 /** What stays the same from the start on. */
@@ -28,10 +28,9 @@ export interface Parts {
   /** As acquired; which etcd lease it hangs on changes with every renewal. */
   readonly lease: OwnLease;
   readonly publisher: Pick<Publisher, 'counts'>;
-  readonly counters: SharedArrayBuffer;
   readonly tun: Pick<OpenTun, 'vnet' | 'tso' | 'uso'>;
   readonly sockets: Pick<OpenUdp, 'gro' | 'receiveBuffer'>;
-  readonly lane: Pick<LaneThread, 'running' | 'queued' | 'segments'>;
+  readonly lanes: Pick<Lanes, 'count' | 'counters' | 'segments' | 'reports'>;
   readonly carrier: Pick<Carrier, 'peers' | 'problems'>;
 }
 
@@ -45,7 +44,7 @@ export interface Moment {
 }
 
 export function report(parts: Parts, now: Moment): Status {
-  const { name, mtu, config, underlay, store, lease, publisher, tun, sockets, lane } = parts;
+  const { name, mtu, config, underlay, store, lease, publisher, tun, sockets, lanes } = parts;
   const { routes, epoch } = publisher.counts;
   const { vni, port } = config.backend;
   const { lease: id, endsIn } = now.held ?? { lease: lease.lease, endsIn: lease.ttl * 1000 };
@@ -77,15 +76,17 @@ export function report(parts: Parts, now: Moment): Status {
     })),
     routes: { published: routes, epoch, problems: parts.carrier.problems },
     offload: {
-      tier: tierName(tun.vnet, tun.uso, lane.segments),
+      tier: tierName(tun.vnet, tun.uso, lanes.segments),
       tunTso: tun.tso,
       tunUso: tun.uso,
       udpGro: sockets.gro,
       // getsockopt tells twice what was granted (socket(7)).
       receiveBuffer: sockets.receiveBuffer / 2,
     },
-    lanes: [{ running: lane.running, queued: lane.queued }],
-    ...readTotals(parts.counters),
+    lanes: lanes.reports,
+    laneThreads: lanes.count.threads,
+    lanesReason: lanes.count.reason,
+    ...readTotals(lanes.counters),
     kernelUdp: readKernelUdp(),
   };
 }

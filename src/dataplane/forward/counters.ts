@@ -1,6 +1,6 @@
 /**
- * A lane's counters: one row of doubles in shared memory (int32 byte counts wrap in seconds).
- * Only the lane writes its row; readers add the rows up.
+ * The counters of a lane's thread: one row of doubles in shared memory (int32 byte counts wrap in
+ * seconds). Only that thread writes its row; readers add the rows up.
  *
  * A packet is what travels on the underlay: a super-packet from the TUN counts as the
  * segments it is cut into, a merged train from the socket as its datagrams. So in each
@@ -38,17 +38,17 @@ export const Counter = Object.fromEntries(COUNTER_NAMES.map((name, index) => [na
 const DROPS = COUNTER_NAMES.length;
 export const ROW_LENGTH = DROPS + DROP_NAMES.length;
 
-/** Shared memory for `lanes` rows. */
-export function createCounters(lanes: number): SharedArrayBuffer {
-  return new SharedArrayBuffer(lanes * ROW_LENGTH * Float64Array.BYTES_PER_ELEMENT);
+/** Shared memory for a row each of `threads`. */
+export function createCounters(threads: number): SharedArrayBuffer {
+  return new SharedArrayBuffer(threads * ROW_LENGTH * Float64Array.BYTES_PER_ELEMENT);
 }
 
-/** The row that one lane writes. */
+/** The row that one thread writes. */
 export class Counters {
   readonly row: Float64Array;
 
-  constructor(shared: SharedArrayBuffer = createCounters(1), lane = 0) {
-    this.row = new Float64Array(shared, lane * ROW_LENGTH * 8, ROW_LENGTH);
+  constructor(shared: SharedArrayBuffer = createCounters(1), thread = 0) {
+    this.row = new Float64Array(shared, thread * ROW_LENGTH * 8, ROW_LENGTH);
   }
 
   add(counter: number, amount: number): void {
@@ -74,9 +74,13 @@ export interface CounterTotals {
   readonly drops: Readonly<Partial<Record<(typeof DROP_NAMES)[number], number>>>;
 }
 
-/** The sum of all lanes' rows, by name. */
-export function readTotals(shared: SharedArrayBuffer): CounterTotals {
-  const all = new Float64Array(shared);
+/** The sum of the rows of `threads` from `first` on, by name; of all unless told. */
+export function readTotals(
+  shared: SharedArrayBuffer,
+  first = 0,
+  threads = shared.byteLength / (ROW_LENGTH * 8) - first,
+): CounterTotals {
+  const all = new Float64Array(shared, first * ROW_LENGTH * 8, threads * ROW_LENGTH);
   const sumOf = (column: number): number => {
     let total = 0;
     for (let at = column; at < all.length; at += ROW_LENGTH) total += all[at]!;

@@ -1,9 +1,9 @@
-/** A lane's thread as the main thread sees it: started, told to stop, joined. */
+/** A thread of a lane as the main thread sees it: started, told to stop, joined. */
 import { MessageChannel, Worker } from 'node:worker_threads';
 import { createMemory } from '../io/memory.js';
 import { loadNative } from '../io/native.js';
 import type { Publisher } from '../routes/publisher.js';
-import type { LaneOptions } from './lane.js';
+import type { Directions, LaneOptions } from './lane.js';
 import {
   CONTROL_WORDS,
   MERGES,
@@ -18,6 +18,13 @@ import type { LaneData } from './worker.js';
 
 export interface LaneThreadOptions {
   readonly lane: number;
+  /** Which of the lane's directions this thread serves; both unless told. */
+  readonly directions?: Directions;
+  /**
+   * Its number among all threads: its row of the counters, its place among the readers of the
+   * routes. That of the lane unless told.
+   */
+  readonly thread?: number;
   readonly counters: SharedArrayBuffer;
   readonly publisher: Publisher;
   /** Open descriptors; the owner closes them after the lane was joined. */
@@ -28,6 +35,7 @@ export interface LaneThreadOptions {
 }
 
 export class LaneThread {
+  readonly directions: Directions;
   /** Settles when packets can flow, or when the thread ended before that. */
   readonly started: Promise<void>;
   /** Settles when the thread has ended: undefined, or the error that ended it. */
@@ -38,13 +46,16 @@ export class LaneThread {
   constructor(options: LaneThreadOptions) {
     const native = loadNative();
     const { publisher, lane, counters, tun, listener, sender } = options;
+    const { directions = 'both', thread = lane } = options;
+    this.directions = directions;
     const control = new SharedArrayBuffer(CONTROL_WORDS * 4);
     this.#control = new Int32Array(control);
     this.#wake = native.eventOpen();
     const { port1, port2 } = new MessageChannel();
     port1.unref();
     const data: LaneData = {
-      lane,
+      thread,
+      directions,
       memory: createMemory(),
       control,
       counters,
@@ -59,9 +70,9 @@ export class LaneThread {
     const worker = new Worker(new URL('./worker.js', import.meta.url), {
       workerData: data,
       transferList: [port2],
-      name: `lane ${lane}`,
+      name: directions === 'both' ? `lane ${lane}` : `lane ${lane} ${directions}`,
     });
-    publisher.attach(lane, port1);
+    publisher.attach(thread, port1);
     this.started = new Promise((resolve) => {
       worker.once('message', () => resolve());
       worker.once('exit', () => resolve());
@@ -75,14 +86,14 @@ export class LaneThread {
         // From here on `stop` must not touch the descriptor: its number may be another's.
         Atomics.store(this.#control, STOP, 1);
         port1.close();
-        publisher.park(lane);
+        publisher.park(thread);
         native.close(this.#wake);
         resolve(failure);
       });
     });
   }
 
-  /** Tells the lane to leave its loop; `ended` settles when it has. Safe to call at any time. */
+  /** Tells the thread to leave its loop; `ended` settles when it has. Safe to call at any time. */
   stop(): void {
     if (Atomics.exchange(this.#control, STOP, 1) === 0) loadNative().eventSignal(this.#wake);
   }

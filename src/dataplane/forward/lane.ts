@@ -1,5 +1,6 @@
 /**
- * A lane: one data-plane worker with its memory, its TUN queue and its sockets, both ways.
+ * A lane: a TUN queue and its sockets, both ways; served by one thread with its memory, or by one
+ * a direction, each with a memory and a Lane of its own of which it steps one side.
  * `step` runs one batch without any thread, on any Device and Underlay.
  */
 import type { Device, Underlay } from '../io/device.js';
@@ -10,6 +11,9 @@ import { Inbound, type InboundOptions } from './inbound.js';
 import { Outbound } from './outbound.js';
 import { SendQueue } from './send-queue.js';
 import { WriteQueue } from './write-queue.js';
+
+/** What of a lane one thread serves. */
+export type Directions = 'both' | 'outbound' | 'inbound';
 
 export interface LaneOptions extends InboundOptions {
   /** Whether the underlay takes UDP_SEGMENT sends. */

@@ -1,5 +1,5 @@
 /**
- * A lane's thread. Its loop blocks in the addon and never returns to the event loop, so
+ * A lane's thread, for both directions or one of them. Its loop blocks in the addon and never returns to the event loop, so
  * neither terminate() nor process.exit() would end it: it ends by the stop word alone, which
  * it reads every turn; the wake-up event and the longest wait bound how late.
  */
@@ -26,7 +26,7 @@ import { UdpUnderlay } from '../io/udp.js';
 import { RouteReader } from '../routes/reader.js';
 import type { RoutesHandle } from '../routes/snapshot.js';
 import { Counters } from './counters.js';
-import { Lane, type LaneOptions } from './lane.js';
+import { type Directions, Lane, type LaneOptions } from './lane.js';
 import {
   FAILED,
   LONGEST_WAIT,
@@ -41,7 +41,9 @@ import {
 } from './lane-control.js';
 
 export interface LaneData {
-  readonly lane: number;
+  /** Its number among all lanes' threads. */
+  readonly thread: number;
+  readonly directions: Directions;
   readonly memory: WebAssembly.Memory;
   readonly control: SharedArrayBuffer;
   readonly counters: SharedArrayBuffer;
@@ -60,14 +62,15 @@ function run(data: LaneData): void {
   const memory = new LaneMemory(data.memory);
   native.attach(memory.bytes);
   const control = new Int32Array(data.control);
-  const segments = data.options.segments && probeSegmentation(native, memory);
+  const sends = data.directions !== 'inbound';
+  const segments = data.options.segments && sends && probeSegmentation(native, memory);
   const underlay = new UdpUnderlay(native, data);
   const lane = new Lane(
     memory,
     new TunDevice(native, memory, data.tun, data.options.vnet),
     underlay,
-    new RouteReader(data.routes, data.lane, () => receiveMessageOnPort(data.port)),
-    new Counters(data.counters, data.lane),
+    new RouteReader(data.routes, data.thread, () => receiveMessageOnPort(data.port)),
+    new Counters(data.counters, data.thread),
     { ...data.options, segments },
   );
 
@@ -88,16 +91,18 @@ function forward(
 ): void {
   const wait = LAYOUT.wait >> 2;
   const words = memory.words;
+  const reads = data.directions !== 'inbound';
+  const listener = data.directions !== 'outbound' ? data.listener : -1;
   Atomics.store(control, SEGMENTS, lane.segments ? 1 : 0);
   Atomics.store(control, MERGES, lane.merges ? 1 : 0);
   Atomics.store(control, STATE, RUNNING);
   parentPort?.postMessage('running');
   while (Atomics.load(control, STOP) === 0) {
-    // poll skips a negative descriptor.
+    // poll skips a negative descriptor: what is not served, or not to be read now.
     const blocked = lane.blocked;
-    words[wait] = blocked ? -1 : data.tun;
+    words[wait] = reads && !blocked ? data.tun : -1;
     words[wait + 1] = POLLIN;
-    words[wait + 2] = data.listener;
+    words[wait + 2] = listener;
     words[wait + 3] = POLLIN;
     words[wait + 4] = data.wake;
     words[wait + 5] = POLLIN;

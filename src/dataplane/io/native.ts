@@ -71,11 +71,13 @@ export interface Native {
     gap: number,
   ): number;
   tunWrite(fd: number, table: number, rows: number, iovecs: number, iovecRows: number): number;
+  tunSteer(fd: number): void;
   udpOpen(family: 4 | 6): number;
   udpBind(fd: number, address: Uint8Array): void;
   udpConnect(fd: number, address: Uint8Array): void;
   udpName(fd: number, out: Uint8Array): void;
   udpDiscard(fd: number): void;
+  udpSteer(fd: number, lanes: number): void;
   setOption(fd: number, level: number, name: number, value: number): number;
   getOption(fd: number, level: number, name: number): number;
   udpReceive(

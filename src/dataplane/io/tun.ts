@@ -19,14 +19,17 @@ import {
   TUN_F_TSO4,
   TUN_F_USO4,
   TUN_F_USO6,
+  TUN_MULTI_QUEUE,
   TUN_VNET_HEADER,
 } from './native.js';
-
 import { TIERS } from './tiers.js';
 
-/** An open TUN queue, and what the kernel agreed to hand over unsegmented. */
+/** An open TUN, and what the kernel agreed to hand over unsegmented. */
 export interface OpenTun {
+  /** Its first queue. */
   readonly fd: number;
+  /** Its queues, one a lane. */
+  readonly queues: readonly number[];
   /** Whether packets come and go behind a vnet header; without it there is no offload. */
   readonly vnet: boolean;
   readonly tso: boolean;
@@ -40,23 +43,32 @@ export interface TunOffloads {
 }
 
 /**
- * Creates the TUN `name` and opens one queue of it, with those of the wanted offloads that the
- * kernel has (UDP segmentation: 6.2 and newer). Throws a NativeError: EBUSY when there is a
- * device of that name, EPERM without CAP_NET_ADMIN, ENOENT without /dev/net/tun, ENAMETOOLONG
- * over 15 bytes.
+ * Creates the TUN `name` and opens its queues, with those of the wanted offloads that the kernel
+ * has (UDP segmentation: 6.2 and newer). With several queues a packet's queue is a function of its
+ * addresses and ports (native/steer.c): the TUN's own choice would move a flow when its first
+ * answer comes. Throws a NativeError: EBUSY when there is a device of that name, EPERM without
+ * CAP_NET_ADMIN, ENOENT without /dev/net/tun, ENAMETOOLONG over 15 bytes; with the syscall `bpf` or
+ * `TUNSETSTEERINGEBPF` where the kernel does not let the queue be chosen.
  */
-export function openTun(name: string, wanted: TunOffloads = TIERS.segment): OpenTun {
+export function openTun(name: string, wanted: TunOffloads = TIERS.segment, queues = 1): OpenTun {
   const native = loadNative();
-  if (!wanted.vnet) {
-    const fd = native.tunOpen(name, TUN_EXCLUSIVE);
-    return { fd, vnet: false, tso: false, uso: false };
+  const several = queues > 1 ? TUN_MULTI_QUEUE : 0;
+  const flags = several | (wanted.vnet ? TUN_VNET_HEADER : 0);
+  const opened = [native.tunOpen(name, flags | TUN_EXCLUSIVE)];
+  const fd = opened[0]!;
+  try {
+    while (opened.length < queues) opened.push(native.tunOpen(name, flags));
+    if (queues > 1) native.tunSteer(fd);
+  } catch (error) {
+    for (const queue of opened) native.close(queue);
+    throw error;
   }
-  const fd = native.tunOpen(name, TUN_VNET_HEADER | TUN_EXCLUSIVE);
+  if (!wanted.vnet) return { fd, queues: opened, vnet: false, tso: false, uso: false };
   const tsoBits = TUN_F_CSUM | TUN_F_TSO4;
   const tso = native.tunOffload(fd, tsoBits) === 0;
   const usoBits = tsoBits | TUN_F_USO4 | TUN_F_USO6;
   const uso = wanted.uso && tso && native.tunOffload(fd, usoBits) === 0;
-  return { fd, vnet: true, tso, uso };
+  return { fd, queues: opened, vnet: true, tso, uso };
 }
 
 export class TunDevice implements Device {

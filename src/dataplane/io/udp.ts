@@ -15,6 +15,7 @@ import {
   type Native,
   SO_RCVBUF,
   SO_RCVBUFFORCE,
+  SO_REUSEPORT,
   SOL_IP,
   SOL_SOCKET,
   SOL_UDP,
@@ -40,6 +41,15 @@ export interface OpenUdp {
   readonly receiveBuffer: number;
 }
 
+/** Which lane of how many the sockets are for. */
+interface Share {
+  readonly lane: number;
+  readonly lanes: number;
+}
+
+/** Binds tried for a sender's port that tells its lane, for each lane there is. */
+const TRIES = 32;
+
 /**
  * Opens the sockets on `address` (int32). Throws a NativeError: EADDRINUSE when the port is
  * taken, by a process or by a kernel VXLAN device; EADDRNOTAVAIL when the address is not here.
@@ -48,12 +58,14 @@ export function openUdp(
   address: number,
   port: number,
   wanted: { readonly segments: boolean; readonly gro: boolean } = TIERS.segment,
+  share: Share = { lane: 0, lanes: 1 },
 ): OpenUdp {
   const native = loadNative();
   const opened: number[] = [];
   try {
     const listener = native.udpOpen(4);
     opened.push(listener);
+    if (share.lanes > 1) native.setOption(listener, SOL_SOCKET, SO_REUSEPORT, 1);
     const row = new Uint8Array(ADDRESS_SIZE);
     socketAddress.writeIpv4(row, 0, address, port);
     native.udpBind(listener, row);
@@ -64,13 +76,85 @@ export function openUdp(
     const gro = wanted.gro && native.setOption(listener, SOL_UDP, UDP_GRO, 1) === 0;
     const receiveBuffer = native.getOption(listener, SOL_SOCKET, SO_RCVBUF);
 
-    const sender = openSender(native, address, 0);
+    const sender = openLaneSender(native, address, port, share);
     opened.push(sender);
     const segment = wanted.segments && native.setOption(sender, SOL_UDP, UDP_SEGMENT, 0) === 0;
     return { listener, sender, segment, gro, receiveBuffer };
   } catch (error) {
     for (const fd of opened) native.close(fd);
     throw error;
+  }
+}
+
+/**
+ * Opens the sockets of several lanes, whose listeners share `address` and `port`: a datagram goes
+ * to the listener of lane (source port mod lanes). Throws as `openUdp` does, and with the syscall
+ * `SO_ATTACH_REUSEPORT_CBPF` where the kernel does not let the listener be chosen.
+ */
+export function openUdpLanes(
+  address: number,
+  port: number,
+  lanes: number,
+  wanted: { readonly segments: boolean; readonly gro: boolean } = TIERS.segment,
+): OpenUdp[] {
+  if (lanes === 1) return [openUdp(address, port, wanted)];
+  const native = loadNative();
+  checkFree(native, address, port);
+  const opened: OpenUdp[] = [];
+  try {
+    for (let lane = 0; lane < lanes; lane += 1) {
+      const sockets = openUdp(address, port, wanted, { lane, lanes });
+      opened.push(sockets);
+      // The group's number of a socket is the place in which it was bound.
+      if (lane === 0) native.udpSteer(sockets.listener, lanes);
+    }
+    return opened;
+  } catch (error) {
+    closeUdp(opened);
+    throw error;
+  }
+}
+
+export function closeUdp(opened: readonly OpenUdp[]): void {
+  const native = loadNative();
+  for (const { listener, sender } of opened) {
+    native.close(listener);
+    native.close(sender);
+  }
+}
+
+/** Throws EADDRINUSE for a port that a socket has, though it would share it. */
+function checkFree(native: Native, address: number, port: number): void {
+  const fd = native.udpOpen(4);
+  try {
+    const row = new Uint8Array(ADDRESS_SIZE);
+    socketAddress.writeIpv4(row, 0, address, port);
+    native.udpBind(fd, row);
+  } finally {
+    native.close(fd);
+  }
+}
+
+/**
+ * The sender of a lane: its port modulo the lanes is the lane, so that a peer with as many lanes
+ * takes in by the same one. Where no such port is found it is any: that costs nothing but this.
+ * (Of two sockets that would share a port the kernel may give the second the first one's; never
+ * the listeners', where it would be one of them.)
+ */
+function openLaneSender(
+  native: Native,
+  address: number,
+  listens: number,
+  { lane, lanes }: Share,
+): number {
+  const row = new Uint8Array(ADDRESS_SIZE);
+  for (let left = lanes > 1 ? TRIES * lanes : 0; ; left -= 1) {
+    const fd = openSender(native, address, 0);
+    if (lanes === 1) return fd;
+    native.udpName(fd, row);
+    const port = socketAddress.port(row, 0);
+    if (port !== listens && (left <= 0 || port % lanes === lane)) return fd;
+    native.close(fd);
   }
 }
 

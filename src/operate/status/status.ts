@@ -75,12 +75,34 @@ export interface Status {
     readonly running: boolean;
     /** Packets that wait for the underlay. */
     readonly queued: number;
+    /** Packets that came in, from the TUN and from the underlay. */
+    readonly outboundPackets: number;
+    readonly inboundPackets: number;
   }[];
+  /** Threads of each lane: 2 is one a direction. */
+  readonly laneThreads: 1 | 2;
+  /** Why there are so many lanes, where nobody asked for them; empty where somebody did. */
+  readonly lanesReason: string;
   readonly counters: Readonly<Record<CounterName, number>>;
   /** Packets dropped, by reason; only the reasons that occurred. */
   readonly drops: Readonly<Partial<Record<DropName, number>>>;
   /** UDP of this network namespace (/proc/net/snmp): what is lost before weft sees it. */
   readonly kernelUdp: { readonly badChecksums: number; readonly bufferFull: number };
+}
+
+/** How many lanes there are, and how many threads each has. */
+export interface LaneCount {
+  readonly lanes: number;
+  /** 2: one thread a direction. */
+  readonly threads: 1 | 2;
+  /** Why so many lanes, where nobody asked for them; empty where somebody did. */
+  readonly reason: string;
+}
+
+/** `2 (one for every 4 of 8 processors; -lanes sets it), 2 threads each`. */
+export function describeLanes({ lanes, threads, reason }: LaneCount): string {
+  const why = reason === '' ? '' : ` (${reason})`;
+  return `${lanes}${why}${threads === 1 ? '' : `, ${threads} threads each`}`;
 }
 
 function count(n: number): string {
@@ -129,8 +151,9 @@ function describeLease({ lease }: Status): string {
 
 function describeStatus(status: Status): [string, string][] {
   const { device, underlay, lease, offload, counters, kernelUdp } = status;
-  const lanes = status.lanes.map((lane, index) =>
-    lane.running ? `lane ${index} running` : `lane ${index} NOT RUNNING`,
+  const { length: lanes } = status.lanes;
+  const ended = status.lanes.flatMap(({ running }, index) =>
+    running ? [] : [`lane ${index} NOT RUNNING`],
   );
   const rows: [string, string][] = [
     ['weft', describeProcess(status)],
@@ -147,7 +170,11 @@ function describeStatus(status: Status): [string, string][] {
       `tier ${offload.tier}; TUN TSO ${yes(offload.tunTso)}, USO ${yes(offload.tunUso)}; ` +
         `UDP GRO ${yes(offload.udpGro)}; receive buffer ${bytes(offload.receiveBuffer)}`,
     ],
-    ['lanes', lanes.join(', ')],
+    [
+      'lanes',
+      describeLanes({ lanes, threads: status.laneThreads, reason: status.lanesReason }) +
+        `; ${ended.length === 0 ? 'running' : ended.join(', ')}`,
+    ],
     ['routes', `${status.routes.published} published, generation ${status.routes.epoch}`],
     ...status.routes.problems.map((problem): [string, string] => ['', problem]),
     [

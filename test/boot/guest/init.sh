@@ -65,14 +65,14 @@ underlay() {
 
 hosts() { host 1 && host 2 && underlay && ip netns exec h1 ping -q -c 1 192.168.56.12; }
 
-# weft_up N: starts weft on a host, its files under /run apart from the other's.
+# weft_up N FLAG: starts weft on a host, its files under /run apart from the other's.
 # The program itself, not the function, so that $! is weft's own number.
 weft_up() {
   mkdir -p /run/weft$1
   /usr/sbin/ip netns exec h$1 sh -c "
     mkdir -p /run/weft && mount --bind /run/weft$1 /run/weft &&
     exec node /weft/dist/src/cli/weft.js up -store-file=/network.json -iface=eth0 \
-      -subnet-file=/run/weft/subnet.env" >/run/weft$1.log 2>&1 &
+      -subnet-file=/run/weft/subnet.env $2" >/run/weft$1.log 2>&1 &
   echo $! >/run/weft$1.pid
   eventually grep -q ready: /run/weft$1.log
   ready=$?
@@ -138,7 +138,7 @@ step no-vxlan no_vxlan
 step modules insert base
 step node node /offloads.cjs
 step hosts hosts
-step weft-h1 weft_up 1
+step weft-h1 weft_up 1 -lanes=2
 step weft-h2 weft_up 2
 step ping-weft-to-weft reach 1 2
 step tcp-weft-to-weft transfer 1 2

@@ -34,10 +34,14 @@ function parts(): Parts {
       ttl: 86_400,
     },
     publisher: { counts: { routes: 2, peers: 1, bytes: 0, epoch: 3 } },
-    counters,
     tun: { vnet: true, tso: true, uso: false },
     sockets: { gro: true, receiveBuffer: 2 * 8 * 1024 * 1024 },
-    lane: { running: true, queued: 0, segments: true },
+    lanes: {
+      count: { lanes: 1, threads: 1, reason: '' },
+      counters,
+      segments: true,
+      reports: [{ running: true, queued: 0, outboundPackets: 0, inboundPackets: 0 }],
+    },
     carrier: { peers: [PEER], problems: [] },
   };
 }
@@ -86,7 +90,11 @@ test('a fallen tier, a lane that ended, a route problem and a lost lease are see
     report(
       {
         ...made,
-        lane: { running: false, queued: 0, segments: false },
+        lanes: {
+          ...made.lanes,
+          segments: false,
+          reports: [{ running: false, queued: 0, outboundPackets: 0, inboundPackets: 0 }],
+        },
         carrier: { peers: [], problems: ['no route to 10.10.3.0/24: because'] },
       },
       { ...NOW, lost: 'our lease went' },

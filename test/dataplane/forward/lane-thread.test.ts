@@ -8,6 +8,7 @@ import process from 'node:process';
 import test, { type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { createCounters, readTotals } from '../../../src/dataplane/forward/counters.js';
+import type { Directions } from '../../../src/dataplane/forward/lane.js';
 import { LaneThread } from '../../../src/dataplane/forward/lane-thread.js';
 import { ADDRESS_SIZE } from '../../../src/dataplane/io/memory.js';
 import { loadNative } from '../../../src/dataplane/io/native.js';
@@ -41,13 +42,14 @@ function openSides(t: TestContext): Sides {
 
 function start(
   sides: Omit<Sides, 'at'>,
-  more: { publisher?: Publisher; lane?: number; merges?: boolean } = {},
+  more: { publisher?: Publisher; lane?: number; merges?: boolean; directions?: Directions } = {},
 ) {
   const counters = createCounters(2);
   const publisher = more.publisher ?? new Publisher({ vni: 1, ownMac: MAC, lanes: 2 });
   const { tun, listener, sender } = sides;
   const lane = new LaneThread({
     lane: more.lane ?? 0,
+    directions: more.directions ?? 'both',
     counters,
     publisher,
     tun,
@@ -171,6 +173,32 @@ test('fifty starts and stops leave nothing behind', { timeout: 120_000 }, async 
   // Its routes are let go, so that their table can be written again.
   const held = Atomics.load(new Int32Array(publisher.handle.control), HELD);
   assert.equal(held, NOTHING);
+});
+
+test('a thread of one direction leaves the other to another thread', async (t) => {
+  const arena = new Arena();
+  const [fd] = loopbackSocket(arena.native);
+  t.after(() => arena.native.close(fd));
+  for (const directions of ['outbound', 'inbound'] as const) {
+    const sides = openSides(t);
+    const tunAt = new Uint8Array(ADDRESS_SIZE);
+    arena.native.udpName(sides.tun, tunAt);
+    const { lane, counters } = start(sides, { directions });
+    await until(() => lane.running, 'the lane runs');
+    const turns = lane.turns;
+    for (const to of [sides.at, tunAt]) arena.send([{ fd, to, parts: [pattern(40)] }]);
+    const seen = () => {
+      const { outbound_in_packets: outbound, inbound_in_packets: inbound } =
+        readTotals(counters).counters;
+      return [outbound, inbound];
+    };
+    await until(() => seen().join() !== '0,0', 'it serves its own');
+    await sleep(300);
+    assert.deepEqual(seen(), directions === 'outbound' ? [1, 0] : [0, 1]);
+    assert.ok(lane.turns - turns < 20, 'what waits for the other thread does not make it spin');
+    assert.equal(arena.readable(directions === 'outbound' ? sides.listener : sides.tun), true);
+    await timeToStop(lane);
+  }
 });
 
 test('an error inside the lane ends it, and is handed out', async (t) => {

@@ -440,6 +440,8 @@ test('calls of plain integers check them, too', () => {
   for (const [name, count] of Object.entries({
     ...wanted,
     getOption: 3,
+    tunSteer: 1,
+    udpSteer: 2,
     eventSignal: 1,
     eventDrain: 1,
     close: 1,
@@ -455,6 +457,13 @@ test('calls of plain integers check them, too', () => {
     assert.throws(() => calls[name]!(-1, row), { code: 'EBADF' }, name);
   }
   assert.throws(() => calls.udpOpen!(5), { code: 'EAFNOSUPPORT' });
+  assert.throws(() => native.udpSteer(-1, 2), {
+    code: 'EBADF',
+    syscall: 'SO_ATTACH_REUSEPORT_CBPF',
+  });
+  for (const lanes of [0, -1]) assert.throws(() => native.udpSteer(-1, lanes), RangeError);
+  // Which of the two it is depends on whether this process may load programs.
+  assert.throws(() => native.tunSteer(-1), { syscall: /^(bpf|TUNSETSTEERINGEBPF)$/ });
   assert.throws(() => calls.tunOpen!('x'), TypeError);
   assert.throws(() => calls.tunOpen!(1, 1), TypeError);
   assert.equal(native.close(-1), -9);

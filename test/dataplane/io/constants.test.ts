@@ -20,8 +20,9 @@ test('the addon exports what the interface says, and no more', () => {
   // The interface is gone at run time; its names, so that both are changed together.
   const calls = [
     ...['attach', 'lastError', 'errnoName', 'constants'],
-    ...['tunOpen', 'tunOffload', 'tunRead', 'tunWrite'],
-    ...['udpOpen', 'udpBind', 'udpConnect', 'udpName', 'udpDiscard', 'setOption', 'getOption'],
+    ...['tunOpen', 'tunOffload', 'tunRead', 'tunWrite', 'tunSteer'],
+    ...['udpOpen', 'udpBind', 'udpConnect', 'udpName', 'udpDiscard', 'udpSteer'],
+    ...['setOption', 'getOption'],
     ...['udpReceive', 'udpSend', 'eventOpen', 'eventSignal', 'eventDrain', 'wait', 'close'],
   ] as const satisfies readonly (keyof native.Native)[];
   assert.deepEqual(Object.keys(native.loadNative()).sort(), [...calls].sort());

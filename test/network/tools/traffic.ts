@@ -7,13 +7,14 @@
  *   traffic.js udp-count PORT COUNT         prints the sizes of the next COUNT datagrams, and whether
  *                                           the bytes of all of them count up as sent
  *   traffic.js udp-gso ADDRESS PORT SEGMENT TOTAL  one send of TOTAL bytes with UDP_SEGMENT
+ *   traffic.js udp-no-sum ADDRESS PORT SIZES  a datagram of each size, its UDP checksum zero
  *   traffic.js udp-ask ADDRESS PORT SIZES   "0-1422,2000": asks with each size, compares the echo
  */
 import { createHash } from 'node:crypto';
 import dgram from 'node:dgram';
 import net from 'node:net';
 import { LAYOUT, LaneMemory, MESSAGES } from '../../../src/dataplane/io/memory.js';
-import { loadNative } from '../../../src/dataplane/io/native.js';
+import { loadNative, SOL_SOCKET } from '../../../src/dataplane/io/native.js';
 import * as socketAddress from '../../../src/dataplane/io/socket-address.js';
 import { parseAddress } from '../../../src/dataplane/wire/ipv4.js';
 
@@ -94,18 +95,39 @@ function udpCount(port: number, count: number): void {
   socket.bind(port, '0.0.0.0', () => console.log('listening'));
 }
 
-function udpGso(address: string, port: number, segment: number, total: number): void {
+/** A socket whose messages are bytes that count up from `first`; throws what goes wrong. */
+function openSender(address: string, port: number) {
   const native = loadNative();
   const memory = new LaneMemory();
   native.attach(memory.bytes);
   const fd = native.udpOpen(4);
   socketAddress.writeIpv4(memory.bytes, LAYOUT.destinations, parseAddress(address)!, port);
-  for (let i = 0; i < total; i += 1) memory.bytes[LAYOUT.outbound + i] = i;
-  memory.words.set([LAYOUT.outbound, total], LAYOUT.sendIovecs >> 2);
-  memory.words.set([fd, 0, segment, 0, 0, 1], LAYOUT.messages >> 2);
-  const { messages, sendIovecs, destinations } = LAYOUT;
-  const sent = native.udpSend(messages, 1, sendIovecs, 1, destinations, MESSAGES);
-  console.log(sent === 1 ? 'sent' : native.errnoName(native.lastError()));
+  const send = (first: number, length: number, segment: number): void => {
+    for (let i = 0; i < length; i += 1) memory.bytes[LAYOUT.outbound + i] = first + i;
+    memory.words.set([LAYOUT.outbound, length], LAYOUT.sendIovecs >> 2);
+    memory.words.set([fd, 0, segment, 0, 0, 1], LAYOUT.messages >> 2);
+    const { messages, sendIovecs, destinations } = LAYOUT;
+    const sent = native.udpSend(messages, 1, sendIovecs, 1, destinations, MESSAGES);
+    if (sent !== 1) throw new Error(`not sent: ${native.errnoName(native.lastError())}`);
+  };
+  return { native, fd, send };
+}
+
+function udpGso(address: string, port: number, segment: number, total: number): void {
+  openSender(address, port).send(0, total, segment);
+}
+
+/** socket(7): send without a checksum. */
+const SO_NO_CHECK = 11;
+
+function udpNoSum(address: string, port: number, sizes: readonly number[]): void {
+  const { native, fd, send } = openSender(address, port);
+  if (native.setOption(fd, SOL_SOCKET, SO_NO_CHECK, 1) !== 0) throw new Error('no SO_NO_CHECK');
+  let first = 0;
+  for (const size of sizes) {
+    send(first, size, 0);
+    first += size;
+  }
 }
 
 function parseSizes(text: string): number[] {
@@ -156,6 +178,9 @@ switch (what) {
     break;
   case 'udp-gso':
     udpGso(a, Number(b), Number(c), Number(d));
+    break;
+  case 'udp-no-sum':
+    udpNoSum(a, Number(b), parseSizes(c));
     break;
   case 'udp-ask':
     await udpAsk(a, Number(b), parseSizes(c));

@@ -1,0 +1,25 @@
+/**
+ * `npm run bench`: runs one program of the bench.
+ *
+ *   npm run bench -- [side-by-side] …     systems side by side; what runs when none is named
+ *   npm run bench -- micro …              the data plane's own code
+ *   npm run bench -- join …               how fast a host follows the network
+ *   npm run bench -- memory …             a weft with many peers under load
+ *   npm run bench -- quiet-lane …         collections and deoptimisations of a lane
+ */
+import process from 'node:process';
+import { fileURLToPath } from 'node:url';
+
+const PROGRAMS = ['side-by-side', 'micro', 'join', 'memory', 'quiet-lane'];
+
+const word = process.argv[2];
+const named = word !== undefined && !word.startsWith('-');
+const program = named ? word : PROGRAMS[0]!;
+if (!PROGRAMS.includes(program)) {
+  console.error(`the bench has no ${program}; there are ${PROGRAMS.join(', ')}`);
+  process.exit(2);
+}
+// As if it had been started itself: a lab runs its script again.
+const file = fileURLToPath(new URL(`./${program}.js`, import.meta.url));
+process.argv.splice(1, named ? 2 : 1, file);
+await import(file);

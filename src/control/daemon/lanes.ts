@@ -1,0 +1,167 @@
+/**
+ * The lanes of a weft: how many, what each needs of the kernel, and their threads, from their start
+ * to their end.
+ */
+import { createCounters, readTotals } from '../../dataplane/forward/counters.js';
+import type { Directions, LaneOptions } from '../../dataplane/forward/lane.js';
+import { LaneThread } from '../../dataplane/forward/lane-thread.js';
+import { loadNative, type NativeError } from '../../dataplane/io/native.js';
+import type { Tier } from '../../dataplane/io/tiers.js';
+import type { OpenTun } from '../../dataplane/io/tun.js';
+import { closeUdp, type OpenUdp } from '../../dataplane/io/udp.js';
+import type { Publisher } from '../../dataplane/routes/publisher.js';
+import type { LaneCount, Status } from '../../operate/status/status.js';
+import type { Runner } from '../host/runner.js';
+import type { Log } from '../runtime.js';
+import { messageOf } from '../store/store.js';
+import { openDevice, openSockets, type StartError } from './open.js';
+
+export const MOST_LANES = 16;
+/** By default: so many processors a lane, and no more lanes than these. */
+const PROCESSORS = 4;
+const MOST_BY_DEFAULT = 4;
+
+/** The lanes of a machine with so many processors, where nobody asked for a number. */
+export function defaultLanes(processors: number): Pick<LaneCount, 'lanes' | 'reason'> {
+  const lanes = Math.min(MOST_BY_DEFAULT, Math.max(1, Math.floor(processors / PROCESSORS)));
+  const count = `${processors} processor${processors === 1 ? '' : 's'}`;
+  let rule = `one for every ${PROCESSORS} of ${count}`;
+  if (lanes === 1) rule = `${count}, more lanes from ${2 * PROCESSORS} on`;
+  if (lanes === MOST_BY_DEFAULT) rule = `${count}, no more lanes unless asked for`;
+  return { lanes, reason: `${rule}; -lanes sets it` };
+}
+
+/** What the lanes work on; the same number of queues and of sockets. */
+export interface OpenLanes {
+  readonly tun: OpenTun;
+  readonly sockets: readonly OpenUdp[];
+  readonly count: LaneCount;
+}
+
+export interface LanePlace {
+  readonly device: string;
+  /** Of the underlay, dotted. */
+  readonly address: string;
+  readonly port: number;
+}
+
+/** What the kernel may refuse to several lanes alone. */
+const REFUSABLE = ['bpf', 'TUNSETSTEERINGEBPF', 'SO_ATTACH_REUSEPORT_CBPF'];
+
+/**
+ * Opens the sockets and the TUN for that many lanes; for one, with a warning, where the kernel does
+ * not let several be steered. Rejects with a StartError, with nothing left open.
+ */
+export async function openLanes(
+  { device, address, port }: LanePlace,
+  tier: Tier,
+  wanted: LaneCount,
+  runner: Runner,
+  log: Log,
+): Promise<OpenLanes> {
+  const open = async (count: LaneCount): Promise<OpenLanes> => {
+    const sockets = await openSockets(runner, address, port, tier, count.lanes);
+    try {
+      return { tun: openDevice(device, tier, count.lanes), sockets, count };
+    } catch (error) {
+      closeUdp(sockets);
+      throw error;
+    }
+  };
+  try {
+    return await open(wanted);
+  } catch (error) {
+    const { cause } = error as StartError;
+    if (wanted.lanes === 1 || !REFUSABLE.includes((cause as NativeError)?.syscall)) throw error;
+    log.warn(
+      `the kernel refuses what several lanes need (${messageOf(cause)}): one lane in place of ` +
+        `${wanted.lanes}, so forwarding is spread over fewer processors`,
+    );
+    return open({ ...wanted, lanes: 1, reason: `the kernel refuses ${wanted.lanes}` });
+  }
+}
+
+export function closeLanes({ tun, sockets }: OpenLanes): void {
+  closeUdp(sockets);
+  for (const queue of tun.queues) loadNative().close(queue);
+}
+
+/** How many threads there will be: readers of the routes, rows of the counters. */
+export function threadsOf({ lanes, threads }: LaneCount): number {
+  return lanes * threads;
+}
+
+/** The threads. */
+export class Lanes {
+  readonly counters: SharedArrayBuffer;
+  readonly count: LaneCount;
+  /** Settles when packets can flow, or when a thread ended before that. */
+  readonly started: Promise<unknown>;
+  readonly #threads: readonly { readonly lane: number; readonly thread: LaneThread }[];
+
+  /** Starts them. @param publisher made for `threadsOf(count)` lanes */
+  constructor({ tun, sockets, count }: OpenLanes, publisher: Publisher, options: LaneOptions) {
+    this.count = count;
+    const counters = createCounters(threadsOf(count));
+    this.counters = counters;
+    const kinds: Directions[] = count.threads === 1 ? ['both'] : ['outbound', 'inbound'];
+    this.#threads = sockets.flatMap(({ listener, sender }, lane) =>
+      kinds.map((directions, kind) => ({
+        lane,
+        thread: new LaneThread({
+          lane,
+          directions,
+          thread: lane * count.threads + kind,
+          counters,
+          publisher,
+          tun: tun.queues[lane]!,
+          listener,
+          sender,
+          options,
+        }),
+      })),
+    );
+    this.started = Promise.all(this.#threads.map(({ thread }) => thread.started));
+  }
+
+  /** Calls `failed` when a thread ends, with a line that names its lane. */
+  onEnd(failed: (line: string, error: Error | undefined) => void): void {
+    for (const { lane, thread } of this.#threads) {
+      void thread.ended.then((error) => {
+        const which = thread.directions === 'both' ? '' : ` (${thread.directions})`;
+        const name = this.count.lanes === 1 ? 'the lane' : `lane ${lane}`;
+        failed(`${name}${which} ended: ${error?.message ?? 'without an error'}`, error);
+      });
+    }
+  }
+
+  /** Tells all to leave their loops, and waits until they have. */
+  async stop(): Promise<void> {
+    for (const { thread } of this.#threads) thread.stop();
+    await Promise.all(this.#threads.map(({ thread }) => thread.ended));
+  }
+
+  /** Whether every lane's super-packets leave by UDP_SEGMENT just now. */
+  get segments(): boolean {
+    return this.#threads.every(({ thread }) => thread.directions === 'inbound' || thread.segments);
+  }
+
+  /** Whether every lane writes merged packets to the TUN just now. */
+  get merges(): boolean {
+    return this.#threads.every(({ thread }) => thread.directions === 'outbound' || thread.merges);
+  }
+
+  get reports(): Status['lanes'] {
+    const { lanes, threads } = this.count;
+    return Array.from({ length: lanes }, (_, lane) => {
+      const own = this.#threads.filter((one) => one.lane === lane).map(({ thread }) => thread);
+      const { counters } = readTotals(this.counters, lane * threads, threads);
+      return {
+        running: own.every(({ running }) => running),
+        queued: own.reduce((sum, { queued }) => sum + queued, 0),
+        outboundPackets: counters.outbound_in_packets,
+        inboundPackets: counters.inbound_in_packets,
+      };
+    });
+  }
+}
