@@ -2,7 +2,9 @@
  * How the next batch is read: a guess that its super-packets will be cut as the last ones were.
  * Then each segment's payload arrives with room for its headers in front, and a whole message
  * lies in one piece. The guess is taken only from a batch whose super-packets are all alike and
- * like those of the batch before; a packet that it does not fit is moved together again.
+ * like those of the last batch that had any; a packet that it does not fit is moved together
+ * again. Behind a batch without super-packets there is none, since so many pieces cost small
+ * packets time.
  */
 import type { Device } from '../io/device.js';
 import { ENCAPSULATION, LAYOUT, type LaneMemory, PACKET_ROW } from '../io/memory.js';
@@ -18,14 +20,15 @@ const LEAST_SIZE = 512;
 export class ReadLayout {
   readonly #bytes: Uint8Array;
   readonly #words: Int32Array;
-  /** How the batch in work was read. */
+  /** How the batch in work was read, and how many packets it has. */
   #headers = 0;
   #size = 0;
+  #rows = 0;
   /** The super-packets of the batch in work: the first one's shape, and whether all have it. */
   #seenHeaders = 0;
   #seenSize = 0;
   #alike = true;
-  /** The shape of the batch before. */
+  /** The shape of the last batch that had any. */
   #lastHeaders = 0;
   #lastSize = 0;
 
@@ -34,25 +37,31 @@ export class ReadLayout {
     this.#words = memory.words;
   }
 
-  /** Reads a batch. A batch without super-packets says nothing about the guess. */
+  /** Reads a batch. */
   read(device: Device): number {
+    if (this.#rows > 0) this.#guess();
+    this.#rows = device.read(this.#headers, this.#size);
+    return this.#rows;
+  }
+
+  /** What the batch just done says of the next. */
+  #guess(): void {
+    const trusted =
+      this.#alike &&
+      this.#seenHeaders === this.#lastHeaders &&
+      this.#seenSize === this.#lastSize &&
+      this.#seenSize >= LEAST_SIZE &&
+      // So that every segment's headers lie on a word.
+      ((ENCAPSULATION + this.#seenHeaders + this.#seenSize) & 3) === 0;
+    this.#headers = trusted ? this.#seenHeaders : 0;
+    this.#size = trusted ? this.#seenSize : 0;
     if (this.#seenSize > 0) {
-      const trusted =
-        this.#alike &&
-        this.#seenHeaders === this.#lastHeaders &&
-        this.#seenSize === this.#lastSize &&
-        this.#seenSize >= LEAST_SIZE &&
-        // So that every segment's headers lie on a word.
-        ((ENCAPSULATION + this.#seenHeaders + this.#seenSize) & 3) === 0;
-      this.#headers = trusted ? this.#seenHeaders : 0;
-      this.#size = trusted ? this.#seenSize : 0;
       this.#lastHeaders = this.#alike ? this.#seenHeaders : 0;
       this.#lastSize = this.#alike ? this.#seenSize : 0;
     }
     this.#seenHeaders = 0;
     this.#seenSize = 0;
     this.#alike = true;
-    return device.read(this.#headers, this.#size);
   }
 
   /** Takes note of a super-packet's shape. */

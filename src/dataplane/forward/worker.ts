@@ -1,7 +1,8 @@
 /**
- * A lane's thread, for both directions or one of them. Its loop blocks in the addon and never returns to the event loop, so
- * neither terminate() nor process.exit() would end it: it ends by the stop word alone, which
- * it reads every turn; the wake-up event and the longest wait bound how late.
+ * A lane's thread, for both directions or one of them. Its loop blocks in the addon and never
+ * returns to the event loop, so neither terminate() nor process.exit() would end it: it ends by
+ * the stop word alone, which it reads every turn; the wake-up event and the longest wait bound how
+ * late.
  */
 import {
   type MessagePort,

@@ -92,7 +92,7 @@ test('a stream is read scattered from the third batch on, and a message is one p
   assert.deepEqual(iovecs, [1]);
 });
 
-test('an acknowledgement between super-packets changes no guess, another shape ends it', () => {
+test('behind a batch without super-packets there is no guess, another shape ends it', () => {
   const random = new Random(2);
   const { rig, sizes } = openRig();
   const acknowledgement = single(tcpPacket({ ...TO_B, payload: new Uint8Array(0) }));
@@ -104,7 +104,7 @@ test('an acknowledgement between super-packets changes no guess, another shape e
   carry(rig, [bulk(random)]);
   carry(rig, [bulk(random), bulk(random, 9000, 1000)]);
   carry(rig, [bulk(random)]);
-  assert.deepEqual(sizes, [0, 0, SIZE, SIZE, SIZE, SIZE, 0, 0, SIZE, 0]);
+  assert.deepEqual(sizes, [0, 0, SIZE, SIZE, 0, SIZE, 0, 0, SIZE, 0]);
 });
 
 test('no guess where its headers would lie beside a word, or its pieces be short', () => {
