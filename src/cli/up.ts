@@ -2,6 +2,7 @@
 import os from 'node:os';
 import { systemClock } from '../control/daemon/clock.js';
 import { Daemon } from '../control/daemon/daemon.js';
+import type { FirewallOptions } from '../control/daemon/firewall.js';
 import { defaultLanes, MOST_LANES } from '../control/daemon/lanes.js';
 import { Lifecycle } from '../control/daemon/lifecycle.js';
 import { createLog } from '../control/daemon/log.js';
@@ -51,6 +52,31 @@ const FLANNELD: readonly Flag[] = [
     help: 'where the subnet is written for Docker and CNI',
     default: '/run/flannel/subnet.env',
   },
+  {
+    name: 'ip-masq',
+    kind: 'bool',
+    help: "give packets that leave the overlay the host's address",
+    default: 'false',
+  },
+  {
+    name: 'ip-masq-fully-random-disable',
+    kind: 'bool',
+    help: 'do not choose the ports of masqueraded flows at random',
+    default: 'false',
+  },
+  {
+    name: 'iptables-forward-rules',
+    kind: 'bool',
+    help: "let the overlay's packets through the host's firewall",
+    default: 'true',
+  },
+  {
+    name: 'iptables-resync',
+    kind: 'int',
+    value: 'seconds',
+    help: 'how often the rules of iptables or nftables are looked at, and set again when they are not right',
+    default: '5',
+  },
   { name: 'v', kind: 'int', help: 'log verbosity; 1 and more: debug', default: '0' },
 ];
 
@@ -87,7 +113,6 @@ const WEFT: readonly Flag[] = [
 const NOT_YET = [
   ...['etcd-keyfile', 'etcd-certfile', 'etcd-cafile', 'etcd-username', 'etcd-password'],
   ...['iface-regex', 'iface-can-reach', 'public-ipv6', 'subnet-lease-renew-margin'],
-  ...['ip-masq', 'ip-masq-fully-random-disable', 'iptables-forward-rules', 'iptables-resync'],
   ...['ip-blackhole-route', 'healthz-ip', 'healthz-port', 'kube-subnet-mgr'],
 ];
 
@@ -116,6 +141,7 @@ export async function main(args: string[]): Promise<number> {
   const endpoints = readEndpoints(flags.text('etcd-endpoints'));
   const prefix = flags.text('etcd-prefix');
   const lanes = readLanes(flags, os.availableParallelism());
+  const firewall = readFirewall(flags);
   // Its client takes as much memory as all the rest of weft, so it is loaded where it is used.
   const etcd = file === '' ? await import('../control/store/etcd.js') : undefined;
 
@@ -138,6 +164,7 @@ export async function main(args: string[]): Promise<number> {
     subnetFile: flags.text('subnet-file'),
     offload: readTier(flags.text('offload')),
     lanes,
+    firewall,
     openStore: () =>
       etcd === undefined
         ? new FileStore({ file, clock, log })
@@ -173,6 +200,25 @@ function readEndpoints(text: string): string[] {
   } catch (error) {
     throw new UsageError(messageOf(error));
   }
+}
+
+/** The longest period is what a timer can wait: 24 days. */
+const LONGEST_RESYNC = 2_147_483;
+
+function readFirewall(flags: Flags): FirewallOptions {
+  const resync = flags.int('iptables-resync');
+  if (resync < 1 || resync > LONGEST_RESYNC) {
+    const given = flags.text('iptables-resync');
+    throw new UsageError(`-iptables-resync=${given}: give 1 to ${LONGEST_RESYNC} seconds`);
+  }
+  const forward = flags.bool('iptables-forward-rules');
+  return {
+    masquerade: flags.bool('ip-masq'),
+    fullyRandom: !flags.bool('ip-masq-fully-random-disable'),
+    forward,
+    forwardAsked: forward && flags.given('iptables-forward-rules'),
+    resync,
+  };
 }
 
 function readTier(text: string): TierName {
