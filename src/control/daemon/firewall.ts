@@ -75,6 +75,7 @@ export async function startFirewall(
     if (masquerade || options.forwardAsked) {
       throw new StartError(`the firewall rules cannot be made: ${why}`);
     }
+    // Not tried again: where the kernel has no netfilter, that would be a process each period.
     log.warn(
       `no forward rules: ${why}; where the host's firewall lets packets through, none are needed ` +
         '(-iptables-forward-rules=false says so)',

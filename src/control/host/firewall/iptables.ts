@@ -70,7 +70,8 @@ export class Iptables implements Firewall {
     const all = this.#cleaned ? undefined : await run(this.#runner, ['iptables-save']);
     for (const place of PLACES) {
       const wanted = linesOf(place, able);
-      if (wanted.length === 0 && all === undefined) continue;
+      // A table that cannot be shown matters only where something is wanted in it.
+      if (wanted.length === 0 && (all === undefined || isHidden(place, all))) continue;
       const saved = all === undefined ? await this.#save(place) : read(place, all);
       if (wanted.length === 0) {
         const mending = clean(place, saved);

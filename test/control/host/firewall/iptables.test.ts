@@ -73,6 +73,13 @@ test('a table that iptables cannot show is left alone', async () => {
   assert.ok(!host.ran.some((command) => command.includes('restore')));
 });
 
+test('a table that iptables cannot show is no obstacle to rules in the other', async () => {
+  const { host, firewall } = await opened();
+  host.remark = "# Table `nat' is incompatible, use 'nft' tool.";
+  await firewall.ensure({ ...RULES, masquerade: false });
+  assert.equal(host.chain('filter', 'FLANNEL-FWD')!.length, 2);
+});
+
 test('what is refused is told in the words of iptables', async () => {
   const { host, firewall } = await opened();
   host.refusal = 'iptables-restore: Permission denied (you must be root)';
