@@ -1,7 +1,8 @@
 /** What is measured on a pair. Each case gives its figures by name; the first is the headline. */
+import process from 'node:process';
 import type { Namespace } from '../src/lab/namespace.js';
 import type { Programs } from './build-c.js';
-import { kernelCount } from './kernel-counts.js';
+import { kernelCount, receivedBytes } from './kernel-counts.js';
 import { busySeconds, readTicks } from './processors.js';
 import type { Pair } from './rig.js';
 import { highestRate } from './search.js';
@@ -14,6 +15,8 @@ export interface Settings {
   readonly seconds: number;
   /** Of a trial that confirms a loss-free rate. */
   readonly trialSeconds: number;
+  /** TCP's congestion control of the streams; the container's own unless told. */
+  readonly congestion?: string | undefined;
   /** What the pair's run before gave, if there was one. */
   readonly previous?: Figures | undefined;
 }
@@ -23,12 +26,14 @@ export interface Case {
   readonly title: string;
   readonly unit: string;
   readonly better: 'more' | 'less';
+  /** Whether it has a TCP stream, whose congestion control can be chosen. */
+  readonly streams?: true;
   measure(pair: Pair, settings: Settings): Promise<Figures>;
 }
 
 async function iperf(
   { ends: [from, to] }: Pair,
-  seconds: number,
+  { seconds, congestion }: Settings,
   ...more: string[]
 ): Promise<{ end: IperfEnd; cpuSeconds: number; disordered: number }> {
   const queued = (): number => outOfOrder(from) + outOfOrder(to);
@@ -37,13 +42,35 @@ async function iperf(
   await server.waitFor(/listening/i, 5_000);
   const before = readTicks();
   const { stdout } = await from.run(
-    ['iperf3', '-J', '-c', to.address, '-t', String(seconds), '-O', '0.3', ...more],
+    [
+      'iperf3',
+      '-J',
+      '-c',
+      to.address,
+      '-t',
+      String(seconds),
+      '-O',
+      '0.3',
+      ...choose(congestion),
+      ...more,
+    ],
     { timeout: seconds * 1000 + 30_000 },
   );
   const cpuSeconds = busySeconds(before);
   await server.stop();
   const disordered = queued() - queuedBefore;
-  return { end: JSON.parse(stdout).end as IperfEnd, cpuSeconds, disordered };
+  const end = JSON.parse(stdout).end as IperfEnd;
+  const used = end.sender_tcp_congestion;
+  if (congestion !== undefined && used !== congestion) throw new Error(`TCP took ${used}`);
+  return { end, cpuSeconds, disordered };
+}
+
+/**
+ * iperf3's own choice of the congestion control: a namespace takes the machine's when it is made,
+ * and the kernel lets few of them be set inside it afterwards.
+ */
+function choose(congestion: string | undefined): string[] {
+  return congestion === undefined ? [] : ['-C', congestion];
 }
 
 /** Segments that TCP had to put aside here, since one before them was missing. */
@@ -60,6 +87,7 @@ interface IperfEnd {
   readonly sum_sent: IperfSum;
   readonly sum_received: IperfSum;
   readonly sum_received_bidir_reverse?: IperfSum;
+  readonly sender_tcp_congestion?: string;
 }
 
 function tcp(streams: number): Case {
@@ -68,8 +96,10 @@ function tcp(streams: number): Case {
     title: `TCP, ${streams} stream${streams === 1 ? '' : 's'}`,
     unit: 'Gb/s',
     better: 'more',
-    async measure(pair, { seconds }) {
-      const { end, cpuSeconds, disordered } = await iperf(pair, seconds, '-P', String(streams));
+    streams: true,
+    async measure(pair, settings) {
+      const { seconds } = settings;
+      const { end, cpuSeconds, disordered } = await iperf(pair, settings, '-P', String(streams));
       return {
         'Gb/s': end.sum_received.bits_per_second / 1e9,
         // The omitted start costs as well: iperf3 runs 0.3 s longer than it counts.
@@ -86,8 +116,9 @@ const bidir: Case = {
   title: 'TCP, 1 stream each way',
   unit: 'Gb/s',
   better: 'more',
-  async measure(pair, { seconds }) {
-    const { end, disordered } = await iperf(pair, seconds, '--bidir');
+  streams: true,
+  async measure(pair, settings) {
+    const { end, disordered } = await iperf(pair, settings, '--bidir');
     const there = end.sum_received.bits_per_second / 1e9;
     const back = (end.sum_received_bidir_reverse?.bits_per_second ?? 0) / 1e9;
     const slower = Math.min(there, back) / (there + back);
@@ -140,28 +171,38 @@ const rrBusy: Case = {
   title: 'request/response beside a full TCP stream',
   unit: 'p50 µs',
   better: 'less',
-  async measure(pair, { programs, seconds }) {
-    const figures = await besideStream(pair, seconds, () =>
+  streams: true,
+  async measure(pair, settings) {
+    const { programs, seconds } = settings;
+    const figures = await besideStream(pair, settings, () =>
       requestResponse(pair, programs, seconds),
     );
-    return { 'p50 µs': figures['p50 µs']!, 'p99 µs': figures['p99 µs']!, '/s': figures['/s']! };
+    const { 'p50 µs': p50, 'p99 µs': p99, '/s': rate, 'Gb/s beside': beside } = figures;
+    return { 'p50 µs': p50!, 'p99 µs': p99!, '/s': rate!, 'Gb/s beside': beside! };
   },
 };
 
-/** Measures while one TCP stream takes all there is. */
+/** Measures while one TCP stream takes all there is, and tells how much that is. */
 async function besideStream(
   { ends: [from, to] }: Pair,
-  seconds: number,
+  { seconds, congestion }: Settings,
   measure: () => Promise<Figures>,
 ): Promise<Figures> {
   const server = to.start(['iperf3', '-s', '-1', '--forceflush']);
   await server.waitFor(/listening/i, 5_000);
-  const stream = from.start(['iperf3', '-c', to.address, '-t', String(seconds + 2)]);
+  const stream = from.start([
+    ...['iperf3', '-c', to.address, '-t', String(seconds + 2)],
+    ...choose(congestion),
+  ]);
   await new Promise((resolve) => setTimeout(resolve, 700));
+  const before = receivedBytes(to.holder, 'eth0');
+  const begun = process.hrtime.bigint();
   const figures = await measure();
+  const bytes = receivedBytes(to.holder, 'eth0') - before;
+  const nanoseconds = Number(process.hrtime.bigint() - begun);
   stream.kill('SIGKILL');
   await server.stop();
-  return figures;
+  return { ...figures, 'Gb/s beside': (bytes * 8) / nanoseconds };
 }
 
 /** Round trips of ICMP, one each 5 ms, so that each finds the forwarders at rest. */
@@ -188,7 +229,8 @@ const pingBusy: Case = {
   title: 'ping beside a full TCP stream',
   unit: 'p50 µs',
   better: 'less',
-  measure: (pair, { seconds }) => besideStream(pair, seconds, () => pings(pair, seconds)),
+  streams: true,
+  measure: (pair, settings) => besideStream(pair, settings, () => pings(pair, settings.seconds)),
 };
 
 /** One trial: datagrams a second asked for; the part that was lost, and the rate reached. */

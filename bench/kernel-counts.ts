@@ -1,4 +1,4 @@
-/** The kernel's own counters of a network namespace, /proc/net/snmp and /proc/net/netstat. */
+/** The kernel's own counters of a network namespace: /proc/net/snmp, netstat and dev. */
 import fs from 'node:fs';
 
 /** A counter such as `Tcp` `InCsumErrors`, as the namespace of process `pid` has it. */
@@ -18,4 +18,17 @@ export function findCount(text: string, group: string, name: string): number | u
     if (column > 0) return Number(lines[i + 1]!.split(' ')[column]);
   }
   return undefined;
+}
+
+/** Bytes that a link of the namespace of process `pid` has received. */
+export function receivedBytes(pid: number, link: string): number {
+  const found = findReceivedBytes(fs.readFileSync(`/proc/${pid}/net/dev`, 'utf8'), link);
+  if (found === undefined) throw new Error(`no link ${link}`);
+  return found;
+}
+
+/** The same in the text of /proc/net/dev. */
+export function findReceivedBytes(text: string, link: string): number | undefined {
+  const line = text.split('\n').find((one) => one.trim().startsWith(`${link}:`));
+  return line === undefined ? undefined : Number(line.split(':')[1]!.trim().split(/\s+/)[0]);
 }

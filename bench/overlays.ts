@@ -34,7 +34,7 @@ const NEEDS: Readonly<Record<Overlay, { programs: string[]; packages: string }>>
 };
 
 export function isOverlay(vtep: string): vtep is Overlay {
-  return vtep in NEEDS;
+  return Object.hasOwn(NEEDS, vtep);
 }
 
 /** What is missing for an overlay, as a line that says what to do; undefined when nothing. */

@@ -113,8 +113,9 @@ function drawPanel(panel: Panel, x: number, y: number, names: number): string[] 
   return parts;
 }
 
-/** One SVG document; the lines of `caption` stand below. */
-export function plotBars(panels: readonly Panel[], caption: readonly string[]): string {
+/** One SVG document of the panels that have bars; the lines of `caption` stand below. */
+export function plotBars(all: readonly Panel[], caption: readonly string[]): string {
+  const panels = all.filter((panel) => panel.bars.length > 0);
   const longest = (words: readonly string[]): number =>
     Math.max(0, ...words.map((word) => word.length)) * CHARACTER;
   const bars = panels.flatMap((panel) => panel.bars);

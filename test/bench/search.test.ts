@@ -69,3 +69,14 @@ test('what carries nothing gives 0, and what carries all comes to an end', async
   assert.equal(await highestRate(async () => false, { ...OPTIONS, previous: 90_000 }), 0);
   assert.ok((await highestRate(async () => true, OPTIONS)) >= OPTIONS.most / 2);
 });
+
+test('a short trial that fails by chance misleads nobody', async () => {
+  for (let wrong = 0; wrong < 12; wrong += 1) {
+    let shorts = 0;
+    const holds = async (rate: number, seconds: number): Promise<boolean> => {
+      if (seconds < 5) shorts += 1;
+      return rate <= 200_000 && !(seconds < 5 && shorts === wrong + 1);
+    };
+    within(await highestRate(holds, OPTIONS), 200_000, 1 / 1.04);
+  }
+});

@@ -100,7 +100,7 @@ describe('lanes', { skip: lacks ?? false, timeout: 120_000 }, () => {
     const receivers = ends.map((box) =>
       box.start([process.execPath, FLOWS, 'receive', ...[PORT, CONNECTIONS, SOURCES].map(String)]),
     );
-    for (const receiver of receivers) await receiver.waitFor(/listening/, 5_000);
+    for (const receiver of receivers) await receiver.waitFor(/listening/, 20_000);
     const sent = await Promise.all(
       ends.map((box, i) => {
         const args = [ends[1 - i]!.address, PORT, CONNECTIONS, BYTES, sources(box), COUNT];
@@ -109,7 +109,7 @@ describe('lanes', { skip: lacks ?? false, timeout: 120_000 }, () => {
       }),
     );
     for (const [i, receiver] of receivers.entries()) {
-      const [line] = await receiver.waitFor(/^\{.*\}$/m, 5_000);
+      const [line] = await receiver.waitFor(/^\{.*\}$/m, 20_000);
       const got: Seen = JSON.parse(line);
       const gave: Seen = JSON.parse(sent[1 - i]!.stdout);
       assert.deepEqual(got.connections, gave.connections);

@@ -204,7 +204,8 @@ export class Daemon {
     lifecycle.onLeave('the tier', stopWatching);
     log.info(
       `ready: ${name} ${formatSubnet(lease.subnet)}, MTU ${mtu}, VNI ${vni}, UDP port ${port}, ` +
-        `tier ${tierName(tun.vnet, tun.uso, lanes.segments)}, lanes ${describeLanes(count)}, ${carrier.peers.length} peers`,
+        `tier ${tierName(tun.vnet, tun.uso, lanes.segments)}, lanes ${describeLanes(count)}, ` +
+        `${carrier.peers.length} peers`,
     );
   }
 

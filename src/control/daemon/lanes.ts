@@ -75,7 +75,7 @@ export async function openLanes(
     if (wanted.lanes === 1 || !REFUSABLE.includes((cause as NativeError)?.syscall)) throw error;
     log.warn(
       `the kernel refuses what several lanes need (${messageOf(cause)}): one lane in place of ` +
-        `${wanted.lanes}, so one processor forwards each direction's packets at most`,
+        `${wanted.lanes}, so forwarding is spread over fewer processors`,
     );
     return open({ ...wanted, lanes: 1, reason: `the kernel refuses ${wanted.lanes}` });
   }

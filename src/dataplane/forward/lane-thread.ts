@@ -1,4 +1,4 @@
-/** A lane's thread as the main thread sees it: started, told to stop, joined. */
+/** A thread of a lane as the main thread sees it: started, told to stop, joined. */
 import { MessageChannel, Worker } from 'node:worker_threads';
 import { createMemory } from '../io/memory.js';
 import { loadNative } from '../io/native.js';
@@ -20,8 +20,10 @@ export interface LaneThreadOptions {
   readonly lane: number;
   /** Which of the lane's directions this thread serves; both unless told. */
   readonly directions?: Directions;
-  /** Its number among all threads: its row of the counters, its place among the readers of the
-   * routes. That of the lane unless told. */
+  /**
+   * Its number among all threads: its row of the counters, its place among the readers of the
+   * routes. That of the lane unless told.
+   */
   readonly thread?: number;
   readonly counters: SharedArrayBuffer;
   readonly publisher: Publisher;
@@ -91,7 +93,7 @@ export class LaneThread {
     });
   }
 
-  /** Tells the lane to leave its loop; `ended` settles when it has. Safe to call at any time. */
+  /** Tells the thread to leave its loop; `ended` settles when it has. Safe to call at any time. */
   stop(): void {
     if (Atomics.exchange(this.#control, STOP, 1) === 0) loadNative().eventSignal(this.#wake);
   }

@@ -26,7 +26,7 @@ export interface Seen {
 
 /** The number of a datagram that ends its flow. */
 const END = 0xffffffff;
-const ENDS = 20;
+const ENDS = 250;
 const BLOCK = 64 * 1024;
 
 async function receive(port: number, connections: number, flows: number): Promise<Seen> {
@@ -55,7 +55,7 @@ async function receive(port: number, connections: number, flows: number): Promis
     const number = message.readUInt32BE(0);
     if (number === END) {
       ended.add(flow);
-      return look();
+      return socket.send(message, from.port, from.address, look);
     }
     datagrams += 1;
     const before = last.get(flow) ?? -1;
@@ -113,9 +113,12 @@ async function datagrams(
     await Promise.all(sockets.map((socket) => send(socket, number, size)));
     if (number % 2 === 1) await sleep(1);
   }
-  for (let i = 0; i < ENDS; i += 1) {
-    await sleep(5);
-    await Promise.all(sockets.map((socket) => send(socket, END, 4)));
+  // The end is told until it is answered: a socket that is full loses it.
+  const open = new Set(sockets);
+  for (const socket of sockets) socket.once('message', () => open.delete(socket));
+  for (let i = 0; i < ENDS && open.size > 0; i += 1) {
+    await Promise.all([...open].map((socket) => send(socket, END, 4)));
+    await sleep(20);
   }
   for (const socket of sockets) socket.close();
   return sources.length * count;
