@@ -158,6 +158,7 @@ export async function main(args: string[]): Promise<number> {
   const endpoints = readEndpoints(flags.text('etcd-endpoints'));
   const prefix = flags.text('etcd-prefix');
   const healthPort = readHealthPort(flags);
+  const offload = readTier(flags.text('offload'));
   const lanes = readLanes(flags, os.availableParallelism());
   // Its client takes as much memory as all the rest of weft, so it is loaded where it is used.
   const etcd = file === '' ? await import('../control/store/etcd.js') : undefined;
@@ -181,6 +182,8 @@ export async function main(args: string[]): Promise<number> {
   for (const name of unusedTlsFlags(flags, endpoints)) {
     log.warn(`-${name} has no effect: the endpoints begin with http://, so nothing is encrypted`);
   }
+  // Node warns of a TLS server name that is an address: nothing that an operator can change.
+  process.noDeprecation = true;
   const clock = systemClock;
   try {
     const access = etcd === undefined ? {} : readEtcdAccess(flags, endpoints, process.env);
@@ -190,7 +193,7 @@ export async function main(args: string[]): Promise<number> {
       iface: flags.list('iface').filter((name) => name !== ''),
       publicIp: flags.text('public-ip'),
       subnetFile: flags.text('subnet-file'),
-      offload: readTier(flags.text('offload')),
+      offload,
       lanes,
       openStore: () =>
         etcd === undefined
