@@ -27,7 +27,8 @@ const { files, cases } = JSON.parse(fs.readFileSync(FIXTURE, 'utf8')) as {
 
 const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'weft-docker-opts-'));
 after(() => fs.rmSync(directory, { recursive: true, force: true }));
-for (const [name, text] of Object.entries(files)) fs.writeFileSync(path.join(directory, name), text);
+for (const [name, text] of Object.entries(files))
+  fs.writeFileSync(path.join(directory, name), text);
 const SUBNET = path.join(directory, 'subnet.env');
 
 function run(args: readonly string[], environment: Record<string, string> = {}, umask = '022') {
@@ -67,9 +68,13 @@ test('the file is 0644 whatever the umask, and letters may stand together', () =
 
 test('the options come back from the line as a shell and systemd read it', () => {
   const { out } = run(['-f', SUBNET, '-c']);
-  const { stdout } = spawnSync('sh', ['-c', `. ${out}; for o in $DOCKER_OPTS; do echo "$o"; done`], {
-    encoding: 'utf8',
-  });
+  const { stdout } = spawnSync(
+    'sh',
+    ['-c', `. ${out}; for o in $DOCKER_OPTS; do echo "$o"; done`],
+    {
+      encoding: 'utf8',
+    },
+  );
   assert.equal(stdout, '--bip=10.10.69.1/24\n--ip-masq=true\n--mtu=1450\n');
 });
 

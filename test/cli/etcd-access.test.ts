@@ -36,7 +36,10 @@ test('the password: from the flag, or from a file without its line end', () => {
   }
   assert.equal(auth(`-etcd-password-file=${file('pw', ' a b \n\n')}`)?.password, ' a b \n');
   assert.equal(read([], ['http://a:1']).auth, undefined);
-  assert.throws(() => auth(`-etcd-password-file=${file('empty', '\n')}`), /empty: the file is empty/);
+  assert.throws(
+    () => auth(`-etcd-password-file=${file('empty', '\n')}`),
+    /empty: the file is empty/,
+  );
 });
 
 test('a file that is not there, or a directory, is named with its flag', () => {
@@ -53,7 +56,11 @@ test('a file that is not there, or a directory, is named with its flag', () => {
 test('PEM files: read as they are; others named with their flag', { skip: noOpenssl }, () => {
   const made = makeCertificates(directory);
   const { ca, client, clientKey, otherKey } = made;
-  const all = read([`-etcd-cafile=${ca}`, `-etcd-certfile=${client}`, `-etcd-keyfile=${clientKey}`]);
+  const all = read([
+    `-etcd-cafile=${ca}`,
+    `-etcd-certfile=${client}`,
+    `-etcd-keyfile=${clientKey}`,
+  ]);
   assert.deepEqual(all.credentials?.rootCertificate, fs.readFileSync(ca));
   assert.deepEqual(all.credentials?.certChain, fs.readFileSync(client));
   assert.deepEqual(all.credentials?.privateKey, fs.readFileSync(clientKey));
@@ -63,14 +70,24 @@ test('PEM files: read as they are; others named with their flag', { skip: noOpen
   const pair = (cert: string, key: string) =>
     read([`-etcd-cafile=${ca}`, `-etcd-certfile=${cert}`, `-etcd-keyfile=${key}`]);
   const text = file('text', 'hello');
-  assert.throws(() => read([`-etcd-cafile=${text}`]), /-etcd-cafile=\S+text: .*not a PEM certificate/);
+  assert.throws(
+    () => read([`-etcd-cafile=${text}`]),
+    /-etcd-cafile=\S+text: .*not a PEM certificate/,
+  );
   assert.throws(() => pair(text, clientKey), /-etcd-certfile=\S+text: .*not a PEM certificate/);
   assert.throws(() => pair(client, text), /-etcd-keyfile=\S+text: .*PEM key without a passphrase/);
-  assert.throws(() => pair(client, otherKey), /-etcd-keyfile and -etcd-certfile: .*belong together/);
+  assert.throws(
+    () => pair(client, otherKey),
+    /-etcd-keyfile and -etcd-certfile: .*belong together/,
+  );
   const locked = path.join(directory, 'locked.key');
-  execFileSync('openssl', ['ec', '-in', clientKey, '-aes256', '-passout', 'pass:x', '-out', locked], {
-    stdio: 'ignore',
-  });
+  execFileSync(
+    'openssl',
+    ['ec', '-in', clientKey, '-aes256', '-passout', 'pass:x', '-out', locked],
+    {
+      stdio: 'ignore',
+    },
+  );
   assert.throws(() => pair(client, locked), /-etcd-keyfile=\S+locked\.key: .*without a passphrase/);
   // No file of ours: those of the system, where SSL_CERT_FILE is looked at first, as by flanneld.
   const system = read([], HTTPS, { SSL_CERT_FILE: ca }).credentials;

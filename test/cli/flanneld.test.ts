@@ -55,7 +55,12 @@ test('under that name it is `weft up`, with no word before the flags', () => {
 });
 
 test('-version goes to standard error, whatever else is there, and is not in the environment', () => {
-  for (const args of [['-version'], ['--version'], ['-version=true'], ['-version', 'more', 'args']]) {
+  for (const args of [
+    ['-version'],
+    ['--version'],
+    ['-version=true'],
+    ['-version', 'more', 'args'],
+  ]) {
     const told = { code: 0, stdout: '', stderr: `${version}\n` };
     assert.deepEqual(run(FLANNELD, args), told);
     assert.deepEqual(up(args), told);
@@ -70,7 +75,8 @@ test('each flag of flanneld is in the help with its default, or is refused by na
   const { stdout } = up(['-help']);
   const [flanneld = ''] = stdout.split("weft's own:");
   for (const { name, type, default: usual } of flags) {
-    const [entry] = new RegExp(`^ {2}-${name}\\b(?!-)[^\\n]*(?:\\n {8}[^\\n]*)?`, 'm').exec(flanneld) ?? [];
+    const [entry] =
+      new RegExp(`^ {2}-${name}\\b(?!-)[^\\n]*(?:\\n {8}[^\\n]*)?`, 'm').exec(flanneld) ?? [];
     if (entry === undefined) {
       const value = type === 'int' ? '1' : type === 'bool' ? 'true' : 'x';
       const { code, stderr } = up([`-${name}=${value}`]);
@@ -112,7 +118,12 @@ test('what means nothing with etcd is accepted at its default and refused otherw
 });
 
 test("klog's flags are accepted", () => {
-  const { code, stderr } = up(['-v=10', '-vmodule=subnet*=3', '-log_backtrace_at=main.go:9', NO_STORE]);
+  const { code, stderr } = up([
+    '-v=10',
+    '-vmodule=subnet*=3',
+    '-log_backtrace_at=main.go:9',
+    NO_STORE,
+  ]);
   assert.equal(code, 1);
   assert.match(stderr, /^I \S+ weft /);
 });
@@ -121,10 +132,7 @@ test('half of what belongs together is refused', () => {
   for (const [args, what] of [
     [['-etcd-certfile=/a'], '-etcd-certfile is given without -etcd-keyfile'],
     [['-etcd-keyfile=/a'], '-etcd-keyfile is given without -etcd-certfile'],
-    [
-      ['-etcd-username=u'],
-      '-etcd-username is given without -etcd-password-file or -etcd-password',
-    ],
+    [['-etcd-username=u'], '-etcd-username is given without -etcd-password-file or -etcd-password'],
     [['-etcd-password=p'], 'a password for etcd is given without -etcd-username'],
     [
       ['-etcd-username=u', '-etcd-password=p', '-etcd-password-file=/a'],

@@ -116,7 +116,9 @@ describe("weft in flanneld's place", { skip: lacks ?? false, timeout: 180_000 },
 
   /** What any user of the host may read of a process and of those that it started. */
   async function seen(pid: number): Promise<{ commands: string; childEnvironments: string }> {
-    const { stdout } = await host.run(['ps', '--ppid', String(pid), '-o', 'pid='], { mayFail: true });
+    const { stdout } = await host.run(['ps', '--ppid', String(pid), '-o', 'pid='], {
+      mayFail: true,
+    });
     const children = stdout.split('\n').flatMap((line) => line.trim() || []);
     const read = (file: string) => fs.readFileSync(file, 'utf8').replaceAll('\0', ' ');
     const commands = [String(pid), ...children].map((each) => read(`/proc/${each}/cmdline`));
@@ -167,7 +169,9 @@ describe("weft in flanneld's place", { skip: lacks ?? false, timeout: 180_000 },
   });
 
   test('another CA: it waits and says why', async () => {
-    const weft = start(secureFlags(`-etcd-password=${PASSWORD}`, `-etcd-cafile=${certificates.otherCa}`));
+    const weft = start(
+      secureFlags(`-etcd-password=${PASSWORD}`, `-etcd-cafile=${certificates.otherCa}`),
+    );
     await weft.waitFor(/^W .*(unable to verify|self.signed)/m, 10_000);
     assert.equal(await weft.stop(), 0);
   });
@@ -176,15 +180,18 @@ describe("weft in flanneld's place", { skip: lacks ?? false, timeout: 180_000 },
     await etcd.delete(`${PREFIX}/config`);
     const weft = start([...weftFlags(etcd), '-healthz-port=8999']);
     await weft.waitFor(/waiting for the network config/, 8_000);
-    assert.match(await get('/healthz'), /^HTTP\/1\.1 200 OK\r\n[^]*flanneld is running$/);
-    assert.match(await get('/readyz'), /^HTTP\/1\.1 503 .*\r\n[^]*flanneld is not ready yet$/);
+    assert.match(await get('/healthz'), /^HTTP\/1\.1 200 OK\r\n[\s\S]*flanneld is running$/);
+    assert.match(await get('/readyz'), /^HTTP\/1\.1 503 .*\r\n[\s\S]*flanneld is not ready yet$/);
     await etcd.put(`${PREFIX}/config`, CONFIG);
     await ready(weft);
-    assert.match(await get('/readyz'), /^HTTP\/1\.1 200 OK\r\n[^]*flanneld is ready$/);
+    assert.match(await get('/readyz'), /^HTTP\/1\.1 200 OK\r\n[\s\S]*flanneld is ready$/);
 
     const second = start([...weftFlags(etcd), '-healthz-port=8999']);
     assert.equal(await second.exited, 1);
-    assert.match(second.output, /^E \S+ cannot answer health requests on 0\.0\.0\.0:8999: the port/m);
+    assert.match(
+      second.output,
+      /^E \S+ cannot answer health requests on 0\.0\.0\.0:8999: the port/m,
+    );
     assert.equal(await weft.stop(), 0);
     assert.equal(await get('/healthz'), '');
   });
@@ -219,11 +226,21 @@ describe("weft in flanneld's place", { skip: lacks ?? false, timeout: 180_000 },
   test('without CAP_NET_ADMIN, without the device, without both: a line for each', async () => {
     const weft = [process.execPath, flanneld, ...weftFlags(etcd)];
     const uncapped = ['setpriv', '--bounding-set', '-net_admin', '--inh-caps', '-net_admin'];
-    const hidden = ['unshare', '--mount', 'sh', '-c', 'mount -t tmpfs none /dev/net && exec "$@"', 'sh'];
+    const hidden = [
+      'unshare',
+      '--mount',
+      'sh',
+      '-c',
+      'mount -t tmpfs none /dev/net && exec "$@"',
+      'sh',
+    ];
     for (const [before, wanted] of [
       [uncapped, [/no CAP_NET_ADMIN.*AmbientCapabilities=CAP_NET_ADMIN.*--cap-add NET_ADMIN/]],
       [hidden, [/there is no \/dev\/net\/tun.*modprobe tun.*--device \/dev\/net\/tun/]],
-      [[...hidden, ...uncapped], [/there is no \/dev\/net\/tun/, /no CAP_NET_ADMIN/]],
+      [
+        [...hidden, ...uncapped],
+        [/there is no \/dev\/net\/tun/, /no CAP_NET_ADMIN/],
+      ],
     ] as const) {
       const running = host.start([...before, ...weft], { name: 'flanneld' });
       assert.equal(await running.exited, 1, running.output);

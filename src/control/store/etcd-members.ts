@@ -93,7 +93,8 @@ export class EtcdMembers {
       return await run(client);
     } catch (error) {
       const off = AUTH_OFF.test(messageOf(error));
-      if (this.options.auth === undefined || !(off || NEW_TOKEN.test(messageOf(error)))) throw error;
+      if (this.options.auth === undefined || !(off || NEW_TOKEN.test(messageOf(error))))
+        throw error;
       this.replace(index, client, !off);
       return run(this.clients[index] as Etcd3);
     }

@@ -40,7 +40,9 @@ test('a capability that the ip program would not inherit is a lack too', async (
   const status = (user: number, ambient: string) => {
     const root = scratch(t);
     const caps = `CapEff:\t0000000000001000\nCapAmb:\t${ambient}\n`;
-    plant(root, { 'self/status': `Name:\tnode\nUid:\t${user}\t${user}\t${user}\t${user}\n${caps}` });
+    plant(root, {
+      'self/status': `Name:\tnode\nUid:\t${user}\t${user}\t${user}\t${user}\n${caps}`,
+    });
     return { tun: '/dev/null', proc: root };
   };
   const [only, ...more] = await preflight(good, status(1000, '0000000000000000'));

@@ -36,7 +36,14 @@ export function makeCertificates(directory: string, ...addresses: string[]): Cer
     openssl('req', ...key, ...request, '-subj', `/CN=test ${name}`);
     fs.writeFileSync(at(`${name}.ext`), `${extensions}\n`);
     const signer = ['-CA', at('ca.pem'), '-CAkey', at('ca.key'), '-CAcreateserial'];
-    const what = ['-in', at(`${name}.csr`), '-out', at(`${name}.pem`), '-extfile', at(`${name}.ext`)];
+    const what = [
+      '-in',
+      at(`${name}.csr`),
+      '-out',
+      at(`${name}.pem`),
+      '-extfile',
+      at(`${name}.ext`),
+    ];
     openssl('x509', '-req', ...what, ...signer, '-days', '2');
   }
   return {

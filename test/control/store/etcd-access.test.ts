@@ -87,7 +87,10 @@ describe('etcd with TLS and users', { skip: noEtcd || noOpenssl, timeout: 120_00
     await until(() => keys.length === 2);
 
     const other = { rootCertificate: fs.readFileSync(server.certificates.otherCa) };
-    await assert.rejects(open([server.endpoint], other).readConfig(), /unable to verify|self.signed/);
+    await assert.rejects(
+      open([server.endpoint], other).readConfig(),
+      /unable to verify|self.signed/,
+    );
     await assert.rejects(open([server.endpoint], undefined).readConfig(), /certificate/);
   });
 
@@ -98,13 +101,20 @@ describe('etcd with TLS and users', { skip: noEtcd || noOpenssl, timeout: 120_00
     await server.run('--client-cert-auth', `--trusted-ca-file=${server.certificates.ca}`);
     server.ctl('put', '/net/config', 'here');
     assert.equal(await open([server.endpoint], withClient(server)).readConfig(), 'here');
-    await assert.rejects(open([server.endpoint], caOnly(server)).readConfig(), /certificate|closed|reset|socket|connect/i);
+    await assert.rejects(
+      open([server.endpoint], caOnly(server)).readConfig(),
+      /certificate|closed|reset|socket|connect/i,
+    );
   });
 
   test('user and password, several endpoints, and no word of the password', async () => {
     const server = await serve();
     server.ctl('put', '/net/config', 'here');
-    const store = open([`https://127.0.0.1:${await freePort()}`, server.endpoint], caOnly(server), AUTH);
+    const store = open(
+      [`https://127.0.0.1:${await freePort()}`, server.endpoint],
+      caOnly(server),
+      AUTH,
+    );
     assert.equal(await store.readConfig(), 'here', 'authentication is off: as without a password');
     const keys = follow(store);
 
@@ -123,7 +133,10 @@ describe('etcd with TLS and users', { skip: noEtcd || noOpenssl, timeout: 120_00
       assert.doesNotMatch(error.message, /not-this-one/);
       return true;
     });
-    await assert.rejects(open([server.endpoint], caOnly(server)).readConfig(), /user name is empty/);
+    await assert.rejects(
+      open([server.endpoint], caOnly(server)).readConfig(),
+      /user name is empty/,
+    );
     assert.doesNotMatch(log.lines.join('\n'), /pass|not-this-one/);
 
     // Its tokens are void after a restart.

@@ -36,7 +36,8 @@ async function receive(address: string, to: string, texts: readonly string[]): P
       assert.ok(tries < 100, 'socat does not listen');
       await sleep(50);
     }
-    for (const text of texts.slice(1)) assert.equal(native.notify(to, text), Buffer.byteLength(text));
+    for (const text of texts.slice(1))
+      assert.equal(native.notify(to, text), Buffer.byteLength(text));
     for (let tries = 0; got.length < wanted.length && tries < 100; tries += 1) await sleep(50);
     return got;
   } finally {
@@ -61,15 +62,37 @@ test('a socket with a path, and one in the abstract name space', { skip: noSocat
 });
 
 test('each refusal has its errno', () => {
-  assert.equal(code(() => native.notify('/nonexistent/notify', 'a')), 'ENOENT');
-  assert.equal(code(() => native.notify('@weft-nobody-listens', 'a')), 'ECONNREFUSED');
+  assert.equal(
+    code(() => native.notify('/nonexistent/notify', 'a')),
+    'ENOENT',
+  );
+  assert.equal(
+    code(() => native.notify('@weft-nobody-listens', 'a')),
+    'ECONNREFUSED',
+  );
   for (const bad of ['', '/', '@', 'relative', 'vsock:2:1', '/run/a\0b']) {
-    assert.equal(code(() => native.notify(bad, 'a')), 'EINVAL', JSON.stringify(bad));
+    assert.equal(
+      code(() => native.notify(bad, 'a')),
+      'EINVAL',
+      JSON.stringify(bad),
+    );
   }
-  assert.equal(code(() => native.notify(`/${'a'.repeat(107)}`, 'a')), 'ENAMETOOLONG');
-  assert.equal(code(() => native.notify(`/${'a'.repeat(5000)}`, 'a')), 'ENAMETOOLONG');
-  assert.equal(code(() => native.notify('/run/a', 'a'.repeat(4097))), 'EMSGSIZE');
-  assert.equal(code(() => native.notify('/run/a', 'a'.repeat(100_000))), 'EMSGSIZE');
+  assert.equal(
+    code(() => native.notify(`/${'a'.repeat(107)}`, 'a')),
+    'ENAMETOOLONG',
+  );
+  assert.equal(
+    code(() => native.notify(`/${'a'.repeat(5000)}`, 'a')),
+    'ENAMETOOLONG',
+  );
+  assert.equal(
+    code(() => native.notify('/run/a', 'a'.repeat(4097))),
+    'EMSGSIZE',
+  );
+  assert.equal(
+    code(() => native.notify('/run/a', 'a'.repeat(100_000))),
+    'EMSGSIZE',
+  );
   assert.throws(() => native.notify(1 as unknown as string, 'a'), TypeError);
   assert.throws(() => (native.notify as (path: string) => number)('/run/a'), TypeError);
 });
