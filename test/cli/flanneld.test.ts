@@ -88,7 +88,14 @@ test('each flag of flanneld is in the help with its default, or is refused by na
   }
 });
 
-/** What this process would do with no network at all. */
+test('each flag of flanneld has one row in the table of flags', () => {
+  const table = fs.readFileSync(new URL('../../../docs/flannel-door.md', import.meta.url), 'utf8');
+  const rows = [...table.matchAll(/^\| `-([\w-]+)`/gm)].map(([, name]) => name);
+  const listed = rows.filter((name) => flags.some((flag) => flag.name === name)).sort();
+  assert.deepEqual(listed, flags.map(({ name }) => name).sort());
+});
+
+/** Name, flanneld's default, another value, the reason that is told. */
 const ONLY_DEFAULT: readonly [string, string, string, RegExp][] = [
   ['kube-subnet-mgr', 'false', 'true', /Kubernetes store/],
   ['kube-api-url', '', 'https://10.0.0.1', /Kubernetes store/],
