@@ -88,12 +88,15 @@ export class Outbound {
   /** Encodes packets until the batch is done or the queue is full. */
   #encode(): void {
     for (;;) {
-      if (this.#segmenter.open && !this.#segmenter.emit(this.#queue)) {
-        return;
-      }
+      if (this.#segmenter.open && !this.#emit()) return;
       if (this.#next === this.#count || !this.#packet(this.#next)) return;
       this.#next += 1;
     }
+  }
+
+  #emit(): boolean {
+    const segmenter = this.#segmenter;
+    return segmenter.scattered ? segmenter.emitRuns(this.#queue) : segmenter.emit(this.#queue);
   }
 
   /** Steps 2 to 5 for one row. False when the queue is full: the row is to be tried again. */

@@ -34,6 +34,13 @@ export interface SegmentSink {
   add(header: number, headerLength: number, payload: number, length: number): void;
 }
 
+/** Where the segments of a scattered super-packet go. */
+export interface RunSink {
+  readonly full: boolean;
+  /** Takes at least one of `count` datagrams of `size` bytes, side by side; returns how many. */
+  addRun(at: number, size: number, count: number): number;
+}
+
 export class Segmenter {
   readonly #bytes: Uint8Array;
   readonly #words: Int32Array;
@@ -67,6 +74,11 @@ export class Segmenter {
     this.#bytes = memory.bytes;
     this.#words = memory.words;
     this.#sum = sum;
+  }
+
+  /** Whether the super-packet in work was read scattered: `emitRuns` is for it, else `emit`. */
+  get scattered(): boolean {
+    return this.#gap > 0;
   }
 
   /** Whether a super-packet is in work: `emit` has more to say. */
@@ -180,19 +192,34 @@ export class Segmenter {
   emit(sink: SegmentSink): boolean {
     const ahead = ENCAPSULATION + this.#headers;
     while (this.#done < this.#payload) {
-      if (sink.full) return false;
+      const slot = sink.full ? 0 : sink.pool.take();
+      if (slot === 0) return false;
       const length = Math.min(this.#gsoSize, this.#payload - this.#done);
-      const payload = this.#at + this.#headers + this.#done + this.#index * this.#gap;
-      let header = payload - ahead;
-      if (this.#gap === 0) {
-        const slot = sink.pool.take();
-        if (slot === 0) return false;
-        header = slot + PADDING;
-      }
-      this.#writeHeaders(header, payload, length);
-      sink.add(header, ahead, payload, length);
+      const payload = this.#at + this.#headers + this.#done;
+      this.#writeHeaders(slot + PADDING, payload, length);
+      sink.add(slot + PADDING, ahead, payload, length);
       this.#done += length;
       this.#index += 1;
+    }
+    return true;
+  }
+
+  /** The same for a scattered super-packet, whose segments lie side by side, headers and all. */
+  emitRuns(sink: RunSink): boolean {
+    const ahead = ENCAPSULATION + this.#headers;
+    while (this.#done < this.#payload) {
+      if (sink.full) return false;
+      const left = this.#payload - this.#done;
+      const length = Math.min(this.#gsoSize, left);
+      let payload = this.#at + this.#headers + this.#done + this.#index * this.#gap;
+      const alike = Math.max(1, Math.floor(left / this.#gsoSize));
+      const taken = sink.addRun(payload - ahead, ahead + length, alike);
+      for (let i = 0; i < taken; i += 1) {
+        this.#writeHeaders(payload - ahead, payload, length);
+        payload += length + this.#gap;
+        this.#done += length;
+        this.#index += 1;
+      }
     }
     return true;
   }

@@ -114,21 +114,30 @@ export class SendQueue implements SegmentSink {
   add(header: number, headerLength: number, payload: number, length: number): void {
     const size = headerLength + length;
     if (!this.#continues(size)) this.#begin(size);
-    const last = this.#rows - 1;
     if (header + headerLength === payload) {
       this.#piece(header, size);
     } else {
       this.#piece(header, headerLength);
       this.#piece(payload, length);
     }
-    this.#packets[last]! += 1;
-    this.#payload[last]! += size - ENCAPSULATION;
-    this.#bytes += size;
-    this.#mayGrow = this.#segments && size === this.#size;
-    // A message of one datagram goes without UDP_SEGMENT.
-    if (this.#packets[last]! > 1) {
-      this.#memory.words[this.#message(last) + MESSAGE_ROW.segment] = this.#size;
+    this.#grow(size, 1);
+  }
+
+  /**
+   * Queues datagrams of `size` bytes that lie side by side from `at` on; ask `full` before. Takes
+   * as many of the `count` as one more message, or the rest of the last one, has room for: at
+   * least one. Returns how many.
+   */
+  addRun(at: number, size: number, count: number): number {
+    if (!this.#continues(size)) this.#begin(size);
+    let taken = 1;
+    if (this.#segments && size === this.#size) {
+      const room = MESSAGE_DATAGRAMS - this.#packets[this.#rows - 1]!;
+      taken = Math.min(count, room, Math.floor((MESSAGE_BYTES - this.#bytes) / size));
     }
+    this.#piece(at, taken * size);
+    this.#grow(size, taken);
+    return taken;
   }
 
   /** Sends what is queued. False when the underlay is full: flush again before the next batch. */
@@ -144,6 +153,19 @@ export class SendQueue implements SegmentSink {
     this.#again = -1;
     this.pool.reset();
     return true;
+  }
+
+  /** Counts datagrams that were put into the last message. */
+  #grow(size: number, datagrams: number): void {
+    const last = this.#rows - 1;
+    this.#packets[last]! += datagrams;
+    this.#payload[last]! += datagrams * (size - ENCAPSULATION);
+    this.#bytes += datagrams * size;
+    this.#mayGrow = this.#segments && size === this.#size;
+    // A message of one datagram goes without UDP_SEGMENT.
+    if (this.#packets[last]! > 1) {
+      this.#memory.words[this.#message(last) + MESSAGE_ROW.segment] = this.#size;
+    }
   }
 
   #continues(size: number): boolean {
