@@ -42,6 +42,7 @@ import type { Lifecycle } from './lifecycle.js';
 import { tunnelMtu } from './mtu.js';
 import { addressOf, deviceName, StartError, superPacketsTaken } from './open.js';
 import { type Parts, report } from './report.js';
+import type { Look } from './systemd.js';
 import { MERGING_REFUSED, watchTier } from './watch-tier.js';
 
 export interface DaemonOptions {
@@ -69,6 +70,7 @@ export class Daemon {
   /** Everything, once the start is done. */
   #parts: Parts | undefined;
   #lost: string | null = null;
+  #subnetFileWritten = false;
 
   constructor(options: DaemonOptions) {
     this.#options = options;
@@ -221,6 +223,21 @@ export class Daemon {
     );
   }
 
+  /** For /readyz: packets flow, and Docker and CNI can read the subnet. */
+  get ready(): boolean {
+    return this.#parts !== undefined && this.#subnetFileWritten;
+  }
+
+  /** For systemd. */
+  look(): Look {
+    const parts = this.#parts;
+    const waitingFor = this.#overlay?.waitingFor ?? this.#doing;
+    if (parts === undefined) return { ready: false, status: waitingFor, turns: [] };
+    const { name, lease, carrier, lanes } = parts;
+    const status = `${name} ${formatSubnet(lease.subnet)}, ${carrier.peers.length} peers`;
+    return { ready: true, status, turns: lanes.turns };
+  }
+
   /** What `weft status` is told. */
   #answer(): Answer {
     const { version, clock } = this.#options;
@@ -298,6 +315,7 @@ export class Daemon {
     try {
       journal.record({ kind: 'file', path: subnetFile, wrote: formatSubnetEnv(env) });
       writeSubnetEnv(subnetFile, env);
+      this.#subnetFileWritten = true;
       log.info(`wrote ${subnetFile}`);
     } catch (error) {
       log.warn(`cannot write ${subnetFile}: ${messageOf(error)}; Docker and CNI will miss it`);
