@@ -1,5 +1,5 @@
 /**
- * Listings recorded beside a flanneld 0.28 (iptables 1.8.9 with nf_tables, nft 1.0.6), and the
+ * Listings recorded beside a flanneld of August 2026 (iptables 1.8.9 with nf_tables, nft 1.0.6), and the
  * flags of that flanneld.
  */
 import type { Rules } from '../../../../src/control/host/firewall/rules.js';
