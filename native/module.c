@@ -92,6 +92,7 @@ NAPI_MODULE_INIT() {
       METHOD("eventDrain", event_drain),
       METHOD("wait", wait_ready),
       METHOD("close", close_fd),
+      METHOD("notify", notify),
   };
   napi_define_properties(env, exports, sizeof methods / sizeof methods[0], methods);
   return exports;

@@ -46,6 +46,7 @@ const needs = {
     ['tshark', 'tshark'],
     ['ethtool', 'ethtool'],
     ['nft', 'nftables'],
+    ['iptables', 'iptables'],
     ['qemu-system-x86_64', 'qemu-system-x86'],
     ['cpio', 'cpio'],
     ['gzip', 'gzip'],

@@ -81,7 +81,7 @@ export function parseFlags(
     const variable = variableOf(prefix, flag.name);
     const value = environment[variable];
     if (values.has(flag.name) || value === undefined || value === '') continue;
-    if (flag.name === 'help') continue;
+    if (flag.name === 'help' || flag.name === 'version') continue;
     take(flag, value, `${variable}=${value}`);
   }
 

@@ -1,15 +1,27 @@
 /** `weft up`: flanneld's flags, and what weft adds. */
 import os from 'node:os';
-import { systemClock } from '../control/daemon/clock.js';
+import { systemClock, timeOfDay } from '../control/daemon/clock.js';
 import { Daemon } from '../control/daemon/daemon.js';
+import type { FirewallOptions } from '../control/daemon/firewall.js';
 import { defaultLanes, MOST_LANES } from '../control/daemon/lanes.js';
 import { Lifecycle } from '../control/daemon/lifecycle.js';
 import { createLog } from '../control/daemon/log.js';
+import { tellSystemd } from '../control/daemon/systemd.js';
 import { checkEndpoints } from '../control/store/endpoints.js';
 import { FileStore } from '../control/store/file.js';
 import { messageOf } from '../control/store/store.js';
+import { loadNative } from '../dataplane/io/native.js';
 import { TIER_NAMES, type TierName } from '../dataplane/io/tiers.js';
+import { Health } from '../operate/health/health.js';
 import type { LaneCount } from '../operate/status/status.js';
+import {
+  checkEtcdAccess,
+  ETCD_ACCESS,
+  hidePassword,
+  PASSWORD_FILE,
+  readEtcdAccess,
+  unusedTlsFlags,
+} from './etcd-access.js';
 import {
   describeFlags,
   type Flag,
@@ -18,6 +30,7 @@ import {
   UsageError,
   variableOf,
 } from './flags.js';
+import { describeOnlyDefault, ONLY_DEFAULT, refuseOtherThanDefault } from './only-default.js';
 import { version } from './version.js';
 
 const FLANNELD: readonly Flag[] = [
@@ -51,10 +64,57 @@ const FLANNELD: readonly Flag[] = [
     help: 'where the subnet is written for Docker and CNI',
     default: '/run/flannel/subnet.env',
   },
+  {
+    name: 'ip-masq',
+    kind: 'bool',
+    help: "give packets that leave the overlay the host's address",
+    default: 'false',
+  },
+  {
+    name: 'ip-masq-fully-random-disable',
+    kind: 'bool',
+    help: 'do not choose the ports of masqueraded flows at random',
+    default: 'false',
+  },
+  {
+    name: 'iptables-forward-rules',
+    kind: 'bool',
+    help: "let the overlay's packets through the host's firewall",
+    default: 'true',
+  },
+  {
+    name: 'iptables-resync',
+    kind: 'int',
+    value: 'seconds',
+    help: 'how often the rules of iptables or nftables are looked at, and set again when they are not right',
+    default: '5',
+  },
+  ...ETCD_ACCESS,
+  {
+    name: 'healthz-ip',
+    kind: 'string',
+    value: 'address',
+    help: 'where /healthz and /readyz are answered',
+    default: '0.0.0.0',
+  },
+  {
+    name: 'healthz-port',
+    kind: 'int',
+    help: 'the TCP port of /healthz and /readyz; 0: none',
+    default: '0',
+  },
   { name: 'v', kind: 'int', help: 'log verbosity; 1 and more: debug', default: '0' },
+  { name: 'vmodule', kind: 'string', help: "names flanneld's source files: without effect" },
+  {
+    name: 'log_backtrace_at',
+    kind: 'string',
+    help: "names a line of flanneld's source: without effect",
+  },
+  { name: 'version', kind: 'bool', help: 'the version, on standard error as flanneld tells it' },
 ];
 
 const WEFT: readonly Flag[] = [
+  PASSWORD_FILE,
   {
     name: 'store-file',
     kind: 'string',
@@ -85,10 +145,7 @@ const WEFT: readonly Flag[] = [
 
 /** flanneld's flags that change what it does, and that weft does not honour yet. */
 const NOT_YET = [
-  ...['etcd-keyfile', 'etcd-certfile', 'etcd-cafile', 'etcd-username', 'etcd-password'],
-  ...['iface-regex', 'iface-can-reach', 'public-ipv6', 'subnet-lease-renew-margin'],
-  ...['ip-masq', 'ip-masq-fully-random-disable', 'iptables-forward-rules', 'iptables-resync'],
-  ...['ip-blackhole-route', 'healthz-ip', 'healthz-port', 'kube-subnet-mgr'],
+  ...['iface-regex', 'iface-can-reach', 'subnet-lease-renew-margin', 'ip-blackhole-route'],
 ];
 
 const HELP: Flag = { name: 'help', kind: 'bool', help: 'this text' };
@@ -97,6 +154,8 @@ const USAGE = `weft up: join a flannel network and forward its packets
 
 flanneld's flags, each also from the environment (FLANNELD_ETCD_PREFIX for -etcd-prefix):
 ${describeFlags(FLANNELD)}
+flanneld's flags that are accepted at their default alone:
+${describeOnlyDefault()}
 weft's own:
 ${describeFlags(WEFT)}`;
 
@@ -106,16 +165,26 @@ export async function main(args: string[]): Promise<number> {
     process.stdout.write(USAGE);
     return 0;
   }
+  if (flags.bool('version')) {
+    process.stderr.write(`${version}\n`);
+    return 0;
+  }
   if (flags.rest.length > 0) {
     throw new UsageError(`${JSON.stringify(flags.rest[0])} is not a flag`);
   }
+  refuseOtherThanDefault(flags);
+  checkEtcdAccess(flags);
+  const onCommandLine = hidePassword(['weft', 'up', ...args], process.env);
   const file = flags.text('store-file');
   if (file !== '' && (flags.given('etcd-endpoints') || flags.given('etcd-prefix'))) {
     throw new UsageError('-store-file and -etcd-… contradict each other: give one of them');
   }
   const endpoints = readEndpoints(flags.text('etcd-endpoints'));
   const prefix = flags.text('etcd-prefix');
+  const healthPort = readHealthPort(flags);
+  const offload = readTier(flags.text('offload'));
   const lanes = readLanes(flags, os.availableParallelism());
+  const firewall = readFirewall(flags);
   // Its client takes as much memory as all the rest of weft, so it is loaded where it is used.
   const etcd = file === '' ? await import('../control/store/etcd.js') : undefined;
 
@@ -129,25 +198,56 @@ export async function main(args: string[]): Promise<number> {
       log.warn(`${variable} is set, and weft does not honour flanneld's -${name} yet`);
     }
   }
+  if (onCommandLine) {
+    log.warn(
+      'the password of etcd was on the command line, where every user of this host could read it ' +
+        'until now; better: -etcd-password-file or FLANNELD_ETCD_PASSWORD',
+    );
+  }
+  for (const name of unusedTlsFlags(flags, endpoints)) {
+    log.warn(`-${name} has no effect: the endpoints begin with http://, so nothing is encrypted`);
+  }
+  // Node warns of a TLS server name that is an address: nothing that an operator can change.
+  process.noDeprecation = true;
   const clock = systemClock;
-  const daemon = new Daemon({
-    version,
-    // A unit file with an unset variable gives an empty one, which flanneld passes over too.
-    iface: flags.list('iface').filter((name) => name !== ''),
-    publicIp: flags.text('public-ip'),
-    subnetFile: flags.text('subnet-file'),
-    offload: readTier(flags.text('offload')),
-    lanes,
-    openStore: () =>
-      etcd === undefined
-        ? new FileStore({ file, clock, log })
-        : new etcd.EtcdStore({ endpoints, prefix, clock, log }),
-    clock,
-    random: Math.random,
-    log,
-    lifecycle,
-  });
   try {
+    const access = etcd === undefined ? {} : readEtcdAccess(flags, endpoints, process.env);
+    const daemon = new Daemon({
+      version,
+      // A unit file with an unset variable gives an empty one, which flanneld passes over too.
+      iface: flags.list('iface').filter((name) => name !== ''),
+      publicIp: flags.text('public-ip'),
+      subnetFile: flags.text('subnet-file'),
+      offload,
+      lanes,
+      firewall,
+      openStore: () =>
+        etcd === undefined
+          ? new FileStore({ file, clock, log })
+          : new etcd.EtcdStore({ endpoints, prefix, clock, log, ...access }),
+      clock,
+      random: Math.random,
+      log,
+      lifecycle,
+    });
+    const stopping = tellSystemd({
+      environment: process.env,
+      pid: process.pid,
+      send: (path, text) => void loadNative().notify(path, text),
+      clock,
+      look: () => daemon.look(),
+    });
+    lifecycle.onBegin(stopping);
+    if (healthPort > 0) {
+      const health = new Health({
+        address: flags.text('healthz-ip'),
+        port: healthPort,
+        ready: () => daemon.ready && !lifecycle.leaving,
+        now: timeOfDay,
+      });
+      lifecycle.onLeave('the health listener', () => health.close());
+      await lifecycle.unlessLeaving(health.open());
+    }
     await daemon.start();
   } catch (error) {
     // While leaving, whatever ends the start is a consequence of that.
@@ -159,7 +259,7 @@ export async function main(args: string[]): Promise<number> {
 /** A flag of flanneld's that does nothing here is refused by name: better than ignored. */
 function parse(args: readonly string[]): Flags {
   try {
-    return parseFlags([...FLANNELD, ...WEFT, HELP], args, process.env);
+    return parseFlags([...FLANNELD, ...ONLY_DEFAULT, ...WEFT, HELP], args, process.env);
   } catch (error) {
     const [, name = ''] = /^unknown flag --?(.+)$/.exec(messageOf(error)) ?? [];
     if (!NOT_YET.includes(name)) throw error;
@@ -173,6 +273,32 @@ function readEndpoints(text: string): string[] {
   } catch (error) {
     throw new UsageError(messageOf(error));
   }
+}
+
+/** The longest period is what a timer can wait: 24 days. */
+const LONGEST_RESYNC = 2_147_483;
+
+function readFirewall(flags: Flags): FirewallOptions {
+  const resync = flags.int('iptables-resync');
+  if (resync < 1 || resync > LONGEST_RESYNC) {
+    const given = flags.text('iptables-resync');
+    throw new UsageError(`-iptables-resync=${given}: give 1 to ${LONGEST_RESYNC} seconds`);
+  }
+  const forward = flags.bool('iptables-forward-rules');
+  return {
+    masquerade: flags.bool('ip-masq'),
+    fullyRandom: !flags.bool('ip-masq-fully-random-disable'),
+    forward,
+    forwardAsked: forward && flags.given('iptables-forward-rules'),
+    resync,
+  };
+}
+
+/** 0 and below: no listener, as with flanneld. */
+function readHealthPort(flags: Flags): number {
+  const port = flags.int('healthz-port');
+  if (port > 65535) throw new UsageError(`-healthz-port=${port}: a port is at most 65535`);
+  return port;
 }
 
 function readTier(text: string): TierName {

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 /** The `weft` command: one file a subcommand, loaded when it is asked for. */
+import path from 'node:path';
 import v8 from 'node:v8';
 import { describeUnexpected, stackOf } from '../control/daemon/unexpected.js';
 import { UsageError } from './flags.js';
@@ -7,11 +8,12 @@ import { version } from './version.js';
 
 const USAGE = `weft ${version}: a userspace VXLAN tunnel endpoint that joins a flannel network
 
-  weft up        join the network and forward packets (flanneld's flags)
-  weft status    what a running weft does; --json for programs
-  weft down      take back what a weft that ended has left on this host
-  weft demo      two hosts, four containers, real packets, in namespaces of its own
-  weft replay    run a capture through the data plane
+  weft up           join the network and forward packets (flanneld's flags)
+  weft status       what a running weft does; --json for programs
+  weft down         take back what a weft that ended has left on this host
+  weft docker-opts  write dockerd's options for this host's subnet
+  weft demo         two hosts, four containers, real packets, in namespaces of its own
+  weft replay       run a capture through the data plane
 
   weft COMMAND -help tells the flags of a command.
 `;
@@ -29,6 +31,8 @@ async function load(command: string): Promise<Main | undefined> {
       return (await import('./status.js')).main;
     case 'down':
       return (await import('./down.js')).main;
+    case 'docker-opts':
+      return (await import('./docker-opts.js')).main;
     case 'demo':
       return (await import('./demo.js')).main;
     case 'replay':
@@ -38,7 +42,10 @@ async function load(command: string): Promise<Main | undefined> {
   }
 }
 
-const [command = '', ...args] = process.argv.slice(2);
+/** Under flanneld's name it behaves as `weft up`: a unit file or an image needs no new word. */
+const asFlanneld = path.basename(process.argv[1] ?? '') === 'flanneld';
+const [command = '', ...args] = [...(asFlanneld ? ['up'] : []), ...process.argv.slice(2)];
+const self = asFlanneld ? 'flanneld' : `weft ${command}`;
 // Whoever read the output has gone (`weft replay … | head`, a log reader that ended): what is
 // done goes on, unheard.
 for (const stream of [process.stdout, process.stderr]) {
@@ -62,11 +69,11 @@ try {
   }
 } catch (error) {
   if (error instanceof UsageError) {
-    process.stderr.write(`weft ${command}: ${error.message}; see: weft ${command} -help\n`);
+    process.stderr.write(`${self}: ${error.message}; see: ${self} -help\n`);
     process.exitCode = 2;
   } else {
     const again = 'WEFT_STACK=1 in the environment';
-    process.stderr.write(`weft ${command}: ${describeUnexpected(error, again)}\n`);
+    process.stderr.write(`${self}: ${describeUnexpected(error, again)}\n`);
     if (process.env.WEFT_STACK === '1') process.stderr.write(`${stackOf(error).join('\n')}\n`);
     process.exitCode = 1;
   }

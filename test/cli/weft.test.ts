@@ -36,7 +36,7 @@ test('help and the version go to stdout with exit code 0', () => {
   for (const word of ['help', '-help', '--help', '-h']) {
     const { code, stdout, stderr } = weft(word);
     assert.deepEqual([code, stderr], [0, ''], word);
-    for (const command of ['up', 'status', 'down', 'demo', 'replay']) {
+    for (const command of ['up', 'status', 'down', 'docker-opts', 'demo', 'replay']) {
       assert.match(stdout, new RegExp(`^ {2}weft ${command} `, 'm'));
     }
   }
@@ -46,7 +46,7 @@ test('help and the version go to stdout with exit code 0', () => {
 });
 
 test('each command tells its flags, with -help, --help and -h', () => {
-  for (const command of ['up', 'status', 'down', 'demo']) {
+  for (const command of ['up', 'status', 'down', 'docker-opts', 'demo']) {
     for (const word of ['-help', '--help', '-h']) {
       const { code, stdout, stderr } = weft(command, word);
       assert.deepEqual([code, stderr], [0, ''], `${command} ${word}`);
@@ -126,7 +126,7 @@ test('nobody reads the output: each command ends without a word', () => {
 });
 
 test("flanneld's flags that weft does not honour yet are refused by name", () => {
-  for (const flag of ['-ip-masq', '--etcd-cafile=/x', '-healthz-port=1']) {
+  for (const flag of ['-ip-blackhole-route', '--iface-regex=x']) {
     const { code, stderr } = weft('up', flag);
     assert.equal(code, 2, flag);
     assert.match(stderr, new RegExp(`${flag.replace(/^-+|=.*/g, '')} is a flag of flanneld's`));
@@ -143,12 +143,28 @@ test("a variable of flanneld's that weft does not honour yet is warned of", () =
     {
       encoding: 'utf8',
       timeout: 20_000,
-      env: { ...process.env, FLANNELD_IP_MASQ: 'true', FLANNELD_HEALTHZ_PORT: '' },
+      env: { ...process.env, FLANNELD_IP_BLACKHOLE_ROUTE: 'true', FLANNELD_IFACE_REGEX: '' },
     },
   );
   assert.equal(status, 1); // there is no such store, or no right to make a TUN
-  assert.match(stderr, /^W .*FLANNELD_IP_MASQ is set.*-ip-masq yet$/m);
-  assert.doesNotMatch(stderr, /HEALTHZ/);
+  assert.match(stderr, /^W .*FLANNELD_IP_BLACKHOLE_ROUTE is set.*-ip-blackhole-route yet$/m);
+  assert.doesNotMatch(stderr, /IFACE_REGEX/);
+});
+
+test('the firewall flags are read as flanneld reads them, and a period has bounds', () => {
+  for (const [flag, message] of [
+    ['-ip-masq=maybe', /"maybe" is neither true nor false/],
+    ['-iptables-resync=0', /-iptables-resync=0: give 1 to 2147483 seconds/],
+    ['-iptables-resync=-5', /-iptables-resync=-5: give 1 to/],
+    ['-iptables-resync=5s', /"5s" is not a whole number/],
+  ] as const) {
+    const { code, stderr } = weft('up', flag);
+    assert.equal(code, 2, flag);
+    assert.match(stderr, message);
+  }
+  const { stdout } = weft('up', '-help');
+  assert.match(stdout, /-iptables-forward-rules\n.*\(default true\)/);
+  assert.match(stdout, /-iptables-resync seconds\n.*\(default 5\)/);
 });
 
 test('lanes and their threads have bounds', () => {

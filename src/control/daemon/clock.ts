@@ -11,3 +11,8 @@ export const systemClock: Clock = {
     return () => clearTimeout(timer);
   },
 };
+
+/** The time of day, for what is told to people and to HTTP; intervals take a Clock. */
+export function timeOfDay(): Date {
+  return new Date();
+}

@@ -10,8 +10,9 @@
  *   7. TUN         opened, one queue a lane                         exits when it is in use
  *   8. lease       acquired; the address goes on the TUN
  *   9. lanes       packets can flow
- *  10. subnet.env  so that Docker and CNI may start
- *  11. follow      peers into the lanes' table, then into the kernel's
+ *  10. firewall    masquerade and forward rules                    exits when asked for and refused
+ *  11. subnet.env  so that Docker and CNI may start
+ *  12. follow      peers into the lanes' table, then into the kernel's
  *
  * It alone carries membership from the overlay to the host and to the routes.
  */
@@ -35,11 +36,13 @@ import { formatSubnetEnv, readPreviousSubnet, writeSubnetEnv } from '../overlay/
 import type { Clock, Log, Random } from '../runtime.js';
 import { messageOf, type Store } from '../store/store.js';
 import { Carrier } from './carrier.js';
+import { type FirewallOptions, startFirewall } from './firewall.js';
 import { closeLanes, Lanes, openLanes, threadsOf } from './lanes.js';
 import type { Lifecycle } from './lifecycle.js';
 import { tunnelMtu } from './mtu.js';
 import { addressOf, deviceName, StartError, superPacketsTaken } from './open.js';
 import { type Parts, report } from './report.js';
+import type { Look } from './systemd.js';
 import { MERGING_REFUSED, watchTier } from './watch-tier.js';
 
 export interface DaemonOptions {
@@ -50,6 +53,7 @@ export interface DaemonOptions {
   /** The highest tier to use; what the kernel lacks of it is left out. */
   readonly offload: TierName;
   readonly lanes: LaneCount;
+  readonly firewall: FirewallOptions;
   readonly openStore: () => Store;
   readonly clock: Clock;
   readonly random: Random;
@@ -66,6 +70,7 @@ export class Daemon {
   /** Everything, once the start is done. */
   #parts: Parts | undefined;
   #lost: string | null = null;
+  #subnetFileWritten = false;
 
   constructor(options: DaemonOptions) {
     this.#options = options;
@@ -113,7 +118,7 @@ export class Daemon {
     const { tun, count } = open;
     lifecycle.onLeave('the TUN and the sockets', () => {
       closeLanes(open);
-      journal.forgetDevice(name);
+      journal.forget({ kind: 'device', name });
     });
     const takes = superPacketsTaken(tun);
     if (tun.vnet && !takes.tcp) log.warn(MERGING_REFUSED);
@@ -160,7 +165,18 @@ export class Daemon {
     });
     await awaited(lanes.started);
 
-    const env = { network: config.network, subnet: lease.subnet, mtu, ipMasq: false };
+    this.#doing = 'setting the firewall rules';
+    const { firewall } = this.#options;
+    const wanted = {
+      network: formatSubnet(config.network),
+      subnet: formatSubnet(lease.subnet),
+      nftables: config.nftables,
+    };
+    const around = { runner: systemRunner, journal, clock, log, lifecycle };
+    await awaited(startFirewall(around, wanted, firewall));
+
+    const ipMasq = firewall.masquerade;
+    const env = { network: config.network, subnet: lease.subnet, mtu, ipMasq };
     this.#writeSubnetFile(journal, env);
 
     this.#doing = `reading the peers from ${store.description}`;
@@ -205,6 +221,21 @@ export class Daemon {
         `tier ${tierName(tun.vnet, tun.uso, lanes.segments)}, lanes ${describeLanes(count)}, ` +
         `${carrier.peers.length} peers`,
     );
+  }
+
+  /** For /readyz: packets flow, and Docker and CNI can read the subnet. */
+  get ready(): boolean {
+    return this.#parts !== undefined && this.#subnetFileWritten;
+  }
+
+  /** For systemd. */
+  look(): Look {
+    const parts = this.#parts;
+    const waitingFor = this.#overlay?.waitingFor ?? this.#doing;
+    if (parts === undefined) return { ready: false, status: waitingFor, turns: [] };
+    const { name, lease, carrier, lanes } = parts;
+    const status = `${name} ${formatSubnet(lease.subnet)}, ${carrier.peers.length} peers`;
+    return { ready: true, status, turns: lanes.turns };
   }
 
   /** What `weft status` is told. */
@@ -284,6 +315,7 @@ export class Daemon {
     try {
       journal.record({ kind: 'file', path: subnetFile, wrote: formatSubnetEnv(env) });
       writeSubnetEnv(subnetFile, env);
+      this.#subnetFileWritten = true;
       log.info(`wrote ${subnetFile}`);
     } catch (error) {
       log.warn(`cannot write ${subnetFile}: ${messageOf(error)}; Docker and CNI will miss it`);

@@ -151,6 +151,11 @@ export class Lanes {
     return this.#threads.every(({ thread }) => thread.directions === 'outbound' || thread.merges);
   }
 
+  /** A number for each thread that stands still when it hangs. */
+  get turns(): number[] {
+    return this.#threads.map(({ thread }) => thread.turns);
+  }
+
   get reports(): Status['lanes'] {
     const { lanes, threads } = this.count;
     return Array.from({ length: lanes }, (_, lane) => {

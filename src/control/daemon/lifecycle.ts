@@ -20,6 +20,7 @@ export class Leaving extends Error {
 export class Lifecycle {
   readonly #log: Log;
   readonly #steps: { name: string; stop: () => void | Promise<void> }[] = [];
+  #begin: (reason: string) => void = () => {};
   #leaving = false;
   /** What is being stopped just now. */
   #stopping = 'nothing yet';
@@ -39,6 +40,11 @@ export class Lifecycle {
     }
     process.on('uncaughtException', (error) => this.#failed(error));
     process.on('unhandledRejection', (error) => this.#failed(error));
+  }
+
+  /** Calls back once when the way out begins, before anything is stopped. */
+  onBegin(call: (reason: string) => void): void {
+    this.#begin = call;
   }
 
   /** Remembers how to stop what was just started. */
@@ -71,6 +77,7 @@ export class Lifecycle {
       this.#log.error(`${what}; killing the process`);
       process.kill(process.pid, 'SIGKILL');
     }, WATCHDOG);
+    this.#begin(reason);
     for (let step = this.#steps.pop(); step !== undefined; step = this.#steps.pop()) {
       this.#stopping = step.name;
       try {

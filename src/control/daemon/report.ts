@@ -30,7 +30,7 @@ export interface Parts {
   readonly publisher: Pick<Publisher, 'counts'>;
   readonly tun: Pick<OpenTun, 'vnet' | 'tso' | 'uso'>;
   readonly sockets: Pick<OpenUdp, 'gro' | 'receiveBuffer'>;
-  readonly lanes: Pick<Lanes, 'count' | 'counters' | 'segments' | 'reports'>;
+  readonly lanes: Pick<Lanes, 'count' | 'counters' | 'segments' | 'reports' | 'turns'>;
   readonly carrier: Pick<Carrier, 'peers' | 'problems'>;
 }
 

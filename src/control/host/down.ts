@@ -1,6 +1,9 @@
 /** Takes back what the journal of a device says weft made, and nothing else. */
 import fs from 'node:fs';
 import { errnoOf, HostError, textOf } from './errors.js';
+import { takeBackIptables } from './firewall/iptables.js';
+import { takeBackNftables } from './firewall/nftables.js';
+import { TABLE } from './firewall/nftables-rules.js';
 import {
   type Entry,
   isAlive,
@@ -19,8 +22,8 @@ export interface TakenBack {
 }
 
 /**
- * Takes back what weft made for `device`: its TUN, files and sysctls that still are as weft left
- * them, last the journal itself. Harmless when repeated. Throws a HostError while the owning
+ * Takes back what weft made for `device`: its TUN, files, sysctls and firewall rules that still are
+ * as weft left them, last the journal itself. Harmless when repeated. Throws a HostError while the owning
  * process is alive, when its TUN is still held open, or when the journal is broken.
  */
 export async function down(
@@ -73,6 +76,10 @@ function takeBack(entry: Entry, runner: Runner, proc: string): Promise<string> |
       return takeBackSysctl(entry.path, entry.old, entry.wrote, proc);
     case 'file':
       return takeBackFile(entry.path, entry.wrote);
+    case 'iptables':
+      return takeBackTable(entry.table, entry.made, runner);
+    case 'nftables':
+      return takeBackNft(entry.made, runner);
   }
 }
 
@@ -154,8 +161,37 @@ function takeBackFile(file: string, wrote: string): string {
   return `The file ${file} was removed.`;
 }
 
+async function takeBackTable(
+  table: 'nat' | 'filter',
+  made: readonly string[],
+  runner: Runner,
+): Promise<string> {
+  const found = await takeBackIptables(runner, table, made);
+  return `The rules in iptables' table ${table} ${found ? 'were removed' : 'are gone'}.`;
+}
+
+async function takeBackNft(made: string | null, runner: Runner): Promise<string> {
+  switch (await takeBackNftables(runner, made)) {
+    case 'deleted':
+      return `The nft table ${TABLE} was deleted.`;
+    case 'gone':
+      return `The nft table ${TABLE} is gone.`;
+    case 'left':
+      return `The nft table ${TABLE} was left: it holds what weft did not put there.`;
+  }
+}
+
 function what(entry: Entry): string {
-  return entry.kind === 'device' ? `The device ${entry.name}` : `The ${entry.kind} ${entry.path}`;
+  switch (entry.kind) {
+    case 'device':
+      return `The device ${entry.name}`;
+    case 'iptables':
+      return `What weft put into iptables' table ${entry.table}`;
+    case 'nftables':
+      return `The nft table ${TABLE}`;
+    default:
+      return `The ${entry.kind} ${entry.path}`;
+  }
 }
 
 /** A row of `ip -j -d link show`, as far as it is read here. */

@@ -19,14 +19,25 @@ export interface Owner {
   startTime: string;
 }
 
-/** Something made. Firewall rules will be a kind of their own. */
+/** Something made. */
 export type Entry =
   /** A TUN. `index` is null from before the device is opened until its number is known. */
   | { kind: 'device'; name: string; index: number | null }
   /** A file under /proc/sys, by its path there (`net/ipv4/ip_forward`). */
   | { kind: 'sysctl'; path: string; old: string; wrote: string }
   /** A file with just this content. */
-  | { kind: 'file'; path: string; wrote: string };
+  | { kind: 'file'; path: string; wrote: string }
+  /** Rules of a table of iptables, as `iptables-save` prints them. */
+  | { kind: 'iptables'; table: 'nat' | 'filter'; made: readonly string[] }
+  /** The table of nft, as `nft list` prints it; null until that is known. */
+  | { kind: 'nftables'; made: string | null };
+
+/** What tells one entry from another. */
+export type EntryName =
+  | { kind: 'device'; name: string }
+  | { kind: 'sysctl' | 'file'; path: string }
+  | { kind: 'iptables'; table: 'nat' | 'filter' }
+  | { kind: 'nftables' };
 
 interface Content {
   version: 1;
@@ -82,9 +93,9 @@ export class Journal {
     this.#write();
   }
 
-  /** Takes out the device, which goes with the process that holds it open. */
-  forgetDevice(name: string): void {
-    const at = this.#entries.findIndex((entry) => identity(entry) === `device ${name}`);
+  /** Takes out a thing that is gone, such as the device, which goes with the process. */
+  forget(name: EntryName): void {
+    const at = this.#entries.findIndex((entry) => identity(entry) === identity(name));
     if (at < 0) return;
     this.#entries.splice(at, 1);
     this.#write();
@@ -160,8 +171,17 @@ export function isAlive(owner: Owner, proc = '/proc'): boolean {
   return readOwner(owner.pid, proc)?.startTime === owner.startTime;
 }
 
-function identity(entry: Entry): string {
-  return entry.kind === 'device' ? `device ${entry.name}` : `${entry.kind} ${entry.path}`;
+function identity(entry: EntryName): string {
+  switch (entry.kind) {
+    case 'device':
+      return `device ${entry.name}`;
+    case 'iptables':
+      return `iptables ${entry.table}`;
+    case 'nftables':
+      return 'nftables';
+    default:
+      return `${entry.kind} ${entry.path}`;
+  }
 }
 
 function isContent(value: unknown): value is Content {
@@ -181,6 +201,14 @@ function isEntry(value: unknown): value is Entry {
       return isText('path') && isText('old') && isText('wrote');
     case 'file':
       return isText('path') && isText('wrote');
+    case 'iptables':
+      return (
+        (value.table === 'nat' || value.table === 'filter') &&
+        Array.isArray(value.made) &&
+        value.made.every((line) => typeof line === 'string')
+      );
+    case 'nftables':
+      return value.made === null || isText('made');
     default:
       return false;
   }

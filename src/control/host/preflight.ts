@@ -47,14 +47,25 @@ function checkRights(proc: string): string | null {
     'weft has no CAP_NET_ADMIN, which it needs for its TUN device, addresses and routes; run it ' +
     'as root, in a unit with AmbientCapabilities=CAP_NET_ADMIN, or in a container with ' +
     '--cap-add NET_ADMIN';
+  const notInherited =
+    'weft has CAP_NET_ADMIN, but ip, which it starts, would not: file capabilities are not ' +
+    'inherited; run weft as root, or in a unit with AmbientCapabilities=CAP_NET_ADMIN';
   try {
     const status = fs.readFileSync(`${proc}/self/status`, 'utf8');
-    const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1];
-    if (effective === undefined) return null;
-    return (BigInt(`0x${effective}`) >> CAP_NET_ADMIN) & 1n ? null : lack;
+    if (!hasNetAdmin(status, 'CapEff')) return lack;
+    // Only root's children, and those of ambient capabilities, keep what their parent may do.
+    const user = /^Uid:\s*\d+\s+(\d+)/m.exec(status)?.[1];
+    if (user === undefined || user === '0' || hasNetAdmin(status, 'CapAmb')) return null;
+    return notInherited;
   } catch {
     return `${proc} is not mounted, and weft needs it; mount -t proc proc ${proc}`;
   }
+}
+
+/** True where the kernel does not tell. */
+function hasNetAdmin(status: string, set: string): boolean {
+  const mask = new RegExp(`^${set}:\\s*([0-9a-f]+)$`, 'm').exec(status)?.[1];
+  return mask === undefined || ((BigInt(`0x${mask}`) >> CAP_NET_ADMIN) & 1n) === 1n;
 }
 
 async function checkIp(runner: Runner): Promise<string | null> {

@@ -113,11 +113,16 @@ function listen(child: ChildProcess, argv: readonly string[], listener: Listener
   });
 }
 
+/** What to install. */
+function packageOf(program: string): string {
+  if (program === 'ip') return '; install iproute2';
+  if (program === 'nft') return '; install nftables';
+  return /^ip6?tables/.test(program) ? '; install iptables' : '';
+}
+
 function cannotStart(program: string, error: unknown): HostError {
   const code = errnoOf(error);
   const why =
-    code === 'ENOENT'
-      ? `there is no such program in the PATH${program === 'ip' ? '; install iproute2' : ''}`
-      : textOf(error);
+    code === 'ENOENT' ? `there is no such program in the PATH${packageOf(program)}` : textOf(error);
   return new HostError(code || 'ESPAWN', `cannot run ${program}: ${why}`);
 }

@@ -35,24 +35,14 @@ const CHANNEL = {
 export class EtcdMembers {
   readonly endpoints: readonly string[];
   private readonly options: EtcdMembersOptions;
-  private readonly clients: readonly Etcd3[];
+  private readonly clients: Etcd3[];
   private current = 0;
 
   /** Throws when an endpoint is not well formed; does not connect yet. */
   constructor(options: EtcdMembersOptions) {
     this.options = options;
     this.endpoints = checkEndpoints(options.endpoints);
-    const { credentials, auth } = options;
-    this.clients = this.endpoints.map(
-      (hosts) =>
-        new Etcd3({
-          hosts,
-          grpcOptions: CHANNEL,
-          faultHandling: { host: () => noop, global: noop },
-          ...(credentials && { credentials }),
-          ...(auth && { auth }),
-        }),
-    );
+    this.clients = this.endpoints.map((endpoint) => this.connect(endpoint, true));
   }
 
   /** The endpoint in use. */
@@ -80,7 +70,7 @@ export class EtcdMembers {
     for (let tried = 0; tried < this.endpoints.length; tried++) {
       const index = this.current;
       try {
-        return await this.inTime(run(this.clients[index] as Etcd3));
+        return await this.inTime(this.asUser(index, run));
       } catch (error) {
         const reason = reasonOf(error);
         if (!(error instanceof Overdue || (error instanceof Error && isRecoverableError(error)))) {
@@ -91,6 +81,41 @@ export class EtcdMembers {
       }
     }
     throw new StoreUnreachable(`etcd does not answer, cannot ${what} (${reasons.join('; ')})`);
+  }
+
+  /**
+   * With user and password, or without where the server's authentication is off, as flanneld does.
+   * A token that etcd3 does not renew by itself costs a new client.
+   */
+  private async asUser<T>(index: number, run: (client: Etcd3) => Promise<T>): Promise<T> {
+    const client = this.clients[index] as Etcd3;
+    try {
+      return await run(client);
+    } catch (error) {
+      const off = AUTH_OFF.test(messageOf(error));
+      if (this.options.auth === undefined || !(off || NEW_TOKEN.test(messageOf(error))))
+        throw error;
+      this.replace(index, client, !off);
+      return run(this.clients[index] as Etcd3);
+    }
+  }
+
+  /** The old client goes when the calls on it are done; a watch on it then starts again. */
+  private replace(index: number, old: Etcd3, named: boolean): void {
+    if (this.clients[index] !== old) return;
+    this.clients[index] = this.connect(this.endpoints[index] as string, named);
+    this.options.clock.after(this.options.callTimeout ?? CALL_TIMEOUT, () => old.close());
+  }
+
+  private connect(hosts: string, named: boolean): Etcd3 {
+    const { credentials, auth } = this.options;
+    return new Etcd3({
+      hosts,
+      grpcOptions: CHANNEL,
+      faultHandling: { host: () => noop, global: noop },
+      ...(credentials && { credentials }),
+      ...(named && auth && { auth }),
+    });
   }
 
   private leave(index: number): void {
@@ -106,6 +131,10 @@ export class EtcdMembers {
     });
   }
 }
+
+/** etcd's words: authentication is off; it was switched on, or users or roles were changed. */
+const AUTH_OFF = /authentication is not enabled/;
+const NEW_TOKEN = /user name is empty|revision of auth store is old/;
 
 class Overdue extends Error {}
 

@@ -102,6 +102,8 @@ export interface Native {
   eventDrain(fd: number): number;
   wait(table: number, rows: number, milliseconds: number): number;
   close(fd: number): number;
+  /** One datagram to a unix socket; `@` in front: the abstract name space. */
+  notify(path: string, text: string): number;
 }
 
 /** An Error as the addon's set-up calls throw it. */

@@ -6,6 +6,7 @@ import { down } from '../../../src/control/host/down.js';
 import { Journal, readJournal, readOwner } from '../../../src/control/host/journal.js';
 import { ensureForwarding } from '../../../src/control/host/sysctls.js';
 import { FakeRunner, plant, scratch } from './fakes.js';
+import { FakeIptables } from './firewall/fake-iptables.js';
 
 const SHOW = 'ip -j -d link show dev flannel.1';
 const DELETE = 'ip link del dev flannel.1';
@@ -65,6 +66,34 @@ test('everything is taken back, then there is nothing left to do', async (t) => 
   assert.ok(!fs.existsSync(subnet) && !fs.existsSync(journal.file));
   const again = await down(new FakeRunner(), 'flannel.1', run, proc);
   assert.match(again.did.join(), /Nothing to take back/);
+});
+
+test('firewall rules are entries of a table each; those that cannot be taken back stay', async (t) => {
+  const root = scratch(t);
+  const proc = fakeProc(root, '1');
+  const journal = Journal.open('flannel.1', root, proc);
+  const made = ['-A FORWARD -j FLANNEL-FWD', '-A FLANNEL-FWD -s 10.5.0.0/16 -j ACCEPT'];
+  journal.record({ kind: 'iptables', table: 'nat', made: [] });
+  journal.record({ kind: 'iptables', table: 'filter', made: [] });
+  journal.record({ kind: 'iptables', table: 'filter', made });
+  journal.record({ kind: 'nftables', made: null });
+  journal.forget({ kind: 'iptables', table: 'nat' });
+  journal.forget({ kind: 'iptables', table: 'nat' });
+  assert.deepEqual(readJournal(journal.file)!.entries, [
+    { kind: 'iptables', table: 'filter', made },
+    { kind: 'nftables', made: null },
+  ]);
+
+  const host = new FakeIptables();
+  host.restore('*filter\n:FLANNEL-FWD - [0:0]\n-A FORWARD -j LOG\nCOMMIT\n');
+  host.restore(`*filter\n${made.join('\n')}\nCOMMIT\n`);
+  const gone = died(root);
+  const { did, problems } = await down(host, 'flannel.1', root, gone);
+  assert.match(did[0]!, /rules in iptables' table filter were removed/);
+  assert.match(problems[0]!, /nft table ip flannel-ipv4 could not be taken back: cannot run nft/);
+  assert.equal(problems.length, 1);
+  assert.deepEqual(host.chain('filter', 'FORWARD'), ['-j LOG']);
+  assert.deepEqual(readJournal(journal.file)!.entries, [{ kind: 'nftables', made: null }]);
 });
 
 test('what others changed since is left', async (t) => {

@@ -35,3 +35,19 @@ test('each lack is a sentence with a way out', async (t) => {
   assert.match(more[0]!, /not a character device/);
   assert.match(more[1]!, /install iproute2/);
 });
+
+test('a capability that the ip program would not inherit is a lack too', async (t) => {
+  const status = (user: number, ambient: string) => {
+    const root = scratch(t);
+    const caps = `CapEff:\t0000000000001000\nCapAmb:\t${ambient}\n`;
+    plant(root, {
+      'self/status': `Name:\tnode\nUid:\t${user}\t${user}\t${user}\t${user}\n${caps}`,
+    });
+    return { tun: '/dev/null', proc: root };
+  };
+  const [only, ...more] = await preflight(good, status(1000, '0000000000000000'));
+  assert.match(only!, /has CAP_NET_ADMIN, but ip, .*AmbientCapabilities=CAP_NET_ADMIN/);
+  assert.deepEqual(more, []);
+  assert.deepEqual(await preflight(good, status(1000, '0000000000001000')), []);
+  assert.deepEqual(await preflight(good, status(0, '0000000000000000')), []);
+});

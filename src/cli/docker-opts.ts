@@ -1,0 +1,174 @@
+/**
+ * `weft docker-opts`: writes dockerd's options for this host's subnet, with the options and to the
+ * byte as flannel's mk-docker-opts.sh does, so that it takes that script's place in a unit file.
+ */
+import fs from 'node:fs';
+import path from 'node:path';
+import { systemRunner } from '../control/host/runner.js';
+import { messageOf } from '../control/store/store.js';
+import { formatAddress, parseAddress } from '../dataplane/wire/ipv4.js';
+import { describeFlags, type Flag, parseFlags, UsageError } from './flags.js';
+
+const FLAGS: readonly Flag[] = [
+  {
+    name: 'f',
+    kind: 'string',
+    value: 'path',
+    help: 'the subnet file to read',
+    default: '/run/flannel/subnet.env',
+  },
+  {
+    name: 'd',
+    kind: 'string',
+    value: 'path',
+    help: 'the environment file to write',
+    default: '/run/docker_opts.env',
+  },
+  { name: 'i', kind: 'bool', help: 'a variable for each option: DOCKER_OPT_BIP, …' },
+  { name: 'c', kind: 'bool', help: 'one variable with all options; both forms without -i and -c' },
+  { name: 'k', kind: 'string', help: 'the name of that variable', default: 'DOCKER_OPTS' },
+  { name: 'm', kind: 'bool', help: 'without --ip-masq' },
+  { name: 'help', kind: 'bool', help: 'this text' },
+];
+
+const USAGE = `weft docker-opts: dockerd's options for this host's subnet, as mk-docker-opts.sh writes them
+
+${describeFlags(FLAGS)}`;
+
+/** What cannot be done; its message is for the operator. */
+class OptionError extends Error {}
+
+export interface Wanted {
+  /** -i: a variable each. */
+  readonly individual: boolean;
+  /** -c: all in one variable. */
+  readonly combined: boolean;
+  /** -k: the name of that one. */
+  readonly key: string;
+  /** What that variable holds already; goes in front. */
+  readonly before: string;
+  /** Not -m. */
+  readonly masquerade: boolean;
+}
+
+export async function main(args: string[]): Promise<number> {
+  const flags = parseFlags(FLAGS, args.flatMap(splitLetters));
+  if (flags.bool('help')) {
+    process.stdout.write(USAGE);
+    return 0;
+  }
+  if (flags.rest.length > 0) throw new UsageError(`${JSON.stringify(flags.rest[0])} is not a flag`);
+  const key = flags.text('k');
+  if (!/^[A-Za-z_]\w*$/.test(key)) throw new UsageError(`-k ${key}: not the name of a variable`);
+  try {
+    const env = readEnv(flags.text('f'));
+    const options = {
+      individual: flags.bool('i'),
+      combined: flags.bool('c'),
+      key,
+      before: process.env[key] ?? '',
+      masquerade: !flags.bool('m'),
+    };
+    write(flags.text('d'), dockerOptions(env, options));
+    const route = await routeOfOthers(env.get('FLANNEL_SUBNET') ?? '');
+    if (route === undefined) return 0;
+    throw new OptionError(`Your routing table already contains the subnet: ${route}`);
+  } catch (error) {
+    if (!(error instanceof OptionError)) throw error;
+    process.stderr.write(`${error.message}\n`);
+    return 1;
+  }
+}
+
+/**
+ * The text of the environment file. Throws an Error for a subnet file that holds what no
+ * flannel writes, since what it says is read by a shell or by systemd afterwards.
+ */
+export function dockerOptions(env: ReadonlyMap<string, string>, wanted: Wanted): string {
+  const options: [string, string][] = [];
+  const subnet = env.get('FLANNEL_SUBNET');
+  if (subnet !== undefined) options.push(['BIP', `--bip=${bridgeAddress(subnet)}`]);
+  const masquerades = env.get('FLANNEL_IPMASQ');
+  if (masquerades !== undefined && wanted.masquerade) {
+    if (masquerades !== 'true' && masquerades !== 'false') {
+      throw new OptionError(`Invalid value of FLANNEL_IPMASQ: ${masquerades}`);
+    }
+    // One of the two masquerades, never both: else the overlay sees the host's address.
+    options.push(['IPMASQ', `--ip-masq=${masquerades === 'false'}`]);
+  }
+  const mtu = env.get('FLANNEL_MTU');
+  if (mtu !== undefined) {
+    if (!/^\d+$/.test(mtu)) throw new OptionError(`Invalid value of FLANNEL_MTU: ${mtu}`);
+    options.push(['MTU', `--mtu=${mtu}`]);
+  }
+  const both = wanted.individual === wanted.combined;
+  const lines: string[] = [];
+  if (wanted.individual || both) {
+    for (const [name, option] of options) lines.push(`DOCKER_OPT_${name}="${option}"`);
+  }
+  if (wanted.combined || both) {
+    const before = wanted.before === '' ? '' : `${wanted.before} `;
+    const all = options.map(([, option]) => ` ${option}`).join('');
+    lines.push(`${wanted.key}="${before}${all}"`);
+  }
+  return lines.map((line) => `${line}\n`).join('');
+}
+
+/** The bridge's own address: a network's address, which Docker refuses, becomes its first host. */
+function bridgeAddress(subnet: string): string {
+  const [, dotted = '', length = ''] = /^([\d.]+)\/(\d{1,2})$/.exec(subnet) ?? [];
+  const address = parseAddress(dotted);
+  if (address === undefined || Number(length) > 30) {
+    throw new OptionError(`Invalid value of FLANNEL_SUBNET: ${subnet}`);
+  }
+  const host = address & (0xffffffff >>> Number(length));
+  return `${formatAddress(host === 0 ? address + 1 : address)}/${length}`;
+}
+
+/** `-icm` as `-i -c -m`, which getopts takes. */
+function splitLetters(arg: string): string[] {
+  return /^-[icm]{2,3}$/.test(arg) ? [...arg.slice(1)].map((letter) => `-${letter}`) : [arg];
+}
+
+/** The variables of a subnet file; none, with a line on stderr, where there is no file. */
+function readEnv(file: string): Map<string, string> {
+  let text: string;
+  try {
+    text = fs.readFileSync(file, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') {
+      throw new OptionError(`cannot read ${file}: ${messageOf(error)}`);
+    }
+    process.stderr.write(`there is no ${file}, so dockerd gets no options: is weft up?\n`);
+    return new Map();
+  }
+  const lines = text.matchAll(/^[ \t]*(?:export[ \t]+)?(\w+)=(["']?)(.*)\2[ \t\r]*$/gm);
+  return new Map([...lines].map(([, name = '', , value = '']) => [name, value]));
+}
+
+/** Whole or not at all, and mode 0644: dockerd may be starting just now. */
+function write(file: string, text: string): void {
+  const temporary = path.join(path.dirname(file), `.${path.basename(file)}.weft`);
+  try {
+    fs.writeFileSync(temporary, text);
+    fs.chmodSync(temporary, 0o644);
+    fs.renameSync(temporary, file);
+  } catch (error) {
+    fs.rmSync(temporary, { force: true });
+    throw new OptionError(`cannot write ${file}: ${messageOf(error)}`);
+  }
+}
+
+/** The route that leads this host's own subnet through a gateway, as `ip` shows it. */
+async function routeOfOthers(subnet: string): Promise<string | undefined> {
+  const [dotted = '', length] = subnet.split('/');
+  const address = parseAddress(dotted);
+  if (address === undefined) return undefined;
+  const mask = Number(length) === 0 ? 0 : -1 << (32 - Number(length));
+  const network = `${formatAddress(address & mask)}/${length}`;
+  const { stdout } = await systemRunner.run(['ip', '-4', 'route', 'show', network]);
+  return stdout
+    .split('\n')
+    .find((line) => / via /.test(line))
+    ?.trim();
+}

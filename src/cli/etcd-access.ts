@@ -1,0 +1,207 @@
+/**
+ * How weft proves to etcd who it is, and etcd to weft: the files and the password that flanneld's
+ * flags name, read once at the start. No secret gets into a message, a log line or the status.
+ */
+import { createPrivateKey, X509Certificate } from 'node:crypto';
+import fs from 'node:fs';
+import { createSecureContext } from 'node:tls';
+import { messageOf } from '../control/store/store.js';
+import { type Flag, type Flags, UsageError, variableOf } from './flags.js';
+
+export const ETCD_ACCESS: readonly Flag[] = [
+  {
+    name: 'etcd-cafile',
+    kind: 'string',
+    value: 'path',
+    help: "the CA that signed etcd's certificate, PEM; enough alone (default: the system's CAs)",
+  },
+  {
+    name: 'etcd-certfile',
+    kind: 'string',
+    value: 'path',
+    help: 'the certificate that weft shows to etcd, PEM; with -etcd-keyfile',
+  },
+  {
+    name: 'etcd-keyfile',
+    kind: 'string',
+    value: 'path',
+    help: 'the key of -etcd-certfile, PEM, not encrypted',
+  },
+  {
+    name: 'etcd-username',
+    kind: 'string',
+    help: "the user, where etcd's authentication is on",
+  },
+  {
+    name: 'etcd-password',
+    kind: 'string',
+    help: 'the password; better in -etcd-password-file or FLANNELD_ETCD_PASSWORD: every user of this host can read a command line',
+  },
+];
+
+/** weft's own beside them. */
+export const PASSWORD_FILE: Flag = {
+  name: 'etcd-password-file',
+  kind: 'string',
+  value: 'path',
+  help: 'a file with the password for -etcd-username; a line end after it does not count',
+};
+
+export interface EtcdAccess {
+  readonly credentials?: {
+    rootCertificate: Buffer;
+    privateKey?: Buffer;
+    certChain?: Buffer;
+  };
+  readonly auth?: { readonly username: string; readonly password: string };
+}
+
+/** Where distributions keep the CAs that a host trusts; Node brings a list of its own. */
+const SYSTEM_CAS = [
+  '/etc/ssl/certs/ca-certificates.crt',
+  '/etc/pki/tls/certs/ca-bundle.crt',
+  '/etc/ssl/cert.pem',
+];
+
+/** Throws a UsageError for a half of a pair: flanneld goes on without, unencrypted or unnamed. */
+export function checkEtcdAccess(flags: Flags): void {
+  const has = (name: string) => flags.text(name) !== '';
+  for (const [one, other] of [
+    ['etcd-certfile', 'etcd-keyfile'],
+    ['etcd-keyfile', 'etcd-certfile'],
+  ] as const) {
+    if (has(one) && !has(other)) throw new UsageError(`-${one} is given without -${other}`);
+  }
+  const password = has('etcd-password') || has('etcd-password-file');
+  if (has('etcd-password') && has('etcd-password-file')) {
+    throw new UsageError('-etcd-password and -etcd-password-file: give one of them');
+  }
+  if (has('etcd-username') && !password) {
+    throw new UsageError('-etcd-username is given without -etcd-password-file or -etcd-password');
+  }
+  if (password && !has('etcd-username')) {
+    throw new UsageError('a password for etcd is given without -etcd-username');
+  }
+}
+
+/**
+ * Reads the files. Throws an Error that names the flag, the file and what is wrong.
+ * @param endpoints the scheme of the first counts for all
+ */
+export function readEtcdAccess(
+  flags: Flags,
+  endpoints: readonly string[],
+  environment: NodeJS.ProcessEnv,
+): EtcdAccess {
+  const encrypted = endpoints[0]?.startsWith('https:') === true;
+  const credentials = encrypted ? readCredentials(flags, environment) : undefined;
+  const username = flags.text('etcd-username');
+  const auth = username === '' ? undefined : { username, password: readPassword(flags) };
+  return { ...(credentials && { credentials }), ...(auth && { auth }) };
+}
+
+/** The TLS flags that http:// endpoints leave without effect; flanneld only warns as well. */
+export function unusedTlsFlags(flags: Flags, endpoints: readonly string[]): string[] {
+  if (endpoints[0]?.startsWith('https:')) return [];
+  return ['etcd-cafile', 'etcd-certfile', 'etcd-keyfile'].filter((name) => flags.text(name) !== '');
+}
+
+/**
+ * Takes the password out of what others can read: the environment that children inherit, and, as
+ * far as the kernel lets a process, its own command line. True when it stood on the latter.
+ */
+export function hidePassword(argv: readonly string[], environment: NodeJS.ProcessEnv): boolean {
+  delete environment[variableOf('FLANNELD_', 'etcd-password')];
+  const masked = maskPassword(argv);
+  if (masked.join('\0') === argv.join('\0')) return false;
+  process.title = masked.join(' ');
+  return true;
+}
+
+/** The command line with each password in it replaced. */
+export function maskPassword(argv: readonly string[]): string[] {
+  return argv.map((argument, i) => {
+    if (/^--?etcd-password$/.test(argv[i - 1] ?? '')) return '***';
+    return argument.replace(/^(--?etcd-password=).*$/s, '$1***');
+  });
+}
+
+function readCredentials(flags: Flags, environment: NodeJS.ProcessEnv): EtcdAccess['credentials'] {
+  const ca = read(flags, 'etcd-cafile', isCertificate);
+  const rootCertificate = ca ?? systemCas(environment);
+  const certChain = read(flags, 'etcd-certfile', isCertificate);
+  const privateKey = read(flags, 'etcd-keyfile', (pem) => void createPrivateKey(pem));
+  if (certChain !== undefined && privateKey !== undefined) {
+    try {
+      createSecureContext({ cert: certChain, key: privateKey });
+    } catch (error) {
+      const files = `${flags.text('etcd-keyfile')} and ${flags.text('etcd-certfile')}`;
+      throw new Error(
+        `-etcd-keyfile and -etcd-certfile: ${files} do not belong together (${messageOf(error)})`,
+      );
+    }
+  }
+  if (rootCertificate === undefined && certChain === undefined) return undefined;
+  return {
+    // An absent list is Node's own.
+    rootCertificate: rootCertificate as Buffer,
+    ...(privateKey && certChain && { privateKey, certChain }),
+  };
+}
+
+/** SSL_CERT_FILE is what Go's programs, and so flanneld, look at first. */
+function systemCas(environment: NodeJS.ProcessEnv): Buffer | undefined {
+  const named = environment.SSL_CERT_FILE ?? '';
+  for (const file of named === '' ? SYSTEM_CAS : [named]) {
+    try {
+      return fs.readFileSync(file);
+    } catch {
+      // Not this distribution's place.
+    }
+  }
+  return undefined;
+}
+
+function isCertificate(pem: Buffer): void {
+  new X509Certificate(pem);
+}
+
+function read(flags: Flags, name: string, check: (pem: Buffer) => void): Buffer | undefined {
+  const file = flags.text(name);
+  if (file === '') return undefined;
+  const pem = readFile(name, file);
+  try {
+    check(pem);
+    return pem;
+  } catch (error) {
+    const kind = name === 'etcd-keyfile' ? 'key without a passphrase' : 'certificate';
+    throw new Error(`-${name}=${file}: this is not a PEM ${kind} (${messageOf(error)})`);
+  }
+}
+
+function readPassword(flags: Flags): string {
+  const file = flags.text('etcd-password-file');
+  if (file === '') return flags.text('etcd-password');
+  const password = readFile('etcd-password-file', file)
+    .toString()
+    .replace(/\r?\n$/, '');
+  if (password === '') throw new Error(`-etcd-password-file=${file}: the file is empty`);
+  return password;
+}
+
+function readFile(name: string, file: string): Buffer {
+  try {
+    return fs.readFileSync(file);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const why =
+      code === 'ENOENT'
+        ? 'there is no such file'
+        : code === 'EISDIR'
+          ? 'it is a directory'
+          : code === 'EACCES'
+            ? 'weft may not read it'
+            : messageOf(error);
+    throw new Error(`-${name}=${file}: ${why}`);
+  }
+}

@@ -1,0 +1,80 @@
+/**
+ * What systemd is told (sd_notify(3)): READY once packets flow, STATUS whenever it changes,
+ * WATCHDOG as long as the main thread and every lane turn, STOPPING when the way out begins.
+ * RELOADING is not told: weft reloads nothing.
+ */
+import type { Clock } from '../runtime.js';
+
+/** What the daemon is just now. */
+export interface Look {
+  readonly ready: boolean;
+  /** One line. */
+  readonly status: string;
+  /** A number for each lane's thread that stands still when it hangs. */
+  readonly turns: readonly number[];
+}
+
+export interface SystemdOptions {
+  /** NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID are taken out, so that no child inherits them. */
+  readonly environment: NodeJS.ProcessEnv;
+  readonly pid: number;
+  /** Sends one datagram; throws when it cannot. */
+  readonly send: (path: string, text: string) => void;
+  readonly clock: Clock;
+  readonly look: () => Look;
+}
+
+const EVERY = 1000;
+/** A lane that has nothing to do turns four times a second. */
+const SHORTEST = 300;
+
+/** How the way out is told, with its reason. Does nothing where nobody asked to be told. */
+export function tellSystemd(options: SystemdOptions): (reason: string) => void {
+  const { environment, pid, clock, look } = options;
+  const { NOTIFY_SOCKET: path = '', WATCHDOG_USEC = '0', WATCHDOG_PID = '' } = environment;
+  delete environment.NOTIFY_SOCKET;
+  delete environment.WATCHDOG_USEC;
+  delete environment.WATCHDOG_PID;
+  if (path === '') return () => {};
+  const watched = WATCHDOG_PID === '' || WATCHDOG_PID === String(pid);
+  const watchdog = watched ? Number(WATCHDOG_USEC) / 1000 : 0;
+  const every = watchdog > 0 ? Math.min(EVERY, Math.max(SHORTEST, watchdog / 2)) : EVERY;
+
+  const send = (lines: readonly string[]): boolean => {
+    try {
+      options.send(path, `${lines.join('\n')}\n`);
+      return true;
+    } catch {
+      // Full, or systemd restarts: whatever was to be told is told at the next turn.
+      return false;
+    }
+  };
+  let told = '';
+  let ready = false;
+  let turns: readonly number[] = [];
+
+  const turn = (): void => {
+    const now = look();
+    const lines: string[] = [];
+    if (now.ready && !ready) lines.push('READY=1');
+    if (now.status !== told) lines.push(`STATUS=${oneLine(now.status)}`);
+    const moved = now.turns.every((count, lane) => count !== turns[lane]);
+    if (watchdog > 0 && moved) lines.push('WATCHDOG=1');
+    turns = now.turns;
+    if (lines.length > 0 && send(lines)) {
+      ready = now.ready;
+      told = now.status;
+    }
+    cancel = clock.after(every, turn);
+  };
+  let cancel = () => {};
+  turn();
+  return (reason) => {
+    cancel();
+    send(['STOPPING=1', `STATUS=${oneLine(`stopping: ${reason}`)}`]);
+  };
+}
+
+function oneLine(text: string): string {
+  return text.replaceAll(/\s+/g, ' ').slice(0, 1000);
+}

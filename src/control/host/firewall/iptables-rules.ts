@@ -1,0 +1,208 @@
+/**
+ * flannel's rules as `iptables-save` prints them, and what mends a table that is not so.
+ * Nothing here runs a program.
+ *
+ * Whatever carries flannel's comment is ours, whoever made it: rules of an earlier network, or
+ * those that flannel up to 0.19 kept in POSTROUTING and FORWARD themselves. All else belongs to
+ * others and stays, behind ours when it stands in our chain.
+ */
+import { KUBE_MARK, MULTICAST, type Rules } from './rules.js';
+
+export type TableName = 'nat' | 'filter';
+
+/** Where flannel's rules are in a table: a chain of their own, and a jump to it. */
+export interface Place {
+  readonly table: TableName;
+  readonly hook: 'POSTROUTING' | 'FORWARD';
+  readonly chain: 'FLANNEL-POSTRTG' | 'FLANNEL-FWD';
+  readonly comment: 'flanneld masq' | 'flanneld forward';
+}
+
+export const NAT: Place = {
+  table: 'nat',
+  hook: 'POSTROUTING',
+  chain: 'FLANNEL-POSTRTG',
+  comment: 'flanneld masq',
+};
+export const FILTER: Place = {
+  table: 'filter',
+  hook: 'FORWARD',
+  chain: 'FLANNEL-FWD',
+  comment: 'flanneld forward',
+};
+export const PLACES: readonly Place[] = [FILTER, NAT];
+
+/** A table's rules: the jump first, then the chain from top to bottom; empty when none are wanted. */
+export function linesOf(place: Place, rules: Rules): string[] {
+  const { network: n, subnet: s, fullyRandom } = rules;
+  const rule = (match: string, target: string) =>
+    `-A ${place.chain} ${match} -m comment --comment "${place.comment}" -j ${target}`;
+  if (place === NAT) {
+    const masquerade = `MASQUERADE${fullyRandom ? ' --random-fully' : ''}`;
+    return !rules.masquerade
+      ? []
+      : [
+          jumpOf(place),
+          rule(`-m mark --mark ${KUBE_MARK}/${KUBE_MARK}`, 'RETURN'),
+          rule(`-s ${s} -d ${n}`, 'RETURN'),
+          rule(`-s ${n} -d ${s}`, 'RETURN'),
+          // What comes from outside to our containers keeps its source.
+          rule(`! -s ${n} -d ${s}`, 'RETURN'),
+          rule(`-s ${n} ! -d ${MULTICAST}`, masquerade),
+          rule(`! -s ${n} -d ${n}`, masquerade),
+        ];
+  }
+  return rules.forward ? [jumpOf(place), rule(`-s ${n}`, 'ACCEPT'), rule(`-d ${n}`, 'ACCEPT')] : [];
+}
+
+function jumpOf({ hook, chain, comment }: Place): string {
+  return `-A ${hook} -m comment --comment "${comment}" -j ${chain}`;
+}
+
+/** A table as `iptables-save` printed it. */
+export interface Saved {
+  /** Whether our chain is there. */
+  readonly chain: boolean;
+  /** Every rule, `-A …`. */
+  readonly lines: readonly string[];
+}
+
+/** Reads one table out of `iptables-save`, which may have printed others too. */
+export function parseSaved({ table, chain }: Place, text: string): Saved {
+  const all = text.split('\n').map((line) => line.trim());
+  const from = all.indexOf(`*${table}`);
+  const own = from < 0 ? [] : all.slice(from + 1, all.indexOf('COMMIT', from));
+  return {
+    chain: own.some((line) => line.startsWith(`:${chain} `)),
+    lines: own.filter((line) => line.startsWith('-A ')),
+  };
+}
+
+/** Whether iptables says that the table holds rules of nft's that it cannot show. */
+export function isHidden({ table }: Place, text: string): boolean {
+  return text.includes(`Table \`${table}' is incompatible`);
+}
+
+/** Whether a rule is flannel's, by its comment. */
+export function isFlannels({ comment }: Place, line: string): boolean {
+  return line.includes(`--comment "${comment}"`);
+}
+
+/** What is to be done to a table. */
+export interface Mending {
+  /** For `iptables-restore --noflush`, which does all of it or nothing. */
+  readonly input: string;
+  /** One phrase for each thing that was not as wanted. */
+  readonly wrong: readonly string[];
+}
+
+/**
+ * What makes the table hold `wanted`: null when it does. `printed` is how this iptables prints
+ * those same lines, where that is known to differ.
+ */
+export function mend(
+  place: Place,
+  saved: Saved,
+  wanted: readonly string[],
+  printed: readonly string[] = wanted,
+): Mending | null {
+  const { hook, chain } = place;
+  const [jump = ''] = printed;
+  const { ours, others, jumps, strays } = sort(place, saved, jump, (line) =>
+    isFlannels(place, line),
+  );
+  const inChain = saved.lines.filter((line) => line.startsWith(`-A ${chain} `));
+  const rules = printed.slice(1);
+  const inPlace = rules.every((line, i) => inChain[i] === line) && ours.length === rules.length;
+
+  const wrong: string[] = [];
+  const input: string[] = [];
+  if (!inPlace || !saved.chain) {
+    wrong.push(`${chain} ${describe(saved.chain, inChain, ours, rules)}`);
+    // To name a chain empties it, or makes it.
+    input.push(`:${chain} - [0:0]`, ...wanted.slice(1), ...others);
+  }
+  if (strays.length > 0) wrong.push(`${hook} held ${count(strays, 'old rule')} of flannel's`);
+  if (jumps.length === 0) wrong.push(`${hook} had no jump to ${chain}`);
+  if (jumps.length > 1) wrong.push(`${hook} jumped to ${chain} ${jumps.length} times`);
+  input.push(...strays.map(deletion), ...jumps.slice(1).map(deletion));
+  if (jumps.length === 0) input.push(wanted[0]!);
+  return wrong.length === 0 ? null : { input: transaction(place, input), wrong };
+}
+
+/**
+ * What takes out of the table the rules that `isOurs` says are to go, and the chain and the jump
+ * with them unless somebody else uses the chain: null when nothing of it is there.
+ */
+export function clean(
+  place: Place,
+  saved: Saved,
+  isOurs = (line: string) => isFlannels(place, line),
+): Mending | null {
+  const { hook, chain } = place;
+  const { ours, others, jumps, strays, used } = sort(place, saved, jumpOf(place), isOurs);
+  const keep = others.length > 0;
+  const input = [...strays, ...(keep ? [] : jumps)].map(deletion);
+  if (ours.length > 0) input.push(`:${chain} - [0:0]`, ...others);
+  if (saved.chain && !keep && !used) input.push(`-F ${chain}`, `-X ${chain}`);
+  if (input.length === 0) return null;
+  return { input: transaction(place, input), wrong: [`${hook} and ${chain} held flannel's rules`] };
+}
+
+/** A table's lines by whose they are. `jumps` and `strays` are ours in the hook. */
+function sort(place: Place, saved: Saved, jump: string, isOurs: (line: string) => boolean) {
+  const { hook, chain } = place;
+  const within = (name: string) => saved.lines.filter((line) => line.startsWith(`-A ${name} `));
+  const inHook = within(hook).filter(isOurs);
+  return {
+    ours: within(chain).filter(isOurs),
+    others: within(chain).filter((line) => !isOurs(line)),
+    jumps: inHook.filter((line) => line === jump),
+    strays: inHook.filter((line) => line !== jump),
+    /** Whether somebody else jumps to our chain. */
+    used: saved.lines.some((line) => !isOurs(line) && ` ${line} `.includes(` ${chain} `)),
+  };
+}
+
+function describe(
+  there: boolean,
+  inChain: readonly string[],
+  ours: readonly string[],
+  rules: readonly string[],
+): string {
+  if (!there) return 'was gone';
+  const missing = rules.filter((line) => !ours.includes(line));
+  const extra = ours.filter((line) => !rules.includes(line));
+  const what = [
+    ...(missing.length > 0 ? [`lacked ${count(missing, 'rule')}`] : []),
+    ...(extra.length > 0 ? [`held ${count(extra, 'other rule')} of flannel's`] : []),
+  ];
+  if (what.length > 0) return what.join(' and ');
+  if (ours.length > rules.length) return 'held a rule twice';
+  const order = ours.every((line, i) => line === rules[i]);
+  return order && inChain.length > ours.length
+    ? 'had rules of others before ours'
+    : 'was out of order';
+}
+
+function count(lines: readonly string[], what: string): string {
+  return `${lines.length} ${what}${lines.length === 1 ? '' : 's'}`;
+}
+
+function deletion(line: string): string {
+  return line.replace('-A ', '-D ');
+}
+
+function transaction({ table }: Place, input: readonly string[]): string {
+  return `*${table}\n${input.join('\n')}\nCOMMIT\n`;
+}
+
+/** A rule that takes every packet before it reaches our jump, as `-A FORWARD -j DROP`. */
+export function obstacle(place: Place, saved: Saved): string | undefined {
+  const inHook = saved.lines.filter((line) => line.startsWith(`-A ${place.hook} `));
+  const jump = inHook.findIndex((line) => isFlannels(place, line));
+  const before = inHook.slice(0, Math.max(jump, 0));
+  return before.find((line) =>
+    /^-A \S+ -j (?:ACCEPT|DROP|REJECT|RETURN|MASQUERADE|SNAT)\b/.test(line),
+  );
+}

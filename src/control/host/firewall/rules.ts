@@ -1,0 +1,33 @@
+/** What flannel wants of the firewall, whichever program writes it. */
+
+export interface Rules {
+  /** The overlay's whole network, `10.5.0.0/16`. */
+  readonly network: string;
+  /** This host's own subnet, `10.5.52.0/24`. */
+  readonly subnet: string;
+  /** Whether what leaves the overlay gets the host's address (`-ip-masq`). */
+  readonly masquerade: boolean;
+  /** Whether the ports of masqueraded flows are chosen at random, which avoids clashes. */
+  readonly fullyRandom: boolean;
+  /** Whether the overlay's packets are let through the host (`-iptables-forward-rules`). */
+  readonly forward: boolean;
+}
+
+/** A bit that kube-proxy sets on packets which it masquerades itself. */
+export const KUBE_MARK = '0x4000';
+/** All of IPv4 multicast (RFC 5771). */
+export const MULTICAST = '224.0.0.0/4';
+
+/** What sets rules: one of iptables and nftables. */
+export interface Firewall {
+  /** For the log: `iptables 1.8.9 (nf_tables)`. */
+  readonly description: string;
+  /**
+   * Makes the rules be there, in their order, and nothing else of flannel's beside them. Returns
+   * one phrase for each thing that was not so; empty when nothing was touched. Throws a HostError
+   * when the program is refused.
+   */
+  ensure(rules: Rules): Promise<string[]>;
+  /** One phrase for each rule of others that keeps ours from being reached, as seen by `ensure`. */
+  readonly obstacles: readonly string[];
+}

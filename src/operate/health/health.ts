@@ -1,0 +1,123 @@
+/**
+ * flanneld's health listener: /healthz answers 200 as long as the process runs, /readyz 200 once
+ * packets flow and the subnet file is written, 503 before. Every method is answered alike, and to
+ * the byte as flanneld's (Go net/http) does, so that whatever reads the one reads the other. Node
+ * parses the requests; the answers are written here, since Node's own have other headers.
+ */
+import http from 'node:http';
+import type { AddressInfo } from 'node:net';
+
+export interface HealthOptions {
+  readonly address: string;
+  readonly port: number;
+  readonly ready: () => boolean;
+  /** The time of day, for the Date header. */
+  readonly now: () => Date;
+}
+
+/** A request that takes longer, headers or body, in milliseconds, is cut off. */
+const REQUEST_WITHIN = 10_000;
+const MOST_CONNECTIONS = 64;
+const TYPE = 'Content-Type: text/plain; charset=utf-8';
+
+export class Health {
+  readonly #server: http.Server;
+  readonly #options: HealthOptions;
+
+  constructor(options: HealthOptions) {
+    this.#options = options;
+    this.#server = http.createServer(
+      { requestTimeout: REQUEST_WITHIN, headersTimeout: REQUEST_WITHIN },
+      (request) => {
+        const { socket, method = '', url = '', httpVersion } = request;
+        // A body is read and forgotten, or the kernel would reset the connection under the answer.
+        request.resume();
+        request.once('end', () => {
+          const answer = answerTo(url, options.ready(), options.now());
+          socket.write(format(answer, method, httpVersion));
+          socket.destroySoon();
+        });
+      },
+    );
+    this.#server.maxConnections = MOST_CONNECTIONS;
+  }
+
+  /** Rejects with an Error that names the flag to change when the address cannot be had. */
+  async open(): Promise<void> {
+    const { address, port } = this.#options;
+    try {
+      await new Promise<void>((resolve, reject) => {
+        this.#server.once('error', reject);
+        this.#server.listen({ host: address, port }, resolve);
+      });
+    } catch (error) {
+      throw new Error(
+        `cannot answer health requests on ${address}:${port}: ${reason(error, port)}`,
+      );
+    }
+    // One connection that cannot be taken (no descriptor left) is no reason to end.
+    this.#server.removeAllListeners('error').on('error', () => {});
+    this.#server.unref();
+  }
+
+  /** The port in use, after `open`. */
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  close(): void {
+    this.#server.close();
+    this.#server.closeAllConnections();
+  }
+}
+
+function reason(error: unknown, port: number): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  switch (code) {
+    case 'EADDRINUSE':
+      return `the port is taken (see: ss -ltnp 'sport = :${port}'); give another -healthz-port`;
+    case 'EADDRNOTAVAIL':
+      return 'this host has no such address; give another -healthz-ip';
+    case 'EACCES':
+      return 'weft may not take this port; give another -healthz-port';
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+      return 'this is no address; give another -healthz-ip';
+    default:
+      return message;
+  }
+}
+
+interface Answer {
+  readonly status: string;
+  readonly headers: readonly string[];
+  readonly body: string;
+}
+
+function answerTo(url: string, ready: boolean, now: Date): Answer {
+  const date = `Date: ${now.toUTCString()}`;
+  const known = (status: string, body: string): Answer => {
+    return { status, headers: [date, `Content-Length: ${body.length}`, TYPE], body };
+  };
+  switch (url.replace(/\?.*$/s, '')) {
+    case '/healthz':
+      return known('200 OK', 'flanneld is running');
+    case '/readyz':
+      return ready
+        ? known('200 OK', 'flanneld is ready')
+        : known('503 Service Unavailable', 'flanneld is not ready yet');
+    default: {
+      const body = '404 page not found\n';
+      const nosniff = 'X-Content-Type-Options: nosniff';
+      const headers = [TYPE, nosniff, date, `Content-Length: ${body.length}`];
+      return { status: '404 Not Found', headers, body };
+    }
+  }
+}
+
+/** One request a connection; HTTP/1.0 expects that without being told. */
+function format({ status, headers, body }: Answer, method: string, version: string): string {
+  const close = version === '1.0' ? [] : ['Connection: close'];
+  const head = [`HTTP/${version} ${status}`, ...headers, ...close, '', ''].join('\r\n');
+  return method === 'HEAD' ? head : head + body;
+}

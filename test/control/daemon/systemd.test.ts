@@ -1,0 +1,101 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type Look, tellSystemd } from '../../../src/control/daemon/systemd.js';
+import { FakeClock } from '../fakes.js';
+
+function told(more: Record<string, string> = {}) {
+  const clock = new FakeClock();
+  const environment: NodeJS.ProcessEnv = { NOTIFY_SOCKET: '/run/notify', HOME: '/', ...more };
+  const sent: string[] = [];
+  const state: Look & { ready: boolean; status: string; turns: number[] } = {
+    ready: false,
+    status: 'waiting',
+    turns: [],
+  };
+  const link = { broken: false };
+  const stopping = tellSystemd({
+    environment,
+    pid: 42,
+    send: (path, text) => {
+      assert.equal(path, '/run/notify');
+      if (link.broken) throw new Error('EAGAIN');
+      sent.push(text);
+    },
+    clock,
+    look: () => state,
+  });
+  const take = () => sent.splice(0);
+  return { clock, environment, state, take, link, stopping };
+}
+
+test('nobody asked: nothing is sent, nothing is timed', () => {
+  const clock = new FakeClock();
+  const refuse = () => assert.fail();
+  const stopping = tellSystemd({ environment: {}, pid: 1, send: refuse, clock, look: refuse });
+  stopping('got SIGTERM');
+  assert.deepEqual(clock.waits, []);
+});
+
+test('the status while it waits, READY once with the new status, then silence', async () => {
+  const { clock, state, take, environment } = told();
+  assert.deepEqual(environment, { HOME: '/' }, 'children inherit none of it');
+  assert.deepEqual(take(), ['STATUS=waiting\n']);
+  await clock.pass(5_000);
+  assert.deepEqual(take(), []);
+  state.ready = true;
+  state.status = 'flannel.1 10.10.1.0/24,\n 2 peers';
+  await clock.pass(1_000);
+  assert.deepEqual(take(), ['READY=1\nSTATUS=flannel.1 10.10.1.0/24, 2 peers\n']);
+  await clock.pass(60_000);
+  assert.deepEqual(take(), [], 'no watchdog was asked for');
+});
+
+test('the watchdog is fed while every lane turns, and starves when one does not', async () => {
+  const { clock, state, take } = told({ WATCHDOG_USEC: '3000000', WATCHDOG_PID: '42' });
+  take();
+  Object.assign(state, { ready: true, turns: [7, -3] });
+  await clock.pass(1_000);
+  assert.deepEqual(take(), ['READY=1\nWATCHDOG=1\n']);
+  for (let i = 0; i < 5; i += 1) {
+    state.turns = state.turns.map((turn) => turn + 1);
+    await clock.pass(1_000);
+    assert.deepEqual(take(), ['WATCHDOG=1\n']);
+  }
+  state.turns = [state.turns[0]! + 1, state.turns[1]!];
+  await clock.pass(1_000);
+  assert.deepEqual(take(), [], 'the second stands still');
+  state.turns = state.turns.map((turn) => turn + 1);
+  await clock.pass(1_000);
+  assert.deepEqual(take(), ['WATCHDOG=1\n']);
+});
+
+test('fed at least twice in the time given, and not for another process', async () => {
+  const often = told({ WATCHDOG_USEC: '1000000' });
+  assert.deepEqual(often.clock.waits, [500]);
+  const other = told({ WATCHDOG_USEC: '1000000', WATCHDOG_PID: '43' });
+  other.take();
+  await other.clock.pass(10_000);
+  assert.deepEqual(other.take(), []);
+});
+
+test('what could not be sent is sent at the next turn', async () => {
+  const { clock, state, take, link } = told();
+  take();
+  link.broken = true;
+  Object.assign(state, { ready: true, status: 'up' });
+  await clock.pass(3_000);
+  link.broken = false;
+  await clock.pass(1_000);
+  assert.deepEqual(take(), ['READY=1\nSTATUS=up\n']);
+});
+
+test('stopping is told with its reason, and is the last thing told', async () => {
+  const { clock, state, take, stopping } = told({ WATCHDOG_USEC: '3000000' });
+  take();
+  stopping('got SIGTERM');
+  assert.deepEqual(take(), ['STOPPING=1\nSTATUS=stopping: got SIGTERM\n']);
+  state.status = 'other';
+  await clock.pass(10_000);
+  assert.deepEqual(take(), []);
+  assert.deepEqual(clock.waits, []);
+});

@@ -1,0 +1,134 @@
+/**
+ * iptables in memory, as slow and plain as can be: lists of lines. It does of `iptables-restore
+ * --noflush` what weft uses, and refuses the whole input when a line of it cannot be done.
+ */
+import { HostError } from '../../../../src/control/host/errors.js';
+import type { Entry, EntryName } from '../../../../src/control/host/journal.js';
+import type { Ran, Runner, RunOptions } from '../../../../src/control/host/runner.js';
+
+const HOOKS: Record<string, readonly string[]> = {
+  filter: ['INPUT', 'FORWARD', 'OUTPUT'],
+  nat: ['PREROUTING', 'INPUT', 'OUTPUT', 'POSTROUTING'],
+};
+
+/** Chains by name, each a list of rules without `-A CHAIN `. */
+export type Table = Map<string, string[]>;
+
+export class FakeIptables implements Runner {
+  readonly ran: string[] = [];
+  tables = new Map<string, Table>();
+  version = 'iptables v1.8.9 (nf_tables)';
+  /** Programs that are not there. */
+  absent = /^nft$/;
+  /** What a restore is refused with; undefined: it is done. */
+  refusal: string | undefined;
+  /** How a rule is printed. */
+  print = (line: string) => line;
+  /** Printed behind the listing. */
+  remark = '';
+
+  async run(argv: readonly string[], options: RunOptions = {}): Promise<Ran> {
+    this.ran.push(argv.join(' '));
+    const [program = '', ...args] = argv;
+    if (this.absent.test(program)) {
+      throw new HostError('ENOENT', `cannot run ${program}: there is no such program in the PATH`);
+    }
+    const answer = (stdout: string): Ran => ({ code: 0, signal: null, stdout, stderr: '' });
+    if (args[0] === '--version') return answer(`${this.version}\n`);
+    if (program === 'ip6tables-save') return answer('');
+    if (program === 'iptables-save') return answer(this.save(args[1]));
+    if (program !== 'iptables-restore') throw new Error(`unexpected: ${argv.join(' ')}`);
+    const stderr = this.refusal ?? this.restore(options.input ?? '');
+    return stderr === undefined ? answer('') : { code: 1, signal: null, stdout: '', stderr };
+  }
+
+  start(): never {
+    throw new Error('nothing is to be started');
+  }
+
+  save(only?: string): string {
+    if (only !== undefined) this.#table(only);
+    const names = [...this.tables.keys()].filter((name) => only === undefined || only === name);
+    const text = names.map((name) => {
+      const chains = [...this.tables.get(name)!];
+      const heads = chains.map(([chain]) => {
+        return `:${chain} ${HOOKS[name]!.includes(chain) ? 'ACCEPT' : '-'} [0:0]`;
+      });
+      const rules = chains.flatMap(([chain, lines]) =>
+        lines.map((line) => this.print(`-A ${chain} ${line}`)),
+      );
+      return [`*${name}`, ...heads, ...rules, 'COMMIT'].join('\n');
+    });
+    return `# Generated\n${[...text, this.remark].join('\n')}\n`;
+  }
+
+  /** Undefined when all of it was done, otherwise the complaint, and nothing was. */
+  restore(input: string): string | undefined {
+    const before = this.tables;
+    this.tables = new Map(
+      [...before].map(([name, table]) => [
+        name,
+        new Map([...table].map(([chain, lines]) => [chain, [...lines]])),
+      ]),
+    );
+    let table: Table = new Map();
+    for (const line of input.trimEnd().split('\n')) {
+      if (line.startsWith('*')) table = this.#table(line.slice(1));
+      const done = line.startsWith('*') || line === 'COMMIT' || this.#do(table, line);
+      if (!done) {
+        this.tables = before;
+        return `line failed: ${line}`;
+      }
+    }
+    return undefined;
+  }
+
+  #do(table: Table, line: string): boolean {
+    const [, verb, chain = '', rest = ''] = /^(:|-[ADFX] )(\S+) ?(.*)$/.exec(line) ?? [];
+    const lines = table.get(chain);
+    switch (verb) {
+      case ':':
+        table.set(chain, []);
+        return true;
+      case '-A ':
+        return lines !== undefined && lines.push(rest) > 0;
+      case '-D ':
+        return lines?.includes(rest) === true && lines.splice(lines.indexOf(rest), 1).length > 0;
+      case '-F ':
+        lines?.splice(0);
+        return lines !== undefined;
+      case '-X ': {
+        const jumped = [...table.values()].flat().some((rule) => rule.endsWith(`-j ${chain}`));
+        return lines?.length === 0 && !jumped && table.delete(chain);
+      }
+      default:
+        return false;
+    }
+  }
+
+  #table(name: string): Table {
+    const table = this.tables.get(name) ?? new Map(HOOKS[name]!.map((chain) => [chain, []]));
+    this.tables.set(name, table);
+    return table;
+  }
+
+  chain(table: string, chain: string): string[] | undefined {
+    return this.tables.get(table)?.get(chain);
+  }
+}
+
+/** A journal in memory. */
+export class FakeJournal {
+  readonly entries: Entry[] = [];
+
+  record(entry: Entry): void {
+    this.forget(entry);
+    this.entries.push(entry);
+  }
+
+  forget(name: EntryName): void {
+    const key = (one: EntryName) => `${one.kind} ${'table' in one ? one.table : ''}`;
+    const at = this.entries.findIndex((entry) => key(entry) === key(name));
+    if (at >= 0) this.entries.splice(at, 1);
+  }
+}

@@ -1,0 +1,81 @@
+/** The health listener against what flanneld's answered, byte for byte but the date. */
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import net from 'node:net';
+import { after, before, test } from 'node:test';
+import { Health } from '../../../src/operate/health/health.js';
+
+interface Recorded {
+  readonly ready: boolean;
+  readonly method: string;
+  readonly path: string;
+  readonly version: string;
+  readonly answer: readonly string[];
+  readonly body: string;
+}
+
+const FIXTURE = new URL('../../../../test/operate/health/answers.json', import.meta.url);
+const { answers } = JSON.parse(fs.readFileSync(FIXTURE, 'utf8')) as { answers: Recorded[] };
+
+let ready = false;
+let health: Health;
+const make = (port: number, address = '127.0.0.1') =>
+  new Health({ address, port, ready: () => ready, now: () => new Date(0) });
+
+before(async () => {
+  health = make(0);
+  await health.open();
+});
+after(() => health.close());
+
+/** All that comes back for these bytes, until the other side closes. */
+function ask(request: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const connection = net.connect(health.port, '127.0.0.1', () => connection.write(request));
+    let answer = '';
+    connection.setEncoding('latin1').on('data', (text: string) => {
+      answer += text;
+    });
+    connection.on('error', reject);
+    connection.on('close', () => resolve(answer));
+  });
+}
+
+const withDate = (text: string) => text.replace(/^Date: .*GMT$/m, 'Date: X');
+
+test('every recorded answer, byte for byte', async () => {
+  assert.equal(answers.length, 8);
+  for (const recorded of answers) {
+    ready = recorded.ready;
+    const { method, path, version, answer, body } = recorded;
+    const host = version === '1.0' ? '' : 'Host: a\r\nConnection: close\r\n';
+    const got = await ask(`${method} ${path} HTTP/${version}\r\n${host}\r\n`);
+    const expected = [...answer, '', body].join('\r\n');
+    assert.equal(withDate(got), withDate(expected), `${method} ${path}`);
+    assert.match(got, /^Date: Thu, 01 Jan 1970 00:00:00 GMT\r$/m);
+  }
+});
+
+test('a body is taken, a query is passed over, the connection ends after one answer', async () => {
+  ready = true;
+  const post = 'POST /readyz?full HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello';
+  const get = 'GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n';
+  const got = await ask(post + get);
+  assert.match(got, /^HTTP\/1\.1 200 OK\r\n/);
+  assert.equal(got.split('HTTP/1.1').length, 2, got);
+  assert.match(got, /flanneld is ready$/);
+});
+
+test('what is no request gets 400, and the next one is answered', async () => {
+  assert.match(await ask('\x16\x03\x01hello\r\n\r\n'), /^HTTP\/1\.1 400 /);
+  assert.match(await ask(`GET /${'a'.repeat(100_000)} HTTP/1.1\r\n\r\n`), /^HTTP\/1\.1 4\d\d /);
+  assert.match(await ask('GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n'), /^HTTP\/1\.1 200 /);
+});
+
+test('a port that is taken, an address that is not ours: one sentence with the flag', async () => {
+  await assert.rejects(make(health.port).open(), (error: Error) => {
+    assert.match(error.message, /127\.0\.0\.1:\d+: the port is taken .*-healthz-port$/);
+    return true;
+  });
+  await assert.rejects(make(0, '203.0.113.9').open(), /no such address; give another -healthz-ip/);
+});

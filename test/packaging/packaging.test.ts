@@ -1,0 +1,165 @@
+/** The units, drop-ins and the image build file: what they promise, and that they can be read. */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
+const read = (name: string) => fs.readFileSync(path.join(ROOT, 'packaging', name), 'utf8');
+
+/** Sections of a unit file, each a list of its assignments in their order. */
+function parse(text: string): Map<string, [string, string][]> {
+  const sections = new Map<string, [string, string][]>();
+  let current: [string, string][] | undefined;
+  for (const line of text.split('\n')) {
+    if (line === '' || line.startsWith('#')) continue;
+    const section = /^\[(\w+)\]$/.exec(line)?.[1];
+    const [, key, value = ''] = /^(\w+)=(.*)$/.exec(line) ?? [];
+    if (section !== undefined) {
+      current = [];
+      sections.set(section, current);
+    } else {
+      assert.ok(key !== undefined && current !== undefined, line);
+      current.push([key, value]);
+    }
+  }
+  return sections;
+}
+
+const all = (sections: Map<string, [string, string][]>, section: string, key: string) =>
+  (sections.get(section) ?? []).filter(([name]) => name === key).map(([, value]) => value);
+const one = (sections: Map<string, [string, string][]>, section: string, key: string) => {
+  const values = all(sections, section, key);
+  assert.equal(values.length, 1, key);
+  return values[0]!;
+};
+
+const WEFT = parse(read('weft.service'));
+const DOCKER = parse(read('docker.service.d/weft.conf'));
+const FLANNELD = parse(read('flanneld.service.d/weft.conf'));
+
+test('weft.service: told by sd_notify, always started again, with the two capabilities', () => {
+  assert.equal(one(WEFT, 'Service', 'Type'), 'notify');
+  // A long wait for etcd must not end it, nor must many starts.
+  for (const unit of [WEFT, FLANNELD]) {
+    assert.equal(one(unit, 'Service', 'Restart'), 'always');
+    assert.equal(one(unit, 'Service', 'TimeoutStartSec'), 'infinity');
+    assert.equal(one(unit, 'Unit', 'StartLimitIntervalSec'), '0');
+    assert.ok(Number(one(unit, 'Service', 'WatchdogSec')) > 0);
+  }
+  for (const key of ['CapabilityBoundingSet', 'AmbientCapabilities']) {
+    assert.equal(one(WEFT, 'Service', key), 'CAP_NET_ADMIN CAP_NET_RAW');
+  }
+  assert.equal(one(WEFT, 'Service', 'DeviceAllow'), '/dev/net/tun rw');
+  assert.equal(one(WEFT, 'Service', 'ExecStart'), '/usr/local/bin/weft up $WEFT_OPTIONS');
+  assert.match(one(FLANNELD, 'Unit', 'StartLimitIntervalSec'), /^0$/);
+  assert.deepEqual(all(FLANNELD, 'Service', 'ExecStart'), [
+    '',
+    '/usr/local/bin/flanneld $FLANNEL_OPTIONS',
+  ]);
+});
+
+test("nothing ties Docker's life to weft's", () => {
+  assert.equal(one(DOCKER, 'Unit', 'Wants'), 'weft.service');
+  assert.equal(one(DOCKER, 'Unit', 'After'), 'weft.service');
+  for (const unit of [WEFT, DOCKER, FLANNELD]) {
+    for (const tie of ['Requires', 'Requisite', 'BindsTo', 'PartOf', 'RequiredBy', 'Upholds']) {
+      for (const section of unit.keys()) assert.deepEqual(all(unit, section, tie), [], tie);
+    }
+  }
+});
+
+test('Docker reads what weft.service writes, by the name it has there', () => {
+  const post = one(WEFT, 'Service', 'ExecStartPost');
+  const [, key, file] = /^-\/usr\/local\/bin\/weft docker-opts -k (\w+) -d (\S+)$/.exec(post)!;
+  assert.equal(one(DOCKER, 'Service', 'EnvironmentFile'), `-${file}`);
+  const [reset, command] = all(DOCKER, 'Service', 'ExecStart');
+  assert.equal(reset, '');
+  assert.match(command!, new RegExp(`^/usr/bin/dockerd .* \\$${key}$`));
+});
+
+const noAnalyze =
+  spawnSync('systemd-analyze', ['--version']).status === 0
+    ? false
+    : 'needs systemd-analyze, of the package systemd';
+
+test('systemd can read the units, drop-ins included', { skip: noAnalyze }, () => {
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'weft-units-'));
+  /** Programs that are not on this machine are replaced by one that is. */
+  const plant = (name: string, text: string) => {
+    const file = path.join(directory, name);
+    fs.mkdirSync(path.dirname(file), { recursive: true });
+    const programs = /\/(?:usr\/local\/bin\/(?:weft|flanneld)|usr\/bin\/dockerd|sbin\/modprobe)\b/g;
+    fs.writeFileSync(file, text.replaceAll(programs, '/bin/true'));
+  };
+  const verify = (name: string) => {
+    const { status, stdout, stderr } = spawnSync(
+      'systemd-analyze',
+      ['verify', '--man=no', path.join(directory, name)],
+      { encoding: 'utf8', timeout: 30_000 },
+    );
+    const told = (stdout + stderr).split('\n').filter((line) => line.includes(directory));
+    return { status, told };
+  };
+  try {
+    const stub = '[Unit]\nDescription=stub\n[Service]\nExecStart=/bin/false\n';
+    plant('weft.service', read('weft.service'));
+    plant('docker.service', stub);
+    plant('docker.service.d/weft.conf', read('docker.service.d/weft.conf'));
+    plant('flanneld.service', stub);
+    plant('flanneld.service.d/weft.conf', read('flanneld.service.d/weft.conf'));
+    for (const name of ['weft.service', 'docker.service', 'flanneld.service']) {
+      const { status, told } = verify(name);
+      assert.deepEqual(told, [], name);
+      assert.equal(status, 0, name);
+    }
+    // It would have said so: a key that there is none of, in the unit and in a drop-in.
+    plant('weft.service', `${read('weft.service')}\n[Service]\nNoSuchKey=1\n`);
+    assert.match(verify('weft.service').told.join('\n'), /NoSuchKey/);
+    plant('docker.service.d/weft.conf', '[Service]\nNoSuchKey=1\n');
+    assert.match(verify('docker.service').told.join('\n'), /NoSuchKey/);
+  } finally {
+    fs.rmSync(directory, { recursive: true, force: true });
+  }
+});
+
+test('the image: what it runs, what it copies, and the run line', () => {
+  const text = read('Dockerfile');
+  const comment = text
+    .split('\n')
+    .filter((line) => line.startsWith('#'))
+    .join('\n');
+  for (const option of [
+    '--network host',
+    '--cap-add NET_ADMIN',
+    '--cap-add NET_RAW',
+    '--device /dev/net/tun',
+    '-v /run/flannel:/run/flannel',
+  ]) {
+    assert.ok(comment.includes(option), option);
+  }
+  const steps = text
+    .replaceAll(/^#.*\n/gm, '')
+    .replaceAll(/\\\n\s*/g, '')
+    .split('\n')
+    .filter((line) => line !== '');
+  for (const step of steps) assert.match(step, /^(FROM|RUN|WORKDIR|COPY|ENTRYPOINT) /);
+  assert.equal(steps.at(-1), 'ENTRYPOINT ["/opt/bin/flanneld"]');
+  // The link's target is where the copies put weft's command, and it finds its parts from there.
+  assert.match(text, /ln -s \/opt\/weft\/dist\/src\/cli\/weft\.js \/opt\/bin\/flanneld/);
+  for (const part of ['package.json', 'node_modules', 'native/build', 'dist/src']) {
+    assert.match(text, new RegExp(`COPY --from=build /weft/${part} /opt/weft/`));
+    assert.ok(fs.existsSync(path.join(ROOT, part)), part);
+  }
+  const installed = /iproute2 iptables nftables/;
+  assert.match(text, installed);
+});
+
+test('networkd is told to leave the device alone', () => {
+  const network = parse(read('50-weft.network'));
+  assert.equal(one(network, 'Match', 'Name'), 'flannel.*');
+  assert.equal(one(network, 'Link', 'Unmanaged'), 'yes');
+});
