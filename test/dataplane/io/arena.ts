@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
+import type { TestContext } from 'node:test';
 import {
   ADDRESS_SIZE,
   DATAGRAM_ROW,
@@ -222,4 +223,13 @@ export function seeded(seed: number): () => number {
     t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
     return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
   };
+}
+
+/** `count` sockets that are closed after the test. */
+export function sockets(t: TestContext, native: Native, count: number, family: 4 | 6 = 4) {
+  const made = Array.from({ length: count }, () => loopbackSocket(native, family));
+  t.after(() => {
+    for (const [fd] of made) native.close(fd);
+  });
+  return made as [fd: number, at: Uint8Array][];
 }

@@ -2,7 +2,6 @@
  * The TUN for real. tun.test.ts runs this file as root in a network namespace of its own.
  */
 import assert from 'node:assert/strict';
-import { execFileSync, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import net from 'node:net';
 import os from 'node:os';
@@ -18,28 +17,24 @@ import {
   IP_PMTUDISC_INTERFACE,
   loadNative,
   type Native,
-  type NativeError,
   SO_SNDBUF,
   SOL_IP,
   SOL_SOCKET,
   TUN_EXCLUSIVE,
   TUN_F_CSUM,
   TUN_F_TSO4,
-  TUN_MULTI_QUEUE,
   TUN_VNET_HEADER,
 } from '../../../src/dataplane/io/native.js';
 import { probeSegmentation } from '../../../src/dataplane/io/probe.js';
 import { probeSuperPackets } from '../../../src/dataplane/io/probe-writes.js';
-import { TIERS } from '../../../src/dataplane/io/tiers.js';
 import { openTun } from '../../../src/dataplane/io/tun.js';
 import { openUdp } from '../../../src/dataplane/io/udp.js';
 import { Publisher } from '../../../src/dataplane/routes/publisher.js';
 import * as vnet from '../../../src/dataplane/wire/vnet.js';
 import { Arena, ipv4, LOOPBACK, openDescriptors, pattern } from './arena.js';
+import { ip, isIpv4, OURS, THEIRS } from './namespace.js';
 import { type Flow, flowOf, PLAIN, reversed, tcpPacket, udpPacket } from './packets.js';
 
-const OURS = 0x0a630001; // 10.99.0.1
-const THEIRS = 0x0a630002; // 10.99.0.2, behind the TUN
 const VNET = vnet.HEADER;
 const FLOW: Flow = {
   source: THEIRS,
@@ -49,10 +44,6 @@ const FLOW: Flow = {
 };
 const [major, minor] = os.release().split('.').map(Number) as [number, number];
 const HAS_USO = major > 6 || (major === 6 && minor >= 2);
-
-function ip(...args: string[]): string {
-  return execFileSync('ip', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
-}
 
 ip('link', 'set', 'lo', 'up');
 // Others pace a new connection so that no two segments leave together.
@@ -82,9 +73,6 @@ function read(
   }
   return found;
 }
-
-const isIpv4 = (protocol: number) => (packet: Buffer) =>
-  packet[0]! >> 4 === 4 && packet[9] === protocol;
 
 test('a TUN has the name that was asked for, once', (t) => {
   const { native } = new Arena();
@@ -321,120 +309,6 @@ test('a local TCP sender hands over super-packets', async (t) => {
   const from = packet.readUInt32BE(24) - next;
   assert.deepEqual(packet.subarray(40), pattern(40_000).subarray(from, from + packet.length - 40));
   arena.writePackets(fd, [[PLAIN, tcpPacket(back, 0x04, 1001, 0)]]); // reset
-});
-
-test('two queues of one TUN: both are written, and flows spread over both', (t) => {
-  const arena = new Arena();
-  const { native } = arena;
-  const flags = TUN_VNET_HEADER | TUN_MULTI_QUEUE;
-  const queues = [native.tunOpen('multi0', flags), native.tunOpen('multi0', flags)];
-  t.after(() => {
-    for (const fd of queues) native.close(fd);
-  });
-  assert.throws(() => native.tunOpen('multi0', TUN_VNET_HEADER), { code: 'EINVAL' });
-  ip('address', 'add', '10.99.0.1/24', 'dev', 'multi0');
-  ip('link', 'set', 'multi0', 'up');
-
-  const socket = native.udpOpen(4);
-  t.after(() => native.close(socket));
-  native.udpBind(socket, ipv4(OURS, 5000));
-  queues.forEach((fd, index) => {
-    const flow: Flow = {
-      source: THEIRS,
-      sourcePort: 70 + index,
-      destination: OURS,
-      destinationPort: 5000,
-    };
-    assert.equal(arena.writePackets(fd, [[PLAIN, udpPacket(flow, pattern(9))]]), 1);
-  });
-  assert.equal(arena.receive(socket).length, 2);
-
-  const ports = Array.from({ length: 64 }, (_, i) => 6000 + i);
-  assert.equal(
-    arena.send(ports.map((port) => ({ fd: socket, to: ipv4(THEIRS, port), parts: [pattern(4)] }))),
-    64,
-  );
-  // A send runs to the TUN's queue before it returns, so all of it is there to be read.
-  const counts = queues.map(
-    (fd) =>
-      [1, 2].flatMap(() => arena.readPackets(fd, VNET)).filter(([, p]) => isIpv4(17)(p)).length,
-  );
-  assert.equal(counts[0]! + counts[1]!, 64);
-  assert.ok(counts[0]! > 0 && counts[1]! > 0, `all in one queue: ${counts.join(' and ')}`);
-});
-
-/** What native/steer.c computes, spelled out: the lane of a packet that leaves. */
-function laneOf(packet: Buffer, lanes: number): number {
-  let hash = (packet.readInt32BE(12) + packet.readInt32BE(16)) | 0;
-  if (packet[9] === 6 && (packet.readUInt16BE(6) & 0x3fff) === 0) {
-    const at = (packet[0]! & 15) * 4;
-    hash = Math.imul(hash, 0x9e3779b1);
-    hash ^= packet.readUInt16BE(at) ^ packet.readUInt16BE(at + 2);
-  }
-  return (Math.imul(hash, 0x85ebca6b) >>> 16) % lanes;
-}
-
-/** Sends an IPv4 packet as it is, options and fragments and all, by a raw socket. */
-const RAW = `
-import socket, sys
-s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
-for line in sys.stdin:
-    data = bytes.fromhex(line)
-    s.sendto(data, (socket.inet_ntoa(data[16:20]), 0))
-`;
-
-test('steered queues: a packet’s is a function of addresses and TCP ports, both ways', (t) => {
-  const arena = new Arena();
-  const { native } = arena;
-  const lanes = 3;
-  let queues: readonly number[] = [];
-  try {
-    ({ queues } = openTun('multi0', TIERS.segment, lanes));
-  } catch (error) {
-    if ((error as NativeError).syscall !== 'bpf') throw error;
-    return t.skip(`may not load programs into the kernel: ${error}`);
-  }
-  t.after(() => {
-    for (const fd of queues) native.close(fd);
-  });
-  ip('address', 'add', '10.99.0.1/16', 'dev', 'multi0');
-  ip('link', 'set', 'multi0', 'up');
-
-  const packets: Buffer[] = [];
-  for (let i = 0; i < 60; i += 1) {
-    const flow: Flow = {
-      source: OURS,
-      sourcePort: 40_000 + i,
-      destination: THEIRS + i * 7,
-      destinationPort: 80 + (i % 3),
-    };
-    const answer: Flow = { ...flow, ...{ sourcePort: 80 + (i % 3), destinationPort: 40_000 + i } };
-    const syn = tcpPacket(flow, 2, i, 0);
-    const fragment = Buffer.from(syn);
-    fragment[6] = 0x20;
-    const longer = Buffer.concat([syn.subarray(0, 20), Buffer.alloc(8, 1), syn.subarray(20)]);
-    longer[0] = 0x47;
-    longer.writeUInt16BE(longer.length, 2);
-    packets.push(syn, tcpPacket(answer, 16, 0, i), fragment, longer, udpPacket(flow, pattern(9)));
-    assert.equal(laneOf(syn, lanes), laneOf(tcpPacket(answer, 16, 0, i), lanes));
-    assert.equal(laneOf(fragment, lanes), laneOf(udpPacket(flow, pattern(9)), lanes));
-  }
-  const input = packets.map((packet) => `${packet.toString('hex')}\n`).join('');
-  const sent = spawnSync('python3', ['-c', RAW], { input, encoding: 'utf8' });
-  if (sent.error !== undefined) return t.skip('needs python3 for raw sockets');
-  assert.equal(sent.status, 0, sent.stderr);
-
-  const got = queues.map((fd) =>
-    Array.from({ length: 6 }, () => arena.readPackets(fd, VNET))
-      .flat()
-      .map(([, packet]) => packet)
-      .filter((packet) => packet[0]! >> 4 === 4),
-  );
-  assert.equal(got.flat().length, packets.length);
-  got.forEach((all, lane) => {
-    assert.ok(all.length > 40, got.map(({ length }) => length).join());
-    for (const packet of all) assert.equal(laneOf(packet, lanes), lane);
-  });
 });
 
 test('a full send buffer is EAGAIN, at the row that did not fit', (t) => {

@@ -1,6 +1,6 @@
 /** The addon's UDP calls on real sockets over the loopback device. */
 import assert from 'node:assert/strict';
-import test, { type TestContext } from 'node:test';
+import test from 'node:test';
 import { ADDRESS_SIZE } from '../../../src/dataplane/io/memory.js';
 import {
   ECONNREFUSED,
@@ -8,8 +8,6 @@ import {
   IP_MTU_DISCOVER,
   IP_PMTUDISC_INTERFACE,
   IP_RECVTOS,
-  type Native,
-  SO_REUSEPORT,
   SO_SNDBUF,
   SOL_IP,
   SOL_SOCKET,
@@ -17,7 +15,7 @@ import {
   UDP_GRO,
 } from '../../../src/dataplane/io/native.js';
 import * as socketAddress from '../../../src/dataplane/io/socket-address.js';
-import { closeUdp, openUdp, openUdpLanes } from '../../../src/dataplane/io/udp.js';
+import { openUdp } from '../../../src/dataplane/io/udp.js';
 import {
   Arena,
   HEADROOM,
@@ -28,21 +26,13 @@ import {
   type Outgoing,
   openDescriptors,
   pattern,
+  sockets,
 } from './arena.js';
 
 const SOL_IPV6 = 41;
 const IPV6_RECVTCLASS = 66;
 const EBADF = 9;
 const ENOTSOCK = 88;
-
-/** `count` sockets that are closed after the test. */
-function sockets(t: TestContext, native: Native, count: number, family: 4 | 6 = 4) {
-  const made = Array.from({ length: count }, () => loopbackSocket(native, family));
-  t.after(() => {
-    for (const [fd] of made) native.close(fd);
-  });
-  return made as [fd: number, at: Uint8Array][];
-}
 
 test('a batch to several destinations, in pieces, arrives whole, in order, with its sender', (t) => {
   const arena = new Arena();
@@ -365,68 +355,6 @@ test('openUdp: a listener that merges and shows the TOS, a sender that does not 
   native.close(open.listener);
   native.close(open.sender);
   assert.equal(openDescriptors(), before + 1);
-});
-
-/** A port that nobody has just now. */
-function freePort(native: Native): number {
-  const open = openUdp(LOOPBACK, 0);
-  const at = new Uint8Array(ADDRESS_SIZE);
-  native.udpName(open.listener, at);
-  closeUdp([open]);
-  return socketAddress.port(at, 0);
-}
-
-test('several lanes: the source port modulo their number says which listener gets a datagram', (t) => {
-  const arena = new Arena();
-  const { native } = arena;
-  const port = freePort(native);
-  const before = openDescriptors();
-  for (const lanes of [2, 3, 16]) {
-    const open = openUdpLanes(LOOPBACK, port, lanes);
-    const name = new Uint8Array(ADDRESS_SIZE);
-    const ports = open.map(({ sender }) => {
-      native.udpName(sender, name);
-      return socketAddress.port(name, 0);
-    });
-    // So what a lane sends comes in by the same lane of a peer that has as many.
-    assert.deepEqual(
-      ports.map((own) => own % lanes),
-      [...ports.keys()],
-    );
-    assert.equal(new Set([...ports, port]).size, lanes + 1);
-
-    const to = ipv4(LOOPBACK, port);
-    const expected = new Array<number>(lanes).fill(0);
-    for (const [fd, at] of sockets(t, native, 40)) {
-      // As a train, too.
-      assert.equal(arena.send([{ fd, to, segment: 50, parts: [pattern(150)] }]), 1);
-      expected[socketAddress.port(at, 0) % lanes]! += 1;
-    }
-    open.forEach(({ listener }, lane) => {
-      const got = arena.receive(listener);
-      assert.equal(got.length, expected[lane]);
-      for (const { from, segment } of got) {
-        assert.equal(socketAddress.port(from, 0) % lanes, lane);
-        assert.equal(segment, 50);
-      }
-    });
-    closeUdp(open);
-  }
-  assert.equal(openDescriptors(), before + 3 * 40);
-});
-
-test('several lanes share no port with anybody else', (t) => {
-  const { native } = new Arena();
-  const port = freePort(native);
-  const stranger = native.udpOpen(4);
-  t.after(() => native.close(stranger));
-  native.setOption(stranger, SOL_SOCKET, SO_REUSEPORT, 1);
-  native.udpBind(stranger, ipv4(LOOPBACK, port));
-  const before = openDescriptors();
-  assert.throws(() => openUdpLanes(LOOPBACK, port, 2), { code: 'EADDRINUSE' });
-  assert.throws(() => openUdpLanes(LOOPBACK, port, 1), { code: 'EADDRINUSE' });
-  assert.throws(() => openUdpLanes(0x01020304, port, 2), { code: 'EADDRNOTAVAIL' });
-  assert.equal(openDescriptors(), before);
 });
 
 test('an event wakes a wait until it is drained; a dead descriptor shows as such', () => {
