@@ -22,6 +22,8 @@ export interface EtcdMembersOptions {
 }
 
 const CALL_TIMEOUT = 5_000;
+/** A member that has not answered by then gets company: the next one is asked as well. */
+const HEDGE_AFTER = 1_000;
 
 /** etcd answers "too many pings" when asked more often than every 5 s. */
 const CHANNEL = {
@@ -78,36 +80,112 @@ export class EtcdMembers {
   async call<T>(what: string, run: (client: Etcd3) => Promise<T>): Promise<T> {
     const reasons: string[] = [];
     for (let tried = 0; tried < this.endpoints.length; tried++) {
-      const index = this.current;
       try {
-        return await this.inTime(run(this.clients[index] as Etcd3));
+        return await this.attempt(what, this.current, run, this.options.callTimeout);
       } catch (error) {
-        const reason = reasonOf(error);
-        if (!(error instanceof Overdue || (error instanceof Error && isRecoverableError(error)))) {
-          throw new StoreError(`${this.endpoints[index]} refuses to ${what}: ${reason}`);
-        }
-        reasons.push(`${this.endpoints[index]}: ${reason}`);
-        this.leave(index);
+        if (!(error instanceof MemberFailed)) throw error;
+        reasons.push(error.message);
       }
     }
-    throw new StoreUnreachable(`etcd does not answer, cannot ${what} (${reasons.join('; ')})`);
+    throw unreachable(what, reasons);
+  }
+
+  /**
+   * Makes one call that changes nothing, as `call` does, but asks the next member too when the one
+   * in use has not answered within a second; the first answer counts and its member is in use from
+   * then on. So a member that is stopped or cut off costs a second, and a slow one nothing.
+   */
+  async read<T>(what: string, run: (client: Etcd3) => Promise<T>): Promise<T> {
+    const { endpoints } = this;
+    const { clock, callTimeout } = this.options;
+    const first = this.current;
+    const reasons: string[] = [];
+    return new Promise<T>((resolve, reject) => {
+      let asked = 0;
+      let over = false;
+      let cancelHedge = () => {};
+      const settle = (end: () => void) => {
+        over = true;
+        cancelHedge();
+        end();
+      };
+      const ask = () => {
+        cancelHedge();
+        if (over || asked === endpoints.length) return;
+        const index = (first + asked++) % endpoints.length;
+        if (asked < endpoints.length) cancelHedge = clock.after(HEDGE_AFTER, ask);
+        this.attempt(what, index, run, callTimeout).then(
+          (answer) => {
+            if (over) return;
+            this.current = index;
+            settle(() => resolve(answer));
+          },
+          (error: unknown) => {
+            if (over) return;
+            if (!(error instanceof MemberFailed)) {
+              settle(() => reject(error));
+              return;
+            }
+            reasons.push(error.message);
+            if (reasons.length === endpoints.length) {
+              settle(() => reject(unreachable(what, reasons)));
+            } else ask();
+          },
+        );
+      };
+      ask();
+    });
+  }
+
+  /** Makes one call on the member in use alone, and passes on to the next one if it fails. */
+  probe<T>(what: string, run: (client: Etcd3) => Promise<T>, timeout: number): Promise<T> {
+    return this.attempt(what, this.current, run, timeout);
+  }
+
+  /** Rejects with MemberFailed when another member may do better, with StoreError when not. */
+  private async attempt<T>(
+    what: string,
+    index: number,
+    run: (client: Etcd3) => Promise<T>,
+    timeout = CALL_TIMEOUT,
+  ): Promise<T> {
+    const endpoint = this.endpoints[index];
+    try {
+      return await this.inTime(run(this.clients[index] as Etcd3), timeout);
+    } catch (error) {
+      const reason = reasonOf(error);
+      if (refused(error)) throw new StoreError(`${endpoint} refuses to ${what}: ${reason}`);
+      this.leave(index);
+      throw new MemberFailed(`${endpoint}: ${reason}`);
+    }
   }
 
   private leave(index: number): void {
     if (this.current === index) this.current = (index + 1) % this.endpoints.length;
   }
 
-  private inTime<T>(call: Promise<T>): Promise<T> {
-    const { clock, callTimeout = CALL_TIMEOUT } = this.options;
+  private inTime<T>(call: Promise<T>, timeout: number): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      const overdue = () => reject(new Overdue(`no answer within ${callTimeout} ms`));
-      const cancel = clock.after(callTimeout, overdue);
+      const overdue = () => reject(new Overdue(`no answer within ${timeout} ms`));
+      const cancel = this.options.clock.after(timeout, overdue);
       call.then(resolve, reject).finally(cancel);
     });
   }
 }
 
 class Overdue extends Error {}
+/** One member did not answer; the message names it. */
+class MemberFailed extends Error {}
+
+function unreachable(what: string, reasons: readonly string[]): StoreUnreachable {
+  return new StoreUnreachable(`etcd does not answer, cannot ${what} (${reasons.join('; ')})`);
+}
+
+/** Whether another member would say the same. Out of space (NOSPACE) is an alarm of them all. */
+function refused(error: unknown): boolean {
+  if (/database space exceeded/.test(messageOf(error))) return true;
+  return !(error instanceof Overdue || (error instanceof Error && isRecoverableError(error)));
+}
 
 /** gRPC's message without its frame: `14 UNAVAILABLE: No connection established. Last error: …` */
 function reasonOf(error: unknown): string {

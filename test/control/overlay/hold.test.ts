@@ -21,6 +21,7 @@ let store: MemoryStore;
 let clock: FakeClock;
 let log: Lines;
 let lost: string[];
+const chance = 0;
 
 beforeEach(() => {
   store = new MemoryStore();
@@ -46,6 +47,7 @@ function hold({ margin = HOUR, ttl = 86_400, lease = 5n } = {}): LeaseHolder {
     publicIp: US,
     margin,
     clock,
+    random: () => chance,
     log,
     lost: (reason) => lost.push(reason),
   });

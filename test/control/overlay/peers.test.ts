@@ -11,21 +11,24 @@ import { parseSubnet, type Subnet } from '../../../src/control/overlay/subnet.js
 import type { Entry } from '../../../src/control/store/store.js';
 import { parseMac } from '../../../src/dataplane/wire/ethernet.js';
 import { parseAddress } from '../../../src/dataplane/wire/ipv4.js';
-import { Lines } from '../fakes.js';
+import { FakeClock, Lines } from '../fakes.js';
 
 const US = parseAddress('192.168.64.3') as number;
 let log: Lines;
+let clock: FakeClock;
 let updates: Membership[];
 let peers: Peers;
 let revision = 1n;
 
 beforeEach(() => {
   log = new Lines();
+  clock = new FakeClock();
   updates = [];
   peers = new Peers({
     ownKey: '10.5.52.0-24',
     ownSubnet: parseSubnet('10.5.52.0/24') as Subnet,
     publicIp: US,
+    clock,
     log,
     update: (membership) => updates.push(membership),
   });

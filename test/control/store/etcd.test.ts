@@ -229,7 +229,7 @@ describe('etcd store', { skip: noEtcd }, () => {
     ]) {
       const store = open('/two', endpoints);
       assert.equal(await store.readConfig(), 'here');
-      assert.equal(store.endpoint, etcd.endpoint);
+      assert.equal(store.member, etcd.endpoint);
     }
   });
 
