@@ -51,10 +51,24 @@ const FLANNELD: readonly Flag[] = [
     help: 'where the subnet is written for Docker and CNI',
     default: '/run/flannel/subnet.env',
   },
+  {
+    name: 'subnet-lease-renew-margin',
+    kind: 'int',
+    value: 'minutes',
+    help: 'how long before its end the lease is renewed, 1 to 1439; up to a tenth of the time is taken off, so that hosts part',
+    default: '60',
+  },
   { name: 'v', kind: 'int', help: 'log verbosity; 1 and more: debug', default: '0' },
 ];
 
 const WEFT: readonly Flag[] = [
+  {
+    name: 'on-lease-loss',
+    kind: 'string',
+    value: 'exit|reacquire',
+    help: 'when our key is removed or cannot be read: end with code 0, as flanneld does, or write it again; when another host has it: end with code 0, or with code 1 for a new start',
+    default: 'exit',
+  },
   {
     name: 'store-file',
     kind: 'string',
@@ -86,7 +100,7 @@ const WEFT: readonly Flag[] = [
 /** flanneld's flags that change what it does, and that weft does not honour yet. */
 const NOT_YET = [
   ...['etcd-keyfile', 'etcd-certfile', 'etcd-cafile', 'etcd-username', 'etcd-password'],
-  ...['iface-regex', 'iface-can-reach', 'public-ipv6', 'subnet-lease-renew-margin'],
+  ...['iface-regex', 'iface-can-reach', 'public-ipv6'],
   ...['ip-masq', 'ip-masq-fully-random-disable', 'iptables-forward-rules', 'iptables-resync'],
   ...['ip-blackhole-route', 'healthz-ip', 'healthz-port', 'kube-subnet-mgr'],
 ];
@@ -119,6 +133,15 @@ export async function main(args: string[]): Promise<number> {
   // Its client takes as much memory as all the rest of weft, so it is loaded where it is used.
   const etcd = file === '' ? await import('../control/store/etcd.js') : undefined;
 
+  const renewMargin = flags.int('subnet-lease-renew-margin');
+  if (renewMargin < 1 || renewMargin > 1439) {
+    throw new UsageError(`-subnet-lease-renew-margin=${renewMargin}: give 1 to 1439 minutes`);
+  }
+  const onLeaseLoss = flags.text('on-lease-loss');
+  if (onLeaseLoss !== 'exit' && onLeaseLoss !== 'reacquire') {
+    throw new UsageError(`-on-lease-loss=${onLeaseLoss}: give exit or reacquire`);
+  }
+
   const log = createLog(flags.int('v'));
   const lifecycle = new Lifecycle(log);
   lifecycle.install();
@@ -142,6 +165,8 @@ export async function main(args: string[]): Promise<number> {
       etcd === undefined
         ? new FileStore({ file, clock, log })
         : new etcd.EtcdStore({ endpoints, prefix, clock, log }),
+    renewMargin,
+    onLeaseLoss,
     clock,
     random: Math.random,
     log,

@@ -86,6 +86,8 @@ export class Overlay {
   private saved: ReadNetwork | undefined;
   /** Whether `own` comes from there. */
   private fromSaved = false;
+  /** It was found to be another host's. */
+  private unfit = false;
   private savedMac: Uint8Array | undefined;
   private readonly entries = new Map<string, Entry>();
   private cancelSave: (() => void) | undefined;
@@ -196,16 +198,17 @@ export class Overlay {
   private savedLease({ publicIp, previousSubnet }: Identity): OwnLease | undefined {
     const { saved } = this;
     const { log } = this.options;
-    if (saved === undefined) return undefined;
+    if (saved === undefined || this.unfit) return undefined;
+    this.unfit = true;
     const { own, subnet, vtepMac, reserved } = saved;
     if (saved.publicIp !== publicIp) {
       const [then, now] = [formatAddress(saved.publicIp), formatAddress(publicIp)];
-      this.waitFor(`the saved network is of the public IP ${then}, and ours is ${now}: not used`);
+      log.warn(`the saved network is of the public IP ${then}, and ours is ${now}: not used`);
       return undefined;
     }
     if (previousSubnet !== undefined && !sameSubnet(previousSubnet, subnet)) {
       const [then, now] = [formatSubnet(subnet), formatSubnet(previousSubnet)];
-      this.waitFor(`the saved network has our subnet as ${then}, subnet.env as ${now}: not used`);
+      log.warn(`the saved network has our subnet as ${then}, subnet.env as ${now}: not used`);
       return undefined;
     }
     log.warn(

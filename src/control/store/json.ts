@@ -66,7 +66,7 @@ export function rawMembers(text: string): RawMember[] | undefined {
 
 /** ` "name" : value ` of a text that is known to be right. */
 function splitMember(text: string): RawMember {
-  const [, name = '', value = ''] = /^\s*("(?:[^"\\]|\\.)*")\s*:([^]*)$/.exec(text) ?? [];
+  const [, name = '', value = ''] = /^\s*("(?:[^"\\]|\\.)*")\s*:(.*)$/s.exec(text) ?? [];
   return { name: JSON.parse(name) as string, text: value.trim() };
 }
 
