@@ -147,3 +147,29 @@ test('a subnet that holds an address of the underlay would swallow the tunnel: n
   assert.match(log.lines[1] as string, /192\.168\.64\.4-31 .*holds 192\.168\.64\.4, .*underlay/);
   assert.equal(log.lines.length, 3);
 });
+
+test('peers that an emptied store lacks are kept for five minutes', async () => {
+  snapshot([entry('10.5.72.0-24', value(4)), entry('10.5.80.0-24', value(5))]);
+  peers.snapshot({ entries: [], revision: 1n, replaced: true });
+  assert.equal(updates.length, 1, 'no news for the lanes');
+  assert.equal(log.matching(/emptied or set back: 2 peers are missing .* 5 minutes/).length, 1);
+  await clock.pass(200_000);
+  peers.changes([put('10.5.72.0-24', value(4))]);
+  snapshot([entry('10.5.72.0-24', value(4))]);
+  assert.deepEqual(last().peers, [B, C], 'one came back, the other is still waited for');
+  await clock.pass(100_000);
+  assert.deepEqual(last(), { peers: [B], added: [], removed: [C], changed: [] });
+  assert.deepEqual(clock.waits, []);
+});
+
+test('what the emptied store says goes before what was known', () => {
+  snapshot([entry('10.5.72.0-24', value(4)), entry('10.5.80.0-24', value(5))]);
+  peers.snapshot({ entries: [], revision: 1n, replaced: true });
+  peers.changes([put('10.5.90.0-24', value(4))]);
+  const moved = '10.5.90.0/24 at 192.168.64.4 (02:00:00:00:00:04)';
+  assert.deepEqual(last().peers, [C, moved], 'the same host with another subnet');
+  peers.changes([put('10.5.80.0-25', value(9))]);
+  assert.equal(last().peers.includes(C), false, 'another host with the same subnet');
+  peers.changes([put('10.5.90.0-24', value(4)), gone('10.5.90.0-24')]);
+  assert.equal(last().peers.length, 1, 'what was written again can be removed');
+});
