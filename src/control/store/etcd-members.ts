@@ -22,11 +22,13 @@ export interface EtcdMembersOptions {
 }
 
 const CALL_TIMEOUT = 5_000;
-/** A member that has not answered by then gets company: the next one is asked as well. */
+/** A member that has not answered a read by then gets company: the next one is asked as well. */
 const HEDGE_AFTER = 1_000;
 
 /** etcd answers "too many pings" when asked more often than every 5 s. */
 const CHANNEL = {
+  // A client that is opened anew gets a connection of its own.
+  'grpc.use_local_subchannel_pool': 1,
   'grpc.keepalive_time_ms': 10_000,
   'grpc.keepalive_timeout_ms': 3_000,
   'grpc.initial_reconnect_backoff_ms': 100,
@@ -37,24 +39,27 @@ const CHANNEL = {
 export class EtcdMembers {
   readonly endpoints: readonly string[];
   private readonly options: EtcdMembersOptions;
-  private readonly clients: readonly Etcd3[];
+  private readonly clients: Etcd3[];
+  /** Clients that were replaced, until they are closed. */
+  private readonly replaced = new Map<Etcd3, () => void>();
   private current = 0;
 
   /** Throws when an endpoint is not well formed; does not connect yet. */
   constructor(options: EtcdMembersOptions) {
     this.options = options;
     this.endpoints = checkEndpoints(options.endpoints);
-    const { credentials, auth } = options;
-    this.clients = this.endpoints.map(
-      (hosts) =>
-        new Etcd3({
-          hosts,
-          grpcOptions: CHANNEL,
-          faultHandling: { host: () => noop, global: noop },
-          ...(credentials && { credentials }),
-          ...(auth && { auth }),
-        }),
-    );
+    this.clients = this.endpoints.map((endpoint) => this.open(endpoint));
+  }
+
+  private open(endpoint: string): Etcd3 {
+    const { credentials, auth } = this.options;
+    return new Etcd3({
+      hosts: endpoint,
+      grpcOptions: CHANNEL,
+      faultHandling: { host: () => noop, global: noop },
+      ...(credentials && { credentials }),
+      ...(auth && { auth }),
+    });
   }
 
   /** The endpoint in use. */
@@ -65,12 +70,32 @@ export class EtcdMembers {
   /** Opens a watch stream on the member in use; `failed` passes on to the next one. */
   async watch(): Promise<{ stream: WatchStream; failed: () => void }> {
     const index = this.current;
-    const stream = await (this.clients[index] as Etcd3).watchClient.watch(REQUIRE_LEADER);
+    const client = this.clients[index] as Etcd3;
+    const stream = await client.watchClient.watch(REQUIRE_LEADER);
     return { stream, failed: () => this.leave(index) };
   }
 
   close(): void {
+    for (const [client, cancel] of this.replaced) {
+      cancel();
+      client.close();
+    }
     for (const client of this.clients) client.close();
+  }
+
+  /**
+   * Opens a new connection for the next call: TCP tries a silent one again at ever longer
+   * intervals, also when the network is long back. What waits on the old one may still be answered.
+   */
+  private renew(index: number, old: Etcd3): void {
+    if (this.clients[index] !== old) return;
+    this.clients[index] = this.open(this.endpoints[index] as string);
+    const { clock, callTimeout = CALL_TIMEOUT } = this.options;
+    const cancel = clock.after(callTimeout, () => {
+      this.replaced.delete(old);
+      old.close();
+    });
+    this.replaced.set(old, cancel);
   }
 
   /**
@@ -91,11 +116,13 @@ export class EtcdMembers {
   }
 
   /**
-   * Makes one call that changes nothing, as `call` does, but asks the next member too when the one
-   * in use has not answered within a second; the first answer counts and its member is in use from
-   * then on. So a member that is stopped or cut off costs a second, and a slow one nothing.
+   * Makes one call that changes nothing, as `call` does, but asks the next member too when one has
+   * not answered within a second, round and round, on a new connection each time. The first answer
+   * counts and its member is in use from then on. So a member that is stopped or cut off costs a
+   * second, a slow one nothing, and a network that comes back is noticed within a second. Rejects
+   * when there are as many failures as members.
    */
-  async read<T>(what: string, run: (client: Etcd3) => Promise<T>): Promise<T> {
+  read<T>(what: string, run: (client: Etcd3) => Promise<T>): Promise<T> {
     const { endpoints } = this;
     const { clock, callTimeout } = this.options;
     const first = this.current;
@@ -104,32 +131,34 @@ export class EtcdMembers {
       let asked = 0;
       let over = false;
       let cancelHedge = () => {};
-      const settle = (end: () => void) => {
+      const end = (settle: () => void) => {
         over = true;
         cancelHedge();
-        end();
+        settle();
       };
       const ask = () => {
-        cancelHedge();
-        if (over || asked === endpoints.length) return;
         const index = (first + asked++) % endpoints.length;
-        if (asked < endpoints.length) cancelHedge = clock.after(HEDGE_AFTER, ask);
+        const client = this.clients[index] as Etcd3;
+        let answered = false;
+        cancelHedge();
+        cancelHedge = clock.after(HEDGE_AFTER, () => {
+          if (!answered) this.renew(index, client);
+          ask();
+        });
         this.attempt(what, index, run, callTimeout).then(
           (answer) => {
+            answered = true;
             if (over) return;
             this.current = index;
-            settle(() => resolve(answer));
+            end(() => resolve(answer));
           },
           (error: unknown) => {
+            answered = true;
             if (over) return;
-            if (!(error instanceof MemberFailed)) {
-              settle(() => reject(error));
-              return;
-            }
-            reasons.push(error.message);
-            if (reasons.length === endpoints.length) {
-              settle(() => reject(unreachable(what, reasons)));
-            } else ask();
+            if (!(error instanceof MemberFailed)) end(() => reject(error));
+            else if (reasons.push(error.message) >= endpoints.length) {
+              end(() => reject(unreachable(what, reasons)));
+            } else if (asked < endpoints.length) ask();
           },
         );
       };
@@ -150,11 +179,13 @@ export class EtcdMembers {
     timeout = CALL_TIMEOUT,
   ): Promise<T> {
     const endpoint = this.endpoints[index];
+    const client = this.clients[index] as Etcd3;
     try {
-      return await this.inTime(run(this.clients[index] as Etcd3), timeout);
+      return await this.inTime(run(client), timeout);
     } catch (error) {
       const reason = reasonOf(error);
       if (refused(error)) throw new StoreError(`${endpoint} refuses to ${what}: ${reason}`);
+      if (error instanceof Overdue) this.renew(index, client);
       this.leave(index);
       throw new MemberFailed(`${endpoint}: ${reason}`);
     }
