@@ -16,6 +16,7 @@ import { isUnicast } from './lease-value.js';
 import { keyOf, parseKey, type Subnet } from './subnet.js';
 
 const VERSION = 1;
+const ENDING = '.saved';
 
 /** What is kept of a store. */
 export interface SavedNetwork {
@@ -49,7 +50,16 @@ export interface ReadNetwork extends SavedNetwork {
 /** Where the network of a store is kept; one file a network. */
 export function savedFile(directory: string, network: string): string {
   const digest = createHash('sha256').update(network).digest('hex').slice(0, 16);
-  return path.join(directory, `network-${digest}.saved`);
+  return path.join(directory, `network-${digest}${ENDING}`);
+}
+
+/** Removes every saved network in a folder; gives their paths. */
+export function removeSaved(directory: string): string[] {
+  if (!fs.existsSync(directory)) return [];
+  const names = fs.readdirSync(directory).filter((name) => name.endsWith(ENDING));
+  const files = names.map((name) => path.join(directory, name));
+  for (const file of files) fs.rmSync(file, { force: true });
+  return files;
 }
 
 /** Whole or not at all. Throws what the file system throws. */
