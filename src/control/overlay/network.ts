@@ -359,7 +359,7 @@ export class Overlay {
 
   /** What was saved names a lease that is not ours any more. */
   private forget(): void {
-    this.entries.clear();
+    this.own = undefined;
     this.cancelSave?.();
     if (this.file !== undefined) fs.rmSync(this.file, { force: true });
   }

@@ -170,7 +170,11 @@ describe('leases and peers on etcd', { skip: noEtcd, timeout: 180_000 }, () => {
     const [before] = b.peers;
     const acts = [
       () => del(own.key),
-      () => etcd.ctl('lease', 'revoke', (a.overlay.held?.lease ?? 0n).toString(16)),
+      () => {
+        const entry = etcd.ctl('get', `${prefix}/subnets/${own.key}`, '-w', 'json');
+        const [, lease = '0'] = /"lease":(\d+)/.exec(entry) ?? [];
+        etcd.ctl('lease', 'revoke', BigInt(lease).toString(16));
+      },
       () => put(own.key, 'garbage'),
     ];
     for (const [i, act] of acts.entries()) {
