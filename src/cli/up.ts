@@ -103,6 +103,13 @@ const FLANNELD: readonly Flag[] = [
     help: 'the TCP port of /healthz and /readyz; 0: none',
     default: '0',
   },
+  {
+    name: 'subnet-lease-renew-margin',
+    kind: 'int',
+    value: 'minutes',
+    help: 'how long before its end the lease is renewed, 1 to 1439; up to a tenth of the time is taken off, so that hosts part',
+    default: '60',
+  },
   { name: 'v', kind: 'int', help: 'log verbosity; 1 and more: debug', default: '0' },
   { name: 'vmodule', kind: 'string', help: "names flanneld's source files: without effect" },
   {
@@ -115,6 +122,13 @@ const FLANNELD: readonly Flag[] = [
 
 const WEFT: readonly Flag[] = [
   PASSWORD_FILE,
+  {
+    name: 'on-lease-loss',
+    kind: 'string',
+    value: 'exit|reacquire',
+    help: 'when our key is removed or cannot be read: end with code 0, as flanneld does, or write it again; when another host has it: end with code 0, or with code 1 for a new start',
+    default: 'exit',
+  },
   {
     name: 'store-file',
     kind: 'string',
@@ -145,7 +159,7 @@ const WEFT: readonly Flag[] = [
 
 /** flanneld's flags that change what it does, and that weft does not honour yet. */
 const NOT_YET = [
-  ...['iface-regex', 'iface-can-reach', 'subnet-lease-renew-margin', 'ip-blackhole-route'],
+  ...['iface-regex', 'iface-can-reach', 'ip-blackhole-route'],
 ];
 
 const HELP: Flag = { name: 'help', kind: 'bool', help: 'this text' };
@@ -185,6 +199,8 @@ export async function main(args: string[]): Promise<number> {
   const offload = readTier(flags.text('offload'));
   const lanes = readLanes(flags, os.availableParallelism());
   const firewall = readFirewall(flags);
+  const renewMargin = readRenewMargin(flags);
+  const onLeaseLoss = readOnLeaseLoss(flags.text('on-lease-loss'));
   // Its client takes as much memory as all the rest of weft, so it is loaded where it is used.
   const etcd = file === '' ? await import('../control/store/etcd.js') : undefined;
 
@@ -224,7 +240,9 @@ export async function main(args: string[]): Promise<number> {
       openStore: () =>
         etcd === undefined
           ? new FileStore({ file, clock, log })
-          : new etcd.EtcdStore({ endpoints, prefix, clock, log, ...access }),
+          : new etcd.EtcdStore({ endpoints, prefix, clock, random: Math.random, log, ...access }),
+      renewMargin,
+      onLeaseLoss,
       clock,
       random: Math.random,
       log,
@@ -292,6 +310,18 @@ function readFirewall(flags: Flags): FirewallOptions {
     forwardAsked: forward && flags.given('iptables-forward-rules'),
     resync,
   };
+}
+
+function readRenewMargin(flags: Flags): number {
+  const minutes = flags.int('subnet-lease-renew-margin');
+  if (minutes >= 1 && minutes <= 1439) return minutes;
+  const given = flags.text('subnet-lease-renew-margin');
+  throw new UsageError(`-subnet-lease-renew-margin=${given}: give 1 to 1439 minutes`);
+}
+
+function readOnLeaseLoss(text: string): 'exit' | 'reacquire' {
+  if (text === 'exit' || text === 'reacquire') return text;
+  throw new UsageError(`-on-lease-loss=${text}: give exit or reacquire`);
 }
 
 /** 0 and below: no listener, as with flanneld. */

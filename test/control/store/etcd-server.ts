@@ -84,6 +84,11 @@ export class EtcdServer {
     await gone;
   }
 
+  /** Forgets the data of a process that was ended; the next `run` begins with nothing. */
+  wipe(): void {
+    fs.rmSync(path.join(this.directory, 'data'), { recursive: true, force: true });
+  }
+
   /** Ends the process and forgets its data. */
   async end(): Promise<void> {
     await this.halt();
