@@ -8,27 +8,25 @@ import { JOURNAL_DIRECTORY } from '../control/host/journal.js';
 import { systemRunner } from '../control/host/runner.js';
 import { release } from '../control/overlay/release.js';
 import { type ReadNetwork, readSaved, savedFile } from '../control/overlay/saved.js';
-import { checkEndpoints } from '../control/store/endpoints.js';
 import { EtcdStore } from '../control/store/etcd.js';
 import { messageOf, StoreError, StoreUnreachable } from '../control/store/store.js';
 import { parseAddress } from '../dataplane/wire/ipv4.js';
 import { listSockets, readStatus, socketPath } from '../operate/status/socket.js';
 import { isStarting } from '../operate/status/status.js';
+import {
+  checkEtcdAccess,
+  ETCD_ACCESS,
+  ETCD_PLACE,
+  etcdWarnings,
+  hidePassword,
+  PASSWORD_FILE,
+  readEndpoints,
+  readEtcdAccess,
+} from './etcd-access.js';
 import { describeFlags, type Flag, type Flags, parseFlags, UsageError } from './flags.js';
 
 const FLAGS: readonly Flag[] = [
-  {
-    name: 'etcd-endpoints',
-    kind: 'string',
-    help: 'etcd, as a comma-separated list of URLs',
-    default: 'http://127.0.0.1:4001,http://127.0.0.1:2379',
-  },
-  {
-    name: 'etcd-prefix',
-    kind: 'string',
-    help: 'the key below which the network lives in etcd',
-    default: '/coreos.com/network',
-  },
+  ...ETCD_PLACE,
   {
     name: 'iface',
     kind: 'list',
@@ -41,6 +39,8 @@ const FLAGS: readonly Flag[] = [
     value: 'address',
     help: 'the public IP of the lease (default: that of the weft that ran here last, or of the interface)',
   },
+  ...ETCD_ACCESS,
+  PASSWORD_FILE,
   { name: 'help', kind: 'bool', help: 'this text' },
 ];
 
@@ -58,7 +58,17 @@ export async function main(args: string[]): Promise<number> {
     return 0;
   }
   if (flags.rest.length > 0) throw new UsageError(`${JSON.stringify(flags.rest[0])} is not a flag`);
-  const store = openStore(flags);
+  checkEtcdAccess(flags);
+  const visible = hidePassword(['weft', 'release', ...args], process.env);
+  const endpoints = readEndpoints(flags);
+  for (const line of etcdWarnings(flags, endpoints, visible)) complain(line);
+  let store: EtcdStore;
+  try {
+    store = openStore(flags, endpoints);
+  } catch (error) {
+    complain(messageOf(error));
+    return 1;
+  }
   try {
     await refuseWhileRunning(store);
     const file = savedFile(JOURNAL_DIRECTORY, store.configName);
@@ -67,14 +77,14 @@ export async function main(args: string[]): Promise<number> {
     const vtepMac = saved?.publicIp === publicIp ? saved.vtepMac : undefined;
     const { done, left } = await release({ store, leases: store.leases, publicIp, vtepMac });
     for (const line of done) process.stdout.write(`${line}\n`);
-    for (const line of left) process.stderr.write(`weft release: ${line}\n`);
+    for (const line of left) complain(line);
     // A start without etcd would come up on a subnet that is not ours any more.
     if (left.length === 0) fs.rmSync(file, { force: true });
     return left.length === 0 ? 0 : 1;
   } catch (error) {
     const expected = [HostError, StoreError, StoreUnreachable, Refused];
     if (!expected.some((kind) => error instanceof kind)) throw error;
-    process.stderr.write(`weft release: ${messageOf(error)}\n`);
+    complain(messageOf(error));
     return 1;
   } finally {
     await store.close();
@@ -83,17 +93,21 @@ export async function main(args: string[]): Promise<number> {
 
 class Refused extends Error {}
 
-function openStore(flags: Flags): EtcdStore {
-  try {
-    return new EtcdStore({
-      endpoints: checkEndpoints(flags.text('etcd-endpoints').split(',')),
-      prefix: flags.text('etcd-prefix'),
-      clock: systemClock,
-      log: createLog(0),
-    });
-  } catch (error) {
-    throw new UsageError(messageOf(error));
-  }
+function complain(line: string): void {
+  process.stderr.write(`weft release: ${line}\n`);
+}
+
+/** Throws an Error that names the flag of a file that cannot be used. */
+function openStore(flags: Flags, endpoints: readonly string[]): EtcdStore {
+  // Node warns of a TLS server name that is an address: nothing that an operator can change.
+  process.noDeprecation = true;
+  return new EtcdStore({
+    endpoints,
+    prefix: flags.text('etcd-prefix'),
+    clock: systemClock,
+    log: createLog(0),
+    ...readEtcdAccess(flags, endpoints, process.env),
+  });
 }
 
 /** A running weft would find its key gone, and with -on-lease-loss=reacquire write it again. */

@@ -7,7 +7,6 @@ import { defaultLanes, MOST_LANES } from '../control/daemon/lanes.js';
 import { Lifecycle } from '../control/daemon/lifecycle.js';
 import { createLog } from '../control/daemon/log.js';
 import { tellSystemd } from '../control/daemon/systemd.js';
-import { checkEndpoints } from '../control/store/endpoints.js';
 import { FileStore } from '../control/store/file.js';
 import { messageOf } from '../control/store/store.js';
 import { loadNative } from '../dataplane/io/native.js';
@@ -17,10 +16,12 @@ import type { LaneCount } from '../operate/status/status.js';
 import {
   checkEtcdAccess,
   ETCD_ACCESS,
+  ETCD_PLACE,
+  etcdWarnings,
   hidePassword,
   PASSWORD_FILE,
+  readEndpoints,
   readEtcdAccess,
-  unusedTlsFlags,
 } from './etcd-access.js';
 import {
   describeFlags,
@@ -34,18 +35,7 @@ import { describeOnlyDefault, ONLY_DEFAULT, refuseOtherThanDefault } from './onl
 import { version } from './version.js';
 
 const FLANNELD: readonly Flag[] = [
-  {
-    name: 'etcd-endpoints',
-    kind: 'string',
-    help: 'etcd, as a comma-separated list of URLs',
-    default: 'http://127.0.0.1:4001,http://127.0.0.1:2379',
-  },
-  {
-    name: 'etcd-prefix',
-    kind: 'string',
-    help: 'the key below which the network lives in etcd',
-    default: '/coreos.com/network',
-  },
+  ...ETCD_PLACE,
   {
     name: 'iface',
     kind: 'list',
@@ -193,7 +183,7 @@ export async function main(args: string[]): Promise<number> {
   if (file !== '' && (flags.given('etcd-endpoints') || flags.given('etcd-prefix'))) {
     throw new UsageError('-store-file and -etcd-… contradict each other: give one of them');
   }
-  const endpoints = readEndpoints(flags.text('etcd-endpoints'));
+  const endpoints = readEndpoints(flags);
   const prefix = flags.text('etcd-prefix');
   const healthPort = readHealthPort(flags);
   const offload = readTier(flags.text('offload'));
@@ -214,15 +204,7 @@ export async function main(args: string[]): Promise<number> {
       log.warn(`${variable} is set, and weft does not honour flanneld's -${name} yet`);
     }
   }
-  if (onCommandLine) {
-    log.warn(
-      'the password of etcd was on the command line, where every user of this host could read it ' +
-        'until now; better: -etcd-password-file or FLANNELD_ETCD_PASSWORD',
-    );
-  }
-  for (const name of unusedTlsFlags(flags, endpoints)) {
-    log.warn(`-${name} has no effect: the endpoints begin with http://, so nothing is encrypted`);
-  }
+  for (const line of etcdWarnings(flags, endpoints, onCommandLine)) log.warn(line);
   // Node warns of a TLS server name that is an address: nothing that an operator can change.
   process.noDeprecation = true;
   const clock = systemClock;
@@ -282,14 +264,6 @@ function parse(args: readonly string[]): Flags {
     const [, name = ''] = /^unknown flag --?(.+)$/.exec(messageOf(error)) ?? [];
     if (!NOT_YET.includes(name)) throw error;
     throw new UsageError(`-${name} is a flag of flanneld's that weft does not honour yet`);
-  }
-}
-
-function readEndpoints(text: string): string[] {
-  try {
-    return checkEndpoints(text.split(','));
-  } catch (error) {
-    throw new UsageError(messageOf(error));
   }
 }
 

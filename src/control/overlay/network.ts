@@ -10,13 +10,10 @@
  * With `saveTo` the network is saved as it is followed. A start while the store is away takes
  * config, lease and peers from there, and the store's word for all of it as soon as it answers.
  */
-import fs from 'node:fs';
 import { formatAddress } from '../../dataplane/wire/ipv4.js';
 import type { Clock, Log, Random } from '../runtime.js';
 import {
-  type Entry,
   type Following,
-  type Listener,
   messageOf,
   type Store,
   StoreUnreachable,
@@ -26,7 +23,8 @@ import { type Config, ConfigError, parseConfig } from './config.js';
 import { LeaseHolder } from './hold.js';
 import { formatLeaseValue, parseLeaseValue } from './lease-value.js';
 import { type Membership, Peers } from './peers.js';
-import { type ReadNetwork, readSaved, savedFile, writeSaved } from './saved.js';
+import type { ReadNetwork } from './saved.js';
+import { Saver } from './saver.js';
 import { formatSubnet, keyOf, parseKey, sameSubnet } from './subnet.js';
 
 export interface OverlayOptions {
@@ -63,8 +61,6 @@ export interface OverlayListener {
 
 /** flannel reads a missing or bad config again each second. */
 const POLL_EVERY = 1_000;
-/** So many milliseconds after a change the network is saved. */
-const SAVE_AFTER = 1_000;
 /** Why it is missing is looked into less often, in turns. */
 const HINT_EVERY = 10;
 
@@ -75,6 +71,8 @@ export class OverlayStopped extends Error {
 
 export class Overlay {
   private readonly options: OverlayOptions;
+  /** None for a store that is only read: it is a file itself. */
+  private readonly saver: Saver | undefined;
   private own: OwnLease | undefined;
   private identity: Identity | undefined;
   private following: Following | undefined;
@@ -89,14 +87,15 @@ export class Overlay {
   /** It was found to be another host's. */
   private unfit = false;
   private savedMac: Uint8Array | undefined;
-  private readonly entries = new Map<string, Entry>();
-  private cancelSave: (() => void) | undefined;
   private stopped = false;
   private reason: string | undefined;
   private wake = () => {};
 
   constructor(options: OverlayOptions) {
     this.options = options;
+    const { store, clock, log, saveTo } = options;
+    if (saveTo === undefined || store.leases === undefined) return;
+    this.saver = new Saver({ directory: saveTo, network: store.configName, clock, log });
   }
 
   /** What is waited for just now, and why, in the words of the log; undefined when nothing is. */
@@ -132,7 +131,7 @@ export class Overlay {
   async waitForConfig(): Promise<Config> {
     const { store } = this.options;
     let hint = '';
-    this.saved = this.readSaved();
+    this.saved = this.saver?.read();
     this.savedMac = this.saved?.vtepMac;
     for (let turn = 0; ; turn++) {
       this.throwIfStopped();
@@ -163,8 +162,9 @@ export class Overlay {
   }
 
   /**
-   * Gets our lease. Waits while the store is away and nothing fitting was saved; rejects with OutOfSubnets and whatever else
-   * waiting does not mend. A store that is only read must hold an entry with our public IP.
+   * Gets our lease. Waits while the store is away and nothing fitting was saved; rejects with
+   * OutOfSubnets and whatever else waiting does not mend. A store that is only read must hold an
+   * entry with our public IP.
    */
   async join(config: Config, identity: Identity): Promise<OwnLease> {
     for (;;) {
@@ -246,7 +246,7 @@ export class Overlay {
       random,
       log,
       lost: (reason) => {
-        this.forget();
+        this.saver?.forget();
         listener.lost(reason);
       },
     });
@@ -268,16 +268,17 @@ export class Overlay {
       }));
       peers.snapshot({ entries, revision: 0n });
     }
-    const keep = this.keeper();
+    const { saver } = this;
+    saver?.begin({ config: this.configText, publicIp, own });
     this.following = store.follow({
       snapshot: (listing) => {
         if (this.fromSaved) this.verified();
-        keep.snapshot(listing);
+        saver?.snapshot(listing);
         holder.snapshot(listing);
         peers.snapshot(listing);
       },
       changes(batch) {
-        keep.changes(batch);
+        saver?.changes(batch);
         holder.changes(batch);
         peers.changes(batch);
       },
@@ -298,86 +299,13 @@ export class Overlay {
     );
   }
 
-  /** Keeps the leases as the store has them, and saves them a moment after they changed. */
-  private keeper(): Listener {
-    const { entries } = this;
-    return {
-      snapshot: (listing) => {
-        entries.clear();
-        for (const entry of listing.entries) entries.set(entry.key, entry);
-        this.saveSoon();
-      },
-      changes: (batch) => {
-        for (const change of batch) {
-          if (change.type === 'put') entries.set(change.entry.key, change.entry);
-          else entries.delete(change.key);
-        }
-        this.saveSoon();
-      },
-    };
-  }
-
-  private saveSoon(): void {
-    if (this.file === undefined || this.stopped) return;
-    this.cancelSave ??= this.options.clock.after(SAVE_AFTER, () => this.save());
-  }
-
-  private save(): void {
-    const { store, log } = this.options;
-    const { file, own, identity } = this;
-    this.cancelSave?.();
-    this.cancelSave = undefined;
-    const entry = own && this.entries.get(own.key);
-    // Without our key there is nothing to come up from.
-    if (file === undefined || own === undefined || identity === undefined || !entry) return;
-    try {
-      writeSaved(file, {
-        network: store.configName,
-        config: this.configText,
-        publicIp: identity.publicIp,
-        own: entry,
-        reserved: entry.lease === 0n,
-        vtepMac: own.vtepMac,
-        leases: [...this.entries.values()],
-      });
-    } catch (error) {
-      log.warn(`cannot save the network, a start without etcd will wait: ${messageOf(error)}`);
-    }
-  }
-
-  private readSaved(): ReadNetwork | undefined {
-    const { store, log } = this.options;
-    const { file } = this;
-    if (file === undefined) return undefined;
-    try {
-      return readSaved(file, store.configName);
-    } catch (error) {
-      log.warn(`the saved network ${file} is not used: ${messageOf(error)}`);
-      return undefined;
-    }
-  }
-
-  /** What was saved names a lease that is not ours any more. */
-  private forget(): void {
-    this.own = undefined;
-    this.cancelSave?.();
-    if (this.file !== undefined) fs.rmSync(this.file, { force: true });
-  }
-
-  /** A store that is only read is a file itself. */
-  private get file(): string | undefined {
-    const { store, saveTo } = this.options;
-    if (saveTo === undefined || store.leases === undefined) return undefined;
-    return savedFile(saveTo, store.configName);
-  }
-
   /** Stops following and renewing; the lease stays, as flannel leaves it. The store stays open. */
   async stop(): Promise<void> {
     this.stopped = true;
     this.wake();
     this.holder?.stop();
     this.peers?.stop();
-    if (this.cancelSave !== undefined) this.save();
+    this.saver?.stop();
     await this.following?.stop();
   }
 
