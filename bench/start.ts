@@ -2,9 +2,9 @@
  * How fast a host joins: from the start of its daemon to its key seen by a host that watches, and
  * to subnet.env written, which is when Docker and CNI may start.
  *
- *   node dist/bench/start.js [rounds]
+ *   npm run bench -- start [--rounds=10] [--out=FOLDER]
  *
- * Two wefts run; a third is started ten times, its key, subnet.env, saved network and device gone
+ * Two wefts run; a third is started again and again, its key, subnet.env, saved network and device gone
  * before each start. "Seen" is when the other host's kernel has the route (`ip monitor route`).
  * Beside them what flanneld was recorded to take, measured in the same way.
  */
@@ -12,15 +12,20 @@ import fs from 'node:fs';
 import path from 'node:path';
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
 import type { Running } from '../src/lab/command.js';
 import { enterLab, labLacks } from '../src/lab/enter.js';
 import { Lab } from '../src/lab/lab.js';
 import { describeMachine, machineLine } from './machine.js';
+import { writeResult } from './result.js';
 import { spread } from './statistics.js';
 
 const PREFIX = '/coreos.com/network';
 const SUBNET_FILE = '/run/flannel/subnet.env';
-const rounds = Number(process.argv[2] ?? 10);
+const { values: given } = parseArgs({
+  options: { rounds: { type: 'string', default: '10' }, out: { type: 'string' } },
+});
+const rounds = Number(given.rounds);
 
 /**
  * Recorded from flanneld 0.28: ten joins of a third node beside two, vxlan backend, etcd 3.4 on
@@ -91,18 +96,21 @@ for (let round = 0; round < rounds; round += 1) {
 
 const machine = describeMachine();
 const results = { startToSeen: spread(startToSeen), startToSubnetFile: spread(startToSubnetFile) };
-if (process.argv.includes('--json')) {
-  console.log(JSON.stringify({ machine, unit: 'ms', results, flanneld: FLANNELD }));
-} else {
-  console.log(machineLine(machine));
-  console.log(`${rounds} starts, milliseconds                     min  median     max`);
-  const row = (title: string, { min, median, max }: { min: number; median: number; max: number }) =>
-    console.log(
-      `  ${title.padEnd(38)}${[min, median, max].map((ms) => ms.toFixed(1).padStart(8)).join('')}`,
-    );
-  row('weft: start -> key seen by another', results.startToSeen);
-  row('flanneld 0.28, recorded', FLANNELD.startToSeen);
-  row('weft: start -> subnet.env written', results.startToSubnetFile);
-  row('flanneld 0.28, recorded', FLANNELD.startToSubnetFile);
+const rows = [
+  { name: 'weft: start -> key seen by another', ...results.startToSeen },
+  { name: 'flanneld 0.28, recorded', ...FLANNELD.startToSeen },
+  { name: 'weft: start -> subnet.env written', ...results.startToSubnetFile },
+  { name: 'flanneld 0.28, recorded', ...FLANNELD.startToSubnetFile },
+];
+console.log(machineLine(machine));
+console.log(machine.command);
+console.log(`${rounds} starts, milliseconds                     min  median     max`);
+for (const { name, min, median, max } of rows) {
+  const cells = [min, median, max].map((ms) => ms.toFixed(1).padStart(8)).join('');
+  console.log(`  ${name.padEnd(38)}${cells}`);
 }
 await lab.close();
+if (given.out !== undefined) {
+  const told = { machine, unit: 'ms', rounds, results, flanneld: FLANNELD };
+  writeResult(given.out, 'start', told, [{ title: 'joining the network', unit: 'ms', bars: rows }]);
+}

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import process from 'node:process';
 import { after, afterEach, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Running } from '../../src/lab/command.js';
 import type { Container } from '../../src/lab/container.js';
 import { enterLab, labLacks } from '../../src/lab/enter.js';
@@ -18,6 +19,7 @@ const lacks = labLacks({ programs: ['etcd', 'ping'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
 const SUBNETS = `${PREFIX}/subnets/`;
+const APART = '/apart/network';
 
 describe('the lease of a host', { skip: lacks ?? false, timeout: 240_000 }, () => {
   let lab: Lab;
@@ -25,6 +27,8 @@ describe('the lease of a host', { skip: lacks ?? false, timeout: 240_000 }, () =
   let etcd: Etcd;
   let host1: Host;
   let host2: Host;
+  let host3: Host;
+  let eager: Running;
   let xbox1: Container;
   let xbox2: Container;
   const wefts: Running[] = [];
@@ -36,6 +40,11 @@ describe('the lease of a host', { skip: lacks ?? false, timeout: 240_000 }, () =
     await etcd.put(`${PREFIX}/config`, CONFIG);
     host1 = await network.host('host1', { address: '192.168.56.11/24' });
     host2 = await network.host('host2', { address: '192.168.56.12/24' });
+    host3 = await network.host('host3', { address: '192.168.56.13/24' });
+    // In a network of its own; looked at in the last test, since it takes its time.
+    await etcd.put(`${APART}/config`, CONFIG);
+    const margin = '-subnet-lease-renew-margin=1439';
+    eager = await startWeft(host3, etcd, `-etcd-prefix=${APART}`, margin);
   });
   after(() => lab?.close());
   afterEach(async () => {
@@ -139,5 +148,31 @@ describe('the lease of a host', { skip: lacks ?? false, timeout: 240_000 }, () =
     assert.match(next.output, /belongs to 192.168.56.77 now; 192.168.56.11 takes another/);
     assert.notEqual((await status(host1)).lease.subnet, subnet);
     await etcd.delete(SUBNETS + key);
+  });
+
+  test('stopped for a while, with the key gone meanwhile: noticed when it goes on', async () => {
+    const weft = await start(host1);
+    const { subnet } = (await status(host1)).lease;
+    weft.kill('SIGSTOP');
+    await etcd.delete(SUBNETS + subnet.replace('/', '-'));
+    await etcd.compact();
+    await sleep(3_000);
+    weft.kill('SIGCONT');
+    const code = await Promise.race([weft.exited, sleep(5_000, 'still there', { ref: false })]);
+    assert.equal(code, 0, weft.tail(5));
+    assert.match(weft.output, /our lease \S+ was removed from the store, or has run out/);
+  });
+
+  test('-subnet-lease-renew-margin=1439: renewed within a minute, with the same value', async () => {
+    const { subnet } = (await status(host3)).lease;
+    const key = `${APART}/subnets/${subnet.replace('/', '-')}`;
+    const value = await etcd.get(key);
+    await eager.waitFor(/lease \S+ renewed for 86400 s/, 70_000);
+    assert.equal(await etcd.get(key), value);
+    const { granted, remaining } = await etcd.timeToLive(key);
+    assert.equal(granted, 86_400);
+    assert.ok(remaining > 86_300);
+    assert.equal(eager.code, undefined);
+    assert.equal(await eager.stop(), 0);
   });
 });

@@ -30,6 +30,7 @@ let left: number;
 let snapshots: Listing[];
 let batches: (readonly Change[])[];
 let following: Following;
+let chance: number;
 
 const entries = (): Entry[] =>
   [...store].map(([key, at]) => ({ key, value: `v${at}`, revision: at, lease: 1n }));
@@ -41,6 +42,7 @@ beforeEach(async () => {
   revision = 3n;
   answers = true;
   looks = lists = left = 0;
+  chance = 0;
   snapshots = [];
   batches = [];
   following = follow(
@@ -67,7 +69,7 @@ beforeEach(async () => {
       description: 'fake',
       relistEvery: 300_000,
       clock,
-      random: () => 0,
+      random: () => chance,
       log,
     },
     {
@@ -101,6 +103,12 @@ test('a member that answers is asked every 10 s, and nothing is listed again', a
   );
   await following.stop();
   assert.deepEqual(clock.waits, []);
+});
+
+test('the looks of many hosts come apart, up to a fifth earlier', async () => {
+  chance = 0.999;
+  await clock.pass(60_000);
+  assert.equal(looks, 7, 'the first after 10 s, six more after 8 s each');
 });
 
 test('a member that does not answer the look is left, and its watch with it', async () => {
