@@ -47,8 +47,7 @@ const lab = await Lab.open();
 const network = await lab.network();
 const etcd = await network.etcd();
 await etcd.put(`${PREFIX}/config`, '{"Network":"10.10.0.0/16","Backend":{"Type":"vxlan"}}');
-const host = async (n: number) =>
-  network.host(`host${n}`, { address: `192.168.56.${10 + n}/24` });
+const host = async (n: number) => network.host(`host${n}`, { address: `192.168.56.${10 + n}/24` });
 const [first, second, joining] = [await host(1), await host(2), await host(3)];
 for (const one of [first, second]) {
   await one.weft(`-etcd-endpoints=${etcd.endpoint}`, '-iface=ens33').waitFor(/ready/, 10_000);

@@ -148,9 +148,7 @@ const WEFT: readonly Flag[] = [
 ];
 
 /** flanneld's flags that change what it does, and that weft does not honour yet. */
-const NOT_YET = [
-  ...['iface-regex', 'iface-can-reach', 'ip-blackhole-route'],
-];
+const NOT_YET = [...['iface-regex', 'iface-can-reach', 'ip-blackhole-route']];
 
 const HELP: Flag = { name: 'help', kind: 'bool', help: 'this text' };
 

@@ -13,7 +13,7 @@ import type { Network } from '../../src/lab/network.js';
 import { readStatus } from '../../src/operate/status/socket.js';
 import type { Status } from '../../src/operate/status/status.js';
 import { until } from '../control/fakes.js';
-import { CONFIG, ping, PREFIX, startWeft, weftFlags } from './overlay.js';
+import { CONFIG, PREFIX, ping, startWeft, weftFlags } from './overlay.js';
 
 const lacks = labLacks({ programs: ['etcd', 'ping'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());

@@ -12,12 +12,7 @@
  */
 import { formatAddress } from '../../dataplane/wire/ipv4.js';
 import type { Clock, Log, Random } from '../runtime.js';
-import {
-  type Following,
-  messageOf,
-  type Store,
-  StoreUnreachable,
-} from '../store/store.js';
+import { type Following, messageOf, type Store, StoreUnreachable } from '../store/store.js';
 import { acquire, describeLease, type Identity, LEASE_TTL, type OwnLease } from './acquire.js';
 import { type Config, ConfigError, parseConfig } from './config.js';
 import { LeaseHolder } from './hold.js';
