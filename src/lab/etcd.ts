@@ -80,6 +80,8 @@ export class Etcd extends Namespace {
   /** Whether packets between this member and others get lost, silently and both ways. */
   async cutOff(others: readonly Etcd[], off: boolean): Promise<void> {
     const verb = off ? 'add' : 'del';
+    // An address that is not reached is then not heard either.
+    await this.sysctl('net.ipv4.conf.all.rp_filter=1');
     const rest = others.filter((other) => other !== this);
     await this.ip(...rest.map(({ address }) => `route ${verb} blackhole ${address}/32`));
   }

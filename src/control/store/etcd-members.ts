@@ -102,7 +102,8 @@ export class EtcdMembers {
     const { endpoints } = this;
     const { clock, callTimeout } = this.options;
     const first = this.current;
-    const reasons: string[] = [];
+    const reasons = endpoints.map((endpoint) => `${endpoint}: no answer yet`);
+    let failures = 0;
     return new Promise<T>((resolve, reject) => {
       let asked = 0;
       let over = false;
@@ -131,10 +132,13 @@ export class EtcdMembers {
           (error: unknown) => {
             answered = true;
             if (over) return;
-            if (!(error instanceof MemberFailed)) end(() => reject(error));
-            else if (reasons.push(error.message) >= endpoints.length) {
-              end(() => reject(unreachable(what, reasons)));
-            } else if (asked < endpoints.length) ask();
+            if (!(error instanceof MemberFailed)) {
+              end(() => reject(error));
+              return;
+            }
+            reasons[index] = error.message;
+            if (++failures >= endpoints.length) end(() => reject(unreachable(what, reasons)));
+            else if (asked < endpoints.length) ask();
           },
         );
       };
