@@ -225,6 +225,60 @@ describe('leases and peers on etcd', { skip: noEtcd, timeout: 180_000 }, () => {
     }
   });
 
+  test('an etcd restored from a backup: who is missing in it writes its key again', async () => {
+    const aged = await EtcdServer.start();
+    try {
+      aged.ctl('put', '/aged/config', CONFIG);
+      const here = (seed: number) => host({ prefix: '/aged', endpoints: [aged.endpoint], seed });
+      const old = here(1);
+      const first = await old.join({ publicIp: A });
+      await aged.halt();
+      aged.backUp();
+      await aged.run();
+      const young = here(2);
+      const second = await young.join({ publicIp: B });
+      await until(() => old.peers.length === 1 && young.peers.length === 1);
+      for (let i = 0; i < 20; i++) aged.ctl('put', '/elsewhere', `${i}`);
+      await until(() => (young.overlay.held?.lease ?? 0n) !== 0n);
+      // Each watch has seen a revision that the backup does not have.
+      aged.ctl('put', '/aged/subnets/10.5.250.0-24', value('192.168.56.13', '02:00:00:00:00:03'));
+      await until(() => old.peers.length === 2 && young.peers.length === 2);
+      await aged.halt();
+      aged.restore();
+      await aged.run();
+      for (const { key } of [first, second]) {
+        await until(() => aged.ctl('get', `/aged/subnets/${key}`, '--print-value-only') !== '');
+      }
+      assert.equal(young.log.matching(/emptied or set back; writing it again/).length, 1);
+      assert.equal(old.log.matching(/writing it again/).length, 0, 'its key was in the backup');
+      await until(() => old.log.matching(/emptied or set back: \d peers are missing/).length === 1);
+      for (const one of [old, young]) {
+        assert.equal(one.peers.length, 2);
+        assert.deepEqual(one.lost, []);
+        assert.equal(one.log.matching(/two hosts/).length, 0);
+        await one.stop();
+      }
+    } finally {
+      await aged.end();
+    }
+  });
+
+  test('a key that was removed while weft was down: the same subnet and VTEP address', async () => {
+    const saveTo = fs.mkdtempSync(path.join(os.tmpdir(), 'weft-saved-'));
+    try {
+      const first = host({ saveTo });
+      const own = await first.join({ publicIp: A });
+      await until(() => fs.readdirSync(saveTo).length === 1);
+      await first.stop();
+      del(own.key);
+      const again = await host({ saveTo }).join({ publicIp: A, previousSubnet: own.subnet });
+      assert.deepEqual([again.key, again.vtepMac], [own.key, own.vtepMac]);
+    } finally {
+      for (const one of hosts.splice(0)) await one.stop();
+      fs.rmSync(saveTo, { recursive: true });
+    }
+  });
+
   test('an etcd out of space: a start and a renewal get by with KeepAlive', async () => {
     const full = await EtcdServer.start('--quota-backend-bytes=1000000');
     try {
