@@ -85,6 +85,17 @@ describe('etcd store', { skip: noEtcd }, () => {
     const left = await leases.remainingTtl(won.lease);
     assert.ok(left > 86_300 && left <= 86_400, `${left}`);
     assert.equal(await leases.remainingTtl(123n), -1);
+    assert.equal(leases.granted(won.lease), true);
+    assert.equal(open('/create').leases.granted(won.lease), false, "another process's");
+  });
+
+  test('gives a lease its whole time again; one that is gone has none', async () => {
+    const { leases } = open('/alive');
+    const written = (await leases.create('10.5.1.0-24', 'here', 3)) ?? assert.fail();
+    await until(async () => (await leases.remainingTtl(written.lease)) < 2);
+    assert.equal(await leases.keepAlive(written.lease), 3);
+    assert.ok((await leases.remainingTtl(written.lease)) >= 2);
+    assert.equal(await leases.keepAlive(123n), 0);
   });
 
   test('updates and removes a key only at the revision it is expected at', async () => {
