@@ -4,13 +4,14 @@
  *   npm run bench -- [side-by-side] …     systems side by side; what runs when none is named
  *   npm run bench -- micro …              the data plane's own code
  *   npm run bench -- join …               how fast a host follows the network
+ *   npm run bench -- start …              how fast a host joins, beside flanneld's record
  *   npm run bench -- memory …             a weft with many peers under load
  *   npm run bench -- quiet-lane …         collections and deoptimisations of a lane
  */
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 
-const PROGRAMS = ['side-by-side', 'micro', 'join', 'memory', 'quiet-lane'];
+const PROGRAMS = ['side-by-side', 'micro', 'join', 'start', 'memory', 'quiet-lane'];
 
 const word = process.argv[2];
 const named = word !== undefined && !word.startsWith('-');

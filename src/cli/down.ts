@@ -4,6 +4,7 @@ import { down } from '../control/host/down.js';
 import { HostError } from '../control/host/errors.js';
 import { JOURNAL_DIRECTORY } from '../control/host/journal.js';
 import { systemRunner } from '../control/host/runner.js';
+import { removeSaved } from '../control/overlay/saved.js';
 import {
   isStartingName,
   listSockets,
@@ -33,7 +34,7 @@ export async function main(args: string[]): Promise<number> {
   if (flags.rest.length > 0) throw new UsageError(`${JSON.stringify(flags.rest[0])} is not a flag`);
   for (const name of listSockets().filter(isStartingName)) await removeDeadSocket(socketPath(name));
   const devices = flags.given('device') ? [flags.text('device')] : listJournals();
-  if (devices.length === 0) {
+  if (devices.length === 0 && !forgetNetworks()) {
     process.stdout.write('Nothing to take back: weft has left nothing on this host.\n');
     return 0;
   }
@@ -51,7 +52,16 @@ export async function main(args: string[]): Promise<number> {
       failed = true;
     }
   }
+  if (!failed) forgetNetworks();
   return failed ? 1 : 0;
+}
+
+/** The saved networks are of no use once no weft has anything here. False: there was none. */
+function forgetNetworks(): boolean {
+  if (listJournals().length > 0) return false;
+  const files = removeSaved(JOURNAL_DIRECTORY);
+  for (const file of files) process.stdout.write(`The saved network ${file} was removed.\n`);
+  return files.length > 0;
 }
 
 function listJournals(): string[] {

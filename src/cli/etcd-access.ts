@@ -1,12 +1,29 @@
 /**
- * How weft proves to etcd who it is, and etcd to weft: the files and the password that flanneld's
- * flags name, read once at the start. No secret gets into a message, a log line or the status.
+ * Where etcd is, and how weft proves to it who it is, and etcd to weft: the files and the password
+ * that flanneld's flags name, read once at the start. No secret gets into a message, a log line or
+ * the status.
  */
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import fs from 'node:fs';
 import { createSecureContext } from 'node:tls';
+import { checkEndpoints } from '../control/store/endpoints.js';
 import { messageOf } from '../control/store/store.js';
 import { type Flag, type Flags, UsageError, variableOf } from './flags.js';
+
+export const ETCD_PLACE: readonly Flag[] = [
+  {
+    name: 'etcd-endpoints',
+    kind: 'string',
+    help: 'etcd, as a comma-separated list of URLs',
+    default: 'http://127.0.0.1:4001,http://127.0.0.1:2379',
+  },
+  {
+    name: 'etcd-prefix',
+    kind: 'string',
+    help: 'the key below which the network lives in etcd',
+    default: '/coreos.com/network',
+  },
+];
 
 export const ETCD_ACCESS: readonly Flag[] = [
   {
@@ -63,6 +80,15 @@ const SYSTEM_CAS = [
   '/etc/ssl/cert.pem',
 ];
 
+/** Throws a UsageError for what is no list of URLs of one scheme. */
+export function readEndpoints(flags: Flags): string[] {
+  try {
+    return checkEndpoints(flags.text('etcd-endpoints').split(','));
+  } catch (error) {
+    throw new UsageError(messageOf(error));
+  }
+}
+
 /** Throws a UsageError for a half of a pair: flanneld goes on without, unencrypted or unnamed. */
 export function checkEtcdAccess(flags: Flags): void {
   const has = (name: string) => flags.text(name) !== '';
@@ -98,6 +124,22 @@ export function readEtcdAccess(
   const username = flags.text('etcd-username');
   const auth = username === '' ? undefined : { username, password: readPassword(flags) };
   return { ...(credentials && { credentials }), ...(auth && { auth }) };
+}
+
+/** What the operator should know of the flags, a line each. */
+export function etcdWarnings(
+  flags: Flags,
+  endpoints: readonly string[],
+  passwordWasVisible: boolean,
+): string[] {
+  const unused = unusedTlsFlags(flags, endpoints).map(
+    (name) => `-${name} has no effect: the endpoints begin with http://, so nothing is encrypted`,
+  );
+  if (!passwordWasVisible) return unused;
+  const visible =
+    'the password of etcd was on the command line, where every user of this host could read it ' +
+    'until now; better: -etcd-password-file or FLANNELD_ETCD_PASSWORD';
+  return [visible, ...unused];
 }
 
 /** The TLS flags that http:// endpoints leave without effect; flanneld only warns as well. */

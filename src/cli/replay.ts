@@ -158,6 +158,7 @@ async function readHost(file: string, address: number, mtu: number): Promise<Rep
     ownKey: own.key,
     ownSubnet: own.subnet,
     publicIp: address,
+    clock: NO_CLOCK,
     log: LOG,
     update: ({ peers }) => {
       routes = peers.map((peer) => ({

@@ -7,7 +7,6 @@ import { defaultLanes, MOST_LANES } from '../control/daemon/lanes.js';
 import { Lifecycle } from '../control/daemon/lifecycle.js';
 import { createLog } from '../control/daemon/log.js';
 import { tellSystemd } from '../control/daemon/systemd.js';
-import { checkEndpoints } from '../control/store/endpoints.js';
 import { FileStore } from '../control/store/file.js';
 import { messageOf } from '../control/store/store.js';
 import { loadNative } from '../dataplane/io/native.js';
@@ -17,10 +16,12 @@ import type { LaneCount } from '../operate/status/status.js';
 import {
   checkEtcdAccess,
   ETCD_ACCESS,
+  ETCD_PLACE,
+  etcdWarnings,
   hidePassword,
   PASSWORD_FILE,
+  readEndpoints,
   readEtcdAccess,
-  unusedTlsFlags,
 } from './etcd-access.js';
 import {
   describeFlags,
@@ -34,18 +35,7 @@ import { describeOnlyDefault, ONLY_DEFAULT, refuseOtherThanDefault } from './onl
 import { version } from './version.js';
 
 const FLANNELD: readonly Flag[] = [
-  {
-    name: 'etcd-endpoints',
-    kind: 'string',
-    help: 'etcd, as a comma-separated list of URLs',
-    default: 'http://127.0.0.1:4001,http://127.0.0.1:2379',
-  },
-  {
-    name: 'etcd-prefix',
-    kind: 'string',
-    help: 'the key below which the network lives in etcd',
-    default: '/coreos.com/network',
-  },
+  ...ETCD_PLACE,
   {
     name: 'iface',
     kind: 'list',
@@ -103,6 +93,13 @@ const FLANNELD: readonly Flag[] = [
     help: 'the TCP port of /healthz and /readyz; 0: none',
     default: '0',
   },
+  {
+    name: 'subnet-lease-renew-margin',
+    kind: 'int',
+    value: 'minutes',
+    help: 'how long before its end the lease is renewed, 1 to 1439; up to a tenth of the time is taken off, so that hosts part',
+    default: '60',
+  },
   { name: 'v', kind: 'int', help: 'log verbosity; 1 and more: debug', default: '0' },
   { name: 'vmodule', kind: 'string', help: "names flanneld's source files: without effect" },
   {
@@ -115,6 +112,13 @@ const FLANNELD: readonly Flag[] = [
 
 const WEFT: readonly Flag[] = [
   PASSWORD_FILE,
+  {
+    name: 'on-lease-loss',
+    kind: 'string',
+    value: 'exit|reacquire',
+    help: 'when our key is removed or cannot be read: end with code 0, as flanneld does, or write it again; when another host has it: end with code 0, or with code 1 for a new start',
+    default: 'exit',
+  },
   {
     name: 'store-file',
     kind: 'string',
@@ -144,9 +148,7 @@ const WEFT: readonly Flag[] = [
 ];
 
 /** flanneld's flags that change what it does, and that weft does not honour yet. */
-const NOT_YET = [
-  ...['iface-regex', 'iface-can-reach', 'subnet-lease-renew-margin', 'ip-blackhole-route'],
-];
+const NOT_YET = [...['iface-regex', 'iface-can-reach', 'ip-blackhole-route']];
 
 const HELP: Flag = { name: 'help', kind: 'bool', help: 'this text' };
 
@@ -179,12 +181,14 @@ export async function main(args: string[]): Promise<number> {
   if (file !== '' && (flags.given('etcd-endpoints') || flags.given('etcd-prefix'))) {
     throw new UsageError('-store-file and -etcd-… contradict each other: give one of them');
   }
-  const endpoints = readEndpoints(flags.text('etcd-endpoints'));
+  const endpoints = readEndpoints(flags);
   const prefix = flags.text('etcd-prefix');
   const healthPort = readHealthPort(flags);
   const offload = readTier(flags.text('offload'));
   const lanes = readLanes(flags, os.availableParallelism());
   const firewall = readFirewall(flags);
+  const renewMargin = readRenewMargin(flags);
+  const onLeaseLoss = readOnLeaseLoss(flags.text('on-lease-loss'));
   // Its client takes as much memory as all the rest of weft, so it is loaded where it is used.
   const etcd = file === '' ? await import('../control/store/etcd.js') : undefined;
 
@@ -198,15 +202,7 @@ export async function main(args: string[]): Promise<number> {
       log.warn(`${variable} is set, and weft does not honour flanneld's -${name} yet`);
     }
   }
-  if (onCommandLine) {
-    log.warn(
-      'the password of etcd was on the command line, where every user of this host could read it ' +
-        'until now; better: -etcd-password-file or FLANNELD_ETCD_PASSWORD',
-    );
-  }
-  for (const name of unusedTlsFlags(flags, endpoints)) {
-    log.warn(`-${name} has no effect: the endpoints begin with http://, so nothing is encrypted`);
-  }
+  for (const line of etcdWarnings(flags, endpoints, onCommandLine)) log.warn(line);
   // Node warns of a TLS server name that is an address: nothing that an operator can change.
   process.noDeprecation = true;
   const clock = systemClock;
@@ -224,7 +220,9 @@ export async function main(args: string[]): Promise<number> {
       openStore: () =>
         etcd === undefined
           ? new FileStore({ file, clock, log })
-          : new etcd.EtcdStore({ endpoints, prefix, clock, log, ...access }),
+          : new etcd.EtcdStore({ endpoints, prefix, clock, random: Math.random, log, ...access }),
+      renewMargin,
+      onLeaseLoss,
       clock,
       random: Math.random,
       log,
@@ -267,14 +265,6 @@ function parse(args: readonly string[]): Flags {
   }
 }
 
-function readEndpoints(text: string): string[] {
-  try {
-    return checkEndpoints(text.split(','));
-  } catch (error) {
-    throw new UsageError(messageOf(error));
-  }
-}
-
 /** The longest period is what a timer can wait: 24 days. */
 const LONGEST_RESYNC = 2_147_483;
 
@@ -292,6 +282,18 @@ function readFirewall(flags: Flags): FirewallOptions {
     forwardAsked: forward && flags.given('iptables-forward-rules'),
     resync,
   };
+}
+
+function readRenewMargin(flags: Flags): number {
+  const minutes = flags.int('subnet-lease-renew-margin');
+  if (minutes >= 1 && minutes <= 1439) return minutes;
+  const given = flags.text('subnet-lease-renew-margin');
+  throw new UsageError(`-subnet-lease-renew-margin=${given}: give 1 to 1439 minutes`);
+}
+
+function readOnLeaseLoss(text: string): 'exit' | 'reacquire' {
+  if (text === 'exit' || text === 'reacquire') return text;
+  throw new UsageError(`-on-lease-loss=${text}: give exit or reacquire`);
 }
 
 /** 0 and below: no listener, as with flanneld. */

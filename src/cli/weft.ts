@@ -11,6 +11,7 @@ const USAGE = `weft ${version}: a userspace VXLAN tunnel endpoint that joins a f
   weft up           join the network and forward packets (flanneld's flags)
   weft status       what a running weft does; --json for programs
   weft down         take back what a weft that ended has left on this host
+  weft release      give this host's subnet back to the network
   weft docker-opts  write dockerd's options for this host's subnet
   weft demo         two hosts, four containers, real packets, in namespaces of its own
   weft replay       run a capture through the data plane
@@ -33,6 +34,8 @@ async function load(command: string): Promise<Main | undefined> {
       return (await import('./down.js')).main;
     case 'docker-opts':
       return (await import('./docker-opts.js')).main;
+    case 'release':
+      return (await import('./release.js')).main;
     case 'demo':
       return (await import('./demo.js')).main;
     case 'replay':

@@ -1,6 +1,6 @@
 /**
- * An etcd in a namespace of its own, and a small client for it: the JSON gateway of etcd
- * 3.4 and newer, so that `etcdctl` need not be installed.
+ * An etcd in a namespace of its own, alone or a member of a cluster, and a small client for it:
+ * the JSON gateway of etcd 3.4 and newer, so that `etcdctl` need not be installed.
  */
 import type { Running } from './command.js';
 import { leaseKey, leaseValue, type Peer, parseLease } from './lease.js';
@@ -18,21 +18,72 @@ const LEASE_TIME = 86_400;
 export class Etcd extends Namespace {
   /** What goes into `-etcd-endpoints`. */
   readonly endpoint: string;
+  /** The underlay address, without the prefix length. */
+  readonly address: string;
   readonly #data: string;
+  /** `name=URL,…` of all members; empty for one that is alone. */
+  readonly #cluster: string;
   #process: Running | undefined;
 
-  private constructor(lab: Registry, name: string, holder: Holder, address: string) {
+  private constructor(
+    lab: Registry,
+    name: string,
+    holder: Holder,
+    address: string,
+    cluster: string,
+  ) {
     super(name, holder, NETWORK_ONLY);
     this.#data = lab.directory('etcd', name);
-    this.endpoint = `http://${withoutPrefix(address)}:2379`;
+    this.address = withoutPrefix(address);
+    this.endpoint = `http://${this.address}:2379`;
+    this.#cluster = cluster;
   }
 
   /** Used by `Network.etcd`. Rejects when etcd does not answer within 15 s. */
   static async create(lab: Registry, into: Switch, name: string, address: string): Promise<Etcd> {
-    const etcd = lab.add(new Etcd(lab, name, await hold(name, NETWORK_ONLY), address));
-    await plug(etcd, 'eth0', into, { address });
+    const etcd = await Etcd.#plugged(lab, into, name, address, '');
     await etcd.launch();
     return etcd;
+  }
+
+  /** Used by `Network.etcdCluster`. Rejects when a member does not answer within 15 s. */
+  static async createCluster(
+    lab: Registry,
+    into: Switch,
+    addresses: readonly string[],
+  ): Promise<Etcd[]> {
+    const name = (i: number) => `etcd${i + 1}`;
+    const cluster = addresses
+      .map((address, i) => `${name(i)}=${peerUrl(withoutPrefix(address))}`)
+      .join(',');
+    const members: Etcd[] = [];
+    for (const [i, address] of addresses.entries()) {
+      members.push(await Etcd.#plugged(lab, into, name(i), address, cluster));
+    }
+    // Each waits for the others.
+    await Promise.all(members.map((member) => member.launch()));
+    return members;
+  }
+
+  static async #plugged(
+    lab: Registry,
+    into: Switch,
+    name: string,
+    address: string,
+    cluster: string,
+  ): Promise<Etcd> {
+    const etcd = lab.add(new Etcd(lab, name, await hold(name, NETWORK_ONLY), address, cluster));
+    await plug(etcd, 'eth0', into, { address });
+    return etcd;
+  }
+
+  /** Whether packets between this member and others get lost, silently and both ways. */
+  async cutOff(others: readonly Etcd[], off: boolean): Promise<void> {
+    const verb = off ? 'add' : 'del';
+    // An address that is not reached is then not heard either.
+    await this.sysctl('net.ipv4.conf.all.rp_filter=1');
+    const rest = others.filter((other) => other !== this);
+    await this.ip(...rest.map(({ address }) => `route ${verb} blackhole ${address}/32`));
   }
 
   /** The server; `stop` it to see what happens without etcd, `launch` it again. */
@@ -43,13 +94,14 @@ export class Etcd extends Namespace {
 
   /** Starts the server, on the data of the last time, and waits until it answers. */
   async launch(): Promise<void> {
-    const peers = 'http://127.0.0.1:2380';
+    const alone = this.#cluster === '';
+    const peers = peerUrl(alone ? '127.0.0.1' : this.address);
     this.#process = this.start(
       [
         ...['etcd', '--name', this.name, '--data-dir', this.#data], // on tmpfs: no disk to wait for
         ...['--listen-client-urls', this.endpoint, '--advertise-client-urls', this.endpoint],
         ...['--listen-peer-urls', peers, '--initial-advertise-peer-urls', peers],
-        ...['--initial-cluster', `${this.name}=${peers}`],
+        ...['--initial-cluster', alone ? `${this.name}=${peers}` : this.#cluster],
       ],
       // etcd 3.4 refuses machines other than x64 without it.
       { name: this.name, env: { ETCD_UNSUPPORTED_ARCH: process.arch } },
@@ -75,6 +127,14 @@ export class Etcd extends Namespace {
   async list(prefix: string): Promise<KeyValue[]> {
     const end = prefix.slice(0, -1) + String.fromCharCode(prefix.charCodeAt(prefix.length - 1) + 1);
     return keyValues(await this.#call('kv/range', { key: encode(prefix), range_end: encode(end) }));
+  }
+
+  /** Forgets all revisions before the present one. */
+  async compact(): Promise<void> {
+    const { header } = (await this.#call('kv/range', { key: encode('x') })) as {
+      header: { revision: string };
+    };
+    await this.#call('kv/compaction', { revision: header.revision, physical: true });
   }
 
   async delete(key: string): Promise<void> {
@@ -138,6 +198,10 @@ export class Etcd extends Namespace {
     if (!answer.ok) throw new Error(`etcd answered ${method} with ${answer.status}: ${text}`);
     return JSON.parse(text) as object;
   }
+}
+
+function peerUrl(address: string): string {
+  return `http://${address}:2380`;
 }
 
 function encode(text: string): string {

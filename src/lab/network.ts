@@ -39,4 +39,10 @@ export class Network {
     const { name = 'etcd', address = '192.168.56.131/24' } = options;
     return Etcd.create(this.#lab, this.switch, name, address);
   }
+
+  /** Starts an etcd cluster, a namespace a member: etcd1 at 192.168.56.131 and on, three unless told. */
+  etcdCluster(count = 3): Promise<Etcd[]> {
+    const addresses = Array.from({ length: count }, (_, i) => `192.168.56.${131 + i}/24`);
+    return Etcd.createCluster(this.#lab, this.switch, addresses);
+  }
 }

@@ -36,7 +36,7 @@ test('help and the version go to stdout with exit code 0', () => {
   for (const word of ['help', '-help', '--help', '-h']) {
     const { code, stdout, stderr } = weft(word);
     assert.deepEqual([code, stderr], [0, ''], word);
-    for (const command of ['up', 'status', 'down', 'docker-opts', 'demo', 'replay']) {
+    for (const command of ['up', 'status', 'release', 'down', 'docker-opts', 'demo', 'replay']) {
       assert.match(stdout, new RegExp(`^ {2}weft ${command} `, 'm'));
     }
   }
@@ -46,7 +46,7 @@ test('help and the version go to stdout with exit code 0', () => {
 });
 
 test('each command tells its flags, with -help, --help and -h', () => {
-  for (const command of ['up', 'status', 'down', 'docker-opts', 'demo']) {
+  for (const command of ['up', 'status', 'release', 'down', 'docker-opts', 'demo']) {
     for (const word of ['-help', '--help', '-h']) {
       const { code, stdout, stderr } = weft(command, word);
       assert.deepEqual([code, stderr], [0, ''], `${command} ${word}`);
@@ -181,4 +181,19 @@ test('lanes and their threads have bounds', () => {
     assert.deepEqual([code, stdout], [2, ''], flag);
     assert.match(stderr, message);
   }
+});
+
+test('the flags of the lease: what cannot be is refused with exit code 2', () => {
+  for (const [flag, message] of [
+    ['-subnet-lease-renew-margin=0', /give 1 to 1439 minutes/],
+    ['-subnet-lease-renew-margin=1440', /give 1 to 1439 minutes/],
+    ['-on-lease-loss=stay', /give exit or reacquire/],
+  ] as const) {
+    const { code, stderr } = weft('up', flag);
+    assert.equal(code, 2, flag);
+    assert.match(stderr, message);
+  }
+  const { code, stderr } = weft('release', '-public-ip=here');
+  assert.equal(code, 2);
+  assert.match(stderr, /-public-ip=here is not an IPv4 address/);
 });

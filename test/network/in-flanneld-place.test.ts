@@ -156,6 +156,27 @@ describe("weft in flanneld's place", { skip: lacks ?? false, timeout: 180_000 },
     assert.doesNotMatch(byFile.output, /^W /m);
   });
 
+  test('release: as the same user, with the same files', async () => {
+    const weft = start(secureFlags(), { FLANNELD_ETCD_PASSWORD: PASSWORD });
+    await ready(weft);
+    await weft.stop();
+    const release = (flags: readonly string[], env: Record<string, string> = {}) =>
+      host.run([process.execPath, WEFT, 'release', ...flags], { env, mayFail: true });
+    const stranger = await release(secureFlags(), { FLANNELD_ETCD_PASSWORD: 'another' });
+    assert.deepEqual([stranger.code, stranger.stdout], [1, '']);
+    assert.match(stranger.stderr, /^weft release: .*authentication failed.*\n$/);
+    const missing = await release(secureFlags('-etcd-password-file=/nonexistent'));
+    assert.equal(missing.code, 1);
+    assert.match(missing.stderr, /^weft release: -etcd-password-file=\/nonexistent: there is no/);
+    const half = await release(secureFlags());
+    assert.equal(half.code, 2);
+    const done = await release(secureFlags(`-etcd-password=${PASSWORD}`));
+    assert.equal(done.code, 0, done.stderr);
+    assert.match(done.stdout, /^gave 10.10.\d+.0-24 back \(public IP 192.168.56.11\)\n$/);
+    assert.match(done.stderr, /^weft release: the password of etcd was on the command line.*\n$/);
+    assert.ok(!done.stderr.includes(PASSWORD));
+  });
+
   test('a file that cannot be used: one line with the flag, exit code 1', async () => {
     for (const [flag, says] of [
       ['-etcd-cafile=/nonexistent', /-etcd-cafile=\/nonexistent: there is no such file/],

@@ -79,8 +79,12 @@ describe('weft up that cannot start, or waits', { skip: lacks ?? false, timeout:
     assert.deepEqual(await children(), childrenBefore);
     return errors[0]!.slice('E 00:00:00.000 '.length);
   };
-  const ls = async () =>
-    fs.existsSync(host.path('/run/weft')) ? fs.readdirSync(host.path('/run/weft')).sort() : [];
+  /** What is in /run/weft, but for the network that every run saves. */
+  const ls = async () => {
+    const directory = host.path('/run/weft');
+    const names = fs.existsSync(directory) ? fs.readdirSync(directory).sort() : [];
+    return names.filter((name) => !name.endsWith('.saved'));
+  };
   const links = async () => (await host.run(['ip', '-br', 'link'])).stdout;
   const storeFile = (value: object, flags: string[] = []) => {
     host.write(STORE, JSON.stringify(value));

@@ -24,7 +24,7 @@ import { type Answer, describeLanes, type LaneCount } from '../../operate/status
 import { configure } from '../host/device.js';
 import { chooseInterface, type Interface } from '../host/interfaces.js';
 import { Ip } from '../host/ip.js';
-import { Journal } from '../host/journal.js';
+import { JOURNAL_DIRECTORY, Journal } from '../host/journal.js';
 import { preflight } from '../host/preflight.js';
 import { RouteSync } from '../host/routes.js';
 import { systemRunner } from '../host/runner.js';
@@ -55,6 +55,9 @@ export interface DaemonOptions {
   readonly lanes: LaneCount;
   readonly firewall: FirewallOptions;
   readonly openStore: () => Store;
+  /** In minutes: how long before its end the lease is renewed. */
+  readonly renewMargin: number;
+  readonly onLeaseLoss: 'exit' | 'reacquire';
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -90,7 +93,10 @@ export class Daemon {
 
     const store = this.#options.openStore();
     lifecycle.onLeave('the store', () => store.close());
-    const overlay = new Overlay({ store, clock, random, log });
+    const { renewMargin, onLeaseLoss } = this.#options;
+    const reacquire = onLeaseLoss === 'reacquire';
+    const saveTo = JOURNAL_DIRECTORY;
+    const overlay = new Overlay({ store, clock, random, log, renewMargin, reacquire, saveTo });
     this.#overlay = overlay;
     lifecycle.onLeave('the overlay', () => overlay.stop());
     this.#doing = `reading the network config from ${store.description}`;
@@ -190,7 +196,8 @@ export class Daemon {
         },
         lost: (reason) => {
           this.#lost = reason;
-          void lifecycle.leave(0, `${reason}; weft gives the network up, as flanneld does`);
+          if (reacquire) void lifecycle.leave(1, `${reason}; a new start takes another subnet`);
+          else void lifecycle.leave(0, `${reason}; weft gives the network up, as flanneld does`);
         },
       });
     });
@@ -251,6 +258,7 @@ export class Daemon {
       version,
       uptimeSeconds,
       held: overlay?.held,
+      storeState: overlay?.storeState,
       lost: this.#lost,
     });
   }

@@ -10,6 +10,7 @@ import type { Status } from '../../operate/status/status.js';
 import type { Interface } from '../host/interfaces.js';
 import type { OwnLease } from '../overlay/acquire.js';
 import type { Config } from '../overlay/config.js';
+import type { StoreState } from '../overlay/network.js';
 import { formatSubnet } from '../overlay/subnet.js';
 import type { Carrier } from './carrier.js';
 import type { Lanes } from './lanes.js';
@@ -40,6 +41,7 @@ export interface Moment {
   readonly uptimeSeconds: number;
   /** The etcd lease (0n: none) and the milliseconds until it ends. */
   readonly held: { readonly lease: bigint; readonly endsIn: number } | undefined;
+  readonly storeState: StoreState | undefined;
   readonly lost: string | null;
 }
 
@@ -61,6 +63,7 @@ export function report(parts: Parts, now: Moment): Status {
       publicIp: underlay.publicIp,
     },
     store,
+    storeState: now.storeState ?? { member: null, awaySeconds: null, mended: 0, savedAt: null },
     lease: {
       subnet: formatSubnet(lease.subnet),
       vtepMac: formatMac(lease.vtepMac),

@@ -11,9 +11,20 @@
 import { formatMac } from '../../dataplane/wire/ethernet.js';
 import { formatAddress } from '../../dataplane/wire/ipv4.js';
 import type { Log, Random } from '../runtime.js';
-import type { Entry, LeaseStore, Store, Written } from '../store/store.js';
+import {
+  type Entry,
+  type LeaseStore,
+  type Store,
+  StoreError,
+  type Written,
+} from '../store/store.js';
 import type { Config } from './config.js';
-import { formatLeaseValue, type LeaseValue, parseLeaseValue } from './lease-value.js';
+import {
+  formatLeaseValue,
+  type LeaseValue,
+  parseLeaseValue,
+  rewriteLeaseValue,
+} from './lease-value.js';
 import {
   contains,
   formatSubnet,
@@ -51,7 +62,8 @@ export class OutOfSubnets extends Error {
 
 /** The lifetime of a lease, in seconds. */
 export const LEASE_TTL = 86_400;
-const ATTEMPTS = 10;
+/** Each lost race is a subnet less for whoever won it, so there are not many in a row. */
+const ATTEMPTS = 100;
 const CANDIDATES = 100;
 
 /** An entry that names a subnet; `value` is undefined where it cannot be read. */
@@ -71,7 +83,7 @@ export interface AcquireOptions {
 }
 
 /**
- * Rejects with OutOfSubnets, with an Error after ten lost races, or as the store does; nothing
+ * Rejects with OutOfSubnets, with an Error after a hundred lost races, or as the store does; nothing
  * is left half done, so the caller may simply try again.
  */
 export async function acquire(options: AcquireOptions): Promise<OwnLease> {
@@ -178,13 +190,23 @@ async function rewrite(options: AcquireOptions, lease: Lease): Promise<OwnLease 
   const { entry, subnet, value: before } = lease;
   const found = before !== undefined && 'mac' in before.vtep ? before.vtep.mac : undefined;
   const vtepMac = found ?? identity.vtepMac ?? randomMac(random);
-  const value = formatLeaseValue(identity.publicIp, config.backend.vni, vtepMac);
+  const { publicIp } = identity;
+  const value = rewriteLeaseValue(entry.value, publicIp, config.backend.vni, vtepMac);
   const reserved = entry.lease === 0n;
   if (reserved) log.info(`${entry.key} is a reservation and stays one`);
   const ttl = reserved ? undefined : LEASE_TTL;
-  const written = await leases.update(entry.key, value, ttl, entry.revision);
+  let written: Written | undefined;
+  try {
+    written = await leases.update(entry.key, value, ttl, entry.revision);
+  } catch (error) {
+    // A full etcd refuses puts. What it holds already need not be put.
+    if (!(error instanceof StoreError) || entry.value !== value) throw error;
+    log.warn(`${error.message}; ${entry.key} is ours as it is, and is kept alive`);
+    const left = reserved ? 0 : await leases.keepAlive(entry.lease);
+    written = { revision: entry.revision, lease: entry.lease, ttl: left };
+  }
   if (written === undefined) return undefined;
-  if (!reserved) await discardQuietly(leases, entry.lease, log);
+  if (!reserved && written.lease !== entry.lease) await discardQuietly(leases, entry.lease, log);
   return { ...written, key: entry.key, subnet, vtepMac, value };
 }
 

@@ -9,7 +9,7 @@
  */
 import { formatMac, parseMac } from '../../dataplane/wire/ethernet.js';
 import { formatAddress, parseAddress } from '../../dataplane/wire/ipv4.js';
-import { isObject, parseJson } from '../store/json.js';
+import { isObject, parseJson, type RawMember, rawMembers } from '../store/json.js';
 
 export interface LeaseValue {
   /** Where the host is reached, int32; also its identity. */
@@ -27,6 +27,38 @@ export function formatLeaseValue(publicIp: number, vni: number, mac: Uint8Array)
     BackendType: 'vxlan',
     BackendData: { VNI: vni, VtepMAC: formatMac(mac) },
   });
+}
+
+/** What `formatLeaseValue` writes, and the IPv6 half that an IPv4 host has not. */
+const OURS = ['PublicIP', 'PublicIPv6', 'BackendType', 'BackendData', 'BackendV6Data'];
+const OURS_INSIDE = ['VNI', 'VtepMAC'];
+
+/**
+ * The value with our attributes in the place of those in `before`; the members that weft does not
+ * know follow them, as they were written.
+ */
+export function rewriteLeaseValue(
+  before: string,
+  publicIp: number,
+  vni: number,
+  mac: Uint8Array,
+): string {
+  const plain = formatLeaseValue(publicIp, vni, mac);
+  const members = rawMembers(before) ?? [];
+  const data = members.findLast(({ name }) => isNamed(name, ['BackendData']))?.text ?? 'null';
+  const inside = unknownMembers(rawMembers(data) ?? [], OURS_INSIDE);
+  return `${plain.slice(0, -2)}${inside}}${unknownMembers(members, OURS)}}`;
+}
+
+function unknownMembers(members: readonly RawMember[], ours: readonly string[]): string {
+  return members
+    .filter(({ name }) => !isNamed(name, ours))
+    .map(({ name, text }) => `,${JSON.stringify(name)}:${text}`)
+    .join('');
+}
+
+function isNamed(name: string, names: readonly string[]): boolean {
+  return names.some((known) => known.toLowerCase() === name.toLowerCase());
 }
 
 /** Throws an Error that says what is wrong when it is no lease at all. */

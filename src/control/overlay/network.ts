@@ -6,16 +6,21 @@
  *     overlay.follow({ members, lost });
  *     …
  *     await overlay.stop();
+ *
+ * With `saveTo` the network is saved as it is followed. A start while the store is away takes
+ * config, lease and peers from there, and the store's word for all of it as soon as it answers.
  */
 import { formatAddress } from '../../dataplane/wire/ipv4.js';
 import type { Clock, Log, Random } from '../runtime.js';
 import { type Following, messageOf, type Store, StoreUnreachable } from '../store/store.js';
-import { acquire, describeLease, type Identity, type OwnLease } from './acquire.js';
+import { acquire, describeLease, type Identity, LEASE_TTL, type OwnLease } from './acquire.js';
 import { type Config, ConfigError, parseConfig } from './config.js';
 import { LeaseHolder } from './hold.js';
 import { formatLeaseValue, parseLeaseValue } from './lease-value.js';
 import { type Membership, Peers } from './peers.js';
-import { keyOf, parseKey } from './subnet.js';
+import type { ReadNetwork } from './saved.js';
+import { Saver } from './saver.js';
+import { formatSubnet, keyOf, parseKey, sameSubnet } from './subnet.js';
 
 export interface OverlayOptions {
   readonly store: Store;
@@ -24,6 +29,22 @@ export interface OverlayOptions {
   readonly log: Log;
   /** How long before its end our lease is renewed, in minutes (1 to 1439, flannel: 60). */
   readonly renewMargin?: number;
+  /** Write our key again when it was removed, rather than give the network up as flannel does. */
+  readonly reacquire?: boolean;
+  /** The folder where the network is saved for a start without the store; none: not saved. */
+  readonly saveTo?: string;
+}
+
+/** How it stands with the store, for `weft status`. */
+export interface StoreState {
+  /** The server that is talked to; null where there is only one place. */
+  readonly member: string | null;
+  /** How long the store has not answered; null while it does. */
+  readonly awaySeconds: number | null;
+  /** How often listing again found what the watch had not told. */
+  readonly mended: number;
+  /** When the saved network was written that is in force (ISO 8601); null when none is. */
+  readonly savedAt: string | null;
 }
 
 export interface OverlayListener {
@@ -45,16 +66,31 @@ export class OverlayStopped extends Error {
 
 export class Overlay {
   private readonly options: OverlayOptions;
+  /** None for a store that is only read: it is a file itself. */
+  private readonly saver: Saver | undefined;
   private own: OwnLease | undefined;
   private identity: Identity | undefined;
   private following: Following | undefined;
   private holder: LeaseHolder | undefined;
+  private peers: Peers | undefined;
+  /** The text of the config in force. */
+  private configText = '';
+  /** What an earlier run saved of this network, until the store answers. */
+  private saved: ReadNetwork | undefined;
+  /** Whether `own` comes from there. */
+  private fromSaved = false;
+  /** It was found to be another host's. */
+  private unfit = false;
+  private savedMac: Uint8Array | undefined;
   private stopped = false;
   private reason: string | undefined;
   private wake = () => {};
 
   constructor(options: OverlayOptions) {
     this.options = options;
+    const { store, clock, log, saveTo } = options;
+    if (saveTo === undefined || store.leases === undefined) return;
+    this.saver = new Saver({ directory: saveTo, network: store.configName, clock, log });
   }
 
   /** What is waited for just now, and why, in the words of the log; undefined when nothing is. */
@@ -67,14 +103,31 @@ export class Overlay {
     return this.holder?.held;
   }
 
+  /** How it stands with the store; undefined before `follow`. */
+  get storeState(): StoreState | undefined {
+    const { store, clock } = this.options;
+    const { state } = this.following ?? {};
+    if (state === undefined) return undefined;
+    const { awaySince, mended } = state;
+    return {
+      member: store.member ?? null,
+      awaySeconds: awaySince === undefined ? null : (clock.now() - awaySince) / 1000,
+      mended,
+      savedAt: (this.fromSaved && this.saved?.savedAt) || null,
+    };
+  }
+
   /**
    * Reads the network config, and waits as long as there is none, it is bad, or the store is
-   * away: one line of log when the waiting begins and one whenever the reason changes. Rejects
-   * with a final ConfigError for a config that weft does not serve.
+   * away: one line of log when the waiting begins and one whenever the reason changes. A store
+   * that is away and whose network was saved is not waited for. Rejects with a final ConfigError
+   * for a config that weft does not serve.
    */
   async waitForConfig(): Promise<Config> {
     const { store } = this.options;
     let hint = '';
+    this.saved = this.saver?.read();
+    this.savedMac = this.saved?.vtepMac;
     for (let turn = 0; ; turn++) {
       this.throwIfStopped();
       let now: string;
@@ -82,13 +135,20 @@ export class Overlay {
         const text = await store.readConfig();
         if (text !== undefined) {
           const config = parseConfig(text, store.configName);
+          this.configText = text;
           this.reason = undefined;
+          this.saved = undefined;
           return config;
         }
         if (turn % HINT_EVERY === 0 || hint === '') hint = await this.whyNoConfig();
         now = hint;
       } catch (error) {
         if (error instanceof ConfigError && error.final) throw error;
+        if (error instanceof StoreUnreachable && this.saved !== undefined) {
+          this.options.log.warn(`${error.message}; taking the config saved ${this.saved.savedAt}`);
+          this.configText = this.saved.config;
+          return this.saved.parsedConfig;
+        }
         now = messageOf(error);
       }
       this.waitFor(`waiting for the network config: ${now}`);
@@ -97,37 +157,76 @@ export class Overlay {
   }
 
   /**
-   * Gets our lease. Waits while the store is away; rejects with OutOfSubnets and whatever else
-   * waiting does not mend. A store that is only read must hold an entry with our public IP.
+   * Gets our lease. Waits while the store is away and nothing fitting was saved; rejects with
+   * OutOfSubnets and whatever else waiting does not mend. A store that is only read must hold an
+   * entry with our public IP.
    */
   async join(config: Config, identity: Identity): Promise<OwnLease> {
-    const { store, log, random } = this.options;
-    const { leases } = store;
     for (;;) {
       this.throwIfStopped();
       try {
-        const own =
-          leases === undefined
-            ? await this.findOwn(config, identity)
-            : await acquire({ store, leases, config, identity, random, log });
-        log.info(
-          `this host has ${describeLease(own)}, public IP ${formatAddress(identity.publicIp)}`,
-        );
-        this.own = own;
-        this.identity = identity;
-        this.reason = undefined;
-        return own;
+        const own = await this.findOrAcquire(config, identity);
+        this.saved = undefined;
+        return this.joined(own, identity);
       } catch (error) {
         if (!(error instanceof StoreUnreachable)) throw error;
+        const own = this.savedLease(identity);
+        if (own !== undefined) return this.joined(own, identity);
         this.waitFor(`waiting for a lease: ${error.message}`);
       }
       await this.pause();
     }
   }
 
+  private async findOrAcquire(config: Config, identity: Identity): Promise<OwnLease> {
+    const { store, log, random } = this.options;
+    const { leases } = store;
+    if (leases === undefined) return this.findOwn(config, identity);
+    if (this.saved !== undefined && (await store.readConfig()) !== this.configText) {
+      throw new Error(`the network config ${store.configName} is not the saved one; start again`);
+    }
+    const vtepMac = identity.vtepMac ?? this.savedMac;
+    return acquire({ store, leases, config, identity: { ...identity, vtepMac }, random, log });
+  }
+
+  /** Our lease as it was saved, if this host is still the one of then. */
+  private savedLease({ publicIp, previousSubnet }: Identity): OwnLease | undefined {
+    const { saved } = this;
+    const { log } = this.options;
+    if (saved === undefined || this.unfit) return undefined;
+    this.unfit = true;
+    const { own, subnet, vtepMac, reserved } = saved;
+    if (saved.publicIp !== publicIp) {
+      const [then, now] = [formatAddress(saved.publicIp), formatAddress(publicIp)];
+      log.warn(`the saved network is of the public IP ${then}, and ours is ${now}: not used`);
+      return undefined;
+    }
+    if (previousSubnet !== undefined && !sameSubnet(previousSubnet, subnet)) {
+      const [then, now] = [formatSubnet(subnet), formatSubnet(previousSubnet)];
+      log.warn(`the saved network has our subnet as ${then}, subnet.env as ${now}: not used`);
+      return undefined;
+    }
+    log.warn(
+      `forwarding on the network saved ${saved.savedAt}, ${saved.leases.length - 1} leases of ` +
+        'other hosts, until etcd answers',
+    );
+    this.fromSaved = true;
+    const ttl = reserved ? 0 : LEASE_TTL;
+    return { ...own, subnet, vtepMac, revision: 0n, lease: 0n, ttl };
+  }
+
+  private joined(own: OwnLease, identity: Identity): OwnLease {
+    const shown = formatAddress(identity.publicIp);
+    this.options.log.info(`this host has ${describeLease(own)}, public IP ${shown}`);
+    this.own = own;
+    this.identity = identity;
+    this.reason = undefined;
+    return own;
+  }
+
   /** Keeps our lease and follows the peers from now on, through every outage of the store. */
   follow(listener: OverlayListener): void {
-    const { store, clock, log, renewMargin = 60 } = this.options;
+    const { store, clock, random, log, renewMargin = 60, reacquire = false } = this.options;
     const { own, identity } = this;
     if (own === undefined || identity === undefined) throw new Error('join the network first');
     const { publicIp } = identity;
@@ -136,28 +235,63 @@ export class Overlay {
       own,
       publicIp,
       margin: renewMargin * 60_000,
+      reacquire,
+      unverified: this.fromSaved,
       clock,
+      random,
       log,
-      lost: (reason) => listener.lost(reason),
+      lost: (reason) => {
+        this.saver?.forget();
+        listener.lost(reason);
+      },
     });
     const peers = new Peers({
       ownKey: own.key,
       ownSubnet: own.subnet,
       publicIp,
+      clock,
       log,
       update: (membership) => listener.members(membership),
     });
     this.holder = holder;
+    this.peers = peers;
+    if (this.fromSaved) {
+      const entries = (this.saved?.leases ?? []).map((lease) => ({
+        ...lease,
+        revision: 0n,
+        lease: 0n,
+      }));
+      peers.snapshot({ entries, revision: 0n });
+    }
+    const { saver } = this;
+    saver?.begin({ config: this.configText, publicIp, own });
     this.following = store.follow({
-      snapshot(listing) {
+      snapshot: (listing) => {
+        if (this.fromSaved) this.verified();
+        saver?.snapshot(listing);
         holder.snapshot(listing);
         peers.snapshot(listing);
       },
       changes(batch) {
+        saver?.changes(batch);
         holder.changes(batch);
         peers.changes(batch);
       },
     });
+  }
+
+  /** The store answers, so what was saved is not in force any more. */
+  private verified(): void {
+    const { store, log } = this.options;
+    this.fromSaved = false;
+    this.saved = undefined;
+    store.readConfig().then(
+      (text) => {
+        if (text === undefined || text === this.configText) return;
+        log.warn(`${store.configName} has changed since it was saved; restart weft to use it`);
+      },
+      (error: unknown) => log.debug(messageOf(error)),
+    );
   }
 
   /** Stops following and renewing; the lease stays, as flannel leaves it. The store stays open. */
@@ -165,6 +299,8 @@ export class Overlay {
     this.stopped = true;
     this.wake();
     this.holder?.stop();
+    this.peers?.stop();
+    this.saver?.stop();
     await this.following?.stop();
   }
 

@@ -2,10 +2,13 @@
  * Who is in the network: turns the store's snapshots and changes into the list of peers, and
  * says what changed in it. An entry that cannot be used costs that peer alone, and one line of
  * log for each value it takes.
+ *
+ * Peers that are missing because the store was emptied or set back are still there and will
+ * write their keys again: they are kept for a while.
  */
 import { formatMac } from '../../dataplane/wire/ethernet.js';
 import { formatAddress, isUnspecified } from '../../dataplane/wire/ipv4.js';
-import type { Log } from '../runtime.js';
+import type { Clock, Log } from '../runtime.js';
 import { type Change, type Entry, type Listing, messageOf } from '../store/store.js';
 import { type LeaseValue, parseLeaseValue } from './lease-value.js';
 import { contains, formatSubnet, keyOf, overlaps, parseKey, type Subnet } from './subnet.js';
@@ -31,10 +34,14 @@ export interface PeersOptions {
   readonly ownKey: string;
   readonly ownSubnet: Subnet;
   readonly publicIp: number;
+  readonly clock: Clock;
   readonly log: Log;
   /** Called once for each batch that changed something, and for the first snapshot. */
   readonly update: (membership: Membership) => void;
 }
+
+/** How long peers that an emptied store does not have are kept, in milliseconds. */
+const KEEP_FOR = 300_000;
 
 export class Peers {
   private readonly options: PeersOptions;
@@ -42,30 +49,82 @@ export class Peers {
   private peers = new Map<string, Peer>();
   /** The value that each unusable key was complained about with. */
   private readonly complaints = new Map<string, string>();
+  /** The keys of peers that the store does not have (any more), but once had. */
+  private readonly kept = new Set<string>();
+  private cancelTimer = () => {};
   private first = true;
 
   constructor(options: PeersOptions) {
     this.options = options;
   }
 
-  snapshot({ entries }: Listing): void {
+  snapshot({ entries, replaced = false }: Listing): void {
     const now = new Map<string, Peer>();
     for (const entry of entries) this.put(now, entry);
     const keys = new Set(entries.map(({ key }) => key));
     for (const key of this.complaints.keys()) if (!keys.has(key)) this.complaints.delete(key);
+    if (replaced) this.keep(keys);
+    for (const key of this.kept) {
+      const peer = this.peers.get(key);
+      if (keys.has(key)) this.kept.delete(key);
+      else if (peer !== undefined) now.set(key, peer);
+    }
     this.become(now);
   }
 
   changes(batch: readonly Change[]): void {
     const now = new Map(this.peers);
     for (const change of batch) {
-      if (change.type === 'put') this.put(now, change.entry);
-      else {
+      if (change.type === 'put') {
+        this.kept.delete(change.entry.key);
+        this.put(now, change.entry);
+      } else {
+        this.kept.delete(change.key);
         now.delete(change.key);
         this.complaints.delete(change.key);
       }
     }
     this.become(now);
+  }
+
+  stop(): void {
+    this.cancelTimer();
+  }
+
+  /** Remembers the peers that are not among the keys of an emptied store. */
+  private keep(keys: ReadonlySet<string>): void {
+    const { clock, log } = this.options;
+    const missing = [...this.peers.keys()].filter((key) => !keys.has(key));
+    if (missing.length === 0) return;
+    for (const key of missing) this.kept.add(key);
+    log.warn(
+      `the store was emptied or set back: ${missing.length} peers are missing from it and kept ` +
+        `for ${KEEP_FOR / 60_000} minutes`,
+    );
+    this.cancelTimer();
+    this.cancelTimer = clock.after(KEEP_FOR, () => {
+      const now = new Map(this.peers);
+      for (const key of this.kept) now.delete(key);
+      this.kept.clear();
+      this.become(now);
+    });
+  }
+
+  /** What the store has now goes before what it had. */
+  private dropReplaced(now: Map<string, Peer>): void {
+    for (const key of this.kept) {
+      const peer = now.get(key);
+      const replaced =
+        peer === undefined ||
+        [...now.values()].some(
+          (other) =>
+            !this.kept.has(other.key) &&
+            (other.publicIp === peer.publicIp || overlaps(other.subnet, peer.subnet)),
+        );
+      if (!replaced) continue;
+      this.kept.delete(key);
+      now.delete(key);
+    }
   }
 
   private put(peers: Map<string, Peer>, entry: Entry): void {
@@ -117,6 +176,7 @@ export class Peers {
   }
 
   private become(now: Map<string, Peer>): void {
+    this.dropReplaced(now);
     const before = this.peers;
     const added: Peer[] = [];
     const changed: Peer[] = [];

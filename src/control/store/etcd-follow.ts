@@ -9,13 +9,18 @@
  * Always listing again costs one call and heals whatever was between: a compaction, a token
  * that a restarted etcd does not know any more, an event that etcd itself lost. etcd3's own
  * watcher is not used: it takes the `created` answer for progress and loses what came between.
+ *
+ * A watch on a member that is cut off from the quorum stays silent and looks healthy. So every
+ * 10 s the newest lease and their number are read, linearizable: a member that cannot answer
+ * that is left, and an answer that is not what we know makes us list again.
  */
 import type { IKeyValue, IWatchCreateRequest, IWatchRequest, IWatchResponse } from 'etcd3';
-import type { Clock, Log } from '../runtime.js';
+import type { Clock, Log, Random } from '../runtime.js';
 import {
   type Change,
   type Entry,
   type Following,
+  type FollowState,
   type Listener,
   type Listing,
   messageOf,
@@ -40,28 +45,47 @@ export interface WatchStream {
   on(event: 'error', call: (error: Error) => void): unknown;
 }
 
+/** What a state can be told by: how many keys it has, and the revision of the newest. */
+export interface Known {
+  readonly count: number;
+  readonly revision: bigint;
+}
+
 export interface Source {
   list(): Promise<Listing>;
   watch(revision: bigint): Promise<Watched>;
+  /** Asks the member in use alone; when it does not answer in time, the next one is in use. */
+  look(timeout: number): Promise<Known>;
   readonly description: string;
   /** Milliseconds. */
   readonly relistEvery: number;
   readonly clock: Clock;
+  readonly random: Random;
   readonly log: Log;
 }
 
 /** How long etcd may take to confirm a watch, in milliseconds. */
 const CONFIRM_WITHIN = 3_000;
 const FIRST_PAUSE = 50;
-const LONGEST_PAUSE = 2_000;
+const LONGEST_PAUSE = 1_000;
+/** How often the member in use is asked, less up to a fifth of it, and how long it may take. */
+const LOOK_EVERY = 10_000;
+const LOOK_WITHIN = 3_000;
+/** What the store has and we do not may be on its way: so it is compared again after this. */
+const ON_ITS_WAY = 500;
 
 export function follow(source: Source, listener: Listener): Following {
-  const { clock, log } = source;
+  const { clock, random, log } = source;
+  const applied = new Applied();
   let stopped = false;
   /** Ends what the loop waits for at the moment. */
   let wake = () => {};
   let pauseFor = FIRST_PAUSE;
   let down = false;
+  let awaySince: number | undefined = clock.now();
+  /** The watch was given up because of what `look` told: what the next list finds, it had lost. */
+  let doubted = false;
+  let mended = 0;
 
   async function run(): Promise<void> {
     while (!stopped) {
@@ -81,7 +105,15 @@ export function follow(source: Source, listener: Listener): Following {
     });
     const listing = await Promise.race([source.list(), halted]);
     if (stopped) return undefined;
-    if (listing !== undefined) listener.snapshot(listing);
+    if (listing === undefined) return undefined;
+    const replaced = applied.replacedBy(listing);
+    if (!replaced && applied.lost(listing, doubted)) {
+      mended++;
+      log.warn(`${source.description}: the watch had missed changes; mended by listing again`);
+    }
+    doubted = false;
+    applied.list(listing);
+    listener.snapshot(replaced ? { ...listing, replaced } : listing);
     return listing;
   }
 
@@ -91,10 +123,12 @@ export function follow(source: Source, listener: Listener): Following {
     let open: Watched | undefined;
     let over = false;
     let cancelTimer = () => {};
+    let cancelLook = () => {};
 
     function close(): void {
       over = true;
       cancelTimer();
+      cancelLook();
       // Half-closed first, or etcd3 takes the cancellation for a failure of the host.
       open?.stream.end();
       open?.stream.cancel();
@@ -109,9 +143,25 @@ export function follow(source: Source, listener: Listener): Following {
       const batch = changesOf(response, next, watched);
       if (batch.length > 0) {
         next = revisionOf(batch.at(-1) as Change) + 1n;
+        applied.change(batch);
         listener.changes(batch);
       }
       return false;
+    }
+
+    /** Asks the member whether what we know is all there is; `again` when it was not just now. */
+    function lookAfter(ms: number, again: boolean, relist: () => void, fail: Fail): void {
+      cancelLook = clock.after(ms, () => {
+        source.look(LOOK_WITHIN).then((known) => {
+          if (over) return;
+          if (applied.is(known)) lookAfter(lookEvery(), false, relist, fail);
+          else if (!again) lookAfter(ON_ITS_WAY, true, relist, fail);
+          else {
+            doubted = true;
+            relist();
+          }
+        }, fail);
+      });
     }
 
     const ended = new Promise<void>((resolve, reject) => {
@@ -136,6 +186,8 @@ export function follow(source: Source, listener: Listener): Following {
             else if (response.created) {
               cancelTimer();
               cancelTimer = clock.after(source.relistEvery, resolve);
+              cancelLook();
+              lookAfter(lookEvery(), false, resolve, reject);
             }
           } catch (error) {
             reject(error);
@@ -151,13 +203,19 @@ export function follow(source: Source, listener: Listener): Following {
     }
   }
 
+  function lookEvery(): number {
+    return LOOK_EVERY * (1 - random() / 5);
+  }
+
   function confirmed(): void {
     pauseFor = FIRST_PAUSE;
+    awaySince = undefined;
     if (down) log.info(`${source.description}: answers again, the leases are being followed`);
     down = false;
   }
 
   async function pause(error: unknown): Promise<void> {
+    awaySince ??= clock.now();
     // A first failure is mostly one cut connection, mended by the next list.
     if (!down && pauseFor > FIRST_PAUSE) {
       down = true;
@@ -176,12 +234,68 @@ export function follow(source: Source, listener: Listener): Following {
 
   const finished = run();
   return {
+    get state(): FollowState {
+      return { awaySince, mended };
+    },
     async stop() {
       stopped = true;
       wake();
       await finished;
     },
   };
+}
+
+type Fail = (error: Error) => void;
+
+/** What the listener was told: the keys and the revisions of their last writes. */
+class Applied {
+  private readonly keys = new Map<string, bigint>();
+  private revision = 0n;
+  private newest = 0n;
+
+  list({ entries, revision }: Listing): void {
+    this.keys.clear();
+    for (const entry of entries) this.keys.set(entry.key, entry.revision);
+    this.revision = revision;
+    this.findNewest();
+  }
+
+  change(batch: readonly Change[]): void {
+    for (const change of batch) {
+      if (change.type === 'put') this.keys.set(change.entry.key, change.entry.revision);
+      else this.keys.delete(change.key);
+      this.revision = revisionOf(change);
+    }
+    this.findNewest();
+  }
+
+  is({ count, revision }: Known): boolean {
+    return count === this.keys.size && revision === this.newest;
+  }
+
+  /**
+   * Whether changes were lost on the way here: those from before the last one that came, or any
+   * at all when they had time enough (`all`).
+   */
+  lost({ entries }: Listing, all: boolean): boolean {
+    if (all && entries.length !== this.keys.size) return true;
+    return entries.some(
+      ({ key, revision }) => this.keys.get(key) !== revision && (all || revision <= this.revision),
+    );
+  }
+
+  /** In one store neither its revision nor that of a key ever goes back. */
+  replacedBy({ entries, revision }: Listing): boolean {
+    return (
+      revision < this.revision ||
+      entries.some((entry) => entry.revision < (this.keys.get(entry.key) ?? 0n))
+    );
+  }
+
+  private findNewest(): void {
+    this.newest = 0n;
+    for (const revision of this.keys.values()) if (revision > this.newest) this.newest = revision;
+  }
 }
 
 function changesOf(response: IWatchResponse, next: bigint, watched: Watched): Change[] {

@@ -6,8 +6,8 @@
  */
 import path from 'node:path';
 import type { IKeyValue } from 'etcd3';
-import type { Log } from '../runtime.js';
-import { follow, type Watched } from './etcd-follow.js';
+import type { Log, Random } from '../runtime.js';
+import { follow, type Known, type Watched } from './etcd-follow.js';
 import { hintForMissingConfig } from './etcd-hint.js';
 import { EtcdMembers, type EtcdMembersOptions } from './etcd-members.js';
 import type { Entry, Following, LeaseStore, Listener, Listing, Store, Written } from './store.js';
@@ -16,6 +16,8 @@ export interface EtcdOptions extends EtcdMembersOptions {
   /** As flanneld's -etcd-prefix: slashes too many are taken away, none is added in front. */
   readonly prefix: string;
   readonly log: Log;
+  /** Spreads over time what all hosts do alike. */
+  readonly random?: Random;
   /** How often the leases are listed again although the watch lives, in milliseconds. */
   readonly relistEvery?: number;
 }
@@ -31,6 +33,8 @@ export class EtcdStore implements Store {
     update: (key, value, ttl, revision) => this.update(key, value, ttl, revision),
     remove: (key, revision) => this.remove(key, revision),
     remainingTtl: (lease) => this.remainingTtl(lease),
+    keepAlive: (lease) => this.keepAlive(lease),
+    granted: (lease) => this.grants.has(lease),
     discard: (lease) => this.discard(lease),
   };
 
@@ -38,6 +42,8 @@ export class EtcdStore implements Store {
   private readonly members: EtcdMembers;
   private readonly subnets: string;
   private readonly followings = new Set<Following>();
+  /** The leases that we asked for: one at the start and one a renewal. */
+  private readonly grants = new Set<bigint>();
 
   /** Throws when an endpoint is not well formed; does not connect yet. */
   constructor(options: EtcdOptions) {
@@ -49,8 +55,7 @@ export class EtcdStore implements Store {
     this.description = `etcd at ${this.members.endpoints.join(',')}, prefix ${prefix}`;
   }
 
-  /** The endpoint in use. */
-  get endpoint(): string {
+  get member(): string {
     return this.members.endpoint;
   }
 
@@ -68,21 +73,23 @@ export class EtcdStore implements Store {
   }
 
   async list(): Promise<Listing> {
-    const { header, kvs } = await this.members.call('list the leases', (client) =>
+    const { header, kvs } = await this.members.read('list the leases', (client) =>
       client.kv.range(range(this.subnets)),
     );
     return { entries: kvs.map((kv) => this.entry(kv)), revision: BigInt(header.revision) };
   }
 
   follow(listener: Listener): Following {
-    const { clock, log, relistEvery = RELIST_EVERY } = this.options;
+    const { clock, log, relistEvery = RELIST_EVERY, random = () => 0.5 } = this.options;
     const following = follow(
       {
         list: () => this.list(),
         watch: (revision) => this.watch(revision),
+        look: (timeout) => this.look(timeout),
         description: this.description,
         relistEvery,
         clock,
+        random,
         log,
       },
       listener,
@@ -96,15 +103,37 @@ export class EtcdStore implements Store {
     this.members.close();
   }
 
-  private async create(key: string, value: string, ttl: number): Promise<Written | undefined> {
-    const granted = await this.grant(ttl);
+  /** One linearizable read on the member in use: how many leases there are, and the newest. */
+  private async look(timeout: number): Promise<Known> {
+    const newest = await this.members.probe(
+      'look at the newest lease',
+      (client) =>
+        client.kv.range({
+          ...range(this.subnets),
+          sort_target: 'Mod',
+          sort_order: 'Descend',
+          limit: 1,
+          keys_only: true,
+        }),
+      timeout,
+    );
+    const revision = BigInt(newest.kvs[0]?.mod_revision ?? 0);
+    return { count: Number(newest.count), revision };
+  }
+
+  private async create(
+    key: string,
+    value: string,
+    ttl: number | undefined,
+  ): Promise<Written | undefined> {
+    const granted = ttl === undefined ? NO_LEASE : await this.grant(ttl);
     const written = await this.write(
       key,
       { target: 'Version', version: 0 },
       { value, lease: granted.lease },
     );
     if (written !== undefined) return { ...granted, revision: written };
-    await this.discard(granted.lease);
+    if (granted.lease !== 0n) await this.discard(granted.lease);
     return undefined;
   }
 
@@ -114,7 +143,7 @@ export class EtcdStore implements Store {
     ttl: number | undefined,
     revision: bigint,
   ): Promise<Written | undefined> {
-    const granted = ttl === undefined ? { lease: 0n, ttl: 0 } : await this.grant(ttl);
+    const granted = ttl === undefined ? NO_LEASE : await this.grant(ttl);
     const written = await this.write(
       key,
       { target: 'Mod', mod_revision: String(revision) },
@@ -160,7 +189,26 @@ export class EtcdStore implements Store {
     const { ID, TTL } = await this.members.call('grant a lease', (client) =>
       client.leaseClient.leaseGrant({ ID: '0', TTL: String(ttl) }),
     );
-    return { lease: BigInt(ID), ttl: Number(TTL) };
+    const lease = BigInt(ID);
+    this.grants.add(lease);
+    return { lease, ttl: Number(TTL) };
+  }
+
+  /** One message there and one back on a stream of its own. */
+  private async keepAlive(lease: bigint): Promise<number> {
+    return this.members.call('keep a lease alive', async (client) => {
+      const stream = await client.leaseClient.leaseKeepAlive();
+      try {
+        return await new Promise<number>((resolve, reject) => {
+          stream.on('data', ({ TTL }) => resolve(Math.max(Number(TTL), 0)));
+          stream.on('error', reject);
+          stream.on('end', () => reject(new Error('etcd ended the stream without an answer')));
+          stream.write({ ID: String(lease) });
+        });
+      } finally {
+        stream.end();
+      }
+    });
   }
 
   /** Puts a key if the condition holds; gives the revision of the write. */
@@ -181,7 +229,7 @@ export class EtcdStore implements Store {
   }
 
   private async read(key: string): Promise<string | undefined> {
-    const { kvs } = await this.members.call(`read ${key}`, (client) =>
+    const { kvs } = await this.members.read(`read ${key}`, (client) =>
       client.kv.range({ key: Buffer.from(key) }),
     );
     return kvs[0]?.value.toString();
@@ -206,6 +254,8 @@ export class EtcdStore implements Store {
     };
   }
 }
+
+const NO_LEASE = { lease: 0n, ttl: 0 };
 
 /** All keys that begin with `prefix`: up to the prefix with its last byte one higher. */
 function range(prefix: string): { key: Buffer; range_end: Buffer } {

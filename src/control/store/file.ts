@@ -106,6 +106,7 @@ export class FileStore implements Store {
     cancelPoll = clock.after(0, poll);
 
     const following: Following = {
+      state: { awaySince: undefined, mended: 0 },
       stop: async () => {
         stopped = true;
         watcher?.close();

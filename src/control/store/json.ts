@@ -33,6 +33,43 @@ export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
+/** One member of an object, its value as it was written. */
+export interface RawMember {
+  readonly name: string;
+  readonly text: string;
+}
+
+/**
+ * The members of an object, with the very text of their values, so that what is not understood
+ * can be written again as it is (a number of twenty digits too). Throws a JsonError for what is
+ * not JSON; undefined for what is no object.
+ */
+export function rawMembers(text: string): RawMember[] | undefined {
+  if (!isObject(parseJson(text))) return undefined;
+  const members: RawMember[] = [];
+  const inside = text.slice(text.indexOf('{') + 1, text.lastIndexOf('}'));
+  let depth = 0;
+  let start = 0;
+  // A string as one piece, or one character that opens, closes or separates.
+  for (const { 0: piece, index } of inside.matchAll(/"(?:[^"\\]|\\.)*"|[{}[\],]/g)) {
+    if (piece === '{' || piece === '[') depth++;
+    else if (piece === '}' || piece === ']') depth--;
+    else if (piece === ',' && depth === 0) {
+      members.push(splitMember(inside.slice(start, index)));
+      start = index + 1;
+    }
+  }
+  const last = inside.slice(start);
+  if (last.trim() !== '') members.push(splitMember(last));
+  return members;
+}
+
+/** ` "name" : value ` of a text that is known to be right. */
+function splitMember(text: string): RawMember {
+  const [, name = '', value = ''] = /^\s*("(?:[^"\\]|\\.)*")\s*:(.*)$/s.exec(text) ?? [];
+  return { name: JSON.parse(name) as string, text: value.trim() };
+}
+
 const SPACE = /[ \t\n\r]*/y;
 const SCALAR = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null/y;
 /** Up to the closing quote; the class is everything from the blank on but " and \. */

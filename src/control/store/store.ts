@@ -26,6 +26,11 @@ export type Change =
 export interface Listing {
   readonly entries: readonly Entry[];
   readonly revision: bigint;
+  /**
+   * The store is not the one of before: it was emptied, restored from a backup, or went back in
+   * its revisions. What is missing from it was not removed by anybody.
+   */
+  readonly replaced?: boolean;
 }
 
 /** Who follows a store. The calls come one after the other, in the order of the revisions. */
@@ -47,8 +52,11 @@ export interface Written {
 
 /** The writing half of a store. All calls reject with StoreUnreachable or StoreError. */
 export interface LeaseStore {
-  /** Writes a key that is not there yet, on a fresh lease of `ttl` seconds. Undefined: it is there. */
-  create(key: string, value: string, ttl: number): Promise<Written | undefined>;
+  /**
+   * Writes a key that is not there yet, on a fresh lease of `ttl` seconds or, with `ttl`
+   * undefined, without one. Undefined: it is there.
+   */
+  create(key: string, value: string, ttl: number | undefined): Promise<Written | undefined>;
   /**
    * Writes a key that is still at `revision`, on a fresh lease of `ttl` seconds or, with
    * `ttl` undefined, without one. Undefined: the key has another revision or is gone.
@@ -63,6 +71,13 @@ export interface LeaseStore {
   remove(key: string, revision: bigint): Promise<boolean>;
   /** Seconds left, as the server says; -1 when there is no such lease. */
   remainingTtl(lease: bigint): Promise<number>;
+  /**
+   * Gives a lease its whole time again, without writing any key: it works in a store that is out
+   * of space. The seconds left from now on; 0 when there is no such lease.
+   */
+  keepAlive(lease: bigint): Promise<number>;
+  /** Whether this process asked for the lease; what hangs on another was written by somebody else. */
+  granted(lease: bigint): boolean;
   /** Revokes a lease that no key hangs on any more; leaves it alone if one does. */
   discard(lease: bigint): Promise<void>;
 }
@@ -82,12 +97,23 @@ export interface Store {
   follow(listener: Listener): Following;
   /** Undefined for a store that is only read. */
   readonly leases?: LeaseStore;
+  /** The server that is talked to just now; undefined where there is only one place. */
+  readonly member?: string;
   close(): Promise<void>;
 }
 
 export interface Following {
   /** After this promise the listener is not called again. */
   stop(): Promise<void>;
+  readonly state: FollowState;
+}
+
+/** How it stands with following. */
+export interface FollowState {
+  /** Since when the store does not answer, by the clock; undefined while it does. */
+  readonly awaySince: number | undefined;
+  /** How often listing again found what the watch had not told. */
+  readonly mended: number;
 }
 
 /** The store does not answer; trying again later may help. */

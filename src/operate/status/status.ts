@@ -38,6 +38,16 @@ export interface Status {
     readonly publicIp: string;
   };
   readonly store: string;
+  readonly storeState: {
+    /** The etcd member that is talked to; null for a file. */
+    readonly member: string | null;
+    /** How long the store has not answered; null while it does. */
+    readonly awaySeconds: number | null;
+    /** How often listing again found changes that the watch had not told. */
+    readonly mended: number;
+    /** Since a start without the store: when the network in force was saved (ISO 8601). */
+    readonly savedAt: string | null;
+  };
   readonly lease: {
     readonly subnet: string;
     readonly vtepMac: string;
@@ -149,6 +159,17 @@ function describeLease({ lease }: Status): string {
   return `${lease.subnet}, VNI ${lease.vni}, ${held}`;
 }
 
+function describeStoreState(state: Status['storeState']): string[] {
+  const { member, awaySeconds, mended, savedAt } = state;
+  const lines: string[] = [];
+  if (awaySeconds !== null) {
+    const known = savedAt === null ? 'what is known' : `the network saved ${savedAt}`;
+    lines.push(`AWAY for ${duration(awaySeconds)}; forwarding on ${known}`);
+  } else if (member !== null) lines.push(`talking to ${member}`);
+  if (mended > 0) lines.push(`mended by relist: ${mended}`);
+  return lines;
+}
+
 function describeStatus(status: Status): [string, string][] {
   const { device, underlay, lease, offload, counters, kernelUdp } = status;
   const { length: lanes } = status.lanes;
@@ -159,6 +180,7 @@ function describeStatus(status: Status): [string, string][] {
     ['weft', describeProcess(status)],
     ['lease', describeLease(status)],
     ['store', status.store],
+    ...describeStoreState(status.storeState).map((text): [string, string] => ['', text]),
     ['device', `${device.name}  ${device.address}, MTU ${device.mtu}, VtepMAC ${lease.vtepMac}`],
     [
       'underlay',

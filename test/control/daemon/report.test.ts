@@ -51,6 +51,7 @@ const NOW: Moment = {
   version: '1.2.3',
   uptimeSeconds: 61.5,
   held: { lease: 0xdefn, endsIn: 7_200_999 },
+  storeState: undefined,
   lost: null,
 };
 

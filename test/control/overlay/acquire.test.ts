@@ -183,3 +183,36 @@ test('a lease that is taken from us between reading and writing is not overwritt
   assert.equal(store.entries.get('10.5.52.0-24')?.value, foreign);
   assert.equal(formatSubnet(own.subnet), own.key.replace('-', '/'));
 });
+
+test('what weft does not know in our lease stays in it', async () => {
+  store.put('10.5.52.0-24', `${value('192.168.64.3', MAC).slice(0, -1)},"Zone":{"n":1.0}}`);
+  const own = await get();
+  assert.equal(own.value, `${value('192.168.64.3', MAC).slice(0, -1)},"Zone":{"n":1.0}}`);
+  assert.equal(store.entries.get(own.key)?.value, own.value);
+});
+
+test('a store that takes no puts: our lease as it is will do, and is kept alive', async () => {
+  const before = store.put('10.5.52.0-24', value('192.168.64.3', MAC));
+  store.full = true;
+  const own = await get();
+  assert.equal(own.lease, before.lease);
+  assert.equal(own.revision, before.revision);
+  assert.deepEqual(store.keptAlive, [before.lease]);
+  assert.deepEqual(store.discarded, []);
+  assert.equal(log.matching(/space exceeded; 10.5.52.0-24 is ours as it is/).length, 1);
+  store.put('10.5.52.0-24', value('192.168.64.3', MAC).replace('"VNI":1', '"VNI":2'));
+  await assert.rejects(get(), { name: 'StoreError' }, 'it must be written and cannot');
+});
+
+test('thirty lost races are not too many', async () => {
+  let races = 30;
+  store.beforeWrite = () => {
+    if (races-- <= 0) return;
+    for (let n = 1; n < 256; n++) {
+      const key = `10.5.${n}.0-24`;
+      if (!store.entries.has(key) && n % 30 === races) store.put(key, value('192.168.64.99'));
+    }
+  };
+  const own = await get();
+  assert.equal(store.entries.get(own.key)?.value, own.value);
+});

@@ -21,15 +21,23 @@ let store: MemoryStore;
 let clock: FakeClock;
 let log: Lines;
 let lost: string[];
+let chance = 0;
 
 beforeEach(() => {
   store = new MemoryStore();
   clock = new FakeClock();
   log = new Lines();
   lost = [];
+  chance = 0;
 });
 
-function hold({ margin = HOUR, ttl = 86_400, lease = 5n } = {}): LeaseHolder {
+function hold({
+  margin = HOUR,
+  ttl = 86_400,
+  lease = 5n,
+  reacquire = false,
+  unverified = false,
+} = {}): LeaseHolder {
   const { revision } = store.put(KEY, VALUE, lease);
   const own: OwnLease = {
     key: KEY,
@@ -45,7 +53,10 @@ function hold({ margin = HOUR, ttl = 86_400, lease = 5n } = {}): LeaseHolder {
     own,
     publicIp: US,
     margin,
+    reacquire,
+    unverified,
     clock,
+    random: () => chance,
     log,
     lost: (reason) => lost.push(reason),
   });
@@ -211,7 +222,8 @@ test('names a second host with our public IP', () => {
   hold();
   store.put(KEY, formatLeaseValue(US, 1, parseMac('02:00:00:00:00:99') as Uint8Array));
   assert.equal(
-    log.matching(/VTEP address 02:00:00:00:00:99.*two hosts with one public IP/).length,
+    log.matching(/VTEP address 02:00:00:00:00:99.*two hosts have the public IP 192.168.64.3/)
+      .length,
     1,
   );
   assert.deepEqual(lost, []);
@@ -221,4 +233,138 @@ test('stops without touching the key', async () => {
   hold().stop();
   assert.deepEqual(clock.waits, []);
   assert.deepEqual(store.writes, []);
+});
+
+test('hosts that started together renew apart, at most a tenth earlier', async () => {
+  chance = 0.5;
+  hold();
+  assert.deepEqual(clock.waits, [23 * HOUR * 0.95]);
+  chance = 0.999;
+  hold({ margin: 1_439 * MINUTE });
+  assert.ok((clock.waits[0] as number) > 0.9 * MINUTE);
+});
+
+test('a store that takes no puts: the etcd lease is kept alive, and the put tried next time', async () => {
+  const holder = hold();
+  store.full = true;
+  await clock.pass(23 * HOUR);
+  assert.deepEqual(store.keptAlive, [5n]);
+  assert.deepEqual(store.writes, []);
+  assert.deepEqual(holder.held, { lease: 5n, endsIn: 24 * HOUR });
+  assert.equal(log.matching(/not written again, kept alive for 86400 s: .* exceeded/).length, 1);
+  store.full = false;
+  await clock.pass(23 * HOUR);
+  assert.deepEqual(store.writes, [`update ${KEY}`]);
+  assert.deepEqual(lost, []);
+});
+
+test('a second host that writes the very same value is named', () => {
+  hold();
+  store.put(KEY, VALUE, 77n);
+  assert.equal(
+    log.matching(/rewritten by another process: two hosts have the public IP 192.168.64.3/).length,
+    1,
+  );
+  assert.deepEqual(lost, []);
+});
+
+test('our own renewals are not taken for a second host', async () => {
+  hold();
+  await clock.pass(5 * 23 * HOUR);
+  assert.equal(log.matching(/two hosts/).length, 0);
+});
+
+test('in an emptied store the key is written again, until it is there', async () => {
+  const holder = hold();
+  store.empty();
+  store.away = true;
+  store.relist();
+  store.relist();
+  await clock.pass(3_000);
+  assert.deepEqual(lost, []);
+  store.away = false;
+  await clock.pass(4_000);
+  assert.deepEqual(store.writes, [`create ${KEY}`]);
+  assert.equal(store.entries.get(KEY)?.value, VALUE);
+  assert.equal(holder.held.lease, store.entries.get(KEY)?.lease);
+  assert.equal(log.matching(/emptied or set back; writing it again/).length, 1);
+  assert.equal(log.matching(/is in the store again/).length, 1);
+  await clock.pass(23 * HOUR);
+  assert.deepEqual(store.writes, [`create ${KEY}`, `update ${KEY}`]);
+  store.delete(KEY);
+  assert.equal(lost.length, 1, 'a removal after that counts');
+});
+
+test('in an emptied store another may have been faster', async () => {
+  const foreign = formatLeaseValue(parseAddress('192.168.64.77') as number, 1, MAC);
+  hold();
+  store.empty();
+  store.beforeWrite = () => {
+    store.beforeWrite = () => {};
+    store.put(KEY, foreign);
+  };
+  store.relist();
+  await settle();
+  assert.deepEqual(lost, [`our lease ${KEY} was taken by the host with public IP 192.168.64.77`]);
+  assert.equal(store.entries.get(KEY)?.value, foreign);
+});
+
+test('a reservation of an emptied store is written again as one', async () => {
+  hold({ lease: 0n, ttl: 0 });
+  store.empty();
+  store.relist();
+  await settle();
+  assert.equal(store.entries.get(KEY)?.lease, 0n);
+});
+
+test('a store that was set back: the key of then is taken, its time asked for', async () => {
+  const holder = hold();
+  store.ttl = 7_200;
+  store.empty();
+  store.put(KEY, VALUE, 3n);
+  store.relist();
+  await settle();
+  assert.equal(holder.held.lease, 3n);
+  assert.deepEqual(clock.waits, [HOUR]);
+  assert.deepEqual(lost, []);
+});
+
+test('reacquire: what was removed or spoilt is written again, what is taken is lost', async () => {
+  hold({ reacquire: true });
+  store.delete(KEY);
+  await settle();
+  assert.equal(store.entries.get(KEY)?.value, VALUE);
+  store.put(KEY, 'garbage');
+  await settle();
+  assert.equal(store.entries.get(KEY)?.value, VALUE);
+  assert.deepEqual(store.writes, [`create ${KEY}`, `update ${KEY}`]);
+  assert.equal(log.matching(/was removed .*; writing it again/).length, 1);
+  assert.equal(log.matching(/cannot be read: .*; writing it again/).length, 1);
+  assert.equal(log.matching(/two hosts/).length, 0);
+  assert.deepEqual(lost, []);
+  assert.equal(clock.waits.length, 1);
+  store.put(KEY, formatLeaseValue(parseAddress('192.168.64.77') as number, 1, MAC));
+  await settle();
+  assert.equal(lost.length, 1);
+});
+
+test('a saved lease is compared with the store: there, run out, or taken', async () => {
+  const holder = hold({ unverified: true, lease: 9n });
+  assert.equal(holder.held.lease, 9n);
+  await settle();
+  assert.equal(clock.waits.length, 1, 'the time is asked for');
+  assert.equal(log.matching(/two hosts/).length, 0);
+
+  store = new MemoryStore();
+  clock = new FakeClock();
+  const put = store.put.bind(store);
+  store.put = (key, value, lease) => {
+    const entry = put(key, value, lease);
+    if (store.writes.length === 0) store.entries.clear();
+    return entry;
+  };
+  hold({ unverified: true });
+  await settle();
+  assert.deepEqual(store.writes, [`create ${KEY}`]);
+  assert.deepEqual(lost, []);
 });

@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { formatLeaseValue, parseLeaseValue } from '../../../src/control/overlay/lease-value.js';
+import {
+  formatLeaseValue,
+  parseLeaseValue,
+  rewriteLeaseValue,
+} from '../../../src/control/overlay/lease-value.js';
 import { formatMac, parseMac } from '../../../src/dataplane/wire/ethernet.js';
 import { formatAddress, parseAddress } from '../../../src/dataplane/wire/ipv4.js';
 
@@ -54,6 +58,26 @@ test('says why a VTEP address cannot be used', () => {
   assert.match(vtepOf({ BackendType: 'host-gw' }), /BackendType is "host-gw"/);
   assert.match(vtepOf({ BackendType: 'Vxlan' }), /BackendType is "Vxlan"/);
   assert.match(vtepOf({ BackendType: undefined }), /reservation/);
+});
+
+test('rewrites its own members and keeps the unknown ones as they are', () => {
+  const mac = parseMac('2a:2e:cc:73:34:04') as Uint8Array;
+  const rewrite = (before: string) =>
+    rewriteLeaseValue(before, parseAddress('192.168.56.11') as number, 1, mac);
+  assert.deepEqual(Buffer.from(rewrite(RECORDED.toString())), RECORDED, 'nothing changes');
+  assert.deepEqual(Buffer.from(rewrite('{"PublicIP":"192.168.56.99"}')), RECORDED);
+  const before =
+    '{"Zone": {"rack" : 12345678901234567890}, "publicip":"1.2.3.4","BackendType":"udp",' +
+    '"BackendData":{"VtepMAC":"x","Label":[1, 2]},"BackendV6Data":{},"Note":"a\\u0041"}';
+  const after = rewrite(before);
+  assert.equal(
+    after,
+    '{"PublicIP":"192.168.56.11","PublicIPv6":null,"BackendType":"vxlan","BackendData":' +
+      '{"VNI":1,"VtepMAC":"2a:2e:cc:73:34:04","Label":[1, 2]},' +
+      '"Zone":{"rack" : 12345678901234567890},"Note":"a\\u0041"}',
+  );
+  assert.equal(rewrite(after), after);
+  assert.deepEqual(parseLeaseValue(after).vtep, { mac });
 });
 
 test('throws for what is no lease', () => {

@@ -7,6 +7,7 @@ import {
   type Listener,
   type Listing,
   type Store,
+  StoreError,
   StoreUnreachable,
   type Written,
 } from '../../../src/control/store/store.js';
@@ -25,14 +26,21 @@ export class MemoryStore implements Store {
   /** Every write that succeeded, as `create KEY`, `update KEY`, `remove KEY`. */
   readonly writes: string[] = [];
   readonly discarded: bigint[] = [];
+  readonly keptAlive: bigint[] = [];
+  /** Puts are refused while this is set, as etcd does when it is out of space. */
+  full = false;
+  /** Marks the next snapshots as those of another store. */
+  replaced = false;
   readonly entries = new Map<string, Entry>();
   private revision = 1n;
   private nextLease = 100n;
+  private readonly grants = new Set<bigint>();
   private readonly listeners = new Set<Listener>();
 
   readonly leases: LeaseStore = {
     create: async (key, value, ttl) => {
       this.reach();
+      this.refuse();
       this.beforeWrite();
       if (this.entries.has(key)) return undefined;
       this.writes.push(`create ${key}`);
@@ -40,6 +48,7 @@ export class MemoryStore implements Store {
     },
     update: async (key, value, ttl, revision) => {
       this.reach();
+      this.refuse();
       this.beforeWrite();
       if (this.entries.get(key)?.revision !== revision) return undefined;
       this.writes.push(`update ${key}`);
@@ -53,6 +62,12 @@ export class MemoryStore implements Store {
       this.delete(key);
       return true;
     },
+    keepAlive: async (lease) => {
+      this.reach();
+      this.keptAlive.push(lease);
+      return this.ttl;
+    },
+    granted: (lease) => this.grants.has(lease),
     remainingTtl: async () => {
       this.reach();
       return this.ttl;
@@ -83,6 +98,7 @@ export class MemoryStore implements Store {
     this.listeners.add(listener);
     listener.snapshot(this.listing());
     return {
+      state: { awaySince: undefined, mended: 0 },
       stop: async () => {
         this.listeners.delete(listener);
       },
@@ -110,16 +126,30 @@ export class MemoryStore implements Store {
   }
 
   listing(): Listing {
-    return { entries: [...this.entries.values()], revision: this.revision };
+    const listing = { entries: [...this.entries.values()], revision: this.revision };
+    return this.replaced ? { ...listing, replaced: true } : listing;
   }
 
   private write(key: string, value: string, ttl: number | undefined): Written {
-    const { lease, revision } = this.put(key, value, ttl === undefined ? 0n : this.nextLease++);
+    const granted = ttl === undefined ? 0n : this.nextLease++;
+    this.grants.add(granted);
+    const { lease, revision } = this.put(key, value, granted);
     return { lease, revision, ttl: ttl ?? 0 };
   }
 
   private tell(...batch: Change[]): void {
     for (const listener of this.listeners) listener.changes(batch);
+  }
+
+  /** Another, empty store in the place of this one. */
+  empty(): void {
+    this.entries.clear();
+    this.revision = 1n;
+    this.replaced = true;
+  }
+
+  private refuse(): void {
+    if (this.full) throw new StoreError('memory refuses to write: database space exceeded');
   }
 
   private reach(): void {

@@ -3,16 +3,16 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
-import type { Identity, OwnLease } from '../../../src/control/overlay/acquire.js';
+import type { OwnLease } from '../../../src/control/overlay/acquire.js';
 import { Overlay } from '../../../src/control/overlay/network.js';
-import { describePeer, type Membership } from '../../../src/control/overlay/peers.js';
+import type { Membership } from '../../../src/control/overlay/peers.js';
 import { formatSubnet, parseSubnet } from '../../../src/control/overlay/subnet.js';
-import { EtcdStore } from '../../../src/control/store/etcd.js';
 import { FileStore } from '../../../src/control/store/file.js';
 import { formatMac } from '../../../src/dataplane/wire/ethernet.js';
 import { parseAddress } from '../../../src/dataplane/wire/ipv4.js';
 import { FakeClock, Lines, realClock, seeded, settle, until } from '../fakes.js';
 import { EtcdServer, noEtcd } from '../store/etcd-server.js';
+import { Host } from './etcd-host.js';
 import { MemoryStore } from './memory-store.js';
 
 const CONFIG = '{"Network":"10.5.0.0/16","Backend":{"Type":"vxlan"}}';
@@ -98,46 +98,11 @@ describe('an overlay on etcd', { skip: noEtcd }, () => {
     await etcd.end();
   });
 
-  /** A host that has joined, or tried to. */
-  class Host {
-    readonly log = new Lines();
-    readonly lost: string[] = [];
-    members: Membership | undefined;
-    private readonly store: EtcdStore;
-    private readonly overlay: Overlay;
-
-    constructor(prefix: string, seed = hosts.length, endpoint = etcd.endpoint) {
-      const { log } = this;
-      this.store = new EtcdStore({ endpoints: [endpoint], prefix, clock: realClock, log });
-      this.overlay = new Overlay({
-        store: this.store,
-        clock: realClock,
-        random: seeded(seed),
-        log,
-      });
-      hosts.push(this);
-    }
-
-    async join(identity: Omit<Identity, 'publicIp'> & { publicIp: string }): Promise<OwnLease> {
-      const config = await this.overlay.waitForConfig();
-      const own = await this.overlay.join(config, { ...identity, publicIp: ip(identity.publicIp) });
-      this.overlay.follow({
-        members: (members) => {
-          this.members = members;
-        },
-        lost: (reason) => this.lost.push(reason),
-      });
-      return own;
-    }
-
-    get peers(): string[] {
-      return this.members?.peers.map(describePeer).sort() ?? [];
-    }
-
-    async stop(): Promise<void> {
-      await this.overlay.stop();
-      await this.store.close();
-    }
+  /** A host on this etcd. */
+  function enter(prefix: string, seed = hosts.length, endpoint = etcd.endpoint): Host {
+    const made = new Host({ prefix, endpoints: [endpoint], seed });
+    hosts.push(made);
+    return made;
   }
 
   /** The only key under a prefix, as etcd has it. */
@@ -154,8 +119,8 @@ describe('an overlay on etcd', { skip: noEtcd }, () => {
       '/pair/config',
       '{\n"Network":"10.10.0.0/16",\n"Subnetlen":24,\n"Backend":{"Type":"Vxlan"}\n}',
     );
-    const a = new Host('/pair');
-    const b = new Host('/pair');
+    const a = enter('/pair');
+    const b = enter('/pair');
     const ownA = await a.join({ publicIp: '192.168.56.11' });
     const ownB = await b.join({ publicIp: '192.168.56.12' });
     const asPeer = (own: OwnLease, at: string) =>
@@ -169,7 +134,7 @@ describe('an overlay on etcd', { skip: noEtcd }, () => {
       `{"PublicIP":"192.168.56.11","PublicIPv6":null,"BackendType":"vxlan","BackendData":{"VNI":1,"VtepMAC":"${formatMac(ownA.vtepMac)}"}}`,
     );
     await a.stop();
-    const again = new Host('/pair');
+    const again = enter('/pair');
     const own = await again.join({ publicIp: '192.168.56.11' });
     assert.equal(own.key, ownA.key);
     assert.deepEqual(own.vtepMac, ownA.vtepMac);
@@ -186,7 +151,7 @@ describe('an overlay on etcd', { skip: noEtcd }, () => {
     etcd.ctl('put', '/ten/config', CONFIG);
     // All with the same numbers, so that they all want the same subnet.
     const joining = Array.from({ length: 10 }, (_, i) =>
-      new Host('/ten', 5).join({ publicIp: `192.168.56.${20 + i}` }),
+      enter('/ten', 5).join({ publicIp: `192.168.56.${20 + i}` }),
     );
     const owns = await Promise.all(joining);
     assert.equal(new Set(owns.map(({ key }) => key)).size, 10);
@@ -200,8 +165,8 @@ describe('an overlay on etcd', { skip: noEtcd }, () => {
       CONFIG.replace('{', '{"SubnetMin":"10.5.7.0","SubnetMax":"10.5.7.0",'),
     );
     const outcomes = await Promise.allSettled([
-      new Host('/one').join({ publicIp: '192.168.56.11' }),
-      new Host('/one').join({ publicIp: '192.168.56.12' }),
+      enter('/one').join({ publicIp: '192.168.56.11' }),
+      enter('/one').join({ publicIp: '192.168.56.12' }),
     ]);
     assert.deepEqual(outcomes.map(({ status }) => status).sort(), ['fulfilled', 'rejected']);
     const loser = outcomes.find((outcome) => outcome.status === 'rejected');
@@ -212,8 +177,8 @@ describe('an overlay on etcd', { skip: noEtcd }, () => {
     etcd.ctl('put', '/twins/config', CONFIG);
     const previousSubnet = parseSubnet('10.5.43.1/24');
     const owns = await Promise.all([
-      new Host('/twins').join({ publicIp: '192.168.56.11', previousSubnet }),
-      new Host('/twins').join({ publicIp: '192.168.56.12', previousSubnet }),
+      enter('/twins').join({ publicIp: '192.168.56.11', previousSubnet }),
+      enter('/twins').join({ publicIp: '192.168.56.12', previousSubnet }),
     ]);
     const keys = new Set(owns.map(({ key }) => key));
     assert.equal(keys.size, 2);
@@ -223,7 +188,7 @@ describe('an overlay on etcd', { skip: noEtcd }, () => {
   test('a reservation stays without a lease', async () => {
     etcd.ctl('put', '/kept/config', CONFIG);
     etcd.ctl('put', '/kept/subnets/10.5.9.0-24', '{"PublicIP":"192.168.56.11"}');
-    const own = await new Host('/kept').join({ publicIp: '192.168.56.11' });
+    const own = await enter('/kept').join({ publicIp: '192.168.56.11' });
     assert.equal(own.key, '10.5.9.0-24');
     const { value, lease, version } = onlyKey('/kept');
     assert.equal(value, own.value);
@@ -242,7 +207,7 @@ describe('an overlay on etcd', { skip: noEtcd }, () => {
       ],
     ];
     for (const [act, reason] of ways) {
-      const host = new Host('/gone');
+      const host = enter('/gone');
       const own = await host.join({ publicIp: '192.168.56.11' });
       await until(() => host.members !== undefined);
       act(own);
@@ -254,7 +219,7 @@ describe('an overlay on etcd', { skip: noEtcd }, () => {
 
   test('bad values cost one peer each and no one else', async () => {
     etcd.ctl('put', '/bad/config', CONFIG);
-    const host = new Host('/bad');
+    const host = enter('/bad');
     await host.join({ publicIp: '192.168.56.11' });
     const good =
       '{"PublicIP":"192.168.56.12","BackendType":"vxlan","BackendData":{"VtepMAC":"02-00-00-00-00-0c"}}';
@@ -269,7 +234,7 @@ describe('an overlay on etcd', { skip: noEtcd }, () => {
   test('an etcd that comes late is waited for', async () => {
     const late = await EtcdServer.prepare();
     try {
-      const host = new Host('/late', 1, late.endpoint);
+      const host = enter('/late', 1, late.endpoint);
       const joining = host.join({ publicIp: '192.168.56.11' });
       await until(() => host.log.lines.length > 0);
       await late.run();

@@ -11,21 +11,24 @@ import { parseSubnet, type Subnet } from '../../../src/control/overlay/subnet.js
 import type { Entry } from '../../../src/control/store/store.js';
 import { parseMac } from '../../../src/dataplane/wire/ethernet.js';
 import { parseAddress } from '../../../src/dataplane/wire/ipv4.js';
-import { Lines } from '../fakes.js';
+import { FakeClock, Lines } from '../fakes.js';
 
 const US = parseAddress('192.168.64.3') as number;
 let log: Lines;
+let clock: FakeClock;
 let updates: Membership[];
 let peers: Peers;
 let revision = 1n;
 
 beforeEach(() => {
   log = new Lines();
+  clock = new FakeClock();
   updates = [];
   peers = new Peers({
     ownKey: '10.5.52.0-24',
     ownSubnet: parseSubnet('10.5.52.0/24') as Subnet,
     publicIp: US,
+    clock,
     log,
     update: (membership) => updates.push(membership),
   });
@@ -143,4 +146,30 @@ test('a subnet that holds an address of the underlay would swallow the tunnel: n
   assert.match(log.lines[0] as string, /192\.168\.64\.0-24 .*holds 192\.168\.64\.3, .*underlay/);
   assert.match(log.lines[1] as string, /192\.168\.64\.4-31 .*holds 192\.168\.64\.4, .*underlay/);
   assert.equal(log.lines.length, 3);
+});
+
+test('peers that an emptied store lacks are kept for five minutes', async () => {
+  snapshot([entry('10.5.72.0-24', value(4)), entry('10.5.80.0-24', value(5))]);
+  peers.snapshot({ entries: [], revision: 1n, replaced: true });
+  assert.equal(updates.length, 1, 'no news for the lanes');
+  assert.equal(log.matching(/emptied or set back: 2 peers are missing .* 5 minutes/).length, 1);
+  await clock.pass(200_000);
+  peers.changes([put('10.5.72.0-24', value(4))]);
+  snapshot([entry('10.5.72.0-24', value(4))]);
+  assert.deepEqual(last().peers, [B, C], 'one came back, the other is still waited for');
+  await clock.pass(100_000);
+  assert.deepEqual(last(), { peers: [B], added: [], removed: [C], changed: [] });
+  assert.deepEqual(clock.waits, []);
+});
+
+test('what the emptied store says goes before what was known', () => {
+  snapshot([entry('10.5.72.0-24', value(4)), entry('10.5.80.0-24', value(5))]);
+  peers.snapshot({ entries: [], revision: 1n, replaced: true });
+  peers.changes([put('10.5.90.0-24', value(4))]);
+  const moved = '10.5.90.0/24 at 192.168.64.4 (02:00:00:00:00:04)';
+  assert.deepEqual(last().peers, [C, moved], 'the same host with another subnet');
+  peers.changes([put('10.5.80.0-25', value(9))]);
+  assert.equal(last().peers.includes(C), false, 'another host with the same subnet');
+  peers.changes([put('10.5.90.0-24', value(4)), gone('10.5.90.0-24')]);
+  assert.equal(last().peers.length, 1, 'what was written again can be removed');
 });

@@ -84,6 +84,24 @@ export class EtcdServer {
     await gone;
   }
 
+  /** Copies the data of a process that was ended. */
+  backUp(): void {
+    fs.cpSync(path.join(this.directory, 'data'), path.join(this.directory, 'backup'), {
+      recursive: true,
+    });
+  }
+
+  /** Puts the copy in the place of the data of a process that was ended. */
+  restore(): void {
+    this.wipe();
+    fs.renameSync(path.join(this.directory, 'backup'), path.join(this.directory, 'data'));
+  }
+
+  /** Forgets the data of a process that was ended; the next `run` begins with nothing. */
+  wipe(): void {
+    fs.rmSync(path.join(this.directory, 'data'), { recursive: true, force: true });
+  }
+
   /** Ends the process and forgets its data. */
   async end(): Promise<void> {
     await this.halt();

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
-import net from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { EtcdStore } from '../../../src/control/store/etcd.js';
 import type { Change, Listener, Listing } from '../../../src/control/store/store.js';
 import { Lines, realClock, until } from '../fakes.js';
+import { CuttingProxy } from './cutting-proxy.js';
 import { EtcdServer, freePort, noEtcd } from './etcd-server.js';
 
 /** The state that a follower knows, and how it came to it. */
@@ -85,6 +85,17 @@ describe('etcd store', { skip: noEtcd }, () => {
     const left = await leases.remainingTtl(won.lease);
     assert.ok(left > 86_300 && left <= 86_400, `${left}`);
     assert.equal(await leases.remainingTtl(123n), -1);
+    assert.equal(leases.granted(won.lease), true);
+    assert.equal(open('/create').leases.granted(won.lease), false, "another process's");
+  });
+
+  test('gives a lease its whole time again; one that is gone has none', async () => {
+    const { leases } = open('/alive');
+    const written = (await leases.create('10.5.1.0-24', 'here', 3)) ?? assert.fail();
+    await until(async () => (await leases.remainingTtl(written.lease)) < 2);
+    assert.equal(await leases.keepAlive(written.lease), 3);
+    assert.ok((await leases.remainingTtl(written.lease)) >= 2);
+    assert.equal(await leases.keepAlive(123n), 0);
   });
 
   test('updates and removes a key only at the revision it is expected at', async () => {
@@ -229,7 +240,7 @@ describe('etcd store', { skip: noEtcd }, () => {
     ]) {
       const store = open('/two', endpoints);
       assert.equal(await store.readConfig(), 'here');
-      assert.equal(store.endpoint, etcd.endpoint);
+      assert.equal(store.member, etcd.endpoint);
     }
   });
 
@@ -295,52 +306,3 @@ describe('etcd store', { skip: noEtcd }, () => {
     }
   });
 });
-
-/** Passes bytes on, and cuts each connection after 30 to 200 ms (or never, but on `close`). */
-class CuttingProxy {
-  cuts = 0;
-  private readonly from: number;
-  private readonly to: number;
-  private readonly cutting: boolean;
-  private readonly open = new Set<net.Socket>();
-  private server: net.Server | undefined;
-
-  constructor(from: number, to: number, cutting = true) {
-    this.from = from;
-    this.to = to;
-    this.cutting = cutting;
-  }
-
-  async listen(): Promise<void> {
-    const server = net.createServer((client) => {
-      const upstream = net.connect(this.to, '127.0.0.1');
-      for (const [socket, other] of [
-        [client, upstream],
-        [upstream, client],
-      ] as const) {
-        this.open.add(socket);
-        socket.on('error', () => {});
-        socket.on('close', () => {
-          this.open.delete(socket);
-          other.destroy();
-        });
-        socket.pipe(other);
-      }
-      if (!this.cutting) return;
-      const cut = () => {
-        if (!client.destroyed) this.cuts++;
-        client.destroy();
-      };
-      setTimeout(cut, 30 + ((this.cuts * 53) % 170)).unref();
-    });
-    this.server = server;
-    await new Promise<void>((resolve) => server.listen(this.from, '127.0.0.1', resolve));
-  }
-
-  async close(): Promise<void> {
-    const { server } = this;
-    for (const socket of this.open) socket.destroy();
-    this.server = undefined;
-    if (server !== undefined) await new Promise((resolve) => server.close(resolve));
-  }
-}

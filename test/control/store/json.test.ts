@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { JsonError, parseJson } from '../../../src/control/store/json.js';
+import fc from 'fast-check';
+import { JsonError, parseJson, rawMembers } from '../../../src/control/store/json.js';
 
 test('says where a text stops being JSON', () => {
   const cases: [text: string, message: string][] = [
@@ -30,6 +31,32 @@ test('parses what is JSON', () => {
   assert.deepEqual(parseJson(' {"a":[1.5e3,true,null,"\\u0041"]} '), {
     a: [1500, true, null, 'A'],
   });
+});
+
+test('takes an object apart without touching its values', () => {
+  assert.deepEqual(rawMembers('[1]'), undefined);
+  assert.deepEqual(rawMembers(' {} '), []);
+  assert.deepEqual(
+    rawMembers('{"a\\"b": 12345678901234567890 ,"c":{"d":[1,"},"]}, "c" : "\\\\"}'),
+    [
+      { name: 'a"b', text: '12345678901234567890' },
+      { name: 'c', text: '{"d":[1,"},"]}' },
+      { name: 'c', text: '"\\\\"' },
+    ],
+  );
+  assert.throws(() => rawMembers('{"a":}'), JsonError);
+  const spaces = fc.constantFrom('', ' ', '\n\t');
+  fc.assert(
+    fc.property(fc.dictionary(fc.string(), fc.jsonValue()), spaces, (object, space) => {
+      const text = JSON.stringify(object, null, space);
+      const members = rawMembers(text) ?? [];
+      const names = Object.keys(JSON.parse(text) as object);
+      assert.deepEqual(
+        members.map(({ name, text }) => [name, JSON.parse(text)]),
+        names.map((name) => [name, (JSON.parse(text) as Record<string, unknown>)[name]]),
+      );
+    }),
+  );
 });
 
 function offsetOf(text: string, message: string): number {

@@ -11,6 +11,7 @@ test('a full status', () => {
 weft      0.1.0, process 4711, up 26 h 3 min
 lease     10.10.58.0/24, VNI 1, etcd lease 6a6ca210c4f23c1a, ends in 23 h 53 min unless renewed
 store     etcd at http://192.168.56.131:2379, prefix /coreos.com/network
+          talking to http://192.168.56.131:2379
 device    flannel.1  10.10.58.0/32, MTU 1450, VtepMAC 02:00:00:00:00:0a
 underlay  ens33  192.168.56.11:8472, MTU 1500, public IP 203.0.113.7
 offload   tier segment; TUN TSO yes, USO no; UDP GRO yes; receive buffer 16.8 MB
@@ -57,4 +58,14 @@ test('a lost lease says why in place of the subnet', () => {
 
 test('no line ends in blanks, whatever is in it', () => {
   assert.doesNotMatch(describe(fullStatus), /[ \t]$/m);
+});
+
+test('a store that is away, and what is forwarded on', () => {
+  const away = { member: 'http://192.168.56.131:2379', awaySeconds: 75, mended: 0, savedAt: null };
+  const shown = (storeState: typeof fullStatus.storeState) =>
+    describe({ ...fullStatus, storeState });
+  assert.match(shown(away), /\n {10}AWAY for 1 min; forwarding on what is known\n/);
+  const savedAt = '2026-01-02T03:04:05.000Z';
+  assert.match(shown({ ...away, savedAt }), /forwarding on the network saved 2026-01-02T03:04/);
+  assert.match(shown({ ...away, awaySeconds: null, mended: 2 }), /\n {10}mended by relist: 2\n/);
 });

@@ -20,6 +20,12 @@ export const fullStatus: Status = {
     publicIp: '203.0.113.7',
   },
   store: 'etcd at http://192.168.56.131:2379, prefix /coreos.com/network',
+  storeState: {
+    member: 'http://192.168.56.131:2379',
+    awaySeconds: null,
+    mended: 0,
+    savedAt: null,
+  },
   lease: {
     subnet: '10.10.58.0/24',
     vtepMac: '02:00:00:00:00:0a',

@@ -1,0 +1,153 @@
+/** `weft release`: gives this host's subnet back to the network. */
+import fs from 'node:fs';
+import { systemClock } from '../control/daemon/clock.js';
+import { createLog } from '../control/daemon/log.js';
+import { HostError } from '../control/host/errors.js';
+import { chooseInterface } from '../control/host/interfaces.js';
+import { JOURNAL_DIRECTORY } from '../control/host/journal.js';
+import { systemRunner } from '../control/host/runner.js';
+import { release } from '../control/overlay/release.js';
+import { type ReadNetwork, readSaved, savedFile } from '../control/overlay/saved.js';
+import { EtcdStore } from '../control/store/etcd.js';
+import { messageOf, StoreError, StoreUnreachable } from '../control/store/store.js';
+import { parseAddress } from '../dataplane/wire/ipv4.js';
+import { listSockets, readStatus, socketPath } from '../operate/status/socket.js';
+import { isStarting } from '../operate/status/status.js';
+import {
+  checkEtcdAccess,
+  ETCD_ACCESS,
+  ETCD_PLACE,
+  etcdWarnings,
+  hidePassword,
+  PASSWORD_FILE,
+  readEndpoints,
+  readEtcdAccess,
+} from './etcd-access.js';
+import { describeFlags, type Flag, type Flags, parseFlags, UsageError } from './flags.js';
+
+const FLAGS: readonly Flag[] = [
+  ...ETCD_PLACE,
+  {
+    name: 'iface',
+    kind: 'list',
+    value: 'name|address',
+    help: 'the underlay interface, as given to weft up',
+  },
+  {
+    name: 'public-ip',
+    kind: 'string',
+    value: 'address',
+    help: 'the public IP of the lease (default: that of the weft that ran here last, or of the interface)',
+  },
+  ...ETCD_ACCESS,
+  PASSWORD_FILE,
+  { name: 'help', kind: 'bool', help: 'this text' },
+];
+
+const USAGE = `weft release: give this host's subnet back, for a host that leaves the network
+
+Removes the key with this host's public IP from etcd, so that the others forget the host and its
+subnet is free. Stop weft first; a reservation stays. Flags as for weft up, FLANNELD_… as well:
+
+${describeFlags(FLAGS)}`;
+
+export async function main(args: string[]): Promise<number> {
+  const flags = parseFlags(FLAGS, args, process.env);
+  if (flags.bool('help')) {
+    process.stdout.write(USAGE);
+    return 0;
+  }
+  if (flags.rest.length > 0) throw new UsageError(`${JSON.stringify(flags.rest[0])} is not a flag`);
+  checkEtcdAccess(flags);
+  const visible = hidePassword(['weft', 'release', ...args], process.env);
+  const endpoints = readEndpoints(flags);
+  for (const line of etcdWarnings(flags, endpoints, visible)) complain(line);
+  let store: EtcdStore;
+  try {
+    store = openStore(flags, endpoints);
+  } catch (error) {
+    complain(messageOf(error));
+    return 1;
+  }
+  try {
+    await refuseWhileRunning(store);
+    const file = savedFile(JOURNAL_DIRECTORY, store.configName);
+    const saved = read(file, store.configName);
+    const publicIp = await publicIpOf(flags, saved);
+    const vtepMac = saved?.publicIp === publicIp ? saved.vtepMac : undefined;
+    const { done, left } = await release({ store, leases: store.leases, publicIp, vtepMac });
+    for (const line of done) process.stdout.write(`${line}\n`);
+    for (const line of left) complain(line);
+    // A start without etcd would come up on a subnet that is not ours any more.
+    if (done.length > 0) fs.rmSync(file, { force: true });
+    return left.length === 0 ? 0 : 1;
+  } catch (error) {
+    const expected = [HostError, StoreError, StoreUnreachable, Refused];
+    if (!expected.some((kind) => error instanceof kind)) throw error;
+    complain(messageOf(error));
+    return 1;
+  } finally {
+    await store.close();
+  }
+}
+
+class Refused extends Error {}
+
+function complain(line: string): void {
+  process.stderr.write(`weft release: ${line}\n`);
+}
+
+/** Throws an Error that names the flag of a file that cannot be used. */
+function openStore(flags: Flags, endpoints: readonly string[]): EtcdStore {
+  // Node warns of a TLS server name that is an address: nothing that an operator can change.
+  process.noDeprecation = true;
+  return new EtcdStore({
+    endpoints,
+    prefix: flags.text('etcd-prefix'),
+    clock: systemClock,
+    log: createLog(0),
+    ...readEtcdAccess(flags, endpoints, process.env),
+  });
+}
+
+/** A running weft would find its key gone, and with -on-lease-loss=reacquire write it again. */
+async function refuseWhileRunning(store: EtcdStore): Promise<void> {
+  for (const name of listSockets()) {
+    let answer: Awaited<ReturnType<typeof readStatus>>;
+    try {
+      answer = await readStatus(socketPath(name));
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === 'ENOENT' || code === 'ECONNREFUSED') continue;
+      throw new Refused(`${name}: a weft runs here and does not answer; stop it first`);
+    }
+    const prefix = store.description.slice(store.description.indexOf(', prefix '));
+    if (!isStarting(answer) && !answer.store.endsWith(prefix)) continue;
+    throw new Refused(
+      `weft is running (process ${answer.pid}) and holds its lease; stop it first, ` +
+        'then release: systemctl stop weft',
+    );
+  }
+}
+
+function read(file: string, network: string): ReadNetwork | undefined {
+  try {
+    return readSaved(file, network);
+  } catch {
+    return undefined;
+  }
+}
+
+/** int32 */
+async function publicIpOf(flags: Flags, saved: ReadNetwork | undefined): Promise<number> {
+  const iface = flags.list('iface').filter((name) => name !== '');
+  const given = flags.text('public-ip');
+  if (given !== '') {
+    const address = parseAddress(given);
+    if (address === undefined) throw new UsageError(`-public-ip=${given} is not an IPv4 address`);
+    return address;
+  }
+  if (iface.length === 0 && saved !== undefined) return saved.publicIp;
+  const { publicIp } = await chooseInterface(systemRunner, { iface, publicIp: '' });
+  return parseAddress(publicIp) as number;
+}

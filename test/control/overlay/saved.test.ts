@@ -1,0 +1,78 @@
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { afterEach, beforeEach, test } from 'node:test';
+import { formatLeaseValue } from '../../../src/control/overlay/lease-value.js';
+import {
+  readSaved,
+  type SavedNetwork,
+  savedFile,
+  writeSaved,
+} from '../../../src/control/overlay/saved.js';
+import { formatSubnet } from '../../../src/control/overlay/subnet.js';
+import { parseMac } from '../../../src/dataplane/wire/ethernet.js';
+import { parseAddress } from '../../../src/dataplane/wire/ipv4.js';
+
+const NETWORK = '/net/config';
+const US = parseAddress('192.168.64.3') as number;
+const MAC = parseMac('02:00:00:00:00:0a') as Uint8Array;
+const OWN = { key: '10.5.52.0-24', value: formatLeaseValue(US, 1, MAC) };
+const SAVED: SavedNetwork = {
+  network: NETWORK,
+  config: '{"Network":"10.5.0.0/16","Backend":{"Type":"vxlan"}}',
+  publicIp: US,
+  own: OWN,
+  reserved: false,
+  vtepMac: MAC,
+  leases: [OWN, { key: '10.5.72.0-24', value: 'garbage' }],
+};
+
+let directory: string;
+let file: string;
+beforeEach(() => {
+  directory = fs.mkdtempSync(path.join(os.tmpdir(), 'weft-saved-'));
+  file = savedFile(path.join(directory, 'weft'), NETWORK);
+});
+afterEach(() => fs.rmSync(directory, { recursive: true }));
+
+test('gives back what was saved, and leaves nothing else in the folder', () => {
+  assert.equal(readSaved(file, NETWORK), undefined);
+  writeSaved(file, SAVED);
+  writeSaved(file, SAVED);
+  const { parsedConfig, subnet, savedAt, ...read } = readSaved(file, NETWORK) ?? assert.fail();
+  assert.deepEqual(read, SAVED);
+  assert.equal(formatSubnet(subnet), '10.5.52.0/24');
+  assert.equal(formatSubnet(parsedConfig.network), '10.5.0.0/16');
+  assert.match(savedAt, /^20\d\d-\d\d-\d\dT[\d:.]+Z$/);
+  assert.deepEqual(fs.readdirSync(path.dirname(file)), [path.basename(file)]);
+  assert.equal(fs.statSync(file).mode & 0o777, 0o600);
+  assert.notEqual(savedFile(directory, '/other/config'), savedFile(directory, NETWORK));
+});
+
+test('a file that is cut, changed, of another version or network is refused with the reason', () => {
+  writeSaved(file, SAVED);
+  const text = fs.readFileSync(file, 'utf8');
+  const cases: [string, RegExp][] = [
+    [text.slice(0, -20), /line 1, column \d+: it ends too early/],
+    ['', /it ends too early/],
+    ['[]', /not a JSON object/],
+    [text.replace('"version":1', '"version":2'), /version is 2, not 1/],
+    [text.replace('"/net/config"', '"/other/config"'), /of another network, \/other\/config/],
+    [text.replace('"192.168.64.3"', '"here"'), /publicIp or vtepMac/],
+    [text.replace('"02:00:00:00:00:0a"', '"03:00:00:00:00:0a"'), /publicIp or vtepMac/],
+    [text.replace('"own":{"key":"10.5.52.0-24"', '"own":{"key":"x"'), /own.key x names no/],
+    [text.replace('"leases":[', '"leases":[7,'), /no key or no value/],
+    [text.replace('"reserved":false', '"reserved":0'), /reserved or leases is missing/],
+    [text.replace('Network', 'Netwark'), /Network is missing/],
+  ];
+  for (const [content, reason] of cases) {
+    fs.writeFileSync(file, content);
+    assert.throws(() => readSaved(file, NETWORK), reason, content);
+  }
+  // Cut anywhere, it is never taken for whole.
+  for (let length = 0; length < text.length; length += 7) {
+    fs.writeFileSync(file, text.slice(0, length));
+    assert.throws(() => readSaved(file, NETWORK));
+  }
+});
