@@ -148,6 +148,18 @@ export class DockerContainer {
   start(argv: readonly string[], options: { name?: string } = {}): Running {
     return this.docker.start(['exec', this.name, ...argv], options);
   }
+
+  /** The container's network for programs of this machine, which its image has not. */
+  get network(): Pick<DockerContainer, 'address' | 'holder' | 'run' | 'start'> {
+    const { address, holder } = this;
+    const { host } = this.docker;
+    const enter = ['nsenter', '--target', String(holder), '--net'];
+    return {
+      ...{ address, holder },
+      run: (argv, options) => host.run([...enter, ...argv], options),
+      start: (argv, options) => host.start([...enter, ...argv], options),
+    };
+  }
 }
 
 /**
