@@ -197,9 +197,7 @@ async function main(): Promise<void> {
   // The comparators and the bars are for the lab's own containers.
   const comparators = given.docker ? [] : judgeComparators(rows);
   if (comparators.length > 0) console.log(showComparators(comparators));
-  const bars = given.docker
-    ? []
-    : judgeBars(rows).filter(({ measured }) => measured !== undefined);
+  const bars = given.docker ? [] : judgeBars(rows).filter(({ measured }) => measured !== undefined);
   if (bars.length > 0) console.log(showBars(bars));
   for (const words of violations) console.log(`VIOLATION: ${words}`);
   console.log(violations.length === 0 ? 'integrity: all right' : 'integrity: VIOLATED, see above');

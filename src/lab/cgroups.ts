@@ -44,7 +44,9 @@ export function guardCgroup(name: string): Guard {
 /** Where the group is in each hierarchy of this machine, of version 1 and 2. */
 export function cgroupFolders(name: string): string[] {
   const mounts = fs.readFileSync('/proc/self/mountinfo', 'utf8').split('\n');
-  const points = mounts.filter((line) => / - cgroup2? /.test(line)).map((line) => line.split(' ')[4]);
+  const points = mounts
+    .filter((line) => / - cgroup2? /.test(line))
+    .map((line) => line.split(' ')[4]);
   return points.map((point) => `${point}/${name}`).filter((folder) => fs.existsSync(folder));
 }
 

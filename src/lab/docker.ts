@@ -47,7 +47,17 @@ const PROGRAMS = '/run/docker-programs';
 /** Engines from 28.2 on have it, and let nothing in from other hosts without it. */
 const DIRECT = '--allow-direct-routing';
 /** For an address of a container whose port is not published they need this rule as well. */
-const LET_IN = ['iptables', '-I', 'DOCKER-USER', '-i', 'flannel.1', '-o', 'docker0', '-j', 'ACCEPT'];
+const LET_IN = [
+  'iptables',
+  '-I',
+  'DOCKER-USER',
+  '-i',
+  'flannel.1',
+  '-o',
+  'docker0',
+  '-j',
+  'ACCEPT',
+];
 
 export class Docker {
   readonly host: Host;
@@ -74,16 +84,19 @@ export class Docker {
     const daemon = host.start(
       [
         ...['dockerd', '--host', SOCKET, '--data-root', '/run/docker-data'],
-        ...['--config-file', '/run/docker-config.json', '--shutdown-timeout', '1'],
+        ...['--config-file', '/run/docker-config.json', '--log-level', 'warn'],
         ...['--exec-opt', 'native.cgroupdriver=cgroupfs', '--cgroup-parent', `/${cgroupOf(lab)}`],
         ...(direct ? [DIRECT] : []),
         ...options,
       ],
       { name: 'dockerd', env: { PATH: `${PROGRAMS}:${process.env.PATH}` } },
     );
-    await daemon.waitFor(/API listen on/, 30_000);
+    const opened = direct ? `${DIRECT}; ${LET_IN.join(' ')}` : undefined;
+    const docker = new Docker(host, daemon, opened);
+    host.onClose(() => docker.#killContainers());
+    await docker.#ready(30_000);
     if (direct) await host.run(LET_IN);
-    return new Docker(host, daemon, direct ? `${DIRECT}; ${LET_IN.join(' ')}` : undefined);
+    return docker;
   }
 
   /** Runs `docker` with these words against this engine, to its end. */
@@ -94,7 +107,11 @@ export class Docker {
 
   /** Starts `docker` with these words beside the lab. */
   start(words: readonly string[], options: { name?: string } = {}): Running {
-    return this.host.start(['docker', ...words], { name: words.join(' '), ...options, env: CLIENT });
+    return this.host.start(['docker', ...words], {
+      name: words.join(' '),
+      ...options,
+      env: CLIENT,
+    });
   }
 
   /** Makes an image of a tar file of its root folder, `command` being what runs in it. */
@@ -107,6 +124,29 @@ export class Docker {
     await this.run(['run', '-itd', '--name', name, image]);
     const [told] = JSON.parse((await this.run(['inspect', name])).stdout) as [Inspected];
     return new DockerContainer(this, name, told);
+  }
+
+  /** A shell as a container's first process ignores SIGTERM: dockerd would wait 15 s for it. */
+  async #killContainers(): Promise<void> {
+    const { stdout } = await this.run(['ps', '-q'], { mayFail: true });
+    const ids = stdout.split('\n').filter((id) => id !== '');
+    if (ids.length > 0) await this.run(['kill', ...ids], { mayFail: true });
+  }
+
+  async #ready(ms: number): Promise<void> {
+    const deadline = Date.now() + ms;
+    for (;;) {
+      const { code, stderr } = await this.run(['version'], { mayFail: true });
+      if (code === 0) return;
+      const ended = this.daemon.code !== undefined;
+      if (ended || Date.now() > deadline) {
+        const what = ended ? `ended with code ${this.daemon.code}` : `was not ready after ${ms} ms`;
+        throw new Error(
+          `dockerd on ${this.host.name} ${what}: ${stderr.trim()}\n${this.daemon.tail(10)}`,
+        );
+      }
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
   }
 }
 
@@ -164,18 +204,20 @@ export class DockerContainer {
 
 /**
  * Hides from an engine what it would change on this machine and leave changed: its key in
- * /etc/docker, the kernel's limit of keys, a profile loaded into AppArmor, kernel modules (those
- * it needs are loaded by the kernel itself). Seen by this host alone, as its mounts are.
+ * /etc/docker, folders in /opt, the kernel's limit of keys, a profile loaded into AppArmor, kernel
+ * modules (those it needs are loaded by the kernel itself). Seen by this host alone, as its mounts
+ * are.
  */
 async function shield(host: Host): Promise<void> {
   const folder = (name: string): string => {
     fs.mkdirSync(host.path(name), { recursive: true });
     return name;
   };
-  const [upper, work] = [folder('/run/docker-etc/upper'), folder('/run/docker-etc/work')];
-  const layers = `lowerdir=/etc,upperdir=${upper},workdir=${work}`;
-  await host.run(['mount', '-n', '-t', 'overlay', '-o', layers, 'etc', '/etc']);
-
+  for (const hidden of ['/etc', '/opt'].filter((name) => fs.existsSync(name))) {
+    const layer = `/run/docker-layers${hidden}`;
+    const layers = `lowerdir=${hidden},upperdir=${folder(`${layer}/upper`)},workdir=${folder(`${layer}/work`)}`;
+    await host.run(['mount', '-n', '-t', 'overlay', '-o', layers, 'lab', hidden]);
+  }
   const keys = '/proc/sys/kernel/keys';
   if (fs.existsSync(keys)) {
     const copy = folder('/run/docker-keys');

@@ -125,7 +125,10 @@ describe('weft demo -docker', { skip: lacks ?? false, timeout: 240_000 }, () => 
       assert.match(text, /docker run -itd --name xbox4 busybox/);
       assert.equal(text.match(/^ +\d+: eth0@if\d+: .* mtu 1450 /gm)!.length, 8);
       assert.match(text, /^ +2 {2}10\.10\.\d+\.0 .*\n +3 {2}10\.10\.\d+\.2 /m);
-      assert.match(text, /^ +1 {2}10\.10\.\d+\.1 .*\n +2 {2}192\.168\.56\.1 .*\n +3 {2}203\.0\.113\.9 /m);
+      assert.match(
+        text,
+        /^ +1 {2}10\.10\.\d+\.1 .*\n +2 {2}192\.168\.56\.1 .*\n +3 {2}203\.0\.113\.9 /m,
+      );
       assert.deepEqual([processesOf(one), groupsOf(one)], [[], []]);
     }
     assert.deepEqual(machine(), before);

@@ -1,4 +1,5 @@
 /** What `weft demo -docker` tries beside the checks of every demo. */
+import fs from 'node:fs';
 import { CommandError } from '../../lab/command.js';
 import { type Findings, followWay } from './checks.js';
 import { WHOAMI } from './engines.js';
@@ -29,7 +30,10 @@ export async function interfaces(stage: Stage, screen: Screen): Promise<void> {
 
 /** A container reaches what is no part of the overlay, and is seen there by its host's address. */
 export async function outside(stage: Stage, screen: Screen, findings: Findings): Promise<void> {
-  stage.outside!.start(['busybox', 'httpd', '-f', '-p', '80', '-h', `/run/shared${WHOAMI.folder}`]);
+  const there = stage.outside!;
+  there.write(`/run${WHOAMI.file}`, WHOAMI.script);
+  fs.chmodSync(there.path(`/run${WHOAMI.file}`), 0o755);
+  there.start(['busybox', ...httpd(`/run${WHOAMI.folder}`)]);
   for (const [index, host] of stage.hosts.entries()) {
     const from = stage.containers[2 * index]!;
     const seen = await sourceSeen(screen, from, OUTSIDE.address);
@@ -47,7 +51,7 @@ export async function outside(stage: Stage, screen: Screen, findings: Findings):
 /** Inside the overlay nothing is masqueraded: a container sees the other's own address. */
 export async function ownAddress(stage: Stage, screen: Screen): Promise<void> {
   const [one, , other] = stage.containers as [Box, Box, Box, Box];
-  for (const box of [one, other]) box.start(['httpd', '-f', '-p', '80', '-h', WHOAMI.folder]);
+  for (const box of [one, other]) box.start(httpd(WHOAMI.folder));
   for (const [from, to] of [
     [one, other],
     [other, one],
@@ -59,14 +63,19 @@ export async function ownAddress(stage: Stage, screen: Screen): Promise<void> {
   }
 }
 
+/** busybox's HTTP server, over IPv4 alone: else it writes addresses as IPv6 has them. */
+function httpd(folder: string): string[] {
+  return ['httpd', '-f', '-p', '0.0.0.0:80', '-h', folder];
+}
+
 /** What the HTTP server at `to` answers: the address that the question came from. */
 async function sourceSeen(screen: Screen, from: Box, to: string): Promise<string> {
-  const argv = ['wget', '-q', '-T', '2', '-O', '-', `http://${to}${WHOAMI.path}`];
+  const argv = ['wget', '-q', '-O', '-', `http://${to}${WHOAMI.path}`];
   screen.note(screen.dim(`docker exec ${from.name} ${argv.join(' ')}`));
   const deadline = Date.now() + 5_000; // the server may be starting yet
   for (;;) {
     try {
-      const seen = (await from.run(argv)).stdout.trim();
+      const seen = (await from.run(argv, { timeout: 3_000 })).stdout.trim();
       screen.note(`${seen}, says ${to}`);
       return seen;
     } catch (error) {

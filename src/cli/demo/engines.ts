@@ -51,7 +51,8 @@ export class Engines {
       this.engines.push(engine);
       this.#stage.daemons.push({ host, running: engine.daemon });
       screen.note(`${host.name}  dockerd ${options.join(' ')}`);
-      const format = 'Docker {{.ServerVersion}}, {{.Driver}}, cgroups of version {{.CgroupVersion}}';
+      const format =
+        'Docker {{.ServerVersion}}, {{.Driver}}, cgroups of version {{.CgroupVersion}}';
       screen.note(`       ${(await engine.run(['info', '--format', format])).stdout.trim()}`);
       if (engine.opened !== undefined) screen.note(`       ${engine.opened}`);
       const { stdout } = await host.run(['ip', '-o', '-4', 'address', 'show', 'docker0']);

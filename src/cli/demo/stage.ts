@@ -120,13 +120,15 @@ export class Stage {
     }
   }
 
-  /** The last lines of each daemon's log, for a step that failed. */
+  /** The last lines of each daemon's log, for a step that failed; without what engines chat. */
   evidence(): string {
     return this.daemons
       .map(({ host, running }) => {
         const ended = running.code === undefined ? '' : ` (ended with code ${running.code})`;
         const name = `${running.name} on ${host.name}${ended}`;
-        return `the end of the log of ${name}:\n${indent(running.tail(12))}`;
+        const lines = running.output.split('\n').filter((line) => !line.includes(' level=info '));
+        const end = lines.join('\n').trimEnd().split('\n').slice(-12).join('\n');
+        return `the end of the log of ${name}:\n${indent(end)}`;
       })
       .join('\n');
   }

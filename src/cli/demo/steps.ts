@@ -13,12 +13,7 @@ export interface Steps {
   readonly trying: readonly Step[];
 }
 
-export function stepsOf(
-  lab: Lab,
-  stage: Stage,
-  screen: Screen,
-  findings: checks.Findings,
-): Steps {
+export function stepsOf(lab: Lab, stage: Stage, screen: Screen, findings: checks.Findings): Steps {
   const { choices } = stage;
   const weft = choices.backend === 'weft';
   const network: Step[] = [
@@ -54,10 +49,7 @@ export function stepsOf(
         way,
         ["A container sees the other's own address", () => docker.ownAddress(stage, screen)],
         ["The world outside sees the host's", () => docker.outside(stage, screen, findings)],
-        [
-          throughput,
-          async () => checks.throughput(await engines.withIperf(), screen, findings),
-        ],
+        [throughput, async () => checks.throughput(await engines.withIperf(), screen, findings)],
         ...status,
       ],
     };
