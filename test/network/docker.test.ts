@@ -13,7 +13,7 @@ import { after, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { cgroupFolders, cgroupOf } from '../../src/lab/cgroups.js';
 import { dockerLacks } from '../../src/lab/docker.js';
-import { LAB_MARK, labLacks } from '../../src/lab/enter.js';
+import { findProgram, LAB_MARK, labLacks } from '../../src/lab/enter.js';
 import { WEFT } from '../../src/lab/host.js';
 
 const programs = ['ping', 'traceroute', 'iperf3', 'etcd'];
@@ -158,13 +158,13 @@ describe('weft demo -docker', { skip: lacks ?? false, timeout: 240_000 }, () => 
   test('a step that fails makes the exit code 1, with the log of the engines', async (t) => {
     const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'weft-docker-'));
     t.after(() => fs.rmSync(folder, { recursive: true }));
-    fs.writeFileSync(path.join(folder, 'docker'), '#!/bin/sh\necho broken >&2\nexit 3\n', {
-      mode: 0o755,
-    });
+    const broken = `[ "$1" = import ] && { echo broken >&2; exit 3; }`;
+    const stub = `#!/bin/sh\n${broken}\nexec ${findProgram('docker')} "$@"\n`;
+    fs.writeFileSync(path.join(folder, 'docker'), stub, { mode: 0o755 });
     const one = demo(['-store=file'], { PATH: `${folder}:${process.env.PATH}` });
     assert.equal(await one.ended, 1, one.text());
     const failed = one.told().steps.filter(({ outcome }) => outcome !== 'passed');
-    assert.match(failed[0]!.came!, /docker info .*failed with code 3: broken/);
+    assert.match(failed[0]!.came!, /docker import .*failed with code 3: broken/);
     assert.ok(failed.slice(1).every(({ outcome }) => outcome === 'not tried'));
     assert.match(one.text(), /the end of the log of dockerd on host1:\n/);
   });
