@@ -122,6 +122,7 @@ describe('weft demo -docker', { skip: lacks ?? false, timeout: 240_000 }, () => 
       assert.ok(throughput!.length === 2 && throughput!.every(({ gigabits }) => gigabits > 0.1));
       const text = one.text();
       assert.match(text, /host1 {2}dockerd --bip=10\.10\.\d+\.1\/24 --ip-masq=false --mtu=1450/);
+      assert.match(text, /docker0 .* ACCEPT\n[\s\S]*docker0 .* DROP\n/, 'one host each way');
       assert.match(text, /docker run -itd --name xbox4 busybox/);
       assert.equal(text.match(/^ +\d+: eth0@if\d+: .* mtu 1450 /gm)!.length, 8);
       assert.match(text, /^ +2 {2}10\.10\.\d+\.0 .*\n +3 {2}10\.10\.\d+\.2 /m);
@@ -155,17 +156,26 @@ describe('weft demo -docker', { skip: lacks ?? false, timeout: 240_000 }, () => 
     });
   }
 
-  test('a step that fails makes the exit code 1, with the log of the engines', async (t) => {
+  test('a newer engine is told to let other hosts in; a step that fails makes the exit code 1', async (t) => {
     const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'weft-docker-'));
     t.after(() => fs.rmSync(folder, { recursive: true }));
-    const broken = `[ "$1" = import ] && { echo broken >&2; exit 3; }`;
-    const stub = `#!/bin/sh\n${broken}\nexec ${findProgram('docker')} "$@"\n`;
-    fs.writeFileSync(path.join(folder, 'docker'), stub, { mode: 0o755 });
+    const before = (program: string, ...lines: string[]): void => {
+      const script = ['#!/bin/sh', ...lines, `exec ${findProgram(program)} "$@"`, ''].join('\n');
+      fs.writeFileSync(path.join(folder, program), script, { mode: 0o755 });
+    };
+    before('docker', '[ "$1" = import ] && { echo broken >&2; exit 3; }');
+    // An older engine does not know the option that makes it look like a newer one.
+    before(
+      'dockerd',
+      '[ "$1" = --help ] && { echo --allow-direct-routing; exit; }',
+      'for word; do shift; [ "$word" = --allow-direct-routing ] || set -- "$@" "$word"; done',
+    );
     const one = demo(['-store=file'], { PATH: `${folder}:${process.env.PATH}` });
     assert.equal(await one.ended, 1, one.text());
     const failed = one.told().steps.filter(({ outcome }) => outcome !== 'passed');
     assert.match(failed[0]!.came!, /docker import .*failed with code 3: broken/);
     assert.ok(failed.slice(1).every(({ outcome }) => outcome === 'not tried'));
+    assert.match(one.text(), /--allow-direct-routing; iptables -I DOCKER-USER -i flannel\.1 /);
     assert.match(one.text(), /the end of the log of dockerd on host1:\n/);
   });
 });

@@ -40,11 +40,16 @@ export class Engines {
     this.#screen = screen;
   }
 
-  /** dockerd on each host; docker0 must come up with the address that subnet.env has. */
+  /**
+   * dockerd on each host; docker0 must come up with the address that subnet.env has. On host2
+   * dockerd has to switch forwarding on itself, and then it closes FORWARD: only weft's rules let
+   * the overlay through there.
+   */
   async start(): Promise<void> {
     const screen = this.#screen;
     screen.note(screen.dim(`on each host: weft docker-opts -c -k ${VARIABLE} -d ${OPTIONS_FILE}`));
     screen.note(screen.dim(`              dockerd $${VARIABLE}`));
+    await this.#stage.hosts[1]!.sysctl('net.ipv4.ip_forward=0');
     for (const host of this.#stage.hosts) {
       const options = await dockerOptions(host);
       const engine = await Docker.start(host, options);
@@ -60,7 +65,9 @@ export class Engines {
       if (address !== host.subnetFile()!.subnet) {
         throw new Unexpected(`docker0 with ${host.subnetFile()!.subnet}`, address);
       }
-      screen.note(`       docker0 ${address}`);
+      const { stdout: rules } = await host.run(['iptables', '-S', 'FORWARD']);
+      const [, policy] = /^-P FORWARD (\w+)/.exec(rules) ?? [];
+      screen.note(`       docker0 ${address}, policy of FORWARD ${policy}`);
     }
   }
 
