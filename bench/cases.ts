@@ -183,7 +183,7 @@ const rrBusy: Case = {
 
 /** Measures while one TCP stream takes all there is, and tells how much that is. */
 async function besideStream(
-  { ends: [from, to] }: Pair,
+  { networks: [from, to] }: Pair, // where the stream can be ended
   { seconds, congestion }: Settings,
   measure: () => Promise<Figures>,
 ): Promise<Figures> {
