@@ -84,6 +84,7 @@ export class Docker {
     const daemon = host.start(
       [
         ...['dockerd', '--host', SOCKET, '--data-root', '/run/docker-data'],
+        ...['--exec-root', '/run/docker', '--pidfile', '/run/docker.pid'],
         ...['--config-file', '/run/docker-config.json', '--log-level', 'warn'],
         ...['--exec-opt', 'native.cgroupdriver=cgroupfs', '--cgroup-parent', `/${cgroupOf(lab)}`],
         ...(direct ? [DIRECT] : []),

@@ -8,7 +8,8 @@
  *
  * The kernel ends every process of a process namespace with its process 1, and the network
  * namespaces, links and mounts with the last process that used them: so nothing is left
- * behind, however the lab ends.
+ * behind, however the lab ends. (Control groups, which Docker engines make, have a guard for that:
+ * cgroups.ts.)
  */
 import { spawn, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
