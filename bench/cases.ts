@@ -1,10 +1,9 @@
 /** What is measured on a pair. Each case gives its figures by name; the first is the headline. */
 import process from 'node:process';
-import type { Namespace } from '../src/lab/namespace.js';
 import type { Programs } from './build-c.js';
 import { kernelCount, receivedBytes } from './kernel-counts.js';
 import { busySeconds, readTicks } from './processors.js';
-import type { Pair } from './rig.js';
+import type { End, Pair } from './rig.js';
 import { highestRate } from './search.js';
 
 export type Figures = Readonly<Record<string, number>>;
@@ -74,7 +73,7 @@ function choose(congestion: string | undefined): string[] {
 }
 
 /** Segments that TCP had to put aside here, since one before them was missing. */
-function outOfOrder(space: Namespace): number {
+function outOfOrder(space: End): number {
   return kernelCount(space.holder, 'TcpExt', 'TCPOFOQueue');
 }
 
@@ -127,7 +126,7 @@ const bidir: Case = {
 };
 
 async function requestResponse(
-  { ends: [from, to] }: Pair,
+  { networks: [from, to] }: Pair,
   programs: Programs,
   seconds: number,
   ...more: string[]
@@ -184,7 +183,7 @@ const rrBusy: Case = {
 
 /** Measures while one TCP stream takes all there is, and tells how much that is. */
 async function besideStream(
-  { ends: [from, to] }: Pair,
+  { networks: [from, to] }: Pair, // where the stream can be ended
   { seconds, congestion }: Settings,
   measure: () => Promise<Figures>,
 ): Promise<Figures> {
@@ -206,7 +205,7 @@ async function besideStream(
 }
 
 /** Round trips of ICMP, one each 5 ms, so that each finds the forwarders at rest. */
-async function pings({ ends: [from, to] }: Pair, seconds: number): Promise<Figures> {
+async function pings({ networks: [from, to] }: Pair, seconds: number): Promise<Figures> {
   const count = String(Math.round(seconds * 200));
   const { stdout } = await from.run(['ping', '-i', '0.005', '-c', count, '-W', '1', to.address]);
   const times = [...stdout.matchAll(/time=([\d.]+) ms/g)]
@@ -235,8 +234,8 @@ const pingBusy: Case = {
 
 /** One trial: datagrams a second asked for; the part that was lost, and the rate reached. */
 async function flood(
-  from: Namespace,
-  to: Namespace & { readonly address: string },
+  from: Pick<End, 'run'>,
+  to: Pick<End, 'address' | 'start'>,
   programs: Programs,
   rate: number,
   size: number,
@@ -265,7 +264,7 @@ function lossFree(size: number): Case {
     title: `loss-free UDP, ${size} bytes`,
     unit: 'k/s',
     better: 'more',
-    async measure({ ends: [from, to] }, { programs, trialSeconds, previous }) {
+    async measure({ networks: [from, to] }, { programs, trialSeconds, previous }) {
       let trials = 0;
       const holds = async (rate: number, time: number): Promise<boolean> => {
         trials += 1;

@@ -14,7 +14,7 @@ const PORT = '40000';
 
 /** Sends so many random bytes through a pair; what is wrong with what arrived, or nothing. */
 export async function checkTransfer(
-  { ends: [from, to] }: Pair,
+  { networks: [from, to] }: Pair,
   bytes: number,
 ): Promise<string | undefined> {
   const receiver = to.start([process.execPath, TRANSFER, 'receive', PORT]);

@@ -38,8 +38,14 @@ export const QUICK: readonly Part[] = [
   { name: 'latency', systems: THREE, cases: ['rr1'], wires: BOTH },
 ];
 
+/** Between the containers of Docker engines, on the wire as a real network has it. */
+export const DOCKER: readonly Part[] = [
+  { name: 'docker', systems: ['kernel', 'weft'], cases: ['tcp1', 'tcp4'], wires: ['plain'] },
+];
+
 export interface Choice {
   readonly quick: boolean;
+  readonly docker?: boolean | undefined;
   /** Names of parts, systems, cases, wires, with commas; what is not said stays as planned. */
   readonly parts?: string | undefined;
   readonly systems?: string | undefined;
@@ -60,7 +66,7 @@ function words(text: string, kind: string, known?: readonly string[]): string[] 
 
 /** The parts to run. Throws RangeError with the known names for one that there is not. */
 export function choose(choice: Choice): Part[] {
-  const all = choice.quick ? QUICK : FULL;
+  const all = choice.docker ? DOCKER : choice.quick ? QUICK : FULL;
   const known = all.map(({ name }) => name);
   const parts = choice.parts === undefined ? known : words(choice.parts, 'part', known);
   const cases = choice.cases && words(choice.cases, 'case', [...CASES.map(({ name }) => name)]);

@@ -3,10 +3,14 @@
  * container behind each. All pairs live in one lab, so that runs can be interleaved.
  *
  *   container ─ docker0 ─ host ─ ens33 ══ wire ══ ens33 ─ host ─ docker0 ─ container
+ *
+ * The containers are the lab's, or those of a Docker engine on each host.
  */
 import fs from 'node:fs';
 import type { Container } from '../src/lab/container.js';
+import { Docker, type DockerContainer } from '../src/lab/docker.js';
 import { type Host, WEFT } from '../src/lab/host.js';
+import { packImage } from '../src/lab/image.js';
 import type { Lab } from '../src/lab/lab.js';
 import { leaseKey, leaseValue } from '../src/lab/lease.js';
 import type { Status } from '../src/operate/status/status.js';
@@ -28,10 +32,16 @@ export interface System {
 
 export type Wire = 'plain' | 'on';
 
+/** A container, as far as what is measured needs to know it. */
+export type End = Pick<Container, 'address' | 'holder' | 'run' | 'start'>;
+
 export interface Pair {
   readonly system: System;
   readonly hosts: readonly [Host, Host];
-  readonly ends: readonly [Container, Container];
+  /** Where iperf3 runs. */
+  readonly ends: readonly [End, End];
+  /** The same for programs of this machine, which the image of a Docker container has not. */
+  readonly networks: readonly [End, End];
 }
 
 export function isWeft(vtep: Vtep): boolean {
@@ -45,13 +55,19 @@ export function parseSystem(name: string): System {
 
 const ADDRESSES = ['192.168.56.11', '192.168.56.12'] as const;
 
-/** `number` tells the pairs of one lab apart. */
+export interface PairOptions {
+  readonly system: System;
+  readonly wire: Wire;
+  /** Tells the pairs of one lab apart. */
+  readonly number: number;
+  /** Whether the containers are those of Docker engines. */
+  readonly docker: boolean;
+}
+
 export async function openPair(
   lab: Lab,
   programs: Programs,
-  system: System,
-  wire: Wire,
-  number: number,
+  { system, wire, number, docker }: PairOptions,
 ): Promise<Pair> {
   const peers = ADDRESSES.map((publicIp, end) => ({
     publicIp,
@@ -92,12 +108,41 @@ export async function openPair(
       await weft.waitFor(/ready/, 10_000);
     }
   }
-  const ends = [
-    await hosts[0].container(`c${number}a`),
-    await hosts[1].container(`c${number}b`),
-  ] as const;
-  await ends[0].run(['ping', '-c', '2', '-i', '0.1', '-W', '2', ends[1].address]);
-  return { system, hosts, ends };
+  const names = [`c${number}a`, `c${number}b`] as const;
+  const pair = docker
+    ? await withDocker(lab, hosts, names)
+    : plain([await hosts[0].container(names[0]), await hosts[1].container(names[1])]);
+  const [from, to] = pair.networks;
+  await from.run(['ping', '-c', '2', '-i', '0.1', '-W', '2', to.address]);
+  return { system, hosts, ...pair };
+}
+
+type Ends = Pick<Pair, 'ends' | 'networks'>;
+
+const plain = (ends: readonly [Container, Container]): Ends => ({ ends, networks: ends });
+
+/**
+ * An engine on each host, on the subnet of its subnet.env, and a container with iperf3 on each.
+ * Nobody masquerades, as for the lab's own containers.
+ */
+async function withDocker(
+  lab: Lab,
+  hosts: readonly [Host, Host],
+  names: readonly [string, string],
+): Promise<Ends> {
+  const folder = `${lab.directory('shared', 'images')}/iperf3`;
+  if (!fs.existsSync(`${folder}.tar`)) {
+    await packImage(folder, { programs: ['busybox', 'iperf3'] });
+  }
+  const start = async (end: 0 | 1): Promise<DockerContainer> => {
+    const { subnet, mtu } = hosts[end].subnetFile()!;
+    const options = [`--bip=${subnet}`, `--mtu=${mtu}`, '--ip-masq=false'];
+    const engine = await Docker.start(hosts[end], options);
+    await engine.import('/run/shared/images/iperf3.tar', 'iperf3', ['sh']);
+    return engine.container(names[end], 'iperf3');
+  };
+  const ends = [await start(0), await start(1)] as const;
+  return { ends, networks: [ends[0].network, ends[1].network] };
 }
 
 /** The status of the weft on a host of the lab. */

@@ -4,7 +4,7 @@
  *
  *   npm run bench -- [--quick] [--parts=throughput,latency,tiers,datagrams] [--wires=plain,on]
  *        [--systems=kernel,weft,…] [--cases=tcp1,tcp4,…] [--repeats=5] [--seconds=3]
- *        [--trial-seconds=5] [--congestion=cubic] [--quiet=20] [--out=FOLDER]
+ *        [--trial-seconds=5] [--congestion=cubic] [--quiet=20] [--docker] [--out=FOLDER]
  *
  * Prints medians with their spread and the ratios to kernel VXLAN and to the limit, run by run
  * with the neighbour in time; whether the comparators were at their best; and where weft stands
@@ -12,6 +12,7 @@
  */
 import process from 'node:process';
 import { parseArgs } from 'node:util';
+import { dockerLacks } from '../src/lab/docker.js';
 import { enterLab, labLacks } from '../src/lab/enter.js';
 import { Lab } from '../src/lab/lab.js';
 import { buildLacks, buildPrograms, type Programs } from './build-c.js';
@@ -39,6 +40,7 @@ import {
 const { values: given } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
+    docker: { type: 'boolean', default: false },
     parts: { type: 'string' },
     wires: { type: 'string' },
     systems: { type: 'string' },
@@ -52,7 +54,7 @@ const { values: given } = parseArgs({
   },
 });
 const repeats = Number(given.repeats ?? (given.quick ? 3 : 5));
-const seconds = Number(given.seconds ?? (given.quick ? 2 : 3));
+const seconds = Number(given.seconds ?? (given.quick || given.docker ? 2 : 3));
 const trialSeconds = Number(given['trial-seconds']);
 
 /** Of the transfer whose SHA-256 is compared, once a pair. */
@@ -79,7 +81,7 @@ async function openPairs(lab: Lab, wire: Wire, parts: readonly Part[]): Promise<
   const pairs: Pair[] = [];
   for (const [i, system] of systemsOf(parts).entries()) {
     const number = i + (wire === 'on' ? 50 : 0);
-    const pair = await openPair(lab, programs, system, wire, number);
+    const pair = await openPair(lab, programs, { system, wire, number, docker: given.docker });
     pairs.push(pair);
     const wrong = await checkTransfer(pair, TRANSFER_BYTES);
     if (wrong !== undefined) violation(`${system.name}, ${WIRE_NAMES[wire]}: ${wrong}`);
@@ -192,9 +194,10 @@ async function main(): Promise<void> {
   }
   await lab.close();
 
-  const comparators = judgeComparators(rows);
+  // The comparators and the bars are for the lab's own containers.
+  const comparators = given.docker ? [] : judgeComparators(rows);
   if (comparators.length > 0) console.log(showComparators(comparators));
-  const bars = judgeBars(rows).filter(({ measured }) => measured !== undefined);
+  const bars = given.docker ? [] : judgeBars(rows).filter(({ measured }) => measured !== undefined);
   if (bars.length > 0) console.log(showBars(bars));
   for (const words of violations) console.log(`VIOLATION: ${words}`);
   console.log(violations.length === 0 ? 'integrity: all right' : 'integrity: VIOLATED, see above');
@@ -202,15 +205,18 @@ async function main(): Promise<void> {
   if (given.out !== undefined) {
     const options = { ...given, repeats, seconds, trialSeconds };
     const judged = { comparators, bars, violations, ceilings };
-    writeResult(given.out, 'side-by-side', { machine, options, ...judged, rows }, panelsOf(rows));
+    const name = given.docker ? 'docker' : 'side-by-side';
+    writeResult(given.out, name, { machine, options, ...judged, rows }, panelsOf(rows));
   }
 }
 
 const lacks =
-  buildLacks() ?? labLacks({ programs: ['iperf3', 'ethtool', 'bridge', 'ping'], tun: true });
+  buildLacks() ??
+  (given.docker ? dockerLacks() : undefined) ??
+  labLacks({ programs: ['iperf3', 'ethtool', 'bridge', 'ping'], tun: true });
 if (lacks !== undefined) {
   console.error(lacks);
   process.exit(1);
 }
-if (!Lab.inside()) process.exit(await enterLab());
+if (!Lab.inside()) process.exit(await enterLab(undefined, { docker: given.docker }));
 await main();

@@ -7,7 +7,8 @@
  *   4. addon     native/*.c -> native/build/weft.node
  *   5. compile   TypeScript -> dist
  *
- * Usage: node scripts/setup.mjs [demo|test|bench|boot]   (default: build only what compiling needs)
+ * Usage: node scripts/setup.mjs [demo|docker|test|bench|boot]   (default: build only what compiling
+ * needs; docker: the demo with Docker engines)
  *
  * Each step is skipped when its stamp says nothing changed. Imports only `node:` modules,
  * since it runs before there are any others. Speaks on stderr. WEFT_NO_INSTALL=1 names
@@ -24,7 +25,10 @@ const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..');
 const purpose = process.argv[2] ?? 'build';
 process.chdir(root);
 
-/** What each purpose needs: a program (or several) and the Debian package that brings it. */
+/**
+ * What each purpose needs: a program or a file, and the Debian package that brings it; or, where
+ * releases differ, the package and a second one to try when the first did not bring it.
+ */
 const needs = {
   build: [
     ['cc', 'gcc'],
@@ -40,21 +44,26 @@ const needs = {
     ['iperf3', 'iperf3'],
     ['etcd', 'etcd-server'],
   ],
+  docker: [
+    ['dockerd', 'docker.io'],
+    ['docker', 'docker.io', 'docker-cli'],
+    ['iptables', 'iptables'],
+    [{ file: '/bin/busybox' }, 'busybox-static'],
+  ],
   test: [
     ['etcdctl', 'etcd-client'],
     ['tcpdump', 'tcpdump'],
     ['tshark', 'tshark'],
     ['ethtool', 'ethtool'],
     ['nft', 'nftables'],
-    ['iptables', 'iptables'],
     ['qemu-system-x86_64', 'qemu-system-x86'],
     ['cpio', 'cpio'],
     ['gzip', 'gzip'],
-    [{ file: '/bin/busybox' }, 'busybox-static'],
   ],
 };
 needs.demo = [...needs.build, ...needs.demo];
-needs.test = [...needs.demo, ...needs.test];
+needs.docker = [...needs.demo, ...needs.docker];
+needs.test = [...needs.docker, ...needs.test];
 needs.bench = needs.test;
 
 function say(line) {
@@ -111,15 +120,22 @@ if (major < 20) fail(`Node ${process.versions.node} is too old; weft needs Node 
 if (process.platform !== 'linux') fail(`weft runs on Linux; this is ${process.platform}`);
 
 // 2. packages
-function missingPackages() {
+function missingPackages(turn) {
   const missing = (needs[purpose] ?? needs.build).filter(([what]) =>
     typeof what === 'string' ? !onPath(what) : !fs.existsSync(what.file),
   );
-  return [...new Set(missing.map(([, name]) => name))];
+  return [...new Set(missing.map((need) => need[turn]).filter((name) => name !== undefined))];
 }
 
+/** The services of these packages would start at the next boot; what is set up here starts its own. */
+const services = {
+  etcd: ['etcd'],
+  dockerd: ['docker.service', 'docker.socket', 'containerd'],
+};
+
 /**
- * Installs without starting any service: the policy file is Debian's own way to say so.
+ * Installs without starting any service: the policy file is Debian's own way to say so. Nothing
+ * is removed for it, such as another containerd that is in use.
  * Returns the names that could not be installed; apt itself takes all or none, so that one
  * package which this release lacks would keep out all the others.
  */
@@ -127,10 +143,11 @@ function aptInstall(names) {
   const policy = '/usr/sbin/policy-rc.d';
   const ours = !fs.existsSync(policy);
   if (ours) fs.writeFileSync(policy, '#!/bin/sh\nexit 101\n', { mode: 0o755 });
+  const foreign = Object.keys(services).filter(onPath);
   try {
     const env = { DEBIAN_FRONTEND: 'noninteractive' };
-    const install = (wanted) =>
-      run('apt-get', ['-y', '-q', '--no-install-recommends', 'install', ...wanted], { env }).ok;
+    const flags = ['-y', '-q', '--no-install-recommends', '--no-remove'];
+    const install = (wanted) => run('apt-get', [...flags, 'install', ...wanted], { env }).ok;
     if (install(names)) return [];
     say('refreshing the package lists and trying again');
     run('apt-get', ['-q', 'update'], { env });
@@ -138,26 +155,29 @@ function aptInstall(names) {
     return names.filter((name) => names.length === 1 || !install([name]));
   } finally {
     if (ours) fs.rmSync(policy, { force: true });
+    for (const [program, units] of Object.entries(services)) {
+      if (foreign.includes(program) || !onPath(program) || !onPath('systemctl')) continue;
+      run('systemctl', ['-q', 'disable', ...units], { stdio: 'ignore' });
+    }
   }
 }
 
-const missing = missingPackages();
-if (missing.length > 0) {
+for (const turn of [1, 2]) {
+  const missing = missingPackages(turn);
+  if (missing.length === 0) continue;
   const line = `apt-get install --no-install-recommends ${missing.join(' ')}`;
   const mayInstall =
     process.getuid() === 0 && onPath('apt-get') && process.env.WEFT_NO_INSTALL !== '1';
-  if (mayInstall) {
-    say(`Debian packages that are missing; installing them: ${missing.join(' ')}`);
-    const hadEtcd = onPath('etcd');
-    const failed = aptInstall(missing);
-    if (failed.length > 0) {
-      say(`could not install ${failed.join(' ')} (apt's messages stand above); going on without`);
+  if (!mayInstall) {
+    if (turn === 1) {
+      say(`Debian packages that are missing: ${missing.join(' ')}   (as root: ${line})`);
     }
-    // The etcd package would start a server at the next boot; the demo starts its own.
-    if (!hadEtcd && onPath('systemctl'))
-      run('systemctl', ['-q', 'disable', 'etcd'], { stdio: 'ignore' });
-  } else {
-    say(`Debian packages that are missing: ${missing.join(' ')}   (as root: ${line})`);
+    continue;
+  }
+  say(`Debian packages that are missing; installing them: ${missing.join(' ')}`);
+  const failed = aptInstall(missing);
+  if (failed.length > 0) {
+    say(`could not install ${failed.join(' ')} (apt's messages stand above); going on without`);
   }
 }
 

@@ -4,18 +4,23 @@
  *   1. stage     hosts, store, weft, containers; each is needed by what follows
  *   2. checks    ping, largest packet, traceroute, transfer, throughput, weft status
  *   3. summary   what was built, what passed, how to go on
+ *
+ * With `-docker` the containers are those of two real Docker engines.
  */
 import process from 'node:process';
+import { dockerLacks } from '../lab/docker.js';
 import { enterLab, findProgram, labLacks } from '../lab/enter.js';
 import { Lab } from '../lab/lab.js';
-import * as checks from './demo/checks.js';
+import type { Findings } from './demo/checks.js';
 import { enter } from './demo/enter.js';
 import { Screen } from './demo/screen.js';
-import { type Choices, Stage } from './demo/stage.js';
+import { type Choices, OUTSIDE, Stage } from './demo/stage.js';
+import { stepsOf } from './demo/steps.js';
 import { invitation, summary } from './demo/summary.js';
 import { describeFlags, type Flag, type Flags, parseFlags, UsageError } from './flags.js';
 
 const FLAGS: readonly Flag[] = [
+  { name: 'docker', kind: 'bool', help: 'with a real Docker engine on each host; needs root' },
   { name: 'keep', kind: 'bool', help: 'leave it up to look around, until Ctrl-C' },
   {
     name: 'enter',
@@ -63,12 +68,15 @@ export async function main(args: string[]): Promise<number> {
   const choices = choose(flags);
   if (Lab.inside()) return perform(flags, choices);
 
-  const lacks = labLacks({ programs: PROGRAMS, tun: choices.backend === 'weft' });
+  const { docker } = choices;
+  const lacks =
+    (docker ? dockerLacks() : undefined) ??
+    labLacks({ programs: PROGRAMS, tun: choices.backend === 'weft' });
   if (lacks !== undefined) {
     process.stderr.write(`weft demo: ${lacks}\n`);
     return 1;
   }
-  return enterLab(['demo', ...args]);
+  return enterLab(['demo', ...args], { docker });
 }
 
 function choose(flags: Flags): Choices {
@@ -83,36 +91,21 @@ function choose(flags: Flags): Choices {
   if (store === 'etcd' && !findProgram('etcd')) {
     throw new UsageError('etcd is not installed (Debian: etcd-server); or try: -store=file');
   }
-  return { store, backend };
+  const docker = flags.bool('docker');
+  if (docker && backend === 'kernel') {
+    throw new UsageError('-docker goes with -backend=weft alone: it shows what -ip-masq does');
+  }
+  return { store, backend, docker };
 }
-
-type Step = readonly [name: string, work: () => Promise<void>];
 
 async function perform(flags: Flags, choices: Choices): Promise<number> {
   const started = performance.now();
   const lab = await Lab.open();
-  const findings: checks.Findings = {};
-  const weft = choices.backend === 'weft';
-  const screen = new Screen(flags.bool('json') ? process.stderr : process.stdout, weft ? 10 : 9);
+  const findings: Findings = {};
+  const screen = new Screen(flags.bool('json') ? process.stderr : process.stdout);
   const stage = new Stage(lab, screen, choices);
-
-  const building: Step[] = [
-    ['Two hosts on one underlay network', () => stage.underlay()],
-    [
-      choices.store === 'etcd' ? "etcd, with flannel's configuration" : 'A file as the store',
-      () => stage.store(),
-    ],
-    [weft ? 'weft joins on both hosts' : 'Kernel VXLAN on both hosts', () => stage.overlay()],
-    ['Two containers on each host', () => stage.plugContainers()],
-  ];
-  const trying: Step[] = [
-    ['Containers ping each other across the hosts', () => checks.ping(stage, screen, findings)],
-    ['The largest packet', () => checks.largest(stage, screen, findings)],
-    ['The way between two containers', () => checks.traceroute(stage, screen)],
-    ['A TCP transfer arrives unchanged', () => checks.transfer(stage, screen, findings)],
-    ['Throughput of one TCP connection', () => checks.throughput(stage, screen, findings)],
-    ...(weft ? [['What weft says of itself', () => checks.status(stage, screen)] as Step] : []),
-  ];
+  const { building, trying } = stepsOf(lab, stage, screen, findings);
+  screen.count = building.length + trying.length;
 
   introduce(screen, flags, choices);
   let standing = true;
@@ -149,6 +142,7 @@ function introduce(screen: Screen, flags: Flags, choices: Choices): void {
   screen.line('      └ docker0 ┘                         └ docker0 ┘');
   screen.line('       flannel.1                           flannel.1');
   screen.line(' host1 192.168.56.11 ──── underlay ──── host2 192.168.56.12');
+  if (choices.docker) screen.line(`                             ├ gateway ── ${OUTSIDE.name}`);
   if (choices.store === 'etcd') screen.line('                             └ etcd 192.168.56.131');
   else if (!flags.given('store')) {
     screen.line();

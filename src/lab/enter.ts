@@ -8,12 +8,14 @@
  *
  * The kernel ends every process of a process namespace with its process 1, and the network
  * namespaces, links and mounts with the last process that used them: so nothing is left
- * behind, however the lab ends.
+ * behind, however the lab ends. (Control groups, which Docker engines make, have a guard for that:
+ * cgroups.ts.)
  */
 import { spawn, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { cgroupOf, guardCgroup } from './cgroups.js';
 import { exitCode } from './command.js';
 
 /** Holds the lab's number, by which those that run at once are told apart: its script's process id. */
@@ -52,6 +54,11 @@ export interface Needs {
   tun?: boolean;
 }
 
+export interface EnterOptions {
+  /** Whether Docker engines will run in the lab: their control groups go with it. */
+  docker?: boolean;
+}
+
 /** What this machine lacks for a lab, as one line that says what to do; undefined when nothing. */
 export function labLacks(needs: Needs = {}): string | undefined {
   const programs = ['unshare', 'nsenter', 'setpriv', 'mount', 'ip', 'sysctl', 'hostname', 'cat'];
@@ -78,10 +85,14 @@ export function labLacks(needs: Needs = {}): string | undefined {
  * resolves with its exit code. Standard input, output and error are shared; signals that
  * reach this process are passed on; when this process dies, the supervisor dies with it.
  */
-export async function enterLab(argv: readonly string[] = process.argv.slice(2)): Promise<number> {
+export async function enterLab(
+  argv: readonly string[] = process.argv.slice(2),
+  options: EnterOptions = {},
+): Promise<number> {
   const script = process.argv[1];
   if (script === undefined) throw new Error('a lab runs a script again, and there is none');
   const [program, ...args] = unshareArgv([process.execPath, ...process.execArgv, script, ...argv]);
+  const guard = options.docker ? guardCgroup(cgroupOf(String(process.pid))) : undefined;
   // `detached`: Ctrl-C reaches this process alone, which passes it on, so it arrives once.
   const child = spawn(program!, args, {
     stdio: 'inherit',
@@ -105,6 +116,7 @@ export async function enterLab(argv: readonly string[] = process.argv.slice(2)):
     });
   } finally {
     for (const signal of signals) process.off(signal, pass);
+    await guard?.finish();
   }
 }
 

@@ -29,6 +29,7 @@ export class Namespace {
   readonly #holder: Holder;
   readonly #enter: string[];
   readonly #running: Running[] = [];
+  readonly #closing: (() => Promise<unknown>)[] = [];
 
   protected constructor(name: string, holder: Holder, kinds: readonly string[]) {
     this.name = name;
@@ -77,8 +78,14 @@ export class Namespace {
     await this.run(['sysctl', '-q', '-w', ...settings]);
   }
 
+  /** Has `close` do this before it stops anything. */
+  onClose(work: () => Promise<unknown>): void {
+    this.#closing.push(work);
+  }
+
   /** Stops what runs inside, the last started first, and lets the namespace go. */
   async close(): Promise<void> {
+    for (const work of this.#closing.splice(0)) await work();
     for (const running of this.#running.splice(0).reverse()) await running.stop();
     if (this.#holder.exitCode !== null || this.#holder.signalCode !== null) return;
     const ended = new Promise((resolve) => this.#holder.once('close', resolve));

@@ -7,7 +7,7 @@ import { CASES, datagramSize } from '../../bench/cases.js';
 import { imbalance } from '../../bench/integrity.js';
 import { findCount, findReceivedBytes } from '../../bench/kernel-counts.js';
 import { commandOf } from '../../bench/machine.js';
-import { choose, estimate, FULL, QUICK } from '../../bench/plan.js';
+import { choose, DOCKER, estimate, FULL, QUICK } from '../../bench/plan.js';
 import { plotBars, ticks } from '../../bench/plot.js';
 import { isWeft, parseSystem } from '../../bench/rig.js';
 import {
@@ -144,6 +144,7 @@ test('counters are found by name in /proc/net/snmp', () => {
 test('what is chosen is run, and nothing else', () => {
   assert.deepEqual(choose({ quick: false }), FULL);
   assert.deepEqual(choose({ quick: true }), QUICK);
+  assert.deepEqual(choose({ quick: false, docker: true }), DOCKER);
   const [udp, ...rest] = choose({ quick: false, cases: 'udp512', systems: 'weft', wires: 'on' });
   assert.deepEqual([udp!.cases, udp!.systems, udp!.wires], [['udp512'], ['weft'], ['on']]);
   assert.equal(rest.length, 0);
@@ -160,6 +161,7 @@ test('what is chosen is run, and nothing else', () => {
 test('the whole fits into an hour, the headline into three minutes', () => {
   assert.ok(estimate(FULL, 5, 3, 5) < 60 * 60);
   assert.ok(estimate(QUICK, 3, 2, 5) < 3 * 60);
+  assert.ok(estimate(DOCKER, 5, 2, 5) < 2 * 60);
 });
 
 test('systems by name', () => {

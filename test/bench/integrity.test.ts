@@ -33,7 +33,12 @@ describe('integrity of a pair', { skip: lacks ?? false, timeout: 120_000 }, () =
 
   const open = (system: string): Promise<Pair> => {
     number += 1;
-    return openPair(lab, buildPrograms(), parseSystem(system), 'plain', number);
+    return openPair(lab, buildPrograms(), {
+      system: parseSystem(system),
+      wire: 'plain',
+      number,
+      docker: false,
+    });
   };
 
   test('weft and kernel: bytes arrive as sent, nothing to complain of', async () => {

@@ -40,7 +40,9 @@ describe('overlays of the bench', { skip: lacks ?? false, timeout: 120_000 }, ()
       skip: overlayLacks(name) ?? false,
     }, async () => {
       const lab = await Lab.open();
-      const pair = await openPair(lab, buildPrograms(), parseSystem(name), 'plain', i);
+      const system = parseSystem(name);
+      const options = { system, wire: 'plain', number: i, docker: false } as const;
+      const pair = await openPair(lab, buildPrograms(), options);
       await tcpTransfer(pair.ends[0], pair.ends[1], 1_000_000);
       for (const daemon of daemons) assert.ok(processes().includes(daemon), daemon);
       await lab.close();

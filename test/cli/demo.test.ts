@@ -91,8 +91,9 @@ test('says what is wrong with its flags', () => {
     ['-backend=x', /-backend is weft or kernel, not "x"/],
     ['-wat', /unknown flag -wat/],
     ['wat', /"wat" is not a flag/],
+    ['-docker -backend=kernel', /-docker goes with -backend=weft alone/],
   ] as const) {
-    const done = demo([flag]);
+    const done = demo(flag.split(' '));
     assert.equal(done.status, 2);
     assert.match(done.stderr, message);
   }

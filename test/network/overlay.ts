@@ -113,7 +113,11 @@ export async function pathMtu(from: Container, to: Container): Promise<void> {
 }
 
 /** A TCP transfer; the same number of bytes and SHA-256 at both ends. */
-export async function tcpTransfer(from: Container, to: Container, bytes: number): Promise<string> {
+export async function tcpTransfer(
+  from: Pick<Container, 'run'>,
+  to: Pick<Container, 'address' | 'start'>,
+  bytes: number,
+): Promise<string> {
   const receiver = to.start([process.execPath, TRAFFIC, 'tcp-receive', '40000']);
   await receiver.waitFor(/listening/, 5_000);
   const sent = await from.run(

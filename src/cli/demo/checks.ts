@@ -1,10 +1,9 @@
 /** What the demo tries on the finished stage; each check throws when it does not find what it should. */
-import type { Container } from '../../lab/container.js';
 import { WEFT } from '../../lab/host.js';
 import { TRANSFER, type Transferred } from '../../lab/transfer.js';
 import type { Status } from '../../operate/status/status.js';
 import { type Screen, Unexpected } from './screen.js';
-import { type Stage, subnetOf } from './stage.js';
+import { type Box, type Stage, subnetOf } from './stage.js';
 
 /** What the summary tells of the checks. */
 export interface Findings {
@@ -12,6 +11,8 @@ export interface Findings {
   /** Bytes of the largest packet that passed without being fragmented. */
   largest?: number;
   transferred?: Transferred;
+  /** The address by which the world outside sees host1's containers. */
+  outside?: string;
   /** Gbit/s, by direction. */
   throughput?: { direction: string; gigabits: number; retransmissions: number }[];
 }
@@ -27,11 +28,11 @@ export async function ping(stage: Stage, screen: Screen, findings: Findings): Pr
       [a, b],
       [b, a],
     ]),
-  ) as [Container, Container][];
+  ) as [Box, Box][];
   for (const [from, to] of pairs) {
     const argv = ['ping', '-n', '-c', '3', '-i', '0.2', '-W', '2', to.address];
     const { stdout, stderr } = await from.run(argv, { mayFail: true });
-    const sent = /3 packets transmitted, 3 received/.test(stdout);
+    const sent = /3 packets transmitted, 3 (packets )?received/.test(stdout);
     const times = /= [\d.]+\/([\d.]+)\//.exec(stdout);
     if (!sent || times === null) {
       throw new Unexpected(`3 answers of 3 from ${to.name} to ${from.name}`, stdout + stderr);
@@ -58,16 +59,25 @@ export async function largest(stage: Stage, screen: Screen, findings: Findings):
 /** The way from a container to another: the bridge, the other host, the container. */
 export async function traceroute(stage: Stage, screen: Screen): Promise<void> {
   const [from, to] = [stage.containers[0]!, stage.containers[2]!];
-  const argv = ['traceroute', '-n', '-q', '1', '-w', '2', '-m', '6', to.address];
+  const other = subnetOf(stage.hosts[1]!).split('/')[0]!;
+  await followWay(screen, from, to.address, [from.gateway, other, to.address]);
+  screen.note(`that is docker0 on host1, flannel.1 on host2, ${to.name}`);
+}
+
+/** The hops of a traceroute in a container; throws when they are not the expected ones. */
+export async function followWay(
+  screen: Screen,
+  from: Box,
+  to: string,
+  expected: readonly string[],
+): Promise<void> {
+  const argv = ['traceroute', '-n', '-q', '1', '-w', '2', '-m', '6', to];
   const { stdout, stderr } = await from.run(argv, { mayFail: true });
   screen.note(stdout);
   const hops = [...stdout.matchAll(/^ *\d+ +(\S+)/gm)].map((match) => match[1]!);
-  const other = subnetOf(stage.hosts[1]!).split('/')[0]!;
-  const expected = [from.gateway, other, to.address];
   if (hops.join() !== expected.join()) {
     throw new Unexpected(`the hops ${expected.join(', ')}`, hops.join(', ') || stderr);
   }
-  screen.note(`that is docker0 on host1, flannel.1 on host2, ${to.name}`);
 }
 
 /** Random bytes over one TCP connection, and what either side saw of them. */
@@ -87,23 +97,26 @@ export async function transfer(stage: Stage, screen: Screen, findings: Findings)
   findings.transferred = received;
 }
 
-/** One TCP connection as fast as it goes, each way. */
-export async function throughput(stage: Stage, screen: Screen, findings: Findings): Promise<void> {
-  const [from, to] = [stage.containers[0]!, stage.containers[2]!];
-  const server = to.start(['iperf3', '-s', '--forceflush']);
-  await server.waitFor(/Server listening/, 5_000);
+/** One TCP connection as fast as it goes, each way, between containers of the two hosts. */
+export async function throughput(
+  [from, to]: readonly [Box, Box],
+  screen: Screen,
+  findings: Findings,
+): Promise<void> {
   findings.throughput = [];
   for (const [direction, flags] of [
     ['host1 -> host2', []],
     ['host2 -> host1', ['-R']],
   ] as const) {
+    const server = to.start(['iperf3', '-s', '-1', '--forceflush']);
+    await server.waitFor(/Server listening/, 5_000);
     const argv = ['iperf3', '-J', '-t', String(IPERF_SECONDS), '-c', to.address, ...flags];
     const { stdout, stderr } = await from.run(argv, { mayFail: true });
+    await server.stop();
     const { gigabits, retransmissions } = readIperf(stdout, stderr);
     findings.throughput.push({ direction, gigabits, retransmissions });
     screen.note(`${direction}  ${gigabits.toFixed(2)} Gbit/s, ${retransmissions} retransmissions`);
   }
-  await server.stop();
 }
 
 function readIperf(stdout: string, stderr: string): { gigabits: number; retransmissions: number } {

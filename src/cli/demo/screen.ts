@@ -26,13 +26,12 @@ export class Screen {
   readonly results: StepResult[] = [];
   readonly #out: NodeJS.WriteStream;
   readonly #colours: boolean;
-  readonly #count: number;
+  /** The number of steps to come. */
+  count = 0;
 
-  /** `count` is the number of steps to come. */
-  constructor(out: NodeJS.WriteStream, count: number) {
+  constructor(out: NodeJS.WriteStream) {
     this.#out = out;
     this.#colours = out.isTTY === true && !process.env.NO_COLOR && process.env.TERM !== 'dumb';
-    this.#count = count;
   }
 
   /** A line as it is. */
@@ -95,7 +94,7 @@ export class Screen {
   }
 
   #number(): string {
-    return `[${this.results.length + 1}/${this.#count}]`;
+    return `[${this.results.length + 1}/${this.count}]`;
   }
 
   #paint(code: string, text: string): string {

@@ -5,7 +5,10 @@
  *          └ docker0 ┘                          └ docker0 ┘
  *           flannel.1                            flannel.1
  *     host1 192.168.56.11 ───── underlay ───── host2 192.168.56.12
- *                                  └ etcd 192.168.56.131
+ *                                  ├ etcd 192.168.56.131
+ *                                  └ gateway 192.168.56.1 ───── outside 203.0.113.9
+ *
+ * The outside is there with Docker only, and so are Docker's own containers (engines.ts).
  */
 import fs from 'node:fs';
 import path from 'node:path';
@@ -23,7 +26,12 @@ export interface Choices {
   store: 'etcd' | 'file';
   /** Who does VXLAN on the hosts. */
   backend: 'weft' | 'kernel';
+  /** Whether the containers are those of Docker engines. */
+  docker: boolean;
 }
+
+/** A container as the checks see it: of the lab, or of a Docker engine. */
+export type Box = Pick<Container, 'name' | 'address' | 'gateway' | 'run' | 'start'>;
 
 /** The tutorial's configuration, to the letter: flannel takes field names in any case. */
 const CONFIG = '{"Network":"10.10.0.0/16","Subnetlen":24,"Backend":{"Type":"Vxlan"}}';
@@ -31,6 +39,9 @@ export const PREFIX = '/docker-test/network';
 
 /** The file store, by its path on the hosts. */
 export const STORE_FILE = '/run/shared/network.json';
+
+/** A host that knows nothing of the overlay, in a network of its own. */
+export const OUTSIDE = { name: 'outside', address: '203.0.113.9' };
 
 /** Where the command `weft` stands on the hosts, for `--enter`. */
 const WRAPPER = 'bin/weft';
@@ -45,9 +56,11 @@ export class Stage {
   readonly choices: Choices;
   readonly hosts: Host[] = [];
   /** Two a host: the first host's, then the second's. */
-  readonly containers: Container[] = [];
-  /** The programs that run on the hosts, in their order; none with the kernel. */
-  readonly daemons: Running[] = [];
+  readonly containers: Box[] = [];
+  /** The programs that run on the hosts, as they were started. */
+  readonly daemons: { host: Host; running: Running }[] = [];
+  /** With Docker only. */
+  outside: Host | undefined;
   readonly #lab: Lab;
   readonly #screen: Screen;
   #etcd: Etcd | undefined;
@@ -68,6 +81,7 @@ export class Stage {
       this.hosts.push(host);
       this.#screen.note(`${name}  ens33 ${address}, MTU ${network.switch.mtu}`);
     }
+    if (this.choices.docker) await this.#beyond();
     const wrapper = path.join(this.#lab.shared, WRAPPER);
     fs.mkdirSync(path.dirname(wrapper), { recursive: true });
     fs.writeFileSync(wrapper, `#!/bin/sh\nexec "${process.execPath}" "${WEFT}" "$@"\n`, {
@@ -106,15 +120,31 @@ export class Stage {
     }
   }
 
-  /** The last lines of each daemon's log, for a step that failed. */
+  /** The last lines of each daemon's log, for a step that failed; without what engines chat. */
   evidence(): string {
     return this.daemons
-      .map((daemon, index) => {
-        const ended = daemon.code === undefined ? '' : ` (ended with code ${daemon.code})`;
-        const name = `${daemon.name} on ${this.hosts[index]!.name}${ended}`;
-        return `the end of the log of ${name}:\n${indent(daemon.tail(12))}`;
+      .map(({ host, running }) => {
+        const ended = running.code === undefined ? '' : ` (ended with code ${running.code})`;
+        const name = `${running.name} on ${host.name}${ended}`;
+        const lines = running.output.split('\n').filter((line) => !line.includes(' level=info '));
+        const end = lines.join('\n').trimEnd().split('\n').slice(-12).join('\n');
+        return `the end of the log of ${name}:\n${indent(end)}`;
       })
       .join('\n');
+  }
+
+  /** The underlay's gateway, by its address there. */
+  get gateway(): string {
+    return this.#network().switch.gateway;
+  }
+
+  /** A second network behind the underlay's gateway, and a host in it. */
+  async #beyond(): Promise<void> {
+    const beyond = await this.#lab.network({ address: '203.0.113.1/24' });
+    await this.#lab.forward();
+    const { name, address } = OUTSIDE;
+    this.outside = await beyond.host(name, { address: `${address}/24` });
+    this.#screen.note(`${name}  ${address}, behind the gateway ${this.gateway}`);
   }
 
   async #startEtcd(): Promise<void> {
@@ -142,17 +172,16 @@ export class Stage {
       this.#etcd === undefined
         ? [`-store-file=${STORE_FILE}`]
         : [`-etcd-endpoints=${this.#etcd.endpoint}`, `-etcd-prefix=${PREFIX}`];
-    const all = [...flags, '-iface=ens33'];
+    const all = [...flags, '-iface=ens33', ...(this.choices.docker ? ['-ip-masq'] : [])];
     this.#screen.note(this.#screen.dim(`on each host: weft up ${all.join(' ')}`));
-    for (const host of this.hosts) this.daemons.push(host.weft(...all));
+    for (const host of this.hosts) this.daemons.push({ host, running: host.weft(...all) });
     const shown = new Set<string>();
     const deadline = Date.now() + 15_000;
     while (!(await this.#joined())) {
       await this.#showLeases(shown);
-      const ended = this.daemons.findIndex((daemon) => daemon.code !== undefined);
-      if (ended >= 0) {
-        const { name } = this.hosts[ended]!;
-        throw new Unexpected('weft to go on running', `weft on ${name} ended`);
+      const ended = this.daemons.find(({ running }) => running.code !== undefined);
+      if (ended !== undefined) {
+        throw new Unexpected('weft to go on running', `weft on ${ended.host.name} ended`);
       }
       if (Date.now() > deadline) {
         throw new Unexpected(

@@ -30,11 +30,15 @@ export function summary(
   const row = (name: string, text: string) => rows.push([name, text]);
 
   const vtep = choices.backend === 'weft' ? 'weft' : "the kernel's VXLAN";
-  row('built', `two hosts joined by ${vtep}, two containers on each`);
+  const each = choices.docker ? 'a Docker engine with two containers' : 'two containers';
+  row('built', `two hosts joined by ${vtep}, ${each} on each`);
   row('', `leases in ${choices.store === 'etcd' ? 'etcd, as flannel keeps them' : STORE_FILE}`);
   if (findings.pairs !== undefined) {
     row('reached', `${findings.pairs} of ${findings.pairs} container pairs across the hosts`);
     if (findings.largest !== undefined) row('', `whole packets up to ${findings.largest} bytes`);
+  }
+  if (findings.outside !== undefined) {
+    row('', `the world outside, which sees ${findings.outside}`);
   }
   if (findings.transferred !== undefined) {
     const mebibytes = findings.transferred.bytes / (1 << 20);
@@ -51,7 +55,7 @@ export function summary(
   }
   if (!keep) {
     row('left', 'nothing: the namespaces it was in are gone with this command');
-    row('go on', `${command()} demo -keep`);
+    row('go on', `${command()} demo${choices.docker ? ' -docker' : ''} -keep`);
     row('', '    the same, left up for you to look around');
     row('', `${command()} up -help`);
     row('', '    what to run on a real host');
@@ -72,12 +76,18 @@ export function invitation(screen: Screen, choices: Choices): void {
     screen.line(`      ${what}`);
   };
   screen.line('It stays up. From another terminal, in this folder:');
-  say(`${command()} demo -enter host1`, 'a shell on that host; so too: host2, xbox1 … xbox4');
-  say(`${command()} demo -enter xbox1 ip route`, 'one command in that container');
+  if (choices.docker) {
+    say(`${command()} demo -enter host1`, 'a shell on that host; so too: host2, outside');
+    say(`${command()} demo -enter host1 docker exec -it xbox1 sh`, 'a shell in that container');
+  } else {
+    say(`${command()} demo -enter host1`, 'a shell on that host; so too: host2, xbox1 … xbox4');
+    say(`${command()} demo -enter xbox1 ip route`, 'one command in that container');
+  }
   screen.line();
   screen.line('On a host, for example:');
   if (choices.backend === 'weft')
     say('weft status', 'its lease, its peers, its counters, what was dropped');
+  if (choices.docker) say('docker ps', "the engine's containers");
   say('ip route', 'one route a remote subnet, through flannel.1');
   say('tcpdump -ni ens33 udp port 8472', 'the packets between the hosts');
   if (etcd) {
