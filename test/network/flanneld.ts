@@ -142,7 +142,7 @@ export async function list(host: Host, flavour: Flavour): Promise<string> {
     const { stdout } = await host.run(argv, { mayFail: true });
     return stdout
       .split('\n')
-      .map((line) => line.replace(/^\d+: /, '').trim())
+      .map((line) => line.replace(/^\d+: | state \w+/g, '').trim())
       .filter((line) => line !== '')
       .sort();
   };
@@ -164,6 +164,19 @@ export async function list(host: Host, flavour: Flavour): Promise<string> {
   return Object.entries(parts)
     .map(([title, all]) => `== ${title}\n${all.join('\n')}`)
     .join('\n');
+}
+
+/** That nothing differs between two lists of one host; says just what does. */
+export function assertSame(now: string, before: string): void {
+  const [is, was] = [now.split('\n'), before.split('\n')];
+  assert.deepEqual(
+    {
+      more: is.filter((line) => !was.includes(line)),
+      less: was.filter((line) => !is.includes(line)),
+    },
+    { more: [], less: [] },
+  );
+  assert.ok(now === before, 'the same lines in another order');
 }
 
 async function say(host: Host, ...argv: string[]): Promise<string> {

@@ -27,12 +27,7 @@ export async function rehearse(
 }
 
 /** Removes what flanneld left. From here on until the lanes run nothing is forwarded. */
-export async function clear(
-  runner: Runner,
-  claim: Claim,
-  log: Log,
-  proc = '/proc',
-): Promise<void> {
+export async function clear(runner: Runner, claim: Claim, log: Log, proc = '/proc'): Promise<void> {
   if (!(await removeLeftover(runner, claim, proc))) return;
   log.info(
     `removed the VXLAN device ${claim.device}, which flanneld left, with its routes: weft forwards ` +

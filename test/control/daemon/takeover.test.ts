@@ -12,7 +12,9 @@ const LEFT = { name: 'flannel.1', vni: 1, port: 8472, up: true, mac: '', ipv6: f
 const CLAIM = { device: 'flannel.1', vni: 1, port: 8472 };
 const LIST = 'ip -j -d link show type vxlan';
 const DELETE = 'ip link del dev flannel.1';
-const ROWS = [{ ifname: 'flannel.1', flags: ['UP'], linkinfo: { info_data: { id: 1, port: 8472 } } }];
+const ROWS = [
+  { ifname: 'flannel.1', flags: ['UP'], linkinfo: { info_data: { id: 1, port: 8472 } } },
+];
 
 /** Opens nothing, and keeps what it was asked for. */
 function opener(refuse?: Error) {
@@ -52,7 +54,8 @@ test('one line says what was removed; a second one where other containers are ou
   plant(root, { 'self/net/dev': '' });
   fs.mkdirSync(path.join(root, 'self/ns'));
   fs.symlinkSync('pid:[4026531836]', path.join(root, 'self/ns/pid'));
-  const removed = /^info: removed the VXLAN device flannel\.1, which flanneld left, with its routes/;
+  const removed =
+    /^info: removed the VXLAN device flannel\.1, which flanneld left, with its routes/;
   const runner = () => new FakeRunner({ [LIST]: { stdout: JSON.stringify(ROWS) }, [DELETE]: {} });
 
   const log = new Lines();

@@ -73,7 +73,11 @@ test('weft itself, which may be called flanneld, is none', (t) => {
 
 test('only a VXLAN device of our name and VNI is a leftover', async (t) => {
   const proc = fakeProc(scratch(t), { '8': 'etcd' });
-  const left = await findLeftover(showing(row('vx', { port: 4789 }), row('flannel.1')), CLAIM, proc);
+  const left = await findLeftover(
+    showing(row('vx', { port: 4789 }), row('flannel.1')),
+    CLAIM,
+    proc,
+  );
   assert.equal(left?.mac, '2a:2e:cc:73:34:04');
   for (const rows of [[], [row('flannel.2')], [row('flannel.1', { id: 2 })]]) {
     assert.equal(await findLeftover(showing(...rows), CLAIM, proc), null);
