@@ -8,16 +8,20 @@
  *   5. journal     whose device this is                             exits when a weft runs for it
  *   6. sockets     the UDP port, one listener a lane                exits when it is taken
  *   7. TUN         opened, one queue a lane                         exits when it is in use
- *   8. lease       acquired; the address goes on the TUN
- *   9. lanes       packets can flow
- *  10. firewall    masquerade and forward rules                    exits when asked for and refused
- *  11. subnet.env  so that Docker and CNI may start
- *  12. follow      peers into the lanes' table, then into the kernel's
+ *   8. lease       acquired
+ *   9. firewall    masquerade and forward rules                    exits when asked for and refused
+ *  10. address     on the TUN, which is up now
+ *  11. lanes       packets can flow
+ *  12. subnet.env  so that Docker and CNI may start
+ *  13. follow      peers into the lanes' table, then into the kernel's
+ *
+ * Where a flanneld left its device, 6 and 7 are rehearsed in their place and done after 9.
  *
  * It alone carries membership from the overlay to the host and to the routes.
  */
 import { TIERS, type TierName, tierName } from '../../dataplane/io/tiers.js';
 import { Publisher } from '../../dataplane/routes/publisher.js';
+import { parseMac } from '../../dataplane/wire/ethernet.js';
 import { formatAddress } from '../../dataplane/wire/ipv4.js';
 import { StatusSocket } from '../../operate/status/socket.js';
 import { type Answer, describeLanes, type LaneCount } from '../../operate/status/status.js';
@@ -25,6 +29,7 @@ import { configure } from '../host/device.js';
 import { chooseInterface, type Interface } from '../host/interfaces.js';
 import { Ip } from '../host/ip.js';
 import { JOURNAL_DIRECTORY, Journal } from '../host/journal.js';
+import { findLeftover } from '../host/leftover.js';
 import { preflight } from '../host/preflight.js';
 import { RouteSync } from '../host/routes.js';
 import { systemRunner } from '../host/runner.js';
@@ -37,12 +42,20 @@ import type { Clock, Log, Random } from '../runtime.js';
 import { messageOf, type Store } from '../store/store.js';
 import { Carrier } from './carrier.js';
 import { type FirewallOptions, startFirewall } from './firewall.js';
-import { closeLanes, Lanes, openLanes, threadsOf } from './lanes.js';
+import {
+  closeLanes,
+  type LanePlace,
+  Lanes,
+  type OpenLanes,
+  openLanes,
+  threadsOf,
+} from './lanes.js';
 import type { Lifecycle } from './lifecycle.js';
 import { tunnelMtu } from './mtu.js';
 import { addressOf, deviceName, StartError, superPacketsTaken } from './open.js';
 import { type Parts, report } from './report.js';
 import type { Look } from './systemd.js';
+import { clear, rehearse } from './takeover.js';
 import { MERGING_REFUSED, watchTier } from './watch-tier.js';
 
 export interface DaemonOptions {
@@ -118,26 +131,45 @@ export class Daemon {
     lifecycle.onLeave('the journal', () => journal.removeIfEmpty());
     this.#takeName(socket, name);
 
+    const claim = { device: name, vni, port };
+    const leftover = await awaited(findLeftover(systemRunner, claim));
     const tier = TIERS[this.#options.offload];
     const place = { device: name, address: underlay.address, port };
-    const open = await awaited(openLanes(place, tier, this.#options.lanes, systemRunner, log));
-    const { tun, count } = open;
+    let wanted = this.#options.lanes;
+    const openAt = (where: LanePlace) => openLanes(where, tier, wanted, systemRunner, log);
+    let open: OpenLanes | undefined;
     lifecycle.onLeave('the TUN and the sockets', () => {
-      closeLanes(open);
+      if (open !== undefined) closeLanes(open);
       journal.forget({ kind: 'device', name });
     });
-    const takes = superPacketsTaken(tun);
-    if (tun.vnet && !takes.tcp) log.warn(MERGING_REFUSED);
+    if (leftover === null) open = await awaited(openAt(place));
+    else wanted = await awaited(rehearse(place, leftover, openAt, closeLanes));
 
     this.#doing = `acquiring a lease from ${store.description}`;
     const lease = await awaited(
       overlay.join(config, {
         publicIp: addressOf(underlay.publicIp),
         previousSubnet: readPreviousSubnet(this.#options.subnetFile),
+        // Where the lease is gone; one that is there keeps its own.
+        vtepMac: parseMac(leftover?.mac ?? ''),
       }),
     );
 
+    this.#doing = 'setting the firewall rules';
+    const { firewall } = this.#options;
+    const network = formatSubnet(config.network);
+    const rules = { network, subnet: formatSubnet(lease.subnet), nftables: config.nftables };
+    const around = { runner: systemRunner, journal, clock, log, lifecycle };
+    await awaited(startFirewall(around, rules, firewall));
+
     this.#doing = 'setting up the device';
+    if (open === undefined) {
+      await awaited(clear(systemRunner, claim, log));
+      open = await awaited(openAt(place));
+    }
+    const { tun, count } = open;
+    const takes = superPacketsTaken(tun);
+    if (tun.vnet && !takes.tcp) log.warn(MERGING_REFUSED);
     const ip = new Ip(systemRunner, clock);
     lifecycle.onLeave('ip', () => ip.close());
     const { index } = await awaited(
@@ -145,7 +177,7 @@ export class Daemon {
         name,
         mtu,
         address: formatAddress(lease.subnet.address),
-        network: formatSubnet(config.network),
+        network,
       }),
     );
     journal.record({ kind: 'device', name, index });
@@ -171,22 +203,12 @@ export class Daemon {
     });
     await awaited(lanes.started);
 
-    this.#doing = 'setting the firewall rules';
-    const { firewall } = this.#options;
-    const wanted = {
-      network: formatSubnet(config.network),
-      subnet: formatSubnet(lease.subnet),
-      nftables: config.nftables,
-    };
-    const around = { runner: systemRunner, journal, clock, log, lifecycle };
-    await awaited(startFirewall(around, wanted, firewall));
-
     const ipMasq = firewall.masquerade;
     const env = { network: config.network, subnet: lease.subnet, mtu, ipMasq };
     this.#writeSubnetFile(journal, env);
 
     this.#doing = `reading the peers from ${store.description}`;
-    const routes = new RouteSync(ip, name, formatSubnet(config.network));
+    const routes = new RouteSync(ip, name, network);
     const carrier = new Carrier({ publisher, local, port, routes, log });
     const first = new Promise<void>((resolve) => {
       overlay.follow({

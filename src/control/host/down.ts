@@ -12,6 +12,7 @@ import {
   readJournal,
   writeJournal,
 } from './journal.js';
+import { findFlanneld } from './leftover.js';
 import type { Runner } from './runner.js';
 
 export interface TakenBack {
@@ -24,7 +25,8 @@ export interface TakenBack {
 /**
  * Takes back what weft made for `device`: its TUN, files, sysctls and firewall rules that still are
  * as weft left them, last the journal itself. Harmless when repeated. Throws a HostError while the owning
- * process is alive, when its TUN is still held open, or when the journal is broken.
+ * process is alive or a flanneld runs in its place, when its TUN is still held open, or when the
+ * journal is broken.
  */
 export async function down(
   runner: Runner,
@@ -42,6 +44,15 @@ export async function down(
       'EBUSY',
       `weft still runs for ${device} as process ${content.owner.pid}; stop it first ` +
         `(kill ${content.owner.pid}, or systemctl stop its unit)`,
+    );
+  }
+
+  const flanneld = findFlanneld(proc);
+  if (flanneld !== null) {
+    throw new HostError(
+      'EBUSY',
+      `flanneld runs as process ${flanneld} and has taken over what weft left for ${device}, so ` +
+        `nothing is taken back; to have weft forget it: rm ${file}`,
     );
   }
 

@@ -7,6 +7,7 @@
 import fs from 'node:fs';
 import { parseAddress } from './ipv4.js';
 import type { Runner } from './runner.js';
+import { listVxlans } from './vxlan.js';
 
 /** A line of /proc/net/udp. `address` is in host order; 0 is any. */
 export interface UdpSocket {
@@ -96,17 +97,8 @@ function findProcess(inode: string, proc: string): { pid: string; name: string }
 }
 
 async function findVxlan(runner: Runner, port: number): Promise<string | null> {
-  const { code, stdout } = await runner.run(['ip', '-j', '-d', 'link', 'show', 'type', 'vxlan']);
-  if (code !== 0 || stdout.trim() === '') return null;
-  const links = JSON.parse(stdout) as VxlanRow[];
-  const found = links.find((l) => l.linkinfo?.info_data?.port === port && l.flags?.includes('UP'));
-  return found?.ifname ?? null;
-}
-
-interface VxlanRow {
-  ifname?: string;
-  flags?: string[];
-  linkinfo?: { info_data?: { port?: number } };
+  const found = (await listVxlans(runner)).find((one) => one.up && one.port === port);
+  return found?.name ?? null;
 }
 
 // A process may end between two looks at it: what cannot be read counts as not there.

@@ -96,6 +96,24 @@ test('firewall rules are entries of a table each; those that cannot be taken bac
   assert.deepEqual(readJournal(journal.file)!.entries, [{ kind: 'nftables', made: null }]);
 });
 
+test('a flanneld that runs in the place of weft keeps what weft left', async (t) => {
+  const root = scratch(t);
+  const subnet = path.join(root, 'subnet.env');
+  const journal = Journal.open('flannel.1', root, fakeProc(root, '1'));
+  journal.record({ kind: 'file', path: subnet, wrote: 'A=1\n' });
+  plant(root, { 'subnet.env': 'A=1\n', 'proc/self/net/dev': '', 'proc/41/comm': 'flanneld\n' });
+  fs.mkdirSync(path.join(root, 'proc/41/net'));
+  fs.linkSync(path.join(root, 'proc/self/net/dev'), path.join(root, 'proc/41/net/dev'));
+  await assert.rejects(
+    down(new FakeRunner(), 'flannel.1', root, died(root)),
+    /flanneld runs as process 41 and has taken over what weft left for flannel\.1.*: rm .*flannel\.1\.json/,
+  );
+  assert.ok(fs.existsSync(subnet) && fs.existsSync(journal.file));
+  fs.rmSync(path.join(root, 'proc/41'), { recursive: true });
+  const { did } = await down(new FakeRunner(), 'flannel.1', root, path.join(root, 'proc'));
+  assert.match(did[0]!, /subnet\.env was removed/);
+});
+
 test('what others changed since is left', async (t) => {
   const root = scratch(t);
   const subnet = path.join(root, 'subnet.env');
