@@ -7,6 +7,7 @@ import { defaultLanes, MOST_LANES } from '../control/daemon/lanes.js';
 import { Lifecycle } from '../control/daemon/lifecycle.js';
 import { createLog } from '../control/daemon/log.js';
 import { tellSystemd } from '../control/daemon/systemd.js';
+import { type Pattern, readPattern } from '../control/host/go-pattern.js';
 import { checkEndpoints } from '../control/store/endpoints.js';
 import { FileStore } from '../control/store/file.js';
 import { messageOf } from '../control/store/store.js';
@@ -51,6 +52,18 @@ const FLANNELD: readonly Flag[] = [
     kind: 'list',
     value: 'name|address',
     help: 'the underlay interface; may be repeated, the first that exists is taken (default: that of the default route)',
+  },
+  {
+    name: 'iface-regex',
+    kind: 'list',
+    value: 'pattern',
+    help: "tried after -iface: the first interface with an address that matches, else with such a name; may be repeated; a pattern of Go's",
+  },
+  {
+    name: 'iface-can-reach',
+    kind: 'string',
+    value: 'address',
+    help: 'tried last: interface and address of the route that leads there',
   },
   {
     name: 'public-ip',
@@ -145,7 +158,7 @@ const WEFT: readonly Flag[] = [
 
 /** flanneld's flags that change what it does, and that weft does not honour yet. */
 const NOT_YET = [
-  ...['iface-regex', 'iface-can-reach', 'subnet-lease-renew-margin', 'ip-blackhole-route'],
+  ...['subnet-lease-renew-margin', 'ip-blackhole-route'],
 ];
 
 const HELP: Flag = { name: 'help', kind: 'bool', help: 'this text' };
@@ -185,6 +198,7 @@ export async function main(args: string[]): Promise<number> {
   const offload = readTier(flags.text('offload'));
   const lanes = readLanes(flags, os.availableParallelism());
   const firewall = readFirewall(flags);
+  const ifaceRegex = readPatterns(flags);
   // Its client takes as much memory as all the rest of weft, so it is loaded where it is used.
   const etcd = file === '' ? await import('../control/store/etcd.js') : undefined;
 
@@ -215,8 +229,12 @@ export async function main(args: string[]): Promise<number> {
     const daemon = new Daemon({
       version,
       // A unit file with an unset variable gives an empty one, which flanneld passes over too.
-      iface: flags.list('iface').filter((name) => name !== ''),
-      publicIp: flags.text('public-ip'),
+      underlay: {
+        iface: flags.list('iface').filter((name) => name !== ''),
+        ifaceRegex,
+        canReach: flags.text('iface-can-reach'),
+        publicIp: flags.text('public-ip'),
+      },
       subnetFile: flags.text('subnet-file'),
       offload,
       lanes,
@@ -273,6 +291,17 @@ function readEndpoints(text: string): string[] {
   } catch (error) {
     throw new UsageError(messageOf(error));
   }
+}
+
+function readPatterns(flags: Flags): Pattern[] {
+  const given = flags.list('iface-regex').filter((text) => text !== '');
+  return given.map((text) => {
+    try {
+      return readPattern(text);
+    } catch (error) {
+      throw new UsageError(`-iface-regex=${text}: ${messageOf(error)}`);
+    }
+  });
 }
 
 /** The longest period is what a timer can wait: 24 days. */

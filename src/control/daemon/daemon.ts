@@ -22,7 +22,7 @@ import { formatAddress } from '../../dataplane/wire/ipv4.js';
 import { StatusSocket } from '../../operate/status/socket.js';
 import { type Answer, describeLanes, type LaneCount } from '../../operate/status/status.js';
 import { configure } from '../host/device.js';
-import { chooseInterface, type Interface } from '../host/interfaces.js';
+import { chooseInterface, type Interface, type Selection } from '../host/interfaces.js';
 import { Ip } from '../host/ip.js';
 import { Journal } from '../host/journal.js';
 import { preflight } from '../host/preflight.js';
@@ -47,8 +47,8 @@ import { MERGING_REFUSED, watchTier } from './watch-tier.js';
 
 export interface DaemonOptions {
   readonly version: string;
-  readonly iface: readonly string[];
-  readonly publicIp: string;
+  /** Which interface and address to use. */
+  readonly underlay: Selection;
   readonly subnetFile: string;
   /** The highest tier to use; what the kernel lacks of it is left out. */
   readonly offload: TierName;
@@ -98,8 +98,7 @@ export class Daemon {
     const { vni, port } = config.backend;
 
     this.#doing = 'choosing the underlay interface';
-    const { iface, publicIp } = this.#options;
-    const underlay = await awaited(chooseInterface(systemRunner, { iface, publicIp }));
+    const underlay = await awaited(chooseInterface(systemRunner, this.#options.underlay));
     log.info(
       `underlay ${underlay.name}, address ${underlay.address}, MTU ${underlay.mtu}` +
         (underlay.publicIp === underlay.address ? '' : `, public IP ${underlay.publicIp}`),
