@@ -102,6 +102,12 @@ const FLANNELD: readonly Flag[] = [
     help: 'how often the rules of iptables or nftables are looked at, and set again when they are not right',
     default: '5',
   },
+  {
+    name: 'ip-blackhole-route',
+    kind: 'bool',
+    help: "throw away what is for this host's subnet while no bridge has it, in place of sending it elsewhere",
+    default: 'false',
+  },
   ...ETCD_ACCESS,
   {
     name: 'healthz-ip',
@@ -158,7 +164,7 @@ const WEFT: readonly Flag[] = [
 
 /** flanneld's flags that change what it does, and that weft does not honour yet. */
 const NOT_YET = [
-  ...['subnet-lease-renew-margin', 'ip-blackhole-route'],
+  'subnet-lease-renew-margin',
 ];
 
 const HELP: Flag = { name: 'help', kind: 'bool', help: 'this text' };
@@ -239,6 +245,7 @@ export async function main(args: string[]): Promise<number> {
       offload,
       lanes,
       firewall,
+      blackhole: flags.bool('ip-blackhole-route'),
       openStore: () =>
         etcd === undefined
           ? new FileStore({ file, clock, log })

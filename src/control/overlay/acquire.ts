@@ -13,7 +13,7 @@ import { formatAddress } from '../../dataplane/wire/ipv4.js';
 import type { Log, Random } from '../runtime.js';
 import type { Entry, LeaseStore, Store, Written } from '../store/store.js';
 import type { Config } from './config.js';
-import { formatLeaseValue, type LeaseValue, parseLeaseValue } from './lease-value.js';
+import { type LeaseValue, ownLeaseValue, parseLeaseValue, vtepMacIn } from './lease-value.js';
 import {
   contains,
   formatSubnet,
@@ -39,6 +39,7 @@ export interface Identity {
 export interface OwnLease extends Written {
   readonly key: string;
   readonly subnet: Subnet;
+  /** Means nothing with host-gw, whose leases have none. */
   readonly vtepMac: Uint8Array;
   /** The text in the store. */
   readonly value: string;
@@ -167,7 +168,7 @@ async function create(options: AcquireOptions, subnet: Subnet): Promise<OwnLease
   const { leases, config, identity, random } = options;
   const vtepMac = identity.vtepMac ?? randomMac(random);
   const key = keyOf(subnet);
-  const value = formatLeaseValue(identity.publicIp, config.backend.vni, vtepMac);
+  const value = ownLeaseValue(config.backend, identity.publicIp, vtepMac);
   const written = await leases.create(key, value, LEASE_TTL);
   return written && { ...written, key, subnet, vtepMac, value };
 }
@@ -178,7 +179,7 @@ async function rewrite(options: AcquireOptions, lease: Lease): Promise<OwnLease 
   const { entry, subnet, value: before } = lease;
   const found = before !== undefined && 'mac' in before.vtep ? before.vtep.mac : undefined;
   const vtepMac = found ?? identity.vtepMac ?? randomMac(random);
-  const value = formatLeaseValue(identity.publicIp, config.backend.vni, vtepMac);
+  const value = ownLeaseValue(config.backend, identity.publicIp, vtepMac);
   const reserved = entry.lease === 0n;
   if (reserved) log.info(`${entry.key} is a reservation and stays one`);
   const ttl = reserved ? undefined : LEASE_TTL;
@@ -246,7 +247,8 @@ function randomMac(random: Random): Uint8Array {
 }
 
 /** For messages. */
-export function describeLease({ subnet, vtepMac, lease }: OwnLease): string {
+export function describeLease({ subnet, value, lease }: OwnLease): string {
   const kind = lease === 0n ? 'reserved' : 'leased';
-  return `${formatSubnet(subnet)} (${kind}), VTEP ${formatMac(vtepMac)}`;
+  const mac = vtepMacIn(value);
+  return `${formatSubnet(subnet)} (${kind})${mac === undefined ? '' : `, VTEP ${formatMac(mac)}`}`;
 }

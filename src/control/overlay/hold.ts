@@ -15,7 +15,7 @@ import {
   type Store,
 } from '../store/store.js';
 import { discardQuietly, LEASE_TTL, type OwnLease } from './acquire.js';
-import { type LeaseValue, parseLeaseValue } from './lease-value.js';
+import { type LeaseValue, parseLeaseValue, vtepMacIn } from './lease-value.js';
 
 export interface HoldOptions {
   readonly store: Store;
@@ -110,12 +110,14 @@ export class LeaseHolder {
   }
 
   private warnOfTwin(value: LeaseValue): void {
-    const { log, own, publicIp } = this.options;
+    const { log, publicIp } = this.options;
     const mac = 'mac' in value.vtep ? formatMac(value.vtep.mac) : 'none';
-    if (mac === formatMac(own.vtepMac)) return;
+    const own = vtepMacIn(this.options.own.value);
+    const ours = own === undefined ? 'none' : formatMac(own);
+    if (mac === ours) return;
     log.warn(
       `our lease ${this.key} was rewritten with VTEP address ${mac}, ours is ` +
-        `${formatMac(own.vtepMac)}: two hosts with one public IP ${formatAddress(publicIp)}?`,
+        `${ours}: two hosts with one public IP ${formatAddress(publicIp)}?`,
     );
   }
 
