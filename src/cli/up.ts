@@ -163,9 +163,7 @@ const WEFT: readonly Flag[] = [
 ];
 
 /** flanneld's flags that change what it does, and that weft does not honour yet. */
-const NOT_YET = [
-  'subnet-lease-renew-margin',
-];
+const NOT_YET = ['subnet-lease-renew-margin'];
 
 const HELP: Flag = { name: 'help', kind: 'bool', help: 'this text' };
 

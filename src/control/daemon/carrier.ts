@@ -1,9 +1,9 @@
 /** Carries membership from the overlay to the lanes' table and to the kernel's. */
 import type { Publisher } from '../../dataplane/routes/publisher.js';
+import { formatAddress } from '../../dataplane/wire/ipv4.js';
 import type { RouteSync } from '../host/routes.js';
 import { describePeer, type Membership, type Peer } from '../overlay/peers.js';
 import { formatSubnet } from '../overlay/subnet.js';
-import { formatAddress } from '../../dataplane/wire/ipv4.js';
 import type { Log } from '../runtime.js';
 
 /** More peers than this in one batch are told as a number, and each only when debugging. */

@@ -22,7 +22,6 @@
 import { TIERS, type TierName, tierName } from '../../dataplane/io/tiers.js';
 import { Publisher } from '../../dataplane/routes/publisher.js';
 import { formatAddress } from '../../dataplane/wire/ipv4.js';
-import { StatusSocket } from '../../operate/status/socket.js';
 import { type Answer, describeLanes, type LaneCount } from '../../operate/status/status.js';
 import { configure } from '../host/device.js';
 import { chooseInterface, type Interface, type Selection } from '../host/interfaces.js';
@@ -37,7 +36,7 @@ import { Overlay } from '../overlay/network.js';
 import { formatSubnet } from '../overlay/subnet.js';
 import { readPreviousSubnet } from '../overlay/subnet-env.js';
 import type { Clock, Log, Random } from '../runtime.js';
-import { messageOf, type Store } from '../store/store.js';
+import type { Store } from '../store/store.js';
 import { Carrier } from './carrier.js';
 import { type FirewallOptions, startFirewall } from './firewall.js';
 import { switchForwardingOn, writeSubnetFile } from './host.js';
@@ -53,6 +52,7 @@ import {
   reportHostGw,
   type VxlanParts,
 } from './report.js';
+import { NamedStatus } from './status.js';
 import type { Look } from './systemd.js';
 import { MERGING_REFUSED, watchTier } from './watch-tier.js';
 
@@ -80,7 +80,7 @@ interface Ground {
   readonly underlay: Interface;
   readonly store: Store;
   readonly overlay: Overlay;
-  readonly socket: StatusSocket | undefined;
+  readonly socket: NamedStatus;
 }
 
 /** In place of a device's name, where there is none. */
@@ -111,7 +111,9 @@ export class Daemon {
     const awaited = <T>(work: Promise<T>) => lifecycle.unlessLeaving(work);
 
     const tunLack = await awaited(this.#preflight());
-    const socket = await awaited(this.#openStatusSocket());
+    const socket = new NamedStatus(() => this.#answer(), log);
+    lifecycle.onLeave('the status socket', () => socket.close());
+    await awaited(socket.open());
 
     const store = this.#options.openStore();
     lifecycle.onLeave('the store', () => store.close());
@@ -140,7 +142,7 @@ export class Daemon {
     const awaited = <T>(work: Promise<T>) => lifecycle.unlessLeaving(work);
     const { config, underlay, store, overlay } = ground;
     const { vni, port } = backend;
-    const mtu = this.#tunnelMtu(backend, underlay);
+    const mtu = tunnelMtu(backend.mtu, underlay, log);
 
     this.#doing = 'making the device';
     const name = deviceName(vni);
@@ -277,7 +279,7 @@ export class Daemon {
     const journal = Journal.open(name);
     this.#options.lifecycle.onLeave('the journal', () => journal.removeIfEmpty());
     journal.inheritRoutes(routesInside(formatSubnet(config.network)));
-    this.#takeName(socket, name);
+    socket.take(name);
     return journal;
   }
 
@@ -366,43 +368,5 @@ export class Daemon {
     }
     for (const problem of tun === null ? others : [tun, ...others]) log.error(problem);
     throw new StartError(last);
-  }
-
-  /** Undefined, with a warning, where it cannot be made: packets matter more. */
-  async #openStatusSocket(): Promise<StatusSocket | undefined> {
-    const { lifecycle } = this.#options;
-    const socket = new StatusSocket(() => this.#answer(), process.pid);
-    lifecycle.onLeave('the status socket', () => socket.close());
-    try {
-      await socket.open();
-      return socket;
-    } catch (error) {
-      this.#warnOfStatus(error);
-      return undefined;
-    }
-  }
-
-  #takeName(socket: StatusSocket | undefined, name: string): void {
-    try {
-      socket?.rename(name);
-    } catch (error) {
-      this.#warnOfStatus(error);
-    }
-  }
-
-  #warnOfStatus(error: unknown): void {
-    this.#options.log.warn(`no status socket, weft status will not work: ${messageOf(error)}`);
-  }
-
-  #tunnelMtu(backend: Vxlan, underlay: Interface): number {
-    const mtu = tunnelMtu(backend.mtu, underlay);
-    const wanted = backend.mtu ?? 0;
-    if (wanted > underlay.mtu) {
-      this.#options.log.warn(
-        `Backend.MTU is ${wanted}, but ${underlay.name} has an MTU of ${underlay.mtu}; ` +
-          `using ${underlay.mtu}, since larger packets could not leave`,
-      );
-    }
-    return mtu;
   }
 }

@@ -43,7 +43,8 @@ export interface Configured {
 export async function configure(ip: Ip, wanted: DeviceConfig, proc = '/proc'): Promise<Configured> {
   // Before the link is up: the first router solicitation leaves at once.
   quietIpv6(wanted.name, proc);
-  if (wanted.anySource === true) writeQuietly(`${proc}/sys/net/ipv4/conf/${wanted.name}/rp_filter`, '2');
+  if (wanted.anySource === true)
+    writeQuietly(`${proc}/sys/net/ipv4/conf/${wanted.name}/rp_filter`, '2');
 
   const link = await show(ip, wanted.name);
   const network = parsePrefix(wanted.network);

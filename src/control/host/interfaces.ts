@@ -158,7 +158,8 @@ async function byReach(runner: Runner, links: readonly Link[], target: string): 
     );
   }
   const link = links.find((l) => l.name === route?.dev);
-  if (!link) throw new HostError('EHOSTUNREACH', `no route leads to -iface-can-reach ${target}${why}`);
+  if (!link)
+    throw new HostError('EHOSTUNREACH', `no route leads to -iface-can-reach ${target}${why}`);
   return route?.prefsrc === undefined ? { link } : { link, address: route.prefsrc };
 }
 

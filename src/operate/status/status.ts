@@ -96,8 +96,7 @@ export interface Status {
 }
 
 /** The same of the host-gw backend, which has neither device nor lanes. */
-export interface HostGwStatus
-  extends Pick<Status, 'version' | 'pid' | 'uptimeSeconds' | 'store'> {
+export interface HostGwStatus extends Pick<Status, 'version' | 'pid' | 'uptimeSeconds' | 'store'> {
   readonly backend: 'host-gw';
   /** The containers', which is that of the underlay. */
   readonly mtu: number;

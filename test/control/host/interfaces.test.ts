@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { readPattern } from '../../../src/control/host/go-pattern.js';
 import { HostError } from '../../../src/control/host/errors.js';
+import { readPattern } from '../../../src/control/host/go-pattern.js';
 import { chooseInterface, type Selection } from '../../../src/control/host/interfaces.js';
 import { FakeRunner } from './fakes.js';
 

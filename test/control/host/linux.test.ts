@@ -13,6 +13,7 @@ import test from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { configure } from '../../../src/control/host/device.js';
 import { down } from '../../../src/control/host/down.js';
+import { readPattern } from '../../../src/control/host/go-pattern.js';
 import { chooseInterface, listLinks } from '../../../src/control/host/interfaces.js';
 import { Ip } from '../../../src/control/host/ip.js';
 import { Journal, journalFile } from '../../../src/control/host/journal.js';
@@ -232,6 +233,134 @@ function defineTests(): void {
     assert.equal(routes().length, 999);
   });
 
+  test('routes: by the host where it is on the link, taken back by weft down', async (t) => {
+    const child = rig(t);
+    const directory = scratch(t);
+    await configure(child, WANTED);
+    ip('route add default via 192.168.64.1 dev eth0');
+    t.after(() => ip('route del default via 192.168.64.1 dev eth0'));
+    ip('route add 10.10.210.0/24 via 192.168.64.9 dev eth0');
+    const journal = Journal.open('flannel.1', directory);
+    const options = { underlay: 'eth0', journal, blackhole: '10.10.69.0/24' };
+    const sync = new RouteSync(child, 'flannel.1', NETWORK, options);
+    const set = () =>
+      sync.set([
+        { subnet: '10.10.92.0/24', host: '192.168.64.4' },
+        { subnet: '10.10.93.0/24', host: '10.55.0.1' },
+        { subnet: '10.99.1.0/24', host: '192.168.64.5' },
+        { subnet: '10.10.94.0/24', host: '192.168.64.3' },
+      ]);
+    assert.deepEqual(await set(), { added: 5, removed: 0, problems: [] });
+    const direct = () => routes('eth0').filter((line) => / via 192\.168\.64\.[45]$/.test(line));
+    assert.deepEqual(direct(), ['10.10.92.0/24 via 192.168.64.4', '10.99.1.0/24 via 192.168.64.5']);
+    assert.deepEqual(routes(), ['10.10.93.0/24 scope link', '10.10.94.0/24 scope link']);
+
+    // The link goes down and its routes with it; without any, hosts are behind the tunnel.
+    ip('link set eth0 down');
+    assert.deepEqual((await sync.reconcile()).problems, []);
+    assert.equal(routes().length, 4);
+    ip('link set eth0 up');
+    ip('route add default via 192.168.64.1 dev eth0');
+    ip('route add 10.10.210.0/24 via 192.168.64.9 dev eth0');
+    assert.deepEqual((await sync.reconcile()).problems, []);
+    assert.equal(direct().length, 2);
+    assert.equal(routes().length, 2);
+    assert.deepEqual(await sync.reconcile(), { added: 0, removed: 0, problems: [] });
+
+    // A peer goes, another changes its host; then the process ends, and a new one takes over.
+    await sync.set([{ subnet: '10.10.92.0/24', host: '192.168.64.7' }]);
+    assert.deepEqual(
+      journal.routes.map((name) => name.replace(/ proto.*/, '')),
+      ['blackhole 10.10.69.0/24', '10.10.92.0/24 via 192.168.64.7 dev eth0'],
+    );
+    await set();
+    const again = new RouteSync(child, 'flannel.1', NETWORK, { journal });
+    assert.deepEqual(
+      (await again.set([{ subnet: '10.10.92.0/24', host: '192.168.64.4' }])).problems,
+      [],
+    );
+    assert.deepEqual(routes(), ['10.10.92.0/24 scope link']);
+    assert.deepEqual(
+      routes('eth0').filter((line) => line.startsWith('10.')),
+      ['10.10.210.0/24 via 192.168.64.9'],
+    );
+    assert.deepEqual(journal.routes, []);
+
+    const third = new RouteSync(child, 'flannel.1', NETWORK, options);
+    await third.set([
+      { subnet: '10.10.92.0/24', host: '192.168.64.4' },
+      { subnet: '10.99.1.0/24', host: '192.168.64.5' },
+    ]);
+    ip('route del 10.10.92.0/24');
+    disown(journalFile('flannel.1', directory));
+    const { did, problems } = await down(systemRunner, 'flannel.1', directory);
+    assert.deepEqual(problems, []);
+    assert.match(did[0]!, /^2 routes were removed, 1 are gone\.$/);
+    assert.deepEqual(ip('-4 route show type blackhole'), '');
+    assert.deepEqual(
+      routes('eth0').filter((line) => line.startsWith('10.')),
+      ['10.10.210.0/24 via 192.168.64.9'],
+    );
+    ip('route del 10.10.210.0/24');
+  });
+
+  test('the blackhole never takes the place of docker0, whichever comes first', async (t) => {
+    const child = rig(t);
+    await configure(child, WANTED);
+    const sync = new RouteSync(child, 'flannel.1', NETWORK, { blackhole: '10.10.69.0/24' });
+    const bridge = () => {
+      ip('link add docker0 type bridge');
+      ip('addr add 10.10.69.1/24 dev docker0');
+      ip('link set docker0 up');
+    };
+    const leads = () => {
+      try {
+        return /dev (\S+)/.exec(ip('route get 10.10.69.5'))?.[1];
+      } catch (error) {
+        return /RTNETLINK answers: (.*)/.exec(String(error))?.[1];
+      }
+    };
+    ip('route add default via 192.168.64.1 dev eth0');
+    t.after(() => ip('route del default via 192.168.64.1 dev eth0'));
+    assert.equal(leads(), 'eth0');
+    await sync.set([]);
+    assert.equal(leads(), 'Invalid argument', 'thrown away');
+    bridge();
+    assert.equal(leads(), 'docker0');
+    await sync.reconcile();
+    assert.equal(leads(), 'docker0');
+    ip('link set docker0 down');
+    assert.equal(leads(), 'Invalid argument');
+    ip('link del docker0');
+    ip('route del blackhole 10.10.69.0/24');
+    bridge();
+    assert.deepEqual(await sync.reconcile(), { added: 1, removed: 0, problems: [] });
+    assert.equal(leads(), 'docker0');
+    ip('link del docker0');
+
+    // flannel's has metric 0, and the kernel puts docker0's behind it.
+    ip('route del blackhole 10.10.69.0/24');
+    ip('route add blackhole 10.10.69.0/24');
+    bridge();
+    assert.equal(leads(), 'Invalid argument');
+    ip('link del docker0');
+    ip('route del blackhole 10.10.69.0/24');
+  });
+
+  test('the TUN takes packets of a peer that is routed by another device, if told to', async (t) => {
+    const child = rig(t);
+    sysctl('ipv4/ip_forward', 1);
+    sysctl('ipv4/conf/all/rp_filter', 1);
+    t.after(() => sysctl('ipv4/conf/all/rp_filter', 0));
+    await configure(child, WANTED);
+    ip('route add 10.10.92.0/24 via 192.168.64.4 dev eth0');
+    t.after(() => ip('route del 10.10.92.0/24 via 192.168.64.4 dev eth0'));
+    const arrives = () => ip('route get 10.10.69.0 from 10.10.92.5 iif flannel.1');
+    assert.throws(arrives, /RTNETLINK/);
+    await configure(child, { ...WANTED, anySource: true });
+    assert.match(arrives(), /iif flannel\.1/);
+  });
+
   test('strict rp_filter lets known peers in', async (t) => {
     const child = rig(t);
     await configure(child, WANTED);
@@ -264,7 +393,17 @@ function defineTests(): void {
     const address = '192.168.64.3';
     assert.deepEqual(rest, { name: 'eth0', mtu: 1500, address, publicIp: address });
     assert.equal((await chooseInterface(systemRunner, { canReach: '8.8.8.8' })).name, 'eth0');
+    await assert.rejects(
+      chooseInterface(systemRunner, { canReach: '192.168.64.3' }),
+      /-iface-can-reach 192\.168\.64\.3 is an address of this host/,
+    );
+    const ifaceRegex = [readPattern('.*')];
+    assert.equal((await chooseInterface(systemRunner, { ifaceRegex })).name, 'eth0');
     ip('route del default via 192.168.64.1 dev eth0');
+    await assert.rejects(
+      chooseInterface(systemRunner, { canReach: '8.8.8.8' }),
+      /no route leads to -iface-can-reach 8\.8\.8\.8 \(.*RTNETLINK/,
+    );
     ip('route del unreachable default metric 9');
   });
 
@@ -340,7 +479,7 @@ function defineTests(): void {
   });
 
   test('preflight: this host is fit; without rights, and with the ip of BusyBox, it is not', async (t) => {
-    assert.deepEqual(await preflight(systemRunner), []);
+    assert.deepEqual(await preflight(systemRunner), { tun: null, others: [] });
     const busybox = ['/bin/busybox', '/usr/bin/busybox'].find((file) => fs.existsSync(file));
     if (busybox === undefined) {
       t.diagnostic('BusyBox is not installed: its ip was not tried');
@@ -353,7 +492,7 @@ function defineTests(): void {
       process.env.PATH = before;
     });
     process.env.PATH = `${directory}:${before}`;
-    assert.match((await preflight(systemRunner))[0]!, /BusyBox's/);
+    assert.match((await preflight(systemRunner)).others[0]!, /BusyBox's/);
   });
 }
 
