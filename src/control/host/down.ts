@@ -194,7 +194,7 @@ async function takeBackRoutes(made: readonly string[], runner: Runner): Promise<
   if (other !== undefined) throw new Error(other);
   const removed = made.length - gone.length;
   if (removed === 0) return 'The routes are gone.';
-  const rest = gone.length === 0 ? '' : `, ${gone.length} are gone`;
+  const rest = gone.length === 0 ? '' : `, ${gone.length} had gone`;
   return `${removed} route${removed === 1 ? ' was' : 's were'} removed${rest}.`;
 }
 

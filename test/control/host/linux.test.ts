@@ -295,7 +295,7 @@ function defineTests(): void {
     disown(journalFile('flannel.1', directory));
     const { did, problems } = await down(systemRunner, 'flannel.1', directory);
     assert.deepEqual(problems, []);
-    assert.match(did[0]!, /^2 routes were removed, 1 are gone\.$/);
+    assert.match(did[0]!, /^2 routes were removed, 1 had gone\.$/);
     assert.deepEqual(ip('-4 route show type blackhole'), '');
     assert.deepEqual(
       routes('eth0').filter((line) => line.startsWith('10.')),

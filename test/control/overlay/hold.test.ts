@@ -29,13 +29,13 @@ beforeEach(() => {
   lost = [];
 });
 
-function hold({ margin = HOUR, ttl = 86_400, lease = 5n } = {}): LeaseHolder {
-  const { revision } = store.put(KEY, VALUE, lease);
+function hold({ margin = HOUR, ttl = 86_400, lease = 5n, value = VALUE } = {}): LeaseHolder {
+  const { revision } = store.put(KEY, value, lease);
   const own: OwnLease = {
     key: KEY,
     subnet: parseSubnet('10.5.52.0/24') as Subnet,
     vtepMac: MAC,
-    value: VALUE,
+    value,
     revision,
     lease,
     ttl,
@@ -214,6 +214,14 @@ test('names a second host with our public IP', () => {
     log.matching(/VTEP address 02:00:00:00:00:99.*two hosts with one public IP/).length,
     1,
   );
+  assert.deepEqual(lost, []);
+});
+
+test('a lease of host-gw that is put again has no MAC, and no second host', () => {
+  const value = '{"PublicIP":"192.168.64.3","PublicIPv6":null,"BackendType":"host-gw"}';
+  hold({ value });
+  store.put(KEY, value);
+  assert.deepEqual(log.lines, []);
   assert.deepEqual(lost, []);
 });
 
