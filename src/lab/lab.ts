@@ -61,6 +61,11 @@ export class Lab implements Registry {
     return network;
   }
 
+  /** Lets the supervisor, which is the gateway of every network, pass packets between them. */
+  async route(): Promise<void> {
+    await run(['sysctl', '-q', '-w', 'net.ipv4.ip_forward=1']);
+  }
+
   /** Two hosts joined by one veth of this MTU: nothing of the underlay but the wire. */
   wire(
     names: readonly [string, string],

@@ -9,7 +9,8 @@ export interface NetworkOptions {
   mtu?: number;
   /**
    * The supervisor's address and prefix length, 192.168.56.1/24 unless told: so that it
-   * (a test, say) can talk to etcd itself. As a gateway it leads nowhere.
+   * (a test, say) can talk to etcd itself. As a gateway it leads nowhere, unless `Lab.route` is
+   * called, and then to the lab's other networks.
    */
   address?: string;
 }
