@@ -239,6 +239,18 @@ test('each host is asked about once, and again when all is reconciled', async ()
   assert.equal(fake.routes.get('10.5.1.0/24')?.dev, 'eth0');
 });
 
+test('an answer that was on its way when all is reconciled is asked for again', async () => {
+  const { fake, sync } = directRig('flannel.1');
+  await sync.set([]);
+  fake.held = [];
+  const done = sync.set(PEERS.slice(0, 1));
+  while (fake.held?.length === 0) await new Promise(setImmediate);
+  fake.release();
+  fake.ways.set('192.168.64.4', { dev: 'eth0', gateway: '192.168.64.1' });
+  await Promise.all([done, sync.reconcile()]);
+  assert.equal(fake.routes.get('10.5.1.0/24')?.dev, 'flannel.1');
+});
+
 test('a host that moves takes its route along, in one step and in the journal', async () => {
   const { fake, sync, journal } = directRig('flannel.1');
   const at = (host: string) => sync.set([{ subnet: '10.5.1.0/24', host }]);
