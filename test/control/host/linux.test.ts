@@ -240,6 +240,9 @@ function defineTests(): void {
     ip('route add default via 192.168.64.1 dev eth0');
     t.after(() => ip('route del default via 192.168.64.1 dev eth0'));
     ip('route add 10.10.210.0/24 via 192.168.64.9 dev eth0');
+    // In the place of ours: another's, by another gateway and by another device.
+    ip('route add 10.10.92.0/24 via 192.168.64.9 dev eth0');
+    ip('route add 10.10.93.0/24 via 192.168.64.9 dev eth0');
     const journal = Journal.open('flannel.1', directory);
     const options = { underlay: 'eth0', journal, blackhole: '10.10.69.0/24' };
     const sync = new RouteSync(child, 'flannel.1', NETWORK, options);
