@@ -27,7 +27,7 @@ export async function main(args: string[]): Promise<number> {
   const flags = parseFlags(FLAGS, args);
   if (flags.bool('help')) {
     process.stdout.write(
-      `weft down: take back the TUN, sysctls and subnet file that a weft left behind\n\n${describeFlags(FLAGS)}`,
+      `weft down: take back the TUN, routes, firewall rules, sysctls and subnet file that a weft left behind\n\n${describeFlags(FLAGS)}`,
     );
     return 0;
   }

@@ -153,7 +153,11 @@ async function readHost(file: string, address: number, mtu: number): Promise<Rep
   const own = ownLease(file, address, listing.entries);
 
   let routes: readonly Route[] = [];
-  const { port, vni } = config.backend;
+  const { backend } = config;
+  if (backend.type !== 'vxlan') {
+    throw new StoreError(`${file}: its Backend.Type is ${backend.type}, so there is no VXLAN`);
+  }
+  const { port, vni } = backend;
   new Peers({
     ownKey: own.key,
     ownSubnet: own.subnet,
@@ -161,9 +165,9 @@ async function readHost(file: string, address: number, mtu: number): Promise<Rep
     clock: NO_CLOCK,
     log: LOG,
     update: ({ peers }) => {
-      routes = peers.map((peer) => ({
-        ...routeOf(peer.subnet),
-        peer: { address: peer.publicIp, port, mac: peer.vtepMac },
+      routes = peers.map(({ subnet, publicIp, vtepMac }) => ({
+        ...routeOf(subnet),
+        peer: { address: publicIp, port, mac: vtepMac! },
       }));
     },
   }).snapshot(listing);
@@ -172,7 +176,7 @@ async function readHost(file: string, address: number, mtu: number): Promise<Rep
     mac: own.mac,
     vni,
     port,
-    mtu: (config.backend.mtu ?? mtu) - OVERHEAD,
+    mtu: (backend.mtu ?? mtu) - OVERHEAD,
     network: routeOf(config.network),
     local: [routeOf(own.subnet)],
     routes,

@@ -7,6 +7,7 @@ import { defaultLanes, MOST_LANES } from '../control/daemon/lanes.js';
 import { Lifecycle } from '../control/daemon/lifecycle.js';
 import { createLog } from '../control/daemon/log.js';
 import { tellSystemd } from '../control/daemon/systemd.js';
+import { type Pattern, readPattern } from '../control/host/go-pattern.js';
 import { FileStore } from '../control/store/file.js';
 import { messageOf } from '../control/store/store.js';
 import { loadNative } from '../dataplane/io/native.js';
@@ -23,14 +24,7 @@ import {
   readEndpoints,
   readEtcdAccess,
 } from './etcd-access.js';
-import {
-  describeFlags,
-  type Flag,
-  type Flags,
-  parseFlags,
-  UsageError,
-  variableOf,
-} from './flags.js';
+import { describeFlags, type Flag, type Flags, parseFlags, UsageError } from './flags.js';
 import { describeOnlyDefault, ONLY_DEFAULT, refuseOtherThanDefault } from './only-default.js';
 import { version } from './version.js';
 
@@ -41,6 +35,18 @@ const FLANNELD: readonly Flag[] = [
     kind: 'list',
     value: 'name|address',
     help: 'the underlay interface; may be repeated, the first that exists is taken (default: that of the default route)',
+  },
+  {
+    name: 'iface-regex',
+    kind: 'list',
+    value: 'pattern',
+    help: "tried after -iface: the first interface with an address that matches, else with such a name; may be repeated; a pattern of Go's",
+  },
+  {
+    name: 'iface-can-reach',
+    kind: 'string',
+    value: 'address',
+    help: 'tried last: interface and address of the route that leads there',
   },
   {
     name: 'public-ip',
@@ -78,6 +84,12 @@ const FLANNELD: readonly Flag[] = [
     value: 'seconds',
     help: 'how often the rules of iptables or nftables are looked at, and set again when they are not right',
     default: '5',
+  },
+  {
+    name: 'ip-blackhole-route',
+    kind: 'bool',
+    help: "throw away what is for this host's subnet while no bridge has it, in place of sending it elsewhere",
+    default: 'false',
   },
   ...ETCD_ACCESS,
   {
@@ -147,9 +159,6 @@ const WEFT: readonly Flag[] = [
   },
 ];
 
-/** flanneld's flags that change what it does, and that weft does not honour yet. */
-const NOT_YET = [...['iface-regex', 'iface-can-reach', 'ip-blackhole-route']];
-
 const HELP: Flag = { name: 'help', kind: 'bool', help: 'this text' };
 
 const USAGE = `weft up: join a flannel network and forward its packets
@@ -162,7 +171,7 @@ weft's own:
 ${describeFlags(WEFT)}`;
 
 export async function main(args: string[]): Promise<number> {
-  const flags = parse(args);
+  const flags = parseFlags([...FLANNELD, ...ONLY_DEFAULT, ...WEFT, HELP], args, process.env);
   if (flags.bool('help')) {
     process.stdout.write(USAGE);
     return 0;
@@ -189,6 +198,7 @@ export async function main(args: string[]): Promise<number> {
   const firewall = readFirewall(flags);
   const renewMargin = readRenewMargin(flags);
   const onLeaseLoss = readOnLeaseLoss(flags.text('on-lease-loss'));
+  const ifaceRegex = readPatterns(flags);
   // Its client takes as much memory as all the rest of weft, so it is loaded where it is used.
   const etcd = file === '' ? await import('../control/store/etcd.js') : undefined;
 
@@ -196,12 +206,6 @@ export async function main(args: string[]): Promise<number> {
   const lifecycle = new Lifecycle(log);
   lifecycle.install();
   log.info(`weft ${version}`);
-  for (const name of NOT_YET) {
-    const variable = variableOf('FLANNELD_', name);
-    if ((process.env[variable] ?? '') !== '') {
-      log.warn(`${variable} is set, and weft does not honour flanneld's -${name} yet`);
-    }
-  }
   for (const line of etcdWarnings(flags, endpoints, onCommandLine)) log.warn(line);
   // Node warns of a TLS server name that is an address: nothing that an operator can change.
   process.noDeprecation = true;
@@ -211,12 +215,17 @@ export async function main(args: string[]): Promise<number> {
     const daemon = new Daemon({
       version,
       // A unit file with an unset variable gives an empty one, which flanneld passes over too.
-      iface: flags.list('iface').filter((name) => name !== ''),
-      publicIp: flags.text('public-ip'),
+      underlay: {
+        iface: flags.list('iface').filter((name) => name !== ''),
+        ifaceRegex,
+        canReach: flags.text('iface-can-reach'),
+        publicIp: flags.text('public-ip'),
+      },
       subnetFile: flags.text('subnet-file'),
       offload,
       lanes,
       firewall,
+      blackhole: flags.bool('ip-blackhole-route'),
       openStore: () =>
         etcd === undefined
           ? new FileStore({ file, clock, log })
@@ -254,15 +263,15 @@ export async function main(args: string[]): Promise<number> {
   return new Promise<never>(() => {});
 }
 
-/** A flag of flanneld's that does nothing here is refused by name: better than ignored. */
-function parse(args: readonly string[]): Flags {
-  try {
-    return parseFlags([...FLANNELD, ...ONLY_DEFAULT, ...WEFT, HELP], args, process.env);
-  } catch (error) {
-    const [, name = ''] = /^unknown flag --?(.+)$/.exec(messageOf(error)) ?? [];
-    if (!NOT_YET.includes(name)) throw error;
-    throw new UsageError(`-${name} is a flag of flanneld's that weft does not honour yet`);
-  }
+function readPatterns(flags: Flags): Pattern[] {
+  const given = flags.list('iface-regex').filter((text) => text !== '');
+  return given.map((text) => {
+    try {
+      return readPattern(text);
+    } catch (error) {
+      throw new UsageError(`-iface-regex=${text}: ${messageOf(error)}`);
+    }
+  });
 }
 
 /** The longest period is what a timer can wait: 24 days. */

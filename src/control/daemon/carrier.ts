@@ -1,5 +1,6 @@
 /** Carries membership from the overlay to the lanes' table and to the kernel's. */
 import type { Publisher } from '../../dataplane/routes/publisher.js';
+import { formatAddress } from '../../dataplane/wire/ipv4.js';
 import type { RouteSync } from '../host/routes.js';
 import { describePeer, type Membership, type Peer } from '../overlay/peers.js';
 import { formatSubnet } from '../overlay/subnet.js';
@@ -8,13 +9,19 @@ import type { Log } from '../runtime.js';
 /** More peers than this in one batch are told as a number, and each only when debugging. */
 const TOLD_ONE_BY_ONE = 20;
 
-export interface CarrierOptions {
+/** Where the lanes look peers up. */
+export interface LaneTable {
   readonly publisher: Pick<Publisher, 'publish'>;
   /** Our own subnet. */
   readonly local: { readonly network: number; readonly length: number };
   /** UDP, the same on every host. */
   readonly port: number;
-  readonly routes: Pick<RouteSync, 'set'>;
+}
+
+export interface CarrierOptions {
+  /** Absent with host-gw, which has no lanes. */
+  readonly table?: LaneTable;
+  readonly routes: Pick<RouteSync, 'set' | 'isDirect'>;
   readonly log: Log;
 }
 
@@ -27,7 +34,7 @@ export class Carrier {
     this.#options = options;
   }
 
-  /** The peers of the lanes' table. */
+  /** The peers in force. */
   get peers(): readonly Peer[] {
     return this.#peers;
   }
@@ -37,22 +44,26 @@ export class Carrier {
     return this.#problems;
   }
 
+  /** Whether the kernel has a route for this peer by its own address, which passes the lanes by. */
+  isDirect({ subnet }: Peer): boolean {
+    return this.#options.routes.isDirect(formatSubnet(subnet));
+  }
+
   /**
    * Peers first into the table of the lanes, which is there at once, then into the kernel's:
-   * both are needed. Resolves when the kernel has them, or a newer membership. Never rejects.
+   * both are needed, also for one that is reached directly, since its packets may come by VXLAN
+   * all the same. Resolves when the kernel has them, or a newer membership. Never rejects.
    */
   async adopt({ peers, added, changed, removed }: Membership): Promise<void> {
-    const { publisher, local, port, routes, log } = this.#options;
-    publisher.publish(
-      peers.map(({ subnet, publicIp, vtepMac }) => ({
-        network: subnet.address,
-        length: subnet.length,
-        peer: { address: publicIp, port, mac: vtepMac },
-      })),
-      [local],
-    );
+    const { table, routes, log } = this.#options;
+    if (table !== undefined) publish(peers, table);
     this.#peers = peers;
-    const inKernel = routes.set(peers.map(({ subnet }) => formatSubnet(subnet)));
+    const inKernel = routes.set(
+      peers.map(({ subnet, publicIp }) => ({
+        subnet: formatSubnet(subnet),
+        host: formatAddress(publicIp),
+      })),
+    );
     this.#tell('joined', added);
     this.#tell('changed', changed);
     this.#tell('left', removed);
@@ -72,4 +83,19 @@ export class Carrier {
       else log.info(line);
     }
   }
+}
+
+function publish(peers: readonly Peer[], { publisher, local, port }: LaneTable): void {
+  const routes = peers.flatMap(({ subnet, publicIp, vtepMac }) =>
+    vtepMac === undefined
+      ? []
+      : [
+          {
+            network: subnet.address,
+            length: subnet.length,
+            peer: { address: publicIp, port, mac: vtepMac },
+          },
+        ],
+  );
+  publisher.publish(routes, [local]);
 }

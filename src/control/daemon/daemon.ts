@@ -1,9 +1,9 @@
 /**
  * `weft up`: wires the control plane to the lanes and runs until told to stop.
  *
- *   1. preflight   /dev/net/tun, rights, ip                         exits when one is missing
+ *   1. preflight   rights, ip, /dev/net/tun                         exits when one is missing
  *   2. status      the socket, which from now on tells what is waited for
- *   3. config      waits for it, as flannel does                    exits when it is not vxlan
+ *   3. config      waits for it, as flannel does                    exits when weft has no such backend
  *   4. underlay    which interface, which address
  *   5. journal     whose device this is                             exits when a weft runs for it
  *   6. sockets     the UDP port, one listener a lane                exits when it is taken
@@ -17,31 +17,33 @@
  *
  * Where a flanneld left its device, 6 and 7 are rehearsed in their place and done after 9.
  *
+ * With the host-gw backend there are no sockets, no TUN and no lanes: 6, 7 and 9 are left out, and
+ * nothing but the kernel's table gets the peers.
+ *
  * It alone carries membership from the overlay to the host and to the routes.
  */
 import { TIERS, type TierName, tierName } from '../../dataplane/io/tiers.js';
 import { Publisher } from '../../dataplane/routes/publisher.js';
 import { parseMac } from '../../dataplane/wire/ethernet.js';
 import { formatAddress } from '../../dataplane/wire/ipv4.js';
-import { StatusSocket } from '../../operate/status/socket.js';
 import { type Answer, describeLanes, type LaneCount } from '../../operate/status/status.js';
 import { configure } from '../host/device.js';
-import { chooseInterface, type Interface } from '../host/interfaces.js';
+import { chooseInterface, type Interface, type Selection } from '../host/interfaces.js';
 import { Ip } from '../host/ip.js';
 import { JOURNAL_DIRECTORY, Journal } from '../host/journal.js';
 import { findLeftover } from '../host/leftover.js';
-import { preflight } from '../host/preflight.js';
-import { RouteSync } from '../host/routes.js';
+import { RouteSync, routesInside } from '../host/routes.js';
 import { systemRunner } from '../host/runner.js';
-import { ensureForwarding } from '../host/sysctls.js';
-import type { Config } from '../overlay/config.js';
+import type { OwnLease } from '../overlay/acquire.js';
+import type { Config, HostGw, Vxlan } from '../overlay/config.js';
 import { Overlay } from '../overlay/network.js';
 import { formatSubnet } from '../overlay/subnet.js';
-import { formatSubnetEnv, readPreviousSubnet, writeSubnetEnv } from '../overlay/subnet-env.js';
+import { readPreviousSubnet } from '../overlay/subnet-env.js';
 import type { Clock, Log, Random } from '../runtime.js';
-import { messageOf, type Store } from '../store/store.js';
+import type { Store } from '../store/store.js';
 import { Carrier } from './carrier.js';
 import { type FirewallOptions, startFirewall } from './firewall.js';
+import { switchForwardingOn, writeSubnetFile } from './host.js';
 import {
   closeLanes,
   type LanePlace,
@@ -52,21 +54,31 @@ import {
 } from './lanes.js';
 import type { Lifecycle } from './lifecycle.js';
 import { tunnelMtu } from './mtu.js';
-import { addressOf, deviceName, StartError, superPacketsTaken } from './open.js';
-import { type Parts, report } from './report.js';
+import { addressOf, checkHost, deviceName, StartError, superPacketsTaken } from './open.js';
+import {
+  type HostGwParts,
+  isVxlan,
+  type Parts,
+  report,
+  reportHostGw,
+  type VxlanParts,
+} from './report.js';
+import { NamedStatus } from './status.js';
 import type { Look } from './systemd.js';
 import { clear, rehearse } from './takeover.js';
 import { MERGING_REFUSED, watchTier } from './watch-tier.js';
 
 export interface DaemonOptions {
   readonly version: string;
-  readonly iface: readonly string[];
-  readonly publicIp: string;
+  /** Which interface and address to use. */
+  readonly underlay: Selection;
   readonly subnetFile: string;
   /** The highest tier to use; what the kernel lacks of it is left out. */
   readonly offload: TierName;
   readonly lanes: LaneCount;
   readonly firewall: FirewallOptions;
+  /** `-ip-blackhole-route`. */
+  readonly blackhole: boolean;
   readonly openStore: () => Store;
   /** In minutes: how long before its end the lease is renewed. */
   readonly renewMargin: number;
@@ -76,6 +88,18 @@ export interface DaemonOptions {
   readonly log: Log;
   readonly lifecycle: Lifecycle;
 }
+
+/** What both backends start from. */
+interface Ground {
+  readonly config: Config;
+  readonly underlay: Interface;
+  readonly store: Store;
+  readonly overlay: Overlay;
+  readonly socket: NamedStatus;
+}
+
+/** In place of a device's name, where there is none. */
+const HOST_GW = 'host-gw';
 
 export class Daemon {
   readonly #options: DaemonOptions;
@@ -101,8 +125,10 @@ export class Daemon {
     const { log, lifecycle, clock, random } = this.#options;
     const awaited = <T>(work: Promise<T>) => lifecycle.unlessLeaving(work);
 
-    await awaited(this.#preflight());
-    const socket = await awaited(this.#openStatusSocket());
+    const tunLack = await awaited(checkHost(systemRunner, log));
+    const socket = new NamedStatus(() => this.#answer(), log);
+    lifecycle.onLeave('the status socket', () => socket.close());
+    await awaited(socket.open());
 
     const store = this.#options.openStore();
     lifecycle.onLeave('the store', () => store.close());
@@ -114,22 +140,31 @@ export class Daemon {
     lifecycle.onLeave('the overlay', () => overlay.stop());
     this.#doing = `reading the network config from ${store.description}`;
     const config = await awaited(overlay.waitForConfig());
-    const { vni, port } = config.backend;
+    const { backend } = config;
+    if (backend.type === 'vxlan' && tunLack !== null) throw new StartError(tunLack);
 
     this.#doing = 'choosing the underlay interface';
-    const { iface, publicIp } = this.#options;
-    const underlay = await awaited(chooseInterface(systemRunner, { iface, publicIp }));
+    const underlay = await awaited(chooseInterface(systemRunner, this.#options.underlay));
     log.info(
       `underlay ${underlay.name}, address ${underlay.address}, MTU ${underlay.mtu}` +
         (underlay.publicIp === underlay.address ? '' : `, public IP ${underlay.publicIp}`),
     );
-    const mtu = this.#tunnelMtu(config, underlay);
+    const ground = { config, underlay, store, overlay, socket };
+    this.#parts = await (backend.type === 'vxlan'
+      ? this.#startVxlan(backend, ground)
+      : this.#startHostGw(backend, ground));
+  }
+
+  async #startVxlan(backend: Vxlan, ground: Ground): Promise<VxlanParts> {
+    const { log, lifecycle, clock } = this.#options;
+    const awaited = <T>(work: Promise<T>) => lifecycle.unlessLeaving(work);
+    const { config, underlay, store, overlay } = ground;
+    const { vni, port } = backend;
+    const mtu = tunnelMtu(backend.mtu, underlay, log);
 
     this.#doing = 'making the device';
     const name = deviceName(vni);
-    const journal = Journal.open(name);
-    lifecycle.onLeave('the journal', () => journal.removeIfEmpty());
-    this.#takeName(socket, name);
+    const journal = this.#openJournal(name, ground);
 
     const claim = { device: name, vni, port };
     const leftover = await awaited(findLeftover(systemRunner, claim));
@@ -145,22 +180,11 @@ export class Daemon {
     if (leftover === null) open = await awaited(openAt(place));
     else wanted = await awaited(rehearse(place, leftover, openAt, closeLanes));
 
-    this.#doing = `acquiring a lease from ${store.description}`;
-    const lease = await awaited(
-      overlay.join(config, {
-        publicIp: addressOf(underlay.publicIp),
-        previousSubnet: readPreviousSubnet(this.#options.subnetFile),
-        // Where the lease is gone; one that is there keeps its own.
-        vtepMac: parseMac(leftover?.mac ?? ''),
-      }),
-    );
+    // Where the lease is gone; one that is there keeps its own.
+    const vtepMac = parseMac(leftover?.mac ?? '');
+    const lease = await awaited(this.#join(ground, vtepMac));
 
-    this.#doing = 'setting the firewall rules';
-    const { firewall } = this.#options;
-    const network = formatSubnet(config.network);
-    const rules = { network, subnet: formatSubnet(lease.subnet), nftables: config.nftables };
-    const around = { runner: systemRunner, journal, clock, log, lifecycle };
-    await awaited(startFirewall(around, rules, firewall));
+    await awaited(this.#setFirewall(journal, config, lease));
 
     this.#doing = 'setting up the device';
     if (open === undefined) {
@@ -177,11 +201,12 @@ export class Daemon {
         name,
         mtu,
         address: formatAddress(lease.subnet.address),
-        network,
+        network: formatSubnet(config.network),
+        anySource: backend.directRouting,
       }),
     );
     journal.record({ kind: 'device', name, index });
-    this.#forward(journal);
+    switchForwardingOn(journal, log);
 
     const publisher = new Publisher({ vni, ownMac: lease.vtepMac, lanes: threadsOf(count) });
     const local = { network: lease.subnet.address, length: lease.subnet.length };
@@ -203,40 +228,16 @@ export class Daemon {
     });
     await awaited(lanes.started);
 
-    const ipMasq = firewall.masquerade;
-    const env = { network: config.network, subnet: lease.subnet, mtu, ipMasq };
-    this.#writeSubnetFile(journal, env);
+    this.#writeSubnetFile(journal, config, lease, mtu);
 
     this.#doing = `reading the peers from ${store.description}`;
-    const routes = new RouteSync(ip, name, network);
-    const carrier = new Carrier({ publisher, local, port, routes, log });
-    const first = new Promise<void>((resolve) => {
-      overlay.follow({
-        members: (membership) => {
-          // The program that sets routes is ended before the store is.
-          if (!lifecycle.leaving) void carrier.adopt(membership).then(resolve);
-        },
-        lost: (reason) => {
-          this.#lost = reason;
-          if (reacquire) void lifecycle.leave(1, `${reason}; a new start takes another subnet`);
-          else void lifecycle.leave(0, `${reason}; weft gives the network up, as flanneld does`);
-        },
-      });
+    const routes = new RouteSync(ip, name, formatSubnet(config.network), {
+      journal,
+      ...(backend.directRouting ? { underlay: underlay.name } : {}),
+      ...this.#blackhole(lease),
     });
-    await awaited(first);
-    this.#parts = {
-      name,
-      mtu,
-      config,
-      underlay,
-      store: store.description,
-      lease,
-      publisher,
-      tun,
-      sockets: open.sockets[0]!,
-      lanes,
-      carrier,
-    };
+    const carrier = new Carrier({ table: { publisher, local, port }, routes, log });
+    await awaited(this.#follow(overlay, carrier));
     const stopWatching = watchTier({
       clock,
       log,
@@ -250,6 +251,122 @@ export class Daemon {
         `tier ${tierName(tun.vnet, tun.uso, lanes.segments)}, lanes ${describeLanes(count)}, ` +
         `${carrier.peers.length} peers`,
     );
+    return {
+      name,
+      mtu,
+      backend,
+      underlay,
+      store: store.description,
+      lease,
+      publisher,
+      tun,
+      sockets: open.sockets[0]!,
+      lanes,
+      carrier,
+    };
+  }
+
+  async #startHostGw(backend: HostGw, ground: Ground): Promise<HostGwParts> {
+    const { log, lifecycle, clock } = this.#options;
+    const awaited = <T>(work: Promise<T>) => lifecycle.unlessLeaving(work);
+    const { config, underlay, store, overlay } = ground;
+    const { mtu, address, publicIp } = underlay;
+    if (publicIp !== address) {
+      throw new StartError(
+        `the public IP ${publicIp} is not the address of ${underlay.name}, ${address}: with ` +
+          'host-gw the other hosts route to it as a neighbour, so there can be no NAT between',
+      );
+    }
+    const journal = this.#openJournal(HOST_GW, ground);
+    const lease = await awaited(this.#join(ground));
+    switchForwardingOn(journal, log);
+    await awaited(this.#setFirewall(journal, config, lease));
+    this.#writeSubnetFile(journal, config, lease, mtu);
+
+    this.#doing = `reading the peers from ${store.description}`;
+    const ip = new Ip(systemRunner, clock);
+    lifecycle.onLeave('ip', () => ip.close());
+    const routes = new RouteSync(ip, null, formatSubnet(config.network), {
+      journal,
+      underlay: underlay.name,
+      ...this.#blackhole(lease),
+    });
+    const carrier = new Carrier({ routes, log });
+    await awaited(this.#follow(overlay, carrier));
+    log.info(
+      `ready: host-gw ${formatSubnet(lease.subnet)}, MTU ${mtu}, ${carrier.peers.length} peers`,
+    );
+    return {
+      name: HOST_GW,
+      mtu,
+      backend,
+      underlay,
+      store: store.description,
+      lease,
+      carrier,
+    };
+  }
+
+  /** Makes the journal of a device ours, and with it the device's status socket. */
+  #openJournal(name: string, { config, socket }: Ground): Journal {
+    const journal = Journal.open(name);
+    this.#options.lifecycle.onLeave('the journal', () => journal.removeIfEmpty());
+    journal.inheritRoutes(routesInside(formatSubnet(config.network)));
+    socket.take(name);
+    return journal;
+  }
+
+  #join({ config, underlay, store, overlay }: Ground, vtepMac?: Uint8Array): Promise<OwnLease> {
+    this.#doing = `acquiring a lease from ${store.description}`;
+    return overlay.join(config, {
+      publicIp: addressOf(underlay.publicIp),
+      previousSubnet: readPreviousSubnet(this.#options.subnetFile),
+      vtepMac,
+    });
+  }
+
+  async #setFirewall(journal: Journal, config: Config, { subnet }: OwnLease): Promise<void> {
+    const { firewall, clock, log, lifecycle } = this.#options;
+    this.#doing = 'setting the firewall rules';
+    const wanted = {
+      network: formatSubnet(config.network),
+      subnet: formatSubnet(subnet),
+      nftables: config.nftables,
+    };
+    const around = { runner: systemRunner, journal, clock, log, lifecycle };
+    await lifecycle.unlessLeaving(startFirewall(around, wanted, firewall));
+  }
+
+  /** After the firewall's rules, so that Docker and CNI start behind them. */
+  #writeSubnetFile(journal: Journal, config: Config, { subnet }: OwnLease, mtu: number): void {
+    const { firewall, subnetFile, log } = this.#options;
+    const env = { network: config.network, subnet, mtu, ipMasq: firewall.masquerade };
+    this.#subnetFileWritten = writeSubnetFile(subnetFile, env, journal, log);
+  }
+
+  #blackhole(lease: OwnLease): { blackhole?: string } {
+    return this.#options.blackhole ? { blackhole: formatSubnet(lease.subnet) } : {};
+  }
+
+  /** Follows the peers from now on; resolves when the first of them are in force. */
+  #follow(overlay: Overlay, carrier: Carrier): Promise<void> {
+    const { lifecycle, onLeaseLoss } = this.#options;
+    return new Promise<void>((resolve) => {
+      overlay.follow({
+        members: (membership) => {
+          // The program that sets routes is ended before the store is.
+          if (!lifecycle.leaving) void carrier.adopt(membership).then(resolve);
+        },
+        lost: (reason) => {
+          this.#lost = reason;
+          if (onLeaseLoss === 'reacquire') {
+            void lifecycle.leave(1, `${reason}; a new start takes another subnet`);
+          } else {
+            void lifecycle.leave(0, `${reason}; weft gives the network up, as flanneld does`);
+          }
+        },
+      });
+    });
   }
 
   /** For /readyz: packets flow, and Docker and CNI can read the subnet. */
@@ -262,93 +379,22 @@ export class Daemon {
     const parts = this.#parts;
     const waitingFor = this.#overlay?.waitingFor ?? this.#doing;
     if (parts === undefined) return { ready: false, status: waitingFor, turns: [] };
-    const { name, lease, carrier, lanes } = parts;
+    const { name, lease, carrier } = parts;
     const status = `${name} ${formatSubnet(lease.subnet)}, ${carrier.peers.length} peers`;
-    return { ready: true, status, turns: lanes.turns };
+    return { ready: true, status, turns: isVxlan(parts) ? parts.lanes.turns : [] };
   }
 
   /** What `weft status` is told. */
   #answer(): Answer {
     const { version, clock } = this.#options;
     const uptimeSeconds = (clock.now() - this.#started) / 1000;
-    const overlay = this.#overlay;
-    if (this.#parts === undefined) {
-      const waitingFor = overlay?.waitingFor ?? this.#doing;
+    const parts = this.#parts;
+    if (parts === undefined) {
+      const waitingFor = this.#overlay?.waitingFor ?? this.#doing;
       return { version, pid: process.pid, uptimeSeconds, waitingFor };
     }
-    return report(this.#parts, {
-      version,
-      uptimeSeconds,
-      held: overlay?.held,
-      storeState: overlay?.storeState,
-      lost: this.#lost,
-    });
-  }
-
-  async #preflight(): Promise<void> {
-    const missing = await preflight(systemRunner);
-    const last = missing.pop();
-    for (const problem of missing) this.#options.log.error(problem);
-    if (last !== undefined) throw new StartError(last);
-  }
-
-  /** Undefined, with a warning, where it cannot be made: packets matter more. */
-  async #openStatusSocket(): Promise<StatusSocket | undefined> {
-    const { lifecycle } = this.#options;
-    const socket = new StatusSocket(() => this.#answer(), process.pid);
-    lifecycle.onLeave('the status socket', () => socket.close());
-    try {
-      await socket.open();
-      return socket;
-    } catch (error) {
-      this.#warnOfStatus(error);
-      return undefined;
-    }
-  }
-
-  #takeName(socket: StatusSocket | undefined, name: string): void {
-    try {
-      socket?.rename(name);
-    } catch (error) {
-      this.#warnOfStatus(error);
-    }
-  }
-
-  #warnOfStatus(error: unknown): void {
-    this.#options.log.warn(`no status socket, weft status will not work: ${messageOf(error)}`);
-  }
-
-  #tunnelMtu(config: Config, underlay: Interface): number {
-    const mtu = tunnelMtu(config.backend.mtu, underlay);
-    const wanted = config.backend.mtu ?? 0;
-    if (wanted > underlay.mtu) {
-      this.#options.log.warn(
-        `Backend.MTU is ${wanted}, but ${underlay.name} has an MTU of ${underlay.mtu}; ` +
-          `using ${underlay.mtu}, since larger packets could not leave`,
-      );
-    }
-    return mtu;
-  }
-
-  /** Without it nothing passes between containers and the TUN; in a sandbox it may be set already. */
-  #forward(journal: Journal): void {
-    const { log } = this.#options;
-    try {
-      if (ensureForwarding(journal)) log.info('switched IPv4 forwarding on');
-    } catch (error) {
-      log.warn(messageOf(error));
-    }
-  }
-
-  #writeSubnetFile(journal: Journal, env: Parameters<typeof formatSubnetEnv>[0]): void {
-    const { subnetFile, log } = this.#options;
-    try {
-      journal.record({ kind: 'file', path: subnetFile, wrote: formatSubnetEnv(env) });
-      writeSubnetEnv(subnetFile, env);
-      this.#subnetFileWritten = true;
-      log.info(`wrote ${subnetFile}`);
-    } catch (error) {
-      log.warn(`cannot write ${subnetFile}: ${messageOf(error)}; Docker and CNI will miss it`);
-    }
+    const { held, storeState } = this.#overlay ?? {};
+    const now = { version, uptimeSeconds, held, storeState, lost: this.#lost };
+    return isVxlan(parts) ? report(parts, now) : reportHostGw(parts, now);
   }
 }

@@ -1,5 +1,6 @@
 /** The tunnel's MTU. */
 import { HostError } from '../host/errors.js';
+import type { Log } from '../runtime.js';
 
 /** Outer IPv4 and UDP, VXLAN, inner Ethernet. */
 const OVERHEAD = 50;
@@ -8,14 +9,24 @@ const LEAST_MTU = 68;
 
 /**
  * 50 bytes less than the smaller of Backend.MTU (which means the underlay's) and that of the
- * interface, since a larger packet could not leave. Throws a HostError when IPv4 does not fit.
+ * interface, since a larger packet could not leave, which is warned of. Throws a HostError when
+ * IPv4 does not fit.
  */
 export function tunnelMtu(
   wanted: number | undefined,
   underlay: { readonly name: string; readonly mtu: number },
+  log: Log,
 ): number {
   const mtu = Math.min(wanted ?? underlay.mtu, underlay.mtu) - OVERHEAD;
-  if (mtu >= LEAST_MTU) return mtu;
+  if (mtu >= LEAST_MTU) {
+    if (wanted !== undefined && wanted > underlay.mtu) {
+      log.warn(
+        `Backend.MTU is ${wanted}, but ${underlay.name} has an MTU of ${underlay.mtu}; ` +
+          `using ${underlay.mtu}, since larger packets could not leave`,
+      );
+    }
+    return mtu;
+  }
   const least = LEAST_MTU + OVERHEAD;
   throw new HostError(
     'EINVAL',

@@ -11,7 +11,9 @@ import { type OpenTun, openTun } from '../../dataplane/io/tun.js';
 import { type OpenUdp, openUdpLanes } from '../../dataplane/io/udp.js';
 import { parseAddress } from '../../dataplane/wire/ipv4.js';
 import { describePortUser } from '../host/ports.js';
+import { preflight } from '../host/preflight.js';
 import type { Runner } from '../host/runner.js';
+import type { Log } from '../runtime.js';
 import { messageOf } from '../store/store.js';
 
 const DEVICE_NAME_MAX = 15;
@@ -19,6 +21,21 @@ const DEVICE_NAME_MAX = 15;
 /** A start that cannot go on; its message is for the operator. */
 export class StartError extends Error {
   override readonly name = 'StartError';
+}
+
+/**
+ * Why there is no TUN to be had, which is known to matter once the backend is; null when there is
+ * one. Rejects with a StartError when anything else is missing.
+ */
+export async function checkHost(runner: Runner, log: Log): Promise<string | null> {
+  const { tun, others } = await preflight(runner);
+  const last = others.pop();
+  if (last === undefined) {
+    if (tun !== null) log.warn('there is no TUN to be had here: only host-gw goes without');
+    return tun;
+  }
+  for (const problem of tun === null ? others : [tun, ...others]) log.error(problem);
+  throw new StartError(last);
 }
 
 /** `flannel.1`; a VNI of eight digits leaves no room for the dot. */

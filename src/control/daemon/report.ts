@@ -6,33 +6,47 @@ import type { OpenUdp } from '../../dataplane/io/udp.js';
 import type { Publisher } from '../../dataplane/routes/publisher.js';
 import { formatMac } from '../../dataplane/wire/ethernet.js';
 import { formatAddress } from '../../dataplane/wire/ipv4.js';
-import type { Status } from '../../operate/status/status.js';
+import type { HostGwStatus, Status } from '../../operate/status/status.js';
 import type { Interface } from '../host/interfaces.js';
 import type { OwnLease } from '../overlay/acquire.js';
-import type { Config } from '../overlay/config.js';
+import type { HostGw, Vxlan } from '../overlay/config.js';
 import type { StoreState } from '../overlay/network.js';
+import type { Peer } from '../overlay/peers.js';
 import { formatSubnet } from '../overlay/subnet.js';
 import type { Carrier } from './carrier.js';
 import type { Lanes } from './lanes.js';
 import { readKernelUdp } from './snmp.js';
 
-/** What stays the same from the start on. */
-export interface Parts {
-  /** The TUN's. */
+/** What stays the same from the start on, with either backend. */
+interface Common {
+  /** The TUN's, or `host-gw`. */
   readonly name: string;
-  /** The tunnel's. */
+  /** The containers'. */
   readonly mtu: number;
-  readonly config: Config;
   readonly underlay: Interface;
   /** The store's description. */
   readonly store: string;
   /** As acquired; which etcd lease it hangs on changes with every renewal. */
   readonly lease: OwnLease;
+  readonly carrier: Pick<Carrier, 'peers' | 'problems' | 'isDirect'>;
+}
+
+export interface HostGwParts extends Common {
+  readonly backend: HostGw;
+}
+
+export interface VxlanParts extends Common {
+  readonly backend: Vxlan;
   readonly publisher: Pick<Publisher, 'counts'>;
   readonly tun: Pick<OpenTun, 'vnet' | 'tso' | 'uso'>;
   readonly sockets: Pick<OpenUdp, 'gro' | 'receiveBuffer'>;
   readonly lanes: Pick<Lanes, 'count' | 'counters' | 'segments' | 'reports' | 'turns'>;
-  readonly carrier: Pick<Carrier, 'peers' | 'problems'>;
+}
+
+export type Parts = VxlanParts | HostGwParts;
+
+export function isVxlan(parts: Parts): parts is VxlanParts {
+  return parts.backend.type === 'vxlan';
 }
 
 /** What changes. */
@@ -45,15 +59,37 @@ export interface Moment {
   readonly lost: string | null;
 }
 
-export function report(parts: Parts, now: Moment): Status {
-  const { name, mtu, config, underlay, store, lease, publisher, tun, sockets, lanes } = parts;
-  const { routes, epoch } = publisher.counts;
-  const { vni, port } = config.backend;
-  const { lease: id, endsIn } = now.held ?? { lease: lease.lease, endsIn: lease.ttl * 1000 };
+export function reportHostGw(parts: HostGwParts, now: Moment): HostGwStatus {
+  const { mtu, underlay, store, lease, carrier } = parts;
   return {
     version: now.version,
     pid: process.pid,
     uptimeSeconds: now.uptimeSeconds,
+    backend: 'host-gw',
+    mtu,
+    underlay: {
+      interface: underlay.name,
+      mtu: underlay.mtu,
+      address: underlay.address,
+      publicIp: underlay.publicIp,
+    },
+    store,
+    lease: reportLease(lease, now),
+    peers: carrier.peers.map((peer) => reportPeer(peer, carrier)),
+    routes: { problems: carrier.problems },
+  };
+}
+
+export function report(parts: VxlanParts, now: Moment): Status {
+  const { name, mtu, backend, underlay, store, lease, publisher, tun, sockets, lanes } = parts;
+  const { routes, epoch } = publisher.counts;
+  const { vni, port, directRouting } = backend;
+  return {
+    version: now.version,
+    pid: process.pid,
+    uptimeSeconds: now.uptimeSeconds,
+    backend: 'vxlan',
+    directRouting,
     device: { name, address: `${formatAddress(lease.subnet.address)}/32`, mtu },
     underlay: {
       interface: underlay.name,
@@ -64,18 +100,10 @@ export function report(parts: Parts, now: Moment): Status {
     },
     store,
     storeState: now.storeState ?? { member: null, awaySeconds: null, mended: 0, savedAt: null },
-    lease: {
-      subnet: formatSubnet(lease.subnet),
-      vtepMac: formatMac(lease.vtepMac),
-      vni,
-      id: id === 0n ? null : id.toString(16),
-      expiresInSeconds: id === 0n ? null : Math.floor(endsIn / 1000),
-      lost: now.lost,
-    },
-    peers: parts.carrier.peers.map(({ subnet, publicIp, vtepMac }) => ({
-      subnet: formatSubnet(subnet),
-      publicIp: formatAddress(publicIp),
-      vtepMac: formatMac(vtepMac),
+    lease: { ...reportLease(lease, now), vtepMac: formatMac(lease.vtepMac), vni },
+    peers: parts.carrier.peers.map((peer) => ({
+      ...reportPeer(peer, parts.carrier),
+      vtepMac: peer.vtepMac === undefined ? '' : formatMac(peer.vtepMac),
     })),
     routes: { published: routes, epoch, problems: parts.carrier.problems },
     offload: {
@@ -91,5 +119,23 @@ export function report(parts: Parts, now: Moment): Status {
     lanesReason: lanes.count.reason,
     ...readTotals(lanes.counters),
     kernelUdp: readKernelUdp(),
+  };
+}
+
+function reportLease({ subnet, lease, ttl }: OwnLease, now: Moment): HostGwStatus['lease'] {
+  const { lease: id, endsIn } = now.held ?? { lease, endsIn: ttl * 1000 };
+  return {
+    subnet: formatSubnet(subnet),
+    id: id === 0n ? null : id.toString(16),
+    expiresInSeconds: id === 0n ? null : Math.floor(endsIn / 1000),
+    lost: now.lost,
+  };
+}
+
+function reportPeer(peer: Peer, carrier: Common['carrier']): HostGwStatus['peers'][number] {
+  return {
+    subnet: formatSubnet(peer.subnet),
+    publicIp: formatAddress(peer.publicIp),
+    direct: carrier.isDirect(peer),
   };
 }

@@ -21,6 +21,11 @@ export interface DeviceConfig {
   address: string;
   /** The overlay's whole network, `10.5.0.0/16`: addresses inside it are weft's to remove. */
   network: string;
+  /**
+   * Packets of peers whose subnets the kernel routes by another device may come in here, as those
+   * do that are routed directly and do not do so themselves.
+   */
+  anySource?: boolean;
 }
 
 export interface Configured {
@@ -38,6 +43,8 @@ export interface Configured {
 export async function configure(ip: Ip, wanted: DeviceConfig, proc = '/proc'): Promise<Configured> {
   // Before the link is up: the first router solicitation leaves at once.
   quietIpv6(wanted.name, proc);
+  if (wanted.anySource === true)
+    writeQuietly(`${proc}/sys/net/ipv4/conf/${wanted.name}/rp_filter`, '2');
 
   const link = await show(ip, wanted.name);
   const network = parsePrefix(wanted.network);
@@ -95,11 +102,17 @@ function quietIpv6(device: string, proc: string): void {
     ['disable_ipv6', '1'],
     ['accept_ra', '0'],
   ]) {
-    try {
-      fs.writeFileSync(`${proc}/sys/net/ipv6/conf/${device}/${key}`, `${value}\n`, { flag: 'r+' });
-    } catch {
-      // No IPv6 here, or a read-only /proc/sys: the packets are then dropped by the lane.
-    }
+    // Without IPv6 there is none, and none is needed.
+    writeQuietly(`${proc}/sys/net/ipv6/conf/${device}/${key}`, value!);
+  }
+}
+
+/** In a read-only /proc/sys as good as it gets: packets may then be dropped, by lane or kernel. */
+function writeQuietly(file: string, value: string): void {
+  try {
+    fs.writeFileSync(file, `${value}\n`, { flag: 'r+' });
+  } catch {
+    // Said above.
   }
 }
 

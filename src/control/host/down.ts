@@ -23,10 +23,10 @@ export interface TakenBack {
 }
 
 /**
- * Takes back what weft made for `device`: its TUN, files, sysctls and firewall rules that still are
- * as weft left them, last the journal itself. Harmless when repeated. Throws a HostError while the owning
- * process is alive or a flanneld runs in its place, when its TUN is still held open, or when the
- * journal is broken.
+ * Takes back what weft made for `device`: its TUN, kernel routes, files, sysctls and firewall rules
+ * that still are as weft left them, last the journal itself. Harmless when repeated. Throws a
+ * HostError while the owning process is alive or a flanneld runs in its place, when its TUN is still
+ * held open, or when the journal is broken.
  */
 export async function down(
   runner: Runner,
@@ -91,6 +91,8 @@ function takeBack(entry: Entry, runner: Runner, proc: string): Promise<string> |
       return takeBackTable(entry.table, entry.made, runner);
     case 'nftables':
       return takeBackNft(entry.made, runner);
+    case 'routes':
+      return takeBackRoutes(entry.made, runner);
   }
 }
 
@@ -192,6 +194,20 @@ async function takeBackNft(made: string | null, runner: Runner): Promise<string>
   }
 }
 
+/** All in one process; those that are gone already are no failure. */
+async function takeBackRoutes(made: readonly string[], runner: Runner): Promise<string> {
+  const input = made.map((name) => `route del ${name}\n`).join('');
+  const { stderr } = await runner.run(['ip', '-force', '-batch', '-'], { input });
+  const reasons = stderr.split('\n').filter((l) => l !== '' && !l.startsWith('Command failed'));
+  const gone = reasons.filter((l) => /No such process|Cannot find device/.test(l));
+  const other = reasons.find((l) => !gone.includes(l));
+  if (other !== undefined) throw new Error(other);
+  const removed = made.length - gone.length;
+  if (removed === 0) return 'The routes are gone.';
+  const rest = gone.length === 0 ? '' : `, ${gone.length} had gone`;
+  return `${removed} route${removed === 1 ? ' was' : 's were'} removed${rest}.`;
+}
+
 function what(entry: Entry): string {
   switch (entry.kind) {
     case 'device':
@@ -200,6 +216,8 @@ function what(entry: Entry): string {
       return `What weft put into iptables' table ${entry.table}`;
     case 'nftables':
       return `The nft table ${TABLE}`;
+    case 'routes':
+      return 'The routes';
     default:
       return `The ${entry.kind} ${entry.path}`;
   }

@@ -2,7 +2,8 @@
  * Links and IPv4 addresses of this host, and the choice of the underlay interface, made as
  * flannel makes it (`-iface`, `-iface-regex`, `-iface-can-reach`, `-public-ip`, default route).
  */
-import { HostError } from './errors.js';
+import { HostError, textOf } from './errors.js';
+import type { Pattern } from './go-pattern.js';
 import { parseAddress } from './ipv4.js';
 import type { Runner } from './runner.js';
 
@@ -38,7 +39,7 @@ export interface Selection {
   /** Names or IPv4 addresses; the first that matches wins. */
   iface?: readonly string[];
   /** Tried after `iface`, against each interface's addresses, then against names, unanchored. */
-  ifaceRegex?: readonly string[];
+  ifaceRegex?: readonly Pattern[];
   /** An address: take the interface whose route leads there. Tried last. */
   canReach?: string;
   publicIp?: string;
@@ -70,28 +71,36 @@ export async function listLinks(runner: Runner): Promise<Link[]> {
 }
 
 /**
- * Chooses the underlay interface. `publicIp` alone names an interface by its address; beside
- * another selector it is only what is advertised. Throws a HostError whose sentence says what to
- * give instead.
+ * Chooses the underlay interface; of several that are asked for, the first that can be used, as
+ * flannel does. `publicIp` alone names an interface by its address; beside another selector it is
+ * only what is advertised. Throws a HostError whose sentence says what to give instead.
  */
 export async function chooseInterface(runner: Runner, selection: Selection): Promise<Interface> {
   const { iface = [], ifaceRegex = [], canReach = '', publicIp = '' } = selection;
   if (publicIp !== '' && parseAddress(publicIp) === null) {
     throw new HostError('EINVAL', `-public-ip ${publicIp} is not an IPv4 address`);
   }
+  if (canReach !== '' && parseAddress(canReach) === null) {
+    throw new HostError('EINVAL', `-iface-can-reach ${canReach} is not an IPv4 address`);
+  }
   const links = await listLinks(runner);
 
-  if (iface.length > 0 || ifaceRegex.length > 0 || canReach !== '') {
-    for (const wanted of iface) {
-      const found = byNameOrAddress(links, wanted);
-      if (found) return finish(found, publicIp);
+  const asked: (() => Found | Promise<Found>)[] = [
+    ...iface.map((wanted) => () => byNameOrAddress(links, wanted)),
+    ...ifaceRegex.map((pattern) => () => byPattern(links, pattern)),
+    ...(canReach === '' ? [] : [() => byReach(runner, links, canReach)]),
+  ];
+  if (asked.length > 0) {
+    const reasons: string[] = [];
+    for (const find of asked) {
+      try {
+        return finish(await find(), publicIp);
+      } catch (error) {
+        if (!(error instanceof HostError)) throw error;
+        reasons.push(error.message);
+      }
     }
-    for (const pattern of ifaceRegex) {
-      const found = byPattern(links, pattern);
-      if (found) return finish(found, publicIp);
-    }
-    if (canReach !== '') return finish(await byReach(runner, links, canReach), publicIp);
-    throw noSuchInterface(links, iface, ifaceRegex);
+    throw new HostError('ENODEV', `${reasons.join('; ')}; there are: ${describe(links)}`);
   }
   if (publicIp !== '') {
     const link = links.find((l) => l.addresses.some((a) => a.address === publicIp));
@@ -111,37 +120,46 @@ interface Found {
   address?: string;
 }
 
-function byNameOrAddress(links: readonly Link[], wanted: string): Found | null {
+function byNameOrAddress(links: readonly Link[], wanted: string): Found {
   if (parseAddress(wanted) !== null) {
     const link = links.find((l) => l.addresses.some((a) => a.address === wanted));
-    return link ? { link, address: wanted } : null;
+    if (link) return { link, address: wanted };
+  } else {
+    const link = links.find((l) => l.name === wanted);
+    if (link) return { link };
   }
-  const link = links.find((l) => l.name === wanted);
-  return link ? { link } : null;
+  throw new HostError('ENODEV', `no interface matches -iface ${wanted}`);
 }
 
-function byPattern(links: readonly Link[], pattern: string): Found | null {
-  let regex: RegExp;
-  try {
-    regex = new RegExp(pattern);
-  } catch {
-    throw new HostError('EINVAL', `-iface-regex ${pattern} is not a regular expression`);
-  }
+function byPattern(links: readonly Link[], { text, regex }: Pattern): Found {
   for (const link of links) {
-    const match = link.addresses.find((a) => regex.test(a.address));
-    if (match) return { link, address: match.address };
+    const match = usableAddresses(link).find((address) => regex.test(address));
+    if (match !== undefined) return { link, address: match };
   }
   const link = links.find((l) => regex.test(l.name));
-  return link ? { link } : null;
+  if (link) return { link };
+  throw new HostError('ENODEV', `no interface matches -iface-regex ${text}`);
 }
 
 async function byReach(runner: Runner, links: readonly Link[], target: string): Promise<Found> {
-  if (parseAddress(target) === null) {
-    throw new HostError('EINVAL', `-iface-can-reach ${target} is not an IPv4 address`);
+  let route: RouteRow | undefined;
+  let why = '';
+  try {
+    [route] = (await ask(runner, ['-4', 'route', 'get', target])) as RouteRow[];
+  } catch (error) {
+    // A network without a route is the program's failure, too.
+    why = ` (${textOf(error)})`;
   }
-  const [route] = (await ask(runner, ['-4', 'route', 'get', target])) as RouteRow[];
+  if (route?.type === 'local') {
+    throw new HostError(
+      'EINVAL',
+      `-iface-can-reach ${target} is an address of this host; give that of another, or this one ` +
+        'with -iface',
+    );
+  }
   const link = links.find((l) => l.name === route?.dev);
-  if (!link) throw new HostError('EHOSTUNREACH', `no route leads to -iface-can-reach ${target}`);
+  if (!link)
+    throw new HostError('EHOSTUNREACH', `no route leads to -iface-can-reach ${target}${why}`);
   return route?.prefsrc === undefined ? { link } : { link, address: route.prefsrc };
 }
 
@@ -162,8 +180,8 @@ async function byDefaultRoute(runner: Runner, links: readonly Link[]): Promise<F
 }
 
 function finish({ link, address }: Found, publicIp: string): Interface {
-  const own = address ?? bestAddress(link);
-  if (own === null) {
+  const own = address ?? usableAddresses(link)[0];
+  if (own === undefined) {
     throw new HostError(
       'EADDRNOTAVAIL',
       `the interface ${link.name} has no IPv4 address; give it one, or name another with -iface`,
@@ -181,31 +199,20 @@ function finish({ link, address }: Found, publicIp: string): Interface {
 }
 
 /**
- * flannel's choice: unicast, not deprecated; global before link-local, permanent before dynamic,
- * primary before secondary; the kernel's order decides the rest.
+ * The addresses that flannel takes, the best first: unicast, not deprecated; global before
+ * link-local, permanent before dynamic, primary before secondary; the kernel's order decides the
+ * rest.
  */
-function bestAddress(link: Link): string | null {
+function usableAddresses(link: Link): string[] {
   const usable = link.addresses.filter((a) => !a.deprecated && isUnicast(a.address));
   const rank = (a: Address) =>
     (a.address.startsWith('169.254.') ? 4 : 0) + (a.dynamic ? 2 : 0) + (a.secondary ? 1 : 0);
-  return usable.sort((a, b) => rank(a) - rank(b))[0]?.address ?? null;
+  return usable.sort((a, b) => rank(a) - rank(b)).map(({ address }) => address);
 }
 
 function isUnicast(address: string): boolean {
   const first = Number(address.split('.')[0]);
   return first > 0 && first < 224 && first !== 127;
-}
-
-function noSuchInterface(
-  links: readonly Link[],
-  iface: readonly string[],
-  ifaceRegex: readonly string[],
-): HostError {
-  const asked = [...iface.map((i) => `-iface ${i}`), ...ifaceRegex.map((r) => `-iface-regex ${r}`)];
-  return new HostError(
-    'ENODEV',
-    `no interface matches ${asked.join(' or ')}; there are: ${describe(links)}`,
-  );
 }
 
 /** `eth0 (192.168.64.3), eth1 (no IPv4 address)`, without the loopback device. */
@@ -230,6 +237,7 @@ interface AddressRow {
 }
 
 interface RouteRow {
+  type?: string;
   dev?: string;
   prefsrc?: string;
   nexthops?: { dev?: string }[];

@@ -30,14 +30,16 @@ export type Entry =
   /** Rules of a table of iptables, as `iptables-save` prints them. */
   | { kind: 'iptables'; table: 'nat' | 'filter'; made: readonly string[] }
   /** The table of nft, as `nft list` prints it; null until that is known. */
-  | { kind: 'nftables'; made: string | null };
+  | { kind: 'nftables'; made: string | null }
+  /** Kernel routes that do not go with a device of ours, each as `ip route del` wants it. */
+  | { kind: 'routes'; made: readonly string[] };
 
 /** What tells one entry from another. */
 export type EntryName =
   | { kind: 'device'; name: string }
   | { kind: 'sysctl' | 'file'; path: string }
   | { kind: 'iptables'; table: 'nat' | 'filter' }
-  | { kind: 'nftables' };
+  | { kind: 'nftables' | 'routes' };
 
 interface Content {
   version: 1;
@@ -101,6 +103,33 @@ export class Journal {
     this.#write();
   }
 
+  /** The kernel routes in it. */
+  get routes(): readonly string[] {
+    return this.#entries.flatMap((entry) => (entry.kind === 'routes' ? entry.made : []));
+  }
+
+  /**
+   * Takes over the kernel routes that `ours` accepts from runs under another name (another VNI,
+   * another backend) that have ended, so that they do not stay for ever.
+   */
+  inheritRoutes(ours: (name: string) => boolean, proc = '/proc'): void {
+    const directory = path.dirname(this.file);
+    for (const name of fs.readdirSync(directory).filter((n) => n.endsWith('.json'))) {
+      const file = path.join(directory, name);
+      const content = file === this.file ? null : readIfWhole(file);
+      if (content === null || isAlive(content.owner, proc)) continue;
+      const theirs = content.entries.flatMap((e) => (e.kind === 'routes' ? e.made : []));
+      const taken = theirs.filter(ours);
+      if (taken.length === 0) continue;
+      this.record({ kind: 'routes', made: [...new Set([...this.routes, ...taken])] });
+      const others = content.entries.filter(({ kind }) => kind !== 'routes');
+      const rest = theirs.filter((route) => !ours(route));
+      if (rest.length > 0) others.push({ kind: 'routes', made: rest });
+      if (others.length > 0) writeJournal(file, { ...content, entries: others });
+      else fs.rmSync(file, { force: true });
+    }
+  }
+
   /** Removes a journal that names nothing, as after a start that failed early. */
   removeIfEmpty(): void {
     if (this.#entries.length === 0) fs.rmSync(this.file, { force: true });
@@ -136,6 +165,15 @@ export function readJournal(file: string): Content | null {
     'EBADMSG',
     `the journal ${file} is broken; look at it, take back by hand what it names, and delete it`,
   );
+}
+
+/** Another's broken journal is no hindrance to us; `weft down` names it. */
+function readIfWhole(file: string): Content | null {
+  try {
+    return readJournal(file);
+  } catch {
+    return null;
+  }
 }
 
 /** Replaces the journal in one step: a reader sees the old one or the new one. */
@@ -178,7 +216,8 @@ function identity(entry: EntryName): string {
     case 'iptables':
       return `iptables ${entry.table}`;
     case 'nftables':
-      return 'nftables';
+    case 'routes':
+      return entry.kind;
     default:
       return `${entry.kind} ${entry.path}`;
   }
@@ -202,16 +241,18 @@ function isEntry(value: unknown): value is Entry {
     case 'file':
       return isText('path') && isText('wrote');
     case 'iptables':
-      return (
-        (value.table === 'nat' || value.table === 'filter') &&
-        Array.isArray(value.made) &&
-        value.made.every((line) => typeof line === 'string')
-      );
+      return (value.table === 'nat' || value.table === 'filter') && isLines(value.made);
+    case 'routes':
+      return isLines(value.made);
     case 'nftables':
       return value.made === null || isText('made');
     default:
       return false;
   }
+}
+
+function isLines(value: unknown): boolean {
+  return Array.isArray(value) && value.every((line) => typeof line === 'string');
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

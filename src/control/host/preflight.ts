@@ -11,10 +11,18 @@ export interface Places {
   proc?: string;
 }
 
-/** One sentence for each thing that is missing; empty when weft can start. */
-export async function preflight(runner: Runner, places: Places = {}): Promise<string[]> {
+/** One sentence for each thing that is missing. */
+export interface Lacks {
+  /** A TUN, which the vxlan backend alone needs; null when there is one to be had. */
+  tun: string | null;
+  /** What no backend goes without. */
+  others: string[];
+}
+
+export async function preflight(runner: Runner, places: Places = {}): Promise<Lacks> {
   const { tun = '/dev/net/tun', proc = '/proc' } = places;
-  return [checkTun(tun), checkRights(proc), await checkIp(runner)].filter((p) => p !== null);
+  const others = [checkRights(proc), await checkIp(runner)].filter((p) => p !== null);
+  return { tun: checkTun(tun), others };
 }
 
 function checkTun(file: string): string | null {

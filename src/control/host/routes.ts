@@ -1,18 +1,31 @@
 /**
- * The kernel routes of the overlay: one per remote subnet on the TUN,
- * `10.5.52.0/24 dev flannel.1 proto boot scope link`.
- *
- * flannel writes `via 10.5.52.0 dev flannel.1 onlink`, because its device is an Ethernet one and
- * the gateway is what the neighbour entry with the VTEP's MAC hangs on. A TUN is point-to-point
- * and has no neighbours (the kernel keeps a single entry for the whole device), so `via … onlink`
- * would add nothing, and is left out.
+ * The kernel routes of the overlay: for each remote subnet one into the tunnel, or, where the peer
+ * is on the underlay interface's own network and may be reached so, one by its address; and the
+ * blackhole for our own subnet. `route.ts` tells how each looks.
  *
  * What is in the kernel is remembered, so that an event costs a comparison in memory and one
  * batch; `reconcile` lists again and repairs what others changed.
+ *
+ * Routes into the tunnel go with it. The others outlive the process, as flannel's do, so they are
+ * written into the journal: by that a later run knows them, and `weft down` takes them back.
  */
-import { textOf } from './errors.js';
+import { HostError, textOf } from './errors.js';
 import type { Failure, Ip } from './ip.js';
-import { contains, formatPrefix, type Prefix, parsePrefix } from './ipv4.js';
+import { contains, formatPrefix, type Prefix, parseAddress, parsePrefix } from './ipv4.js';
+import type { Journal } from './journal.js';
+import {
+  blackhole,
+  type Found,
+  keyOf,
+  makingLine,
+  nameOf,
+  type Route,
+  type Row,
+  readRow,
+  removingLine,
+  sameRoute,
+  subnetIn,
+} from './route.js';
 
 /** Lines a batch: about 2 ms, so that a change which comes meanwhile is not kept waiting. */
 const BATCH = 256;
@@ -25,67 +38,117 @@ export interface RouteReport {
   problems: string[];
 }
 
-interface Installed {
-  /** Whether it has just the form that weft writes. */
-  exact: boolean;
+/** A remote subnet, and the address of its host. */
+export interface Behind {
+  readonly subnet: string;
+  /** Dotted. */
+  readonly host: string;
+}
+
+export interface RouteOptions {
+  /** Hosts on the own network of this interface are reached by their address; none are unless told. */
+  readonly underlay?: string;
+  /** Our own subnet, for which nothing may leave by another route. */
+  readonly blackhole?: string;
+  readonly journal?: Pick<Journal, 'routes' | 'record' | 'forget'>;
+}
+
+interface Wanted {
+  prefix: Prefix;
+  host: string | null;
 }
 
 interface Change {
   line: string;
+  /** What it adds; undefined for a removal. */
+  makes?: Route;
   /** Called when the kernel has it. */
   done: () => void;
 }
 
 export class RouteSync {
   readonly #ip: Ip;
-  readonly #device: string;
-  readonly #network: Prefix | null;
-  #desired = new Map<string, Prefix>();
+  readonly #tunnel: string | null;
+  readonly #network: Prefix;
+  readonly #underlay: string | null;
+  readonly #blackhole: Route | null;
+  readonly #journal: RouteOptions['journal'];
+  #desired = new Map<string, Wanted>();
   #refused: string[] = [];
-  /** Our routes in the kernel by prefix; null when not known (at start, after a failure). */
-  #installed: Map<string, Installed> | null = null;
-  /** Prefixes outside the network that were installed from here: ours all the same. */
+  /** Our routes in the kernel by key; null when not known (at start, after a failure). */
+  #installed: Map<string, Found> | null = null;
+  /** Subnets outside the network that we have, or may have, a route to: ours all the same. */
   readonly #outside = new Set<string>();
+  /** The names of the routes that outlive the process, of this run and of earlier ones. */
+  #recorded: Set<string>;
+  #saved = '';
+  /** Whether a host is on the underlay interface's network, as far as it was asked. */
+  #onLink = new Map<string, boolean>();
+  /** What no route can be made for: there is no tunnel, and the host is not on the network. */
+  #unreachable: string[] = [];
   #running: Promise<RouteReport> | null = null;
   /** Counts up with every request, so that a running convergence sees there is more to do. */
   #requests = 0;
 
   /**
-   * `network` is the overlay's whole network (`10.5.0.0/16`): routes inside it, on `device`, of
-   * protocol boot and without a metric are ours; all others on the device are somebody else's
-   * and stay, unless they were installed here.
+   * `network` is the overlay's whole network (`10.5.0.0/16`): routes inside it, on the TUN
+   * `tunnel` (null: there is none), of protocol boot and without a metric are ours, and so are
+   * those in the journal; all others are somebody else's and stay.
    */
-  constructor(ip: Ip, device: string, network: string) {
+  constructor(ip: Ip, tunnel: string | null, network: string, options: RouteOptions = {}) {
+    const { underlay = null, blackhole: own, journal } = options;
+    const prefix = parsePrefix(network);
+    if (prefix === null) throw new HostError('EINVAL', `${network} is not a network`);
     this.#ip = ip;
-    this.#device = device;
-    this.#network = parsePrefix(network);
+    this.#tunnel = tunnel;
+    this.#network = prefix;
+    this.#underlay = underlay;
+    this.#blackhole = own === undefined ? null : blackhole(own);
+    this.#journal = journal;
+    this.#recorded = new Set(journal?.routes ?? []);
+    this.#saved = [...this.#recorded].join();
+    for (const name of this.#recorded) this.#remember(subnetIn(name));
   }
 
   /**
-   * Makes `subnets` (`10.5.52.0/24` …) the desired set and resolves when the kernel has it, or a
-   * newer one that came meanwhile. A value that is no prefix is named in the report and costs
-   * only itself. Never rejects.
+   * Makes these the desired set and resolves when the kernel has it, or a newer one that came
+   * meanwhile; a subnet alone (`10.5.52.0/24`) is one for the tunnel. A value that is no prefix is
+   * named in the report and costs only itself. Never rejects.
    */
-  set(subnets: Iterable<string>): Promise<RouteReport> {
+  set(subnets: Iterable<string | Behind>): Promise<RouteReport> {
     const before = this.#desired;
     this.#desired = new Map();
     this.#refused = [];
-    for (const text of subnets) {
+    for (const one of subnets) {
+      const [text, host] = typeof one === 'string' ? [one, null] : [one.subnet, one.host];
       // Most were there before: that look saves most of the time of a change among thousands.
-      const prefix = before.get(text) ?? parsePrefix(text);
+      const known = before.get(text)?.prefix;
+      const prefix = known ?? parsePrefix(text);
       if (prefix === null || prefix.length === 0) {
         this.#refused.push(`no route to ${JSON.stringify(text)}: that is not a subnet`);
+      } else if (host !== null && parseAddress(host) === null) {
+        this.#refused.push(`no route to ${text}: ${JSON.stringify(host)} is not an address`);
       } else {
-        this.#desired.set(before.has(text) ? text : formatPrefix(prefix), prefix);
+        this.#desired.set(known ? text : formatPrefix(prefix), { prefix, host });
       }
     }
     return this.#request();
   }
 
-  /** Lists what is in the kernel and puts right what differs from the desired set. Never rejects. */
+  /**
+   * Lists what is in the kernel and puts right what differs from the desired set; asks again which
+   * hosts are on the underlay interface's network. Never rejects.
+   */
   reconcile(): Promise<RouteReport> {
     this.#installed = null;
+    this.#onLink = new Map();
     return this.#request();
+  }
+
+  /** Whether packets for a subnet go by its host's address just now. */
+  isDirect(subnet: string): boolean {
+    const found = this.#installed?.get(subnet);
+    return found !== undefined && found.route.via !== null;
   }
 
   #request(): Promise<RouteReport> {
@@ -114,7 +177,7 @@ export class RouteSync {
         continue;
       }
       if (problems.length > 0) this.#forget();
-      report.problems = [...this.#refused, ...problems];
+      report.problems = [...this.#refused, ...this.#unreachable, ...problems];
       return report;
     }
   }
@@ -126,10 +189,12 @@ export class RouteSync {
   ): Promise<{ more: boolean; problems: string[] }> {
     try {
       this.#installed ??= await this.#list();
+      const installed = this.#installed;
+      const wanted = await this.#resolve();
       const batch: Change[] = [];
       const problems: string[] = [];
       let more = false;
-      for (const change of this.#differences(this.#installed, report)) {
+      for (const change of this.#differences(installed, wanted, report)) {
         const reason = refused.get(change.line);
         if (reason !== undefined) {
           problems.push(`ip ${change.line}: ${reason}`);
@@ -140,46 +205,101 @@ export class RouteSync {
           batch.push(change);
         }
       }
-      if (batch.length === 0) return { more, problems };
-
-      const failures = await this.#ip.change(batch.map((change) => change.line));
-      const failed = new Map(
-        failures.filter((f) => !alreadyGone(f)).map((f) => [f.line, f.reason]),
-      );
-      for (const { line, done } of batch) {
-        const reason = failed.get(line);
-        if (reason === undefined) done();
-        else refused.set(line, reason);
+      if (batch.length > 0) {
+        for (const { makes } of batch) if (makes && this.#outlives(makes)) this.#record(makes);
+        this.#save();
+        const failures = await this.#ip.change(batch.map((change) => change.line));
+        const failed = new Map(
+          failures.filter((f) => !alreadyGone(f)).map((f) => [f.line, f.reason]),
+        );
+        for (const { line, makes, done } of batch) {
+          const reason = failed.get(line);
+          if (reason === undefined) done();
+          else {
+            refused.set(line, reason);
+            if (makes) this.#recorded.delete(nameOf(makes));
+          }
+        }
+        more ||= failed.size > 0;
       }
-      return { more: more || failed.size > 0, problems };
+      this.#save();
+      return { more, problems };
     } catch (error) {
       // Which of the lines were executed is not known.
       this.#forget();
-      const problem = `the routes on ${this.#device} are not up to date: ${textOf(error)}`;
+      const problem = `the routes are not up to date: ${textOf(error)}`;
       return { more: false, problems: [problem] };
     }
   }
 
+  /** Where each desired subnet is to lead. */
+  async #resolve(): Promise<Map<string, Route>> {
+    const [tunnel, underlay, known] = [this.#tunnel, this.#underlay, this.#onLink];
+    const wanted = new Map<string, Route>();
+    const onLink = new Map<string, boolean>();
+    const unreachable: string[] = [];
+    if (this.#blackhole !== null) wanted.set(keyOf(this.#blackhole), this.#blackhole);
+    for (const [subnet, { host }] of this.#desired) {
+      if (underlay !== null && host !== null) {
+        const near = onLink.get(host) ?? known.get(host) ?? (await this.#isNear(host, underlay));
+        onLink.set(host, near);
+        if (near) {
+          wanted.set(subnet, { subnet, device: underlay, via: host });
+          continue;
+        }
+      }
+      if (tunnel !== null) wanted.set(subnet, { subnet, device: tunnel, via: null });
+      else unreachable.push(`no route to ${subnet}: ${host} is not on the network of ${underlay}`);
+    }
+    this.#unreachable = unreachable;
+    // Unless all were to be asked again meanwhile.
+    if (this.#onLink === known) this.#onLink = onLink;
+    return wanted;
+  }
+
+  /** flannel's question: whether the route to a host has no gateway; and leads by the underlay. */
+  async #isNear(host: string, underlay: string): Promise<boolean> {
+    try {
+      const [way] = (await this.#ip.query(`route get ${host}`)) as Way[];
+      if (way === undefined || way.type !== undefined) return false;
+      return way.dev === underlay && way.gateway === undefined && way.via === undefined;
+    } catch (error) {
+      // That is the kernel's word: there is no route at all.
+      if (textOf(error).includes('RTNETLINK answers')) return false;
+      throw error;
+    }
+  }
+
   /** What is missing, then what is stale: traffic waits for new peers, nobody for a removal. */
-  *#differences(installed: Map<string, Installed>, report: RouteReport): Generator<Change> {
-    for (const [key, prefix] of this.#desired) {
-      if (installed.get(key)?.exact === true) continue;
+  *#differences(
+    installed: Map<string, Found>,
+    wanted: ReadonlyMap<string, Route>,
+    report: RouteReport,
+  ): Generator<Change> {
+    for (const [key, route] of wanted) {
+      const before = installed.get(key);
+      if (before?.exact === true && sameRoute(before.route, route)) continue;
       yield {
-        line: `route replace ${key} dev ${this.#device} proto boot scope link`,
+        line: makingLine(route),
+        makes: route,
         done: () => {
-          installed.set(key, { exact: true });
-          if (!this.#isInside(prefix)) this.#outside.add(key);
+          if (before && !sameRoute(before.route, route)) {
+            this.#recorded.delete(nameOf(before.route));
+          }
+          installed.set(key, { route, exact: true });
+          this.#remember(route.subnet);
           report.added++;
         },
       };
     }
-    for (const key of installed.keys()) {
-      if (this.#desired.has(key)) continue;
+    for (const [key, { route }] of installed) {
+      if (wanted.has(key)) continue;
       yield {
-        line: `route del ${key} dev ${this.#device} proto boot metric 0`,
+        line: removingLine(route),
         done: () => {
           installed.delete(key);
-          this.#outside.delete(key);
+          this.#outside.delete(route.subnet);
+          this.#recorded.delete(nameOf(route));
           report.removed++;
         },
       };
@@ -189,44 +309,81 @@ export class RouteSync {
   #forget(): void {
     this.#ip.restart();
     this.#installed = null;
+    this.#onLink = new Map();
   }
 
-  async #list(): Promise<Map<string, Installed>> {
-    const found = new Map<string, Installed>();
-    for (const row of await this.#ip.query(`route show dev ${this.#device}`)) {
-      const route = row as Row;
-      const prefix = parsePrefix(route.dst);
-      if (prefix === null || !this.#isOurs(route, prefix)) continue;
-      // A route with a gateway has scope global, which `ip -j` leaves out.
-      const exact = route.scope === 'link';
-      found.set(formatPrefix(prefix), { exact });
+  async #list(): Promise<Map<string, Found>> {
+    const rows = await this.#ip.query(`route show root ${formatPrefix(this.#network)}`);
+    for (const subnet of this.#outside) {
+      rows.push(...(await this.#ip.query(`route show exact ${subnet}`)));
     }
+    const found = new Map<string, Found>();
+    const recorded = new Set<string>();
+    for (const row of rows) {
+      const read = readRow(row as Row);
+      if (read === null) continue;
+      const { route, exact } = read;
+      const name = nameOf(route);
+      if (this.#recorded.has(name)) recorded.add(name);
+      else if (route.device !== null && route.device !== this.#tunnel) continue;
+      else if (!this.#isInside(route.subnet) && !this.#outside.has(route.subnet)) continue;
+      // Of flannel's form, with a gateway, it is in ours' place all the same.
+      const inTunnel = route.device === this.#tunnel && this.#tunnel !== null;
+      found.set(
+        keyOf(route),
+        inTunnel ? { route: { ...route, via: null }, exact: exact && route.via === null } : read,
+      );
+    }
+    this.#recorded = recorded;
     return found;
   }
 
-  #isOurs(route: Row, prefix: Prefix): boolean {
-    // `ip -j` leaves out what is the default: protocol boot, type unicast, metric 0.
-    if (route.protocol !== undefined || route.type !== undefined || route.metric !== undefined) {
-      return false;
-    }
-    return this.#isInside(prefix) || this.#outside.has(formatPrefix(prefix));
+  #outlives({ device }: Route): boolean {
+    return device !== this.#tunnel || device === null;
   }
 
-  #isInside(prefix: Prefix): boolean {
-    return this.#network !== null && contains(this.#network, prefix);
+  #record(route: Route): void {
+    this.#recorded.add(nameOf(route));
+  }
+
+  /** Writes the journal where it is not as it should be. */
+  #save(): void {
+    const made = [...this.#recorded];
+    const text = made.join();
+    if (text === this.#saved) return;
+    if (made.length > 0) this.#journal?.record({ kind: 'routes', made });
+    else this.#journal?.forget({ kind: 'routes' });
+    this.#saved = text;
+  }
+
+  #remember(subnet: string): void {
+    if (!this.#isInside(subnet)) this.#outside.add(subnet);
+  }
+
+  #isInside(subnet: string): boolean {
+    const prefix = parsePrefix(subnet);
+    return prefix !== null && contains(this.#network, prefix);
   }
 }
 
-/** A row of `ip -j route show`, as far as it is read here. */
-interface Row {
-  dst: string;
-  scope?: string;
-  protocol?: string;
+/** Whether a route in a journal, by its name, is one of this network. */
+export function routesInside(network: string): (name: string) => boolean {
+  const outer = parsePrefix(network);
+  return (name) => {
+    const prefix = parsePrefix(subnetIn(name));
+    return outer !== null && prefix !== null && contains(outer, prefix);
+  };
+}
+
+/** A row of `ip -j route get`, as far as it is read here; `via` is a gateway of IPv6. */
+interface Way {
   type?: string;
-  metric?: number;
+  dev?: string;
+  gateway?: string;
+  via?: object;
 }
 
 /** "No such process" is the kernel's ESRCH for a route that is not there (a link went down). */
-function alreadyGone(failure: Failure): boolean {
-  return failure.line.startsWith('route del ') && failure.reason.includes('No such process');
+function alreadyGone({ line, reason }: Failure): boolean {
+  return line.startsWith('route del ') && /No such process|Cannot find device/.test(reason);
 }

@@ -20,10 +20,11 @@ import {
 } from '../store/store.js';
 import type { Config } from './config.js';
 import {
-  formatLeaseValue,
   type LeaseValue,
+  ownLeaseValue,
   parseLeaseValue,
   rewriteLeaseValue,
+  vtepMacIn,
 } from './lease-value.js';
 import {
   contains,
@@ -50,6 +51,7 @@ export interface Identity {
 export interface OwnLease extends Written {
   readonly key: string;
   readonly subnet: Subnet;
+  /** Means nothing with host-gw, whose leases have none. */
   readonly vtepMac: Uint8Array;
   /** The text in the store. */
   readonly value: string;
@@ -179,7 +181,7 @@ async function create(options: AcquireOptions, subnet: Subnet): Promise<OwnLease
   const { leases, config, identity, random } = options;
   const vtepMac = identity.vtepMac ?? randomMac(random);
   const key = keyOf(subnet);
-  const value = formatLeaseValue(identity.publicIp, config.backend.vni, vtepMac);
+  const value = ownLeaseValue(config.backend, identity.publicIp, vtepMac);
   const written = await leases.create(key, value, LEASE_TTL);
   return written && { ...written, key, subnet, vtepMac, value };
 }
@@ -190,8 +192,12 @@ async function rewrite(options: AcquireOptions, lease: Lease): Promise<OwnLease 
   const { entry, subnet, value: before } = lease;
   const found = before !== undefined && 'mac' in before.vtep ? before.vtep.mac : undefined;
   const vtepMac = found ?? identity.vtepMac ?? randomMac(random);
+  const { backend } = config;
   const { publicIp } = identity;
-  const value = rewriteLeaseValue(entry.value, publicIp, config.backend.vni, vtepMac);
+  const value =
+    backend.type === 'vxlan'
+      ? rewriteLeaseValue(entry.value, publicIp, backend.vni, vtepMac)
+      : ownLeaseValue(backend, publicIp, vtepMac);
   const reserved = entry.lease === 0n;
   if (reserved) log.info(`${entry.key} is a reservation and stays one`);
   const ttl = reserved ? undefined : LEASE_TTL;
@@ -268,7 +274,8 @@ function randomMac(random: Random): Uint8Array {
 }
 
 /** For messages. */
-export function describeLease({ subnet, vtepMac, lease }: OwnLease): string {
+export function describeLease({ subnet, value, lease }: OwnLease): string {
   const kind = lease === 0n ? 'reserved' : 'leased';
-  return `${formatSubnet(subnet)} (${kind}), VTEP ${formatMac(vtepMac)}`;
+  const mac = vtepMacIn(value);
+  return `${formatSubnet(subnet)} (${kind})${mac === undefined ? '' : `, VTEP ${formatMac(mac)}`}`;
 }

@@ -18,8 +18,10 @@ export interface Config {
   readonly backend: Backend;
 }
 
-/** The vxlan backend. */
-export interface Backend {
+export type Backend = Vxlan | HostGw;
+
+export interface Vxlan {
+  readonly type: 'vxlan';
   /** 0 to 2^24-1; 0 is a VNI like any other. */
   readonly vni: number;
   readonly port: number;
@@ -27,7 +29,13 @@ export interface Backend {
   readonly mtu: number | undefined;
   readonly gbp: boolean;
   readonly learning: boolean;
+  /** Peers on the underlay interface's own network get a plain route, and no tunnel. */
   readonly directRouting: boolean;
+}
+
+/** Every peer gets a plain route; flannel knows no options of it. */
+export interface HostGw {
+  readonly type: 'host-gw';
 }
 
 /** The config cannot be used. */
@@ -166,8 +174,8 @@ function readBackend(
   if (given === undefined) {
     const config = JSON.stringify({ ...(parseJson(text) as object), Backend: { Type: 'vxlan' } });
     return refuse(
-      'Backend is absent, which makes flannel use its udp backend, and weft speaks vxlan only; ' +
-        `if all hosts are to use vxlan, the config is: ${config}`,
+      'Backend is absent, which makes flannel use its udp backend, and weft knows vxlan and ' +
+        `host-gw only; if all hosts are to use vxlan, the config is: ${config}`,
     );
   }
   if (given !== null && !isObject(given)) {
@@ -175,9 +183,10 @@ function readBackend(
   }
   const backend = given ?? {};
   const type = new Fields(backend, 'Backend.', fail).text('Type') ?? '';
+  if (type.toLowerCase() === 'host-gw') return { type: 'host-gw' };
   if (type.toLowerCase() !== 'vxlan') {
     return refuse(
-      `Backend.Type is "${type}", and weft speaks vxlan only: "Backend":{"Type":"vxlan"}`,
+      `Backend.Type is "${type}", and weft knows vxlan and host-gw only: "Backend":{"Type":"vxlan"}`,
     );
   }
 
@@ -199,6 +208,7 @@ function readBackend(
     );
   }
   return {
+    type: 'vxlan',
     vni,
     port: port === 0 ? DEFAULT_PORT : port,
     mtu: mtu === 0 ? undefined : mtu,

@@ -20,7 +20,7 @@ import {
   type Written,
 } from '../store/store.js';
 import { discardQuietly, LEASE_TTL, type OwnLease } from './acquire.js';
-import { type LeaseValue, parseLeaseValue } from './lease-value.js';
+import { type LeaseValue, parseLeaseValue, vtepMacIn } from './lease-value.js';
 
 export interface HoldOptions {
   readonly store: Store;
@@ -149,7 +149,8 @@ export class LeaseHolder {
   /** Whoever else writes our public IP into our key believes to be us. */
   private warnOfTwin(value: LeaseValue, { lease }: Entry): void {
     const { log, own, publicIp } = this.options;
-    const ours = formatMac(own.vtepMac);
+    const ownMac = vtepMacIn(own.value);
+    const ours = ownMac === undefined ? 'none' : formatMac(ownMac);
     const mac = 'mac' in value.vtep ? formatMac(value.vtep.mac) : 'none';
     const known = lease === this.lease || lease === 0n || this.leases().granted(lease);
     if (mac === ours && (known || this.lease < 0n)) return;

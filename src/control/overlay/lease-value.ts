@@ -4,12 +4,17 @@
  *     {"PublicIP":"192.168.56.11","PublicIPv6":null,"BackendType":"vxlan",
  *      "BackendData":{"VNI":1,"VtepMAC":"2a:2e:cc:73:34:04"}}
  *
- * (without the line break). Written byte for byte like that: a value that does not parse makes
+ * (without the line break), or, with the host-gw backend:
+ *
+ *     {"PublicIP":"192.168.56.11","PublicIPv6":null,"BackendType":"host-gw"}
+ *
+ * Written byte for byte like that: a value that does not parse makes
  * every running flanneld drop all its peers. Read tolerantly: all but PublicIP may be absent.
  */
 import { formatMac, parseMac } from '../../dataplane/wire/ethernet.js';
 import { formatAddress, parseAddress } from '../../dataplane/wire/ipv4.js';
 import { isObject, parseJson, type RawMember, rawMembers } from '../store/json.js';
+import type { Backend } from './config.js';
 
 export interface LeaseValue {
   /** Where the host is reached, int32; also its identity. */
@@ -18,6 +23,16 @@ export interface LeaseValue {
   readonly backendType: string;
   /** The VTEP's address, or why there is none that could be used. */
   readonly vtep: { readonly mac: Uint8Array } | { readonly problem: string };
+}
+
+/** Ours, of the network's backend; host-gw has no use for the MAC. */
+export function ownLeaseValue(backend: Backend, publicIp: number, mac: Uint8Array): string {
+  if (backend.type === 'vxlan') return formatLeaseValue(publicIp, backend.vni, mac);
+  return JSON.stringify({
+    PublicIP: formatAddress(publicIp),
+    PublicIPv6: null,
+    BackendType: backend.type,
+  });
 }
 
 export function formatLeaseValue(publicIp: number, vni: number, mac: Uint8Array): string {
@@ -61,6 +76,16 @@ function isNamed(name: string, names: readonly string[]): boolean {
   return names.some((known) => known.toLowerCase() === name.toLowerCase());
 }
 
+/** The VTEP's address in a value; undefined where it has none, or cannot be read. */
+export function vtepMacIn(text: string): Uint8Array | undefined {
+  try {
+    const { vtep } = parseLeaseValue(text);
+    return 'mac' in vtep ? vtep.mac : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 /** Throws an Error that says what is wrong when it is no lease at all. */
 export function parseLeaseValue(text: string): LeaseValue {
   const root = parseJson(text);
@@ -73,9 +98,22 @@ export function parseLeaseValue(text: string): LeaseValue {
   return { publicIp, backendType: type, vtep: readVtep(type, member(root, 'BackendData')) };
 }
 
+/** Why a lease is of no use to a host of this backend; undefined when it is of use. */
+export function backendProblem(
+  { backendType, vtep }: LeaseValue,
+  ours: Backend['type'],
+): string | undefined {
+  if (ours === 'vxlan') return 'problem' in vtep ? vtep.problem : undefined;
+  return backendType === ours ? undefined : otherBackend(backendType, ours);
+}
+
+function otherBackend(type: string, ours: string): string {
+  if (type === '') return 'it has no BackendType (a reservation)';
+  return `its BackendType is ${show(type)}, not ${show(ours)}`;
+}
+
 function readVtep(type: string, data: unknown): LeaseValue['vtep'] {
-  if (type === '') return { problem: 'it has no BackendType (a reservation)' };
-  if (type !== 'vxlan') return { problem: `its BackendType is ${show(type)}, not "vxlan"` };
+  if (type !== 'vxlan') return { problem: otherBackend(type, 'vxlan') };
   if (typeof data === 'string') {
     return { problem: 'its BackendData is a string (base64?), not an object' };
   }

@@ -14,9 +14,9 @@ import { formatAddress } from '../../dataplane/wire/ipv4.js';
 import type { Clock, Log, Random } from '../runtime.js';
 import { type Following, messageOf, type Store, StoreUnreachable } from '../store/store.js';
 import { acquire, describeLease, type Identity, LEASE_TTL, type OwnLease } from './acquire.js';
-import { type Config, ConfigError, parseConfig } from './config.js';
+import { type Backend, type Config, ConfigError, parseConfig } from './config.js';
 import { LeaseHolder } from './hold.js';
-import { formatLeaseValue, parseLeaseValue } from './lease-value.js';
+import { backendProblem, ownLeaseValue, parseLeaseValue } from './lease-value.js';
 import { type Membership, Peers } from './peers.js';
 import type { ReadNetwork } from './saved.js';
 import { Saver } from './saver.js';
@@ -70,6 +70,7 @@ export class Overlay {
   private readonly saver: Saver | undefined;
   private own: OwnLease | undefined;
   private identity: Identity | undefined;
+  private backend: Backend['type'] = 'vxlan';
   private following: Following | undefined;
   private holder: LeaseHolder | undefined;
   private peers: Peers | undefined;
@@ -162,6 +163,7 @@ export class Overlay {
    * entry with our public IP.
    */
   async join(config: Config, identity: Identity): Promise<OwnLease> {
+    this.backend = config.backend.type;
     for (;;) {
       this.throwIfStopped();
       try {
@@ -250,6 +252,7 @@ export class Overlay {
       ownSubnet: own.subnet,
       publicIp,
       clock,
+      backend: this.backend,
       log,
       update: (membership) => listener.members(membership),
     });
@@ -325,13 +328,14 @@ export class Overlay {
         continue;
       }
       if (lease.publicIp !== publicIp) continue;
-      if ('problem' in lease.vtep) {
-        throw new Error(`${store.description}: our entry ${key}: ${lease.vtep.problem}`);
+      const problem = backendProblem(lease, config.backend.type);
+      if (problem !== undefined) {
+        throw new Error(`${store.description}: our entry ${key}: ${problem}`);
       }
-      const { mac: vtepMac } = lease.vtep;
+      const vtepMac = 'mac' in lease.vtep ? lease.vtep.mac : NO_MAC;
       return { key, subnet: name.subnet, vtepMac, value, revision, lease: 0n, ttl: 0 };
     }
-    const example = formatLeaseValue(publicIp, config.backend.vni, EXAMPLE_MAC);
+    const example = ownLeaseValue(config.backend, publicIp, EXAMPLE_MAC);
     throw new Error(
       `${store.description}: no entry under "subnets" has our public IP ${shown}; ` +
         `add one, such as "10.10.58.0-24": ${example}`,
@@ -359,4 +363,6 @@ export class Overlay {
   }
 }
 
+/** In place of a VTEP's, with host-gw. */
+const NO_MAC = new Uint8Array(6);
 const EXAMPLE_MAC = Uint8Array.of(0x02, 0, 0, 0, 0, 0x0a);

@@ -10,15 +10,17 @@ import { formatMac } from '../../dataplane/wire/ethernet.js';
 import { formatAddress, isUnspecified } from '../../dataplane/wire/ipv4.js';
 import type { Clock, Log } from '../runtime.js';
 import { type Change, type Entry, type Listing, messageOf } from '../store/store.js';
-import { type LeaseValue, parseLeaseValue } from './lease-value.js';
+import type { Backend } from './config.js';
+import { backendProblem, type LeaseValue, parseLeaseValue } from './lease-value.js';
 import { contains, formatSubnet, keyOf, overlaps, parseKey, type Subnet } from './subnet.js';
 
 export interface Peer {
   readonly key: string;
   readonly subnet: Subnet;
-  /** Where the peer's VTEP is reached, int32. */
+  /** Where the peer is reached, int32. */
   readonly publicIp: number;
-  readonly vtepMac: Uint8Array;
+  /** Its VTEP's; undefined with host-gw. */
+  readonly vtepMac: Uint8Array | undefined;
 }
 
 /** The peers after a batch of changes. */
@@ -35,6 +37,8 @@ export interface PeersOptions {
   readonly ownSubnet: Subnet;
   readonly publicIp: number;
   readonly clock: Clock;
+  /** Leases of others are not used. vxlan unless told. */
+  readonly backend?: Backend['type'];
   readonly log: Log;
   /** Called once for each batch that changed something, and for the first snapshot. */
   readonly update: (membership: Membership) => void;
@@ -165,8 +169,10 @@ export class Peers {
     }
     if (overlaps(subnet, ownSubnet)) return `it overlaps our subnet ${formatSubnet(ownSubnet)}`;
     if (isUnspecified(value.publicIp)) return 'its PublicIP is no address of a host';
-    if ('problem' in value.vtep) return value.vtep.problem;
-    return { key, subnet, publicIp: value.publicIp, vtepMac: value.vtep.mac };
+    const problem = backendProblem(value, this.options.backend ?? 'vxlan');
+    if (problem !== undefined) return problem;
+    const vtepMac = 'mac' in value.vtep ? value.vtep.mac : undefined;
+    return { key, subnet, publicIp: value.publicIp, vtepMac };
   }
 
   private complain({ key, value }: Entry, problem: string): void {
@@ -194,10 +200,14 @@ export class Peers {
 }
 
 function samePeer(a: Peer, b: Peer): boolean {
-  return a.publicIp === b.publicIp && Buffer.compare(a.vtepMac, b.vtepMac) === 0;
+  const [macA = NO_MAC, macB = NO_MAC] = [a.vtepMac, b.vtepMac];
+  return a.publicIp === b.publicIp && Buffer.compare(macA, macB) === 0;
 }
+
+const NO_MAC = new Uint8Array(0);
 
 /** For messages. */
 export function describePeer({ subnet, publicIp, vtepMac }: Peer): string {
-  return `${formatSubnet(subnet)} at ${formatAddress(publicIp)} (${formatMac(vtepMac)})`;
+  const mac = vtepMac === undefined ? '' : ` (${formatMac(vtepMac)})`;
+  return `${formatSubnet(subnet)} at ${formatAddress(publicIp)}${mac}`;
 }

@@ -16,7 +16,7 @@ export interface Starting {
 }
 
 /** What the control socket answers. */
-export type Answer = Status | Starting;
+export type Answer = Status | HostGwStatus | Starting;
 
 export function isStarting(answer: Answer): answer is Starting {
   return 'waitingFor' in answer;
@@ -27,6 +27,9 @@ export interface Status {
   readonly version: string;
   readonly pid: number;
   readonly uptimeSeconds: number;
+  readonly backend: 'vxlan';
+  /** Whether peers on the underlay interface's own network are reached without the tunnel. */
+  readonly directRouting: boolean;
   readonly device: { readonly name: string; readonly address: string; readonly mtu: number };
   readonly underlay: {
     readonly interface: string;
@@ -63,6 +66,8 @@ export interface Status {
     readonly subnet: string;
     readonly publicIp: string;
     readonly vtepMac: string;
+    /** Whether the kernel routes by the peer's own address, and not into the tunnel. */
+    readonly direct: boolean;
   }[];
   readonly routes: {
     /** In the table of the lanes, our own subnet included. */
@@ -100,6 +105,18 @@ export interface Status {
   readonly kernelUdp: { readonly badChecksums: number; readonly bufferFull: number };
 }
 
+/** The same of the host-gw backend, which has neither device nor lanes. */
+export interface HostGwStatus extends Pick<Status, 'version' | 'pid' | 'uptimeSeconds' | 'store'> {
+  readonly backend: 'host-gw';
+  /** The containers', which is that of the underlay. */
+  readonly mtu: number;
+  readonly underlay: Omit<Status['underlay'], 'port'>;
+  readonly lease: Omit<Status['lease'], 'vtepMac' | 'vni'>;
+  /** `direct`: the kernel has the route. */
+  readonly peers: readonly Omit<Status['peers'][number], 'vtepMac'>[];
+  readonly routes: Pick<Status['routes'], 'problems'>;
+}
+
 /** How many lanes there are, and how many threads each has. */
 export interface LaneCount {
   readonly lanes: number;
@@ -135,7 +152,8 @@ function duration(seconds: number): string {
 
 /** The answer for people: aligned lines, no colours. */
 export function describe(answer: Answer): string {
-  return layOut(isStarting(answer) ? describeStarting(answer) : describeStatus(answer));
+  if (isStarting(answer)) return layOut(describeStarting(answer));
+  return layOut(answer.backend === 'vxlan' ? describeStatus(answer) : describeHostGw(answer));
 }
 
 function describeStarting(answer: Starting): [string, string][] {
@@ -149,14 +167,35 @@ function describeProcess({ version, pid, uptimeSeconds }: Answer): string {
   return `${version}, process ${pid}, up ${duration(uptimeSeconds)}`;
 }
 
-function describeLease({ lease }: Status): string {
+function describeLease(lease: HostGwStatus['lease'], vni?: number): string {
   if (lease.lost !== null) return `LOST: ${lease.lost}`;
   const { id, expiresInSeconds } = lease;
   const held =
     id === null
       ? 'no etcd lease'
       : `etcd lease ${id}, ends in ${duration(expiresInSeconds ?? 0)} unless renewed`;
-  return `${lease.subnet}, VNI ${lease.vni}, ${held}`;
+  return `${lease.subnet}${vni === undefined ? '' : `, VNI ${vni}`}, ${held}`;
+}
+
+function describeHostGw(status: HostGwStatus): [string, string][] {
+  const { lease, store, underlay, mtu, routes, peers } = status;
+  return [
+    ['weft', describeProcess(status)],
+    ['lease', describeLease(lease)],
+    ['store', store],
+    ['backend', `host-gw, MTU ${mtu}: the kernel routes, no packet passes weft`],
+    ['underlay', `${underlay.interface}  ${underlay.address}`],
+    ...describeRoutes(`${count(peers.filter((peer) => peer.direct).length)} in the kernel`, routes),
+    ['peers', peers.length === 0 ? 'none yet' : String(peers.length)],
+    ...peers.map((peer): [string, string] => [
+      '',
+      `${peer.subnet.padEnd(18)} ${peer.publicIp.padEnd(15)}${peer.direct ? '' : ' no route'}`,
+    ]),
+  ];
+}
+
+function describeRoutes(what: string, { problems }: HostGwStatus['routes']): [string, string][] {
+  return [['routes', what], ...problems.map((problem): [string, string] => ['', problem])];
 }
 
 function describeStoreState(state: Status['storeState']): string[] {
@@ -178,9 +217,10 @@ function describeStatus(status: Status): [string, string][] {
   );
   const rows: [string, string][] = [
     ['weft', describeProcess(status)],
-    ['lease', describeLease(status)],
+    ['lease', describeLease(lease, lease.vni)],
     ['store', status.store],
     ...describeStoreState(status.storeState).map((text): [string, string] => ['', text]),
+    ['backend', `vxlan${status.directRouting ? ' with direct routing' : ''}`],
     ['device', `${device.name}  ${device.address}, MTU ${device.mtu}, VtepMAC ${lease.vtepMac}`],
     [
       'underlay',
@@ -197,8 +237,10 @@ function describeStatus(status: Status): [string, string][] {
       describeLanes({ lanes, threads: status.laneThreads, reason: status.lanesReason }) +
         `; ${ended.length === 0 ? 'running' : ended.join(', ')}`,
     ],
-    ['routes', `${status.routes.published} published, generation ${status.routes.epoch}`],
-    ...status.routes.problems.map((problem): [string, string] => ['', problem]),
+    ...describeRoutes(
+      `${status.routes.published} published, generation ${status.routes.epoch}`,
+      status.routes,
+    ),
     [
       'outbound',
       `${count(counters.outbound_out_packets)} packets, ${bytes(counters.outbound_out_bytes)} sent`,
@@ -219,7 +261,9 @@ function describeStatus(status: Status): [string, string][] {
   }
   rows.push(['peers', status.peers.length === 0 ? 'none yet' : String(status.peers.length)]);
   for (const peer of status.peers) {
-    rows.push(['', `${peer.subnet.padEnd(18)} ${peer.publicIp.padEnd(15)} ${peer.vtepMac}`]);
+    const direct = peer.direct ? ' direct' : '';
+    const where = `${peer.subnet.padEnd(18)} ${peer.publicIp.padEnd(15)} ${peer.vtepMac}`;
+    rows.push(['', where + direct]);
   }
   return rows;
 }

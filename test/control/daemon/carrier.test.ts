@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
-import { Carrier } from '../../../src/control/daemon/carrier.js';
+import { Carrier, type CarrierOptions } from '../../../src/control/daemon/carrier.js';
 import type { RouteReport } from '../../../src/control/host/routes.js';
 import type { Membership, Peer } from '../../../src/control/overlay/peers.js';
 import { Lines } from '../fakes.js';
@@ -9,27 +9,34 @@ let order: string[];
 let report: RouteReport;
 let log: Lines;
 let carrier: Carrier;
+const routes: CarrierOptions['routes'] = {
+  set: async (subnets) => {
+    const shown = [...subnets].map((one) =>
+      typeof one === 'string' ? one : `${one.subnet} by ${one.host}`,
+    );
+    order.push(`kernel ${shown.join()}`);
+    return report;
+  },
+  isDirect: (subnet) => subnet === '0.0.2.0/24',
+};
 
 beforeEach(() => {
   order = [];
   report = { added: 0, removed: 0, problems: [] };
   log = new Lines();
   carrier = new Carrier({
-    publisher: {
-      publish: (routes, local) => {
-        const shown = routes.map(({ network, length, peer }) => [network, length, peer.port]);
-        order.push(`publish ${JSON.stringify(shown)} ${JSON.stringify(local)}`);
-        return 0;
+    table: {
+      publisher: {
+        publish: (routes, local) => {
+          const shown = routes.map(({ network, length, peer }) => [network, length, peer.port]);
+          order.push(`publish ${JSON.stringify(shown)} ${JSON.stringify(local)}`);
+          return 0;
+        },
       },
+      local: { network: 7, length: 24 },
+      port: 4789,
     },
-    local: { network: 7, length: 24 },
-    port: 4789,
-    routes: {
-      set: async (subnets) => {
-        order.push(`kernel ${[...subnets].join()}`);
-        return report;
-      },
-    },
+    routes,
     log,
   });
 });
@@ -51,11 +58,22 @@ test('peers go into the table of the lanes first, then into the kernel', async (
   await carrier.adopt(joined(peer(1), peer(2)));
   assert.deepEqual(order, [
     'publish [[256,24,4789],[512,24,4789]] [{"network":7,"length":24}]',
-    'kernel 0.0.1.0/24,0.0.2.0/24',
+    'kernel 0.0.1.0/24 by 0.0.0.1,0.0.2.0/24 by 0.0.0.2',
   ]);
   assert.deepEqual(carrier.peers, [peer(1), peer(2)]);
   assert.match(log.lines[0]!, /^info: peer joined: 0\.0\.1\.0\/24 at 0\.0\.0\.1 /);
   assert.equal(log.lines.length, 2);
+});
+
+test('without lanes the kernel alone gets the peers', async () => {
+  const plain = new Carrier({ routes, log });
+  await plain.adopt(joined({ ...peer(1), vtepMac: undefined }));
+  assert.deepEqual(order, ['kernel 0.0.1.0/24 by 0.0.0.1']);
+  assert.deepEqual(log.lines, ['info: peer joined: 0.0.1.0/24 at 0.0.0.1']);
+  assert.deepEqual(
+    [peer(1), peer(2)].map((one) => plain.isDirect(one)),
+    [false, true],
+  );
 });
 
 test('a thousand at once are one line, each one for who debugs', async () => {

@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type Moment, type Parts, report } from '../../../src/control/daemon/report.js';
-import { parseConfig } from '../../../src/control/overlay/config.js';
+import {
+  type Moment,
+  report,
+  reportHostGw,
+  type VxlanParts,
+} from '../../../src/control/daemon/report.js';
 import { Counter, Counters, createCounters } from '../../../src/dataplane/forward/counters.js';
 import { Drop } from '../../../src/dataplane/forward/drops.js';
 import { describe } from '../../../src/operate/status/status.js';
@@ -13,7 +17,7 @@ const PEER = {
   vtepMac: Uint8Array.of(2, 0, 0, 0, 0, 2),
 };
 
-function parts(): Parts {
+function parts(): VxlanParts {
   const counters = createCounters(1);
   const row = new Counters(counters, 0);
   row.add(Counter.outbound_out_packets, 1234);
@@ -21,7 +25,15 @@ function parts(): Parts {
   return {
     name: 'flannel.1',
     mtu: 1450,
-    config: parseConfig('{"Network":"10.10.0.0/16","Backend":{"Type":"vxlan"}}', 'here'),
+    backend: {
+      type: 'vxlan',
+      vni: 1,
+      port: 8472,
+      mtu: undefined,
+      gbp: false,
+      learning: false,
+      directRouting: true,
+    },
     underlay: { name: 'ens33', index: 2, mtu: 1500, address: '10.0.0.1', publicIp: '203.0.113.9' },
     store: 'etcd at http://etcd:2379',
     lease: {
@@ -43,7 +55,7 @@ function parts(): Parts {
       turns: [1],
       reports: [{ running: true, queued: 0, outboundPackets: 0, inboundPackets: 0 }],
     },
-    carrier: { peers: [PEER], problems: [] },
+    carrier: { peers: [PEER], problems: [], isDirect: () => true },
   };
 }
 
@@ -73,7 +85,7 @@ test('a key without an etcd lease has none to end', () => {
 test('peers, counters and drops, for people and as values', () => {
   const status = report(parts(), NOW);
   assert.deepEqual(status.peers, [
-    { subnet: '10.10.2.0/24', publicIp: '10.0.0.2', vtepMac: '02:00:00:00:00:02' },
+    { subnet: '10.10.2.0/24', publicIp: '10.0.0.2', vtepMac: '02:00:00:00:00:02', direct: true },
   ]);
   assert.deepEqual(status.drops, { unknown_sender: 7 });
   assert.equal(status.offload.receiveBuffer, 8 * 1024 * 1024);
@@ -83,7 +95,50 @@ test('peers, counters and drops, for people and as values', () => {
   assert.match(text, /^outbound +1,234 packets/m);
   assert.match(text, /unknown_sender {2}7$/m);
   assert.match(text, /receive buffer 8\.4 MB/);
-  assert.match(text, /^peers +1\n +10\.10\.2\.0\/24/m);
+  assert.match(text, /^peers +1\n +10\.10\.2\.0\/24 +10\.0\.0\.2 +02:00:00:00:00:02 direct$/m);
+  assert.match(text, /^backend +vxlan with direct routing$/m);
+});
+
+test('host-gw has no device, no port, no lanes', () => {
+  const { lease, store, underlay } = parts();
+  const carrier = {
+    peers: [PEER, { ...PEER, publicIp: 0x0a000003 }],
+    problems: ['no route to 10.10.3.0/24: because'],
+    isDirect: ({ publicIp }: { publicIp: number }) => publicIp === PEER.publicIp,
+  };
+  const backend = { type: 'host-gw' } as const;
+  const made = { name: 'host-gw', mtu: 1500, backend, lease, store, underlay, carrier };
+  const status = reportHostGw(made, NOW);
+  assert.deepEqual(status, {
+    version: '1.2.3',
+    pid: process.pid,
+    uptimeSeconds: 61.5,
+    backend: 'host-gw',
+    mtu: 1500,
+    underlay: { interface: 'ens33', mtu: 1500, address: '10.0.0.1', publicIp: '203.0.113.9' },
+    store: 'etcd at http://etcd:2379',
+    lease: { subnet: '10.10.1.0/24', id: 'def', expiresInSeconds: 7200, lost: null },
+    peers: [
+      { subnet: '10.10.2.0/24', publicIp: '10.0.0.2', direct: true },
+      { subnet: '10.10.2.0/24', publicIp: '10.0.0.3', direct: false },
+    ],
+    routes: { problems: ['no route to 10.10.3.0/24: because'] },
+  });
+  assert.equal(
+    describe(status).replace(/process \d+/, 'process 7'),
+    `\
+weft      1.2.3, process 7, up 1 min
+lease     10.10.1.0/24, etcd lease def, ends in 2 h 0 min unless renewed
+store     etcd at http://etcd:2379
+backend   host-gw, MTU 1500: the kernel routes, no packet passes weft
+underlay  ens33  10.0.0.1
+routes    1 in the kernel
+          no route to 10.10.3.0/24: because
+peers     2
+          10.10.2.0/24       10.0.0.2
+          10.10.2.0/24       10.0.0.3        no route
+`,
+  );
 });
 
 test('a fallen tier, a lane that ended, a route problem and a lost lease are seen', () => {
@@ -97,7 +152,11 @@ test('a fallen tier, a lane that ended, a route problem and a lost lease are see
           segments: false,
           reports: [{ running: false, queued: 0, outboundPackets: 0, inboundPackets: 0 }],
         },
-        carrier: { peers: [], problems: ['no route to 10.10.3.0/24: because'] },
+        carrier: {
+          ...made.carrier,
+          peers: [],
+          problems: ['no route to 10.10.3.0/24: because'],
+        },
       },
       { ...NOW, lost: 'our lease went' },
     ),

@@ -2,6 +2,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import type { Timers } from '../../../src/control/host/ip.js';
+import { contains, parsePrefix } from '../../../src/control/host/ipv4.js';
 import type { Ended, Listener, Ran, Runner } from '../../../src/control/host/runner.js';
 
 type Answer = Partial<Ran> | Error;
@@ -35,7 +36,10 @@ export class FakeRunner implements Runner {
  */
 export class FakeIp implements Runner {
   readonly lines: string[] = [];
+  /** By the destination, or `blackhole` and the destination. */
   readonly routes = new Map<string, Record<string, unknown>>();
+  /** What `route get` tells of an address; nothing leads to others. */
+  readonly ways = new Map<string, Record<string, unknown>>();
   /** Lines refused, with the reason; a reason of 'end' ends the child instead. */
   readonly refuse = new Map<string, string>();
   starts = 0;
@@ -87,18 +91,66 @@ export class FakeIp implements Runner {
     this.lines.push(line);
     const refused = this.refuse.get(line);
     if (refused !== undefined) return refused;
-    const [, verb, subnet = ''] = line.split(' ');
+    const [, verb = '', ...words] = line.split(' ');
     if (verb === 'show') {
-      const rows = [...this.routes].map(([dst, rest]) => ({ dst, ...rest, flags: [] }));
-      const text = `${JSON.stringify(rows)}\n`;
-      listener.stdout(text.slice(0, 3));
-      // Standard output is another pipe: its rest comes after the mark on standard error.
-      queueMicrotask(() => listener.stdout(text.slice(3)));
-    } else if (verb === 'replace') {
-      this.routes.set(subnet, { scope: 'link' });
-    } else if (verb === 'del' && !this.routes.delete(subnet)) {
-      return 'RTNETLINK answers: No such process';
+      const [how, prefix = ''] = words;
+      const rows = [...this.routes].map(([key, rest]) => ({
+        dst: key.replace('blackhole ', ''),
+        ...rest,
+        flags: [],
+      }));
+      const outer = parsePrefix(prefix);
+      this.#answer(
+        listener,
+        rows.filter(({ dst }) => {
+          const inner = parsePrefix(dst);
+          if (how === 'exact') return dst === prefix;
+          if (how !== 'root') return true;
+          return outer !== null && inner !== null && contains(outer, inner);
+        }),
+      );
+    } else if (verb === 'get') {
+      const way = this.ways.get(words[0] ?? '');
+      if (way === undefined) return 'RTNETLINK answers: Network is unreachable';
+      this.#answer(listener, [{ dst: words[0], ...way, flags: [] }]);
+    } else {
+      return this.#change(verb, words);
     }
+    return null;
+  }
+
+  #answer(listener: Listener, rows: readonly object[]): void {
+    const text = `${JSON.stringify(rows)}\n`;
+    listener.stdout(text.slice(0, 3));
+    // Standard output is another pipe: its rest comes after the mark on standard error.
+    queueMicrotask(() => listener.stdout(text.slice(3)));
+  }
+
+  /** A route with another gateway is another to `del`, and the one to be replaced to `replace`. */
+  #change(verb: string, words: readonly string[]): string | null {
+    const after = (name: string) => {
+      const at = words.indexOf(name);
+      return at < 0 ? undefined : words[at + 1];
+    };
+    const [first, second] = words;
+    const route: Record<string, unknown> =
+      first === 'blackhole' ? { type: 'blackhole', metric: Number(after('metric')) } : {};
+    const key = first === 'blackhole' ? `blackhole ${second}` : (first ?? '');
+    for (const [name, word] of [
+      ['gateway', 'via'],
+      ['dev', 'dev'],
+      ['scope', 'scope'],
+    ] as const) {
+      if (after(word) !== undefined) route[name] = after(word);
+    }
+    if (verb === 'replace') {
+      this.routes.set(key, route);
+      return null;
+    }
+    const there = this.routes.get(key);
+    const same = route.gateway === undefined || route.gateway === there?.gateway;
+    if (there === undefined || !same) return 'RTNETLINK answers: No such process';
+    this.routes.delete(key);
     return null;
   }
 }

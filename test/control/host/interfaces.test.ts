@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { HostError } from '../../../src/control/host/errors.js';
+import { readPattern } from '../../../src/control/host/go-pattern.js';
 import { chooseInterface, type Selection } from '../../../src/control/host/interfaces.js';
 import { FakeRunner } from './fakes.js';
 
@@ -33,6 +35,13 @@ function choose(selection: Selection, routes: object[] = [{ dst: 'default', dev:
     'ip -j -4 route get 10.0.0.99': {
       stdout: JSON.stringify([{ dst: '10.0.0.99', dev: 'eth1', prefsrc: '10.0.0.8' }]),
     },
+    'ip -j -4 route get 10.0.0.7': {
+      stdout: JSON.stringify([{ type: 'local', dst: '10.0.0.7', dev: 'lo', prefsrc: '10.0.0.7' }]),
+    },
+    'ip -j -4 route get 10.77.0.1': {
+      code: 2,
+      stderr: 'RTNETLINK answers: Network is unreachable',
+    },
   });
   return chooseInterface(runner, selection);
 }
@@ -53,18 +62,52 @@ test('-iface by name, by address, the first that matches', async () => {
   assert.equal((await choose({ iface: ['eth1'] })).address, '10.0.0.7');
   assert.equal((await choose({ iface: ['10.0.0.8'] })).address, '10.0.0.8');
   assert.equal((await choose({ iface: ['nope', '10.0.0.9', 'ens33', 'eth1'] })).name, 'ens33');
-  assert.equal((await choose({ iface: ['nope'], ifaceRegex: ['^eth'] })).name, 'eth1');
 });
 
-test('-iface-regex looks at addresses first, then at names; -iface-can-reach comes last', async () => {
-  assert.equal((await choose({ ifaceRegex: ['0\\.8$'] })).address, '10.0.0.8');
-  assert.equal((await choose({ ifaceRegex: ['s33'] })).address, '192.168.56.11');
-  assert.equal((await choose({ canReach: '10.0.0.99' })).address, '10.0.0.8');
-  assert.equal((await choose({ iface: ['ens33'], canReach: '10.0.0.99' })).name, 'ens33');
+test('-iface that cannot be used is passed over for the next', async () => {
+  assert.equal((await choose({ iface: ['lo', 'bare', 'zero', 'eth1'] })).name, 'eth1');
+});
+
+const patterns = (...texts: string[]) => texts.map(readPattern);
+
+test('-iface-regex looks at addresses first, then at names, link by link', async () => {
+  assert.equal((await choose({ ifaceRegex: patterns('0\\.8$') })).address, '10.0.0.8');
+  assert.equal((await choose({ ifaceRegex: patterns('s33') })).address, '192.168.56.11');
+  // In the order of preference within a link, and the loopback address never.
+  assert.equal((await choose({ ifaceRegex: patterns('.') })).address, '192.168.56.11');
+  assert.equal((await choose({ ifaceRegex: patterns('^[13]') })).address, '192.168.56.11');
+  assert.equal((await choose({ ifaceRegex: patterns('^169') })).address, '169.254.9.9');
+  assert.equal((await choose({ ifaceRegex: patterns('nope', 'eth', 'ens') })).name, 'eth1');
+});
+
+test('-iface, then -iface-regex, then -iface-can-reach', async () => {
+  const reach = { canReach: '10.0.0.99' };
+  assert.equal((await choose(reach)).address, '10.0.0.8');
+  assert.equal((await choose({ iface: ['ens33'], ...reach })).name, 'ens33');
+  assert.equal((await choose({ iface: ['nope'], ifaceRegex: patterns('^eth') })).name, 'eth1');
+  assert.equal((await choose({ ifaceRegex: patterns('33'), ...reach })).name, 'ens33');
+  const last = { iface: ['nope', 'bare'], ifaceRegex: patterns('^x'), ...reach };
+  assert.equal((await choose(last)).address, '10.0.0.8');
+});
+
+test('nothing that was asked for can be used: each says why', async () => {
+  const wanted = { iface: ['wlan0', 'bare'], ifaceRegex: patterns('^x', 'zero') };
+  await assert.rejects(choose({ ...wanted, canReach: '10.77.0.1' }), (error: Error) => {
+    assert.ok(error instanceof HostError);
+    for (const part of [
+      /^no interface matches -iface wlan0; the interface bare has no IPv4 address;/,
+      /; no interface matches -iface-regex \^x; the interface zero has MTU 0;/,
+      /; no route leads to -iface-can-reach 10\.77\.0\.1 \(.*Network is unreachable\); there are: e/,
+    ]) {
+      assert.match(error.message, part);
+    }
+    return true;
+  });
   await assert.rejects(
-    choose({ ifaceRegex: ['('] }),
-    /-iface-regex \( is not a regular expression/,
+    choose({ canReach: '10.0.0.7' }),
+    /-iface-can-reach 10\.0\.0\.7 is an address of this host; give that of another/,
   );
+  await assert.rejects(choose({ canReach: 'x' }), /-iface-can-reach x is not an IPv4 address/);
 });
 
 test('-public-ip alone selects the interface; beside -iface it is only advertised', async () => {

@@ -4,6 +4,7 @@ import path from 'node:path';
 import test from 'node:test';
 import { down } from '../../../src/control/host/down.js';
 import { Journal, readJournal, readOwner } from '../../../src/control/host/journal.js';
+import { routesInside } from '../../../src/control/host/routes.js';
 import { ensureForwarding } from '../../../src/control/host/sysctls.js';
 import { FakeRunner, plant, scratch } from './fakes.js';
 import { FakeIptables } from './firewall/fake-iptables.js';
@@ -237,4 +238,61 @@ test('a sysctl that cannot be written says how to do it by hand', (t) => {
     () => ensureForwarding({ record() {} }, root),
     /cannot switch IPv4 forwarding on .*sysctl -w net.ipv4.ip_forward=1/,
   );
+});
+
+const VIA = '10.5.72.0/24 via 192.168.64.4 dev eth0 proto boot metric 0';
+const HOLE = 'blackhole 10.5.52.0/24 proto boot metric 4294967295';
+const OTHER = '10.9.1.0/24 via 192.168.64.9 dev eth0 proto boot metric 0';
+
+test('routes are taken back by one ip; what else it says keeps them in the journal', async (t) => {
+  const root = scratch(t);
+  const run = path.join(root, 'run');
+  const journal = Journal.open('host-gw', run, fakeProc(root, '1'));
+  journal.record({ kind: 'routes', made: [VIA] });
+  journal.record({ kind: 'routes', made: [VIA, HOLE] });
+  assert.deepEqual(journal.routes, [VIA, HOLE]);
+  const proc = died(root);
+  const runner = (stderr: string) => new FakeRunner({ 'ip -force -batch -': { code: 1, stderr } });
+  const failed = await down(
+    runner('RTNETLINK answers: Operation not permitted\n'),
+    'host-gw',
+    run,
+    proc,
+  );
+  assert.deepEqual(failed.problems, [
+    'The routes could not be taken back: RTNETLINK answers: Operation not permitted',
+  ]);
+  const gone = 'RTNETLINK answers: No such process\nCommand failed -:1\n';
+  const done = await down(runner(gone), 'host-gw', run, proc);
+  assert.equal(done.did[0], '1 route was removed, 1 had gone.');
+  assert.deepEqual(fs.readdirSync(run), []);
+});
+
+test('routes of an ended run under another name are taken over, those of this network', (t) => {
+  const root = scratch(t);
+  const run = path.join(root, 'run');
+  const proc = fakeProc(root, '1');
+  const open = (name: string) => Journal.open(name, run, proc);
+  open('flannel.1').record({ kind: 'routes', made: [VIA, OTHER] });
+  open('flannel.2').record({ kind: 'routes', made: [HOLE] });
+  fs.writeFileSync(path.join(run, 'flannel.3.json'), 'broken');
+  const ours = routesInside('10.5.0.0/16');
+  const alive = open('host-gw');
+  alive.inheritRoutes(ours, proc);
+  assert.deepEqual(alive.routes, [], 'their process lives');
+
+  const journal = Journal.open('host-gw', run, fakeProc(root, '2'));
+  journal.inheritRoutes(ours, proc);
+  assert.deepEqual(journal.routes, [VIA, HOLE]);
+  assert.deepEqual(readJournal(path.join(run, 'flannel.1.json'))?.entries, [
+    { kind: 'routes', made: [OTHER] },
+  ]);
+  assert.deepEqual(fs.readdirSync(run).sort(), [
+    'flannel.1.json',
+    'flannel.3.json',
+    'host-gw.json',
+  ]);
+  journal.forget({ kind: 'routes' });
+  journal.removeIfEmpty();
+  assert.ok(!fs.existsSync(journal.file));
 });

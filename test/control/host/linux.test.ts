@@ -1,92 +1,24 @@
-/**
- * The host code against a real kernel, in a network namespace of its own: the file runs itself
- * again inside `unshare --net --mount`.
- *
- *     lo    flannel.1 (a persistent TUN)    eth0 ═══ eth1 (veth, 192.168.64.3/24)
- */
+/** The host code against a real kernel, all but its routes. */
 import assert from 'node:assert/strict';
-import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import dgram from 'node:dgram';
 import fs from 'node:fs';
 import path from 'node:path';
 import test from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { configure } from '../../../src/control/host/device.js';
 import { down } from '../../../src/control/host/down.js';
+import { readPattern } from '../../../src/control/host/go-pattern.js';
 import { chooseInterface, listLinks } from '../../../src/control/host/interfaces.js';
-import { Ip } from '../../../src/control/host/ip.js';
 import { Journal, journalFile } from '../../../src/control/host/journal.js';
 import { describePortUser } from '../../../src/control/host/ports.js';
 import { preflight } from '../../../src/control/host/preflight.js';
-import { RouteSync } from '../../../src/control/host/routes.js';
 import { systemRunner } from '../../../src/control/host/runner.js';
 import { ensureForwarding } from '../../../src/control/host/sysctls.js';
-import { realTimers, scratch } from './fakes.js';
+import { scratch } from './fakes.js';
 
-const INSIDE = 'WEFT_TEST_INSIDE';
-const NETWORK = '10.10.0.0/16';
-const WANTED = { name: 'flannel.1', mtu: 1450, address: '10.10.69.0', network: NETWORK };
+import { disown, inNamespace, ip, makeTun, rig, sysctl, WANTED } from './inside.js';
 
-if (process.env[INSIDE] === '1') {
-  defineTests();
-} else {
-  test('the host code in a network namespace', { skip: missing() }, (t) => {
-    const env: NodeJS.ProcessEnv = { ...process.env, [INSIDE]: '1' };
-    // Else the inner run would report in the outer runner's own format.
-    delete env.NODE_TEST_CONTEXT;
-    const self = fileURLToPath(import.meta.url);
-    const node = [process.execPath, '--enable-source-maps', '--test-reporter=tap', self];
-    const args = ['--net', '--mount', ...node];
-    const done = spawnSync('unshare', args, { env, encoding: 'utf8', timeout: 120_000 });
-    assert.equal(done.status, 0, `${done.stdout}\n${done.stderr}`);
-    assert.match(done.stdout, /# fail 0/);
-    for (const [note] of done.stdout.matchAll(/^# .* ms$/gm)) t.diagnostic(note.slice(2));
-  });
-}
-
-function missing(): string | false {
-  if (process.getuid?.() !== 0) return 'needs root for a network namespace';
-  if (!fs.existsSync('/dev/net/tun')) return 'needs /dev/net/tun';
-  const works = spawnSync('unshare', ['--net', '--mount', 'ip', '-V'], { encoding: 'utf8' });
-  return works.stdout?.includes('iproute2') ? false : 'needs unshare and iproute2';
-}
-
-function ip(text: string): string {
-  return execFileSync('ip', text.split(' '), { encoding: 'utf8', stdio: 'pipe' });
-}
-
-/** The TUN's routes as `ip route` prints them, without the "linkdown" of a TUN nobody holds. */
-function routes(device = 'flannel.1'): string[] {
-  const lines = ip(`-4 route show dev ${device}`).split('\n');
-  return lines.map((line) => line.replace('linkdown', '').trim()).filter((line) => line !== '');
-}
-
-function makeTun(): void {
-  if (ip('-br link').includes('flannel.1')) ip('link del flannel.1');
-  ip('tuntap add dev flannel.1 mode tun');
-}
-
-/** A fresh TUN and an `ip` child that ends with the test. */
-function rig(t: { after(call: () => Promise<void>): void }): Ip {
-  makeTun();
-  const child = new Ip(systemRunner, realTimers);
-  t.after(() => child.close());
-  return child;
-}
-
-function sysctl(key: string, value?: number): string {
-  const file = `/proc/sys/net/${key}`;
-  if (value !== undefined) fs.writeFileSync(file, `${value}\n`);
-  return fs.readFileSync(file, 'utf8').trim();
-}
-
-function defineTests(): void {
-  ip('link set lo up');
-  ip('link add eth0 type veth peer name eth1');
-  ip('link set eth0 up');
-  ip('link set eth1 up');
-  ip('addr add 192.168.64.3/24 dev eth0');
-
+inNamespace('the host code in a network namespace', import.meta.url, () => {
   test('the device is set up as wanted, and the second time nothing is touched', async (t) => {
     const child = rig(t);
     ip('addr add 169.254.7.7/16 dev flannel.1');
@@ -127,128 +59,6 @@ function defineTests(): void {
     assert.notEqual((await configure(child, WANTED)).index, second.index);
   });
 
-  test('routes: added, removed, repaired; foreign ones and other devices left', async (t) => {
-    const child = rig(t);
-    await configure(child, WANTED);
-    ip('route add 10.10.200.0/24 via 10.10.200.0 dev flannel.1 onlink');
-    ip('route add 10.10.201.0/24 dev flannel.1');
-    const foreign = [
-      '10.10.202.0/24 proto static scope link',
-      '10.10.203.0/24 scope link metric 7',
-      '172.16.0.0/12 scope link',
-    ];
-    for (const text of foreign) ip(`route add ${text} dev flannel.1`);
-    ip('route add 10.10.204.0/24 via 192.168.64.9 dev eth0');
-
-    const sync = new RouteSync(child, 'flannel.1', NETWORK);
-    assert.deepEqual(await sync.set(['10.10.92.0/24', '10.10.200.0/24', '10.10.205.7/32']), {
-      added: 3,
-      removed: 1,
-      problems: [],
-    });
-    const ours = [
-      '10.10.92.0/24 scope link',
-      '10.10.200.0/24 scope link',
-      '10.10.205.7 scope link',
-    ];
-    assert.deepEqual(routes().sort(), [...ours, ...foreign].sort());
-    assert.deepEqual(routes('eth0'), [
-      '10.10.204.0/24 via 192.168.64.9',
-      '192.168.64.0/24 proto kernel scope link src 192.168.64.3',
-    ]);
-    // What a flannel host shows: the .0 address is the source of host-to-container traffic.
-    assert.match(ip('route get 10.10.92.5'), /dev flannel\.1 src 10\.10\.69\.0/);
-
-    assert.deepEqual(await sync.reconcile(), { added: 0, removed: 0, problems: [] });
-    ip('link set flannel.1 down');
-    ip('link set flannel.1 up');
-    assert.deepEqual(routes(), []);
-    assert.deepEqual(await sync.reconcile(), { added: 3, removed: 0, problems: [] });
-    assert.deepEqual(await sync.set([]), { added: 0, removed: 3, problems: [] });
-    assert.deepEqual(routes(), []);
-  });
-
-  test('routes: a foreign route of another metric to the same subnet survives our removal', async (t) => {
-    const child = rig(t);
-    await configure(child, WANTED);
-    ip('route add 10.10.92.0/24 dev flannel.1 metric 7');
-    const sync = new RouteSync(child, 'flannel.1', NETWORK);
-    await sync.set(['10.10.92.0/24']);
-    assert.equal(routes().length, 2);
-    await sync.set([]);
-    assert.deepEqual(routes(), ['10.10.92.0/24 scope link metric 7']);
-  });
-
-  test('routes: the device made anew under a running child', async (t) => {
-    const child = rig(t);
-    await configure(child, WANTED);
-    const sync = new RouteSync(child, 'flannel.1', NETWORK);
-    await sync.set(['10.10.92.0/24']);
-    makeTun();
-    ip('link set flannel.1 up');
-    // The child still has the old index: it lists nothing and every change fails at first.
-    assert.deepEqual(await sync.reconcile(), { added: 1, removed: 0, problems: [] });
-    assert.deepEqual(routes(), ['10.10.92.0/24 scope link']);
-    ip('link del flannel.1');
-    assert.match((await sync.set(['10.10.93.0/24'])).problems[0]!, /Cannot find device/);
-  });
-
-  test('routes: a child killed from outside is replaced', async (t) => {
-    const child = rig(t);
-    await configure(child, WANTED);
-    const sync = new RouteSync(child, 'flannel.1', NETWORK);
-    await sync.set(['10.10.92.0/24']);
-    const pid = fs
-      .readFileSync(`/proc/${process.pid}/task/${process.pid}/children`, 'utf8')
-      .trim()
-      .split(' ')
-      .find((p) => fs.readFileSync(`/proc/${p}/cmdline`, 'utf8').includes('-batch'));
-    process.kill(Number(pid), 'SIGKILL');
-    assert.deepEqual((await sync.set(['10.10.93.0/24'])).problems, []);
-    assert.deepEqual(routes(), ['10.10.93.0/24 scope link']);
-  });
-
-  test('routes: a burst of 1000 peers while single changes come in', async (t) => {
-    const child = rig(t);
-    await configure(child, WANTED);
-    const sync = new RouteSync(child, 'flannel.1', NETWORK);
-    const peers = Array.from({ length: 1000 }, (_, i) => `10.10.${i >> 2}.${(i & 3) * 64}/26`);
-    const waiting: Promise<{ problems: string[] }>[] = [];
-    for (let n = 950; n <= 1000; n++) {
-      waiting.push(sync.set(peers.slice(0, n)));
-      if (n % 10 === 0) await new Promise(setImmediate);
-    }
-    for (const report of await Promise.all(waiting)) assert.deepEqual(report.problems, []);
-    assert.equal(routes().length, 1000);
-    const times: number[] = [];
-    for (let i = 0; i < 41; i++) {
-      const begin = performance.now();
-      await sync.set(i % 2 === 0 ? peers.slice(0, 999) : peers);
-      times.push(performance.now() - begin);
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
-    const median = times.sort((a, b) => a - b)[20]!;
-    t.diagnostic(`one change beside 999 routes, median of 41: ${median.toFixed(2)} ms`);
-    assert.equal(routes().length, 999);
-  });
-
-  test('strict rp_filter lets known peers in', async (t) => {
-    const child = rig(t);
-    await configure(child, WANTED);
-    await new RouteSync(child, 'flannel.1', NETWORK).set(['10.10.92.0/24']);
-    sysctl('ipv4/ip_forward', 1);
-    sysctl('ipv4/conf/all/rp_filter', 1);
-    t.after(() => sysctl('ipv4/conf/all/rp_filter', 0));
-    // `iif` asks for the way of a packet that came in there, the source check included: to this
-    // host, and on to a neighbour; from a peer's container, and from the peer itself (.0).
-    for (const source of ['10.10.92.5', '10.10.92.0']) {
-      for (const target of ['10.10.69.0', '192.168.64.9']) {
-        assert.match(ip(`route get ${target} from ${source} iif flannel.1`), /iif flannel\.1/);
-      }
-    }
-    assert.throws(() => ip('route get 10.10.69.0 from 10.10.93.5 iif flannel.1'), /RTNETLINK/);
-  });
-
   test('interfaces of the kernel', async () => {
     const eth0 = (await listLinks(systemRunner)).find((l) => l.name === 'eth0');
     assert.equal(eth0?.addresses[0]?.address, '192.168.64.3');
@@ -264,7 +74,17 @@ function defineTests(): void {
     const address = '192.168.64.3';
     assert.deepEqual(rest, { name: 'eth0', mtu: 1500, address, publicIp: address });
     assert.equal((await chooseInterface(systemRunner, { canReach: '8.8.8.8' })).name, 'eth0');
+    await assert.rejects(
+      chooseInterface(systemRunner, { canReach: '192.168.64.3' }),
+      /-iface-can-reach 192\.168\.64\.3 is an address of this host/,
+    );
+    const ifaceRegex = [readPattern('.*')];
+    assert.equal((await chooseInterface(systemRunner, { ifaceRegex })).name, 'eth0');
     ip('route del default via 192.168.64.1 dev eth0');
+    await assert.rejects(
+      chooseInterface(systemRunner, { canReach: '8.8.8.8' }),
+      /no route leads to -iface-can-reach 8\.8\.8\.8 \(.*RTNETLINK/,
+    );
     ip('route del unreachable default metric 9');
   });
 
@@ -340,7 +160,7 @@ function defineTests(): void {
   });
 
   test('preflight: this host is fit; without rights, and with the ip of BusyBox, it is not', async (t) => {
-    assert.deepEqual(await preflight(systemRunner), []);
+    assert.deepEqual(await preflight(systemRunner), { tun: null, others: [] });
     const busybox = ['/bin/busybox', '/usr/bin/busybox'].find((file) => fs.existsSync(file));
     if (busybox === undefined) {
       t.diagnostic('BusyBox is not installed: its ip was not tried');
@@ -353,20 +173,13 @@ function defineTests(): void {
       process.env.PATH = before;
     });
     process.env.PATH = `${directory}:${before}`;
-    assert.match((await preflight(systemRunner))[0]!, /BusyBox's/);
+    assert.match((await preflight(systemRunner)).others[0]!, /BusyBox's/);
   });
-}
+});
 
 /** Whether flannel.1 is there and has a carrier. */
 function isHeld(): boolean {
   return ip('-br link')
     .split('\n')
     .some((l) => l.startsWith('flannel.1') && l.includes('LOWER_UP'));
-}
-
-/** Makes the journal's owner a process that has ended. */
-function disown(file: string): void {
-  const content = JSON.parse(fs.readFileSync(file, 'utf8'));
-  content.owner.startTime = '1';
-  fs.writeFileSync(file, JSON.stringify(content));
 }

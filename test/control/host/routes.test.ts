@@ -12,12 +12,12 @@ function rig() {
 
 test('the first set lists, adds what is missing, removes what is stale', async () => {
   const { fake, sync } = rig();
-  fake.routes.set('10.5.1.0/24', { scope: 'link' });
-  fake.routes.set('10.5.9.0/24', { scope: 'link' });
+  fake.routes.set('10.5.1.0/24', { dev: 'flannel.1', scope: 'link' });
+  fake.routes.set('10.5.9.0/24', { dev: 'flannel.1', scope: 'link' });
   const report = await sync.set(['10.5.1.0/24', '10.5.2.0/24']);
   assert.deepEqual(report, { added: 1, removed: 1, problems: [] });
   assert.deepEqual(fake.lines, [
-    'route show dev flannel.1',
+    'route show root 10.5.0.0/16',
     'route replace 10.5.2.0/24 dev flannel.1 proto boot scope link',
     'route del 10.5.9.0/24 dev flannel.1 proto boot metric 0',
   ]);
@@ -34,13 +34,16 @@ test('a later set compares in memory and costs only its change', async () => {
 
 test("flannel's form is replaced; foreign routes stay", async () => {
   const { fake, sync } = rig();
-  fake.routes.set('10.5.1.0/24', { gateway: '10.5.1.0' });
+  fake.routes.set('10.5.1.0/24', { dev: 'flannel.1', gateway: '10.5.1.0' });
   const foreign: [string, Record<string, unknown>][] = [
-    ['172.16.0.0/12', { scope: 'link' }],
-    ['default', { scope: 'link' }],
-    ['10.5.7.0/24', { scope: 'link', protocol: 'static' }],
-    ['10.5.8.0/24', { scope: 'link', metric: 7 }],
+    ['172.16.0.0/12', { dev: 'flannel.1', scope: 'link' }],
+    ['default', { dev: 'flannel.1', scope: 'link' }],
+    ['10.5.7.0/24', { dev: 'flannel.1', scope: 'link', protocol: 'static' }],
+    ['10.5.8.0/24', { dev: 'flannel.1', scope: 'link', metric: 7 }],
     ['10.5.6.0/24', { type: 'blackhole' }],
+    ['10.5.5.0/24', { type: 'blackhole', metric: 7 }],
+    ['10.5.4.0/24', { dev: 'eth0', gateway: '192.168.64.9' }],
+    ['10.5.3.0/24', { dev: 'eth0', scope: 'link' }],
   ];
   for (const [dst, rest] of foreign) fake.routes.set(dst, rest);
   await sync.set(['10.5.1.0/24']);
@@ -152,7 +155,7 @@ test('a route that went in while the child died is not forgotten', async () => {
   const bad = 'route replace 10.5.2.0/24 dev flannel.1 proto boot scope link';
   fake.refuse.set(bad, 'end');
   const failed = await sync.set(['10.5.1.0/24', '10.5.2.0/24']);
-  assert.match(failed.problems[0]!, /routes on flannel.1 are not up to date: ip ended/);
+  assert.match(failed.problems[0]!, /the routes are not up to date: ip ended/);
   assert.deepEqual([...fake.routes.keys()], ['10.5.1.0/24']);
   assert.deepEqual((await sync.set([])).problems, []);
   assert.equal(fake.routes.size, 0);
@@ -164,4 +167,217 @@ test('a child that dies is replaced without a problem', async () => {
   ip.restart();
   assert.deepEqual((await sync.set(['10.5.2.0/24'])).problems, []);
   assert.deepEqual([...fake.routes.keys()], ['10.5.2.0/24']);
+});
+
+/** On the link: 192.168.64.4 and .5; behind a gateway: 10.99.0.1; nowhere: all others. */
+function near(fake: FakeIp): void {
+  const eth0 = { dev: 'eth0', prefsrc: '192.168.64.3' };
+  fake.ways.set('192.168.64.4', eth0);
+  fake.ways.set('192.168.64.5', eth0);
+  fake.ways.set('10.99.0.1', { ...eth0, gateway: '192.168.64.1' });
+  fake.ways.set('10.99.0.2', { dev: 'eth1', prefsrc: '10.99.0.9' });
+  fake.ways.set('10.99.0.3', { ...eth0, via: { family: 'inet6', host: 'fe80::1' } });
+  fake.ways.set('192.168.64.3', { type: 'local', dev: 'lo' });
+}
+
+/** A journal in memory. */
+class FakeJournal {
+  routes: readonly string[] = [];
+  writes = 0;
+  record = (entry: { kind: string; made?: unknown }) => {
+    this.writes++;
+    this.routes = entry.made as string[];
+  };
+  forget = () => {
+    this.writes++;
+    this.routes = [];
+  };
+}
+
+function directRig(tunnel: string | null, journal = new FakeJournal(), fake = new FakeIp()) {
+  near(fake);
+  const ip = new Ip(fake, new FakeTimers());
+  const options = { underlay: 'eth0', journal };
+  return { fake, journal, sync: new RouteSync(ip, tunnel, '10.5.0.0/16', options) };
+}
+
+const PEERS = [
+  { subnet: '10.5.1.0/24', host: '192.168.64.4' },
+  { subnet: '10.5.2.0/24', host: '10.99.0.1' },
+  { subnet: '10.5.3.0/24', host: '10.99.0.2' },
+  { subnet: '10.5.4.0/24', host: '10.99.0.3' },
+  { subnet: '10.5.5.0/24', host: '10.77.0.1' },
+  { subnet: '10.5.6.0/24', host: '192.168.64.3' },
+];
+const DIRECT = '10.5.1.0/24 via 192.168.64.4 dev eth0 proto boot metric 0';
+
+test('hosts on the network of the underlay get a route by their address, others the tunnel', async () => {
+  const { fake, sync, journal } = directRig('flannel.1');
+  assert.deepEqual(await sync.set(PEERS), { added: 6, removed: 0, problems: [] });
+  const [first, ...others] = fake.lines.filter((line) => line.startsWith('route replace'));
+  assert.equal(first, 'route replace 10.5.1.0/24 via 192.168.64.4 dev eth0 proto boot');
+  for (const line of others) assert.match(line, /dev flannel\.1 proto boot scope link$/);
+  assert.deepEqual(journal.routes, [DIRECT]);
+  assert.deepEqual(
+    PEERS.map(({ subnet }) => sync.isDirect(subnet)),
+    [true, false, false, false, false, false],
+  );
+});
+
+test('each host is asked about once, and again when all is reconciled', async () => {
+  const { fake, sync } = directRig('flannel.1');
+  await sync.set(PEERS);
+  fake.lines.length = 0;
+  await sync.set([...PEERS, { subnet: '10.5.7.0/24', host: '192.168.64.5' }]);
+  assert.deepEqual(fake.lines, [
+    'route get 192.168.64.5',
+    'route replace 10.5.7.0/24 via 192.168.64.5 dev eth0 proto boot',
+  ]);
+  fake.ways.set('192.168.64.5', { dev: 'eth0', gateway: '192.168.64.1' });
+  assert.deepEqual(await sync.reconcile(), { added: 1, removed: 0, problems: [] });
+  assert.equal(fake.routes.get('10.5.7.0/24')?.dev, 'flannel.1');
+  assert.equal(fake.routes.get('10.5.1.0/24')?.dev, 'eth0');
+});
+
+test('an answer that was on its way when all is reconciled is asked for again', async () => {
+  const { fake, sync } = directRig('flannel.1');
+  await sync.set([]);
+  fake.held = [];
+  const done = sync.set(PEERS.slice(0, 1));
+  while (fake.held?.length === 0) await new Promise(setImmediate);
+  fake.release();
+  fake.ways.set('192.168.64.4', { dev: 'eth0', gateway: '192.168.64.1' });
+  await Promise.all([done, sync.reconcile()]);
+  assert.equal(fake.routes.get('10.5.1.0/24')?.dev, 'flannel.1');
+});
+
+test('a host that moves takes its route along, in one step and in the journal', async () => {
+  const { fake, sync, journal } = directRig('flannel.1');
+  const at = (host: string) => sync.set([{ subnet: '10.5.1.0/24', host }]);
+  await at('192.168.64.4');
+  fake.lines.length = 0;
+  assert.deepEqual(await at('192.168.64.5'), { added: 1, removed: 0, problems: [] });
+  assert.deepEqual(journal.routes, [DIRECT.replace('64.4', '64.5')]);
+  await at('10.99.0.1');
+  assert.deepEqual(journal.routes, []);
+  assert.deepEqual(
+    fake.lines.filter((line) => line.startsWith('route del')),
+    [],
+  );
+  await at('192.168.64.4');
+  assert.deepEqual(journal.routes, [DIRECT]);
+  assert.deepEqual(await sync.set([]), { added: 0, removed: 1, problems: [] });
+  assert.deepEqual(journal.routes, []);
+  assert.deepEqual([...fake.routes], []);
+});
+
+test('a route is in the journal before it is in the kernel', async () => {
+  const { fake, sync, journal } = directRig('flannel.1');
+  await sync.set([]);
+  fake.held = [];
+  const done = sync.set(PEERS.slice(0, 1));
+  while (fake.held?.length === 0) await new Promise(setImmediate);
+  fake.release();
+  fake.held = [];
+  while (fake.held?.length === 0) await new Promise(setImmediate);
+  assert.equal(fake.routes.size, 0);
+  assert.deepEqual(journal.routes, [DIRECT]);
+  fake.release();
+  await done;
+  assert.equal(fake.routes.size, 1);
+});
+
+test('a journal that cannot be written: no route that could not be taken back', async () => {
+  const { fake, sync, journal } = directRig('flannel.1');
+  journal.record = () => {
+    throw new Error('no space left');
+  };
+  const report = await sync.set(PEERS.slice(0, 1));
+  assert.match(report.problems[0]!, /the routes are not up to date: no space left/);
+  assert.equal(fake.routes.size, 0);
+});
+
+test('what an earlier run left is known by the journal: stale ones go, foreign ones stay', async () => {
+  const before = directRig('flannel.1');
+  await before.sync.set([
+    { subnet: '10.5.1.0/24', host: '192.168.64.4' },
+    { subnet: '10.5.8.0/24', host: '192.168.64.5' },
+    { subnet: '10.88.0.0/24', host: '192.168.64.5' },
+  ]);
+  const { fake, journal } = before;
+  assert.equal(journal.routes.length, 3);
+  fake.routes.set('10.5.9.0/24', { dev: 'eth0', gateway: '192.168.64.4' });
+  // Of those that the journal names, one is another's by now.
+  fake.routes.set('10.5.8.0/24', { dev: 'eth0', gateway: '192.168.64.77' });
+
+  // The same again, without direct routing.
+  const ip = new Ip(fake, new FakeTimers());
+  const sync = new RouteSync(ip, 'flannel.1', '10.5.0.0/16', { journal });
+  const peers = [{ subnet: '10.5.1.0/24', host: '192.168.64.4' }];
+  assert.deepEqual(await sync.set(peers), { added: 1, removed: 1, problems: [] });
+  assert.deepEqual(
+    [...fake.routes].map(([key, { dev }]) => `${key} ${dev}`),
+    ['10.5.1.0/24 flannel.1', '10.5.8.0/24 eth0', '10.5.9.0/24 eth0'],
+  );
+  assert.deepEqual(journal.routes, []);
+});
+
+test('without a tunnel a host that is not on the network has no route, and is named', async () => {
+  const { fake, sync, journal } = directRig(null);
+  const report = await sync.set(PEERS);
+  assert.deepEqual([report.added, report.removed], [1, 0]);
+  assert.deepEqual([...fake.routes.keys()], ['10.5.1.0/24']);
+  assert.deepEqual(
+    report.problems,
+    PEERS.slice(1).map(
+      ({ subnet, host }) => `no route to ${subnet}: ${host} is not on the network of eth0`,
+    ),
+  );
+  const writes = journal.writes;
+  assert.deepEqual((await sync.reconcile()).problems, report.problems);
+  assert.equal(journal.writes, writes);
+  // The interface was down, and its routes went with it.
+  fake.routes.clear();
+  assert.equal((await sync.reconcile()).added, 1);
+  assert.deepEqual(journal.routes, [DIRECT]);
+});
+
+test('an ip that dies while a host is asked about is no answer', async () => {
+  const { fake, sync } = directRig('flannel.1');
+  fake.refuse.set('route get 192.168.64.4', 'end');
+  const report = await sync.set(PEERS.slice(0, 1));
+  assert.match(report.problems[0]!, /ip ended/);
+  assert.equal(fake.routes.size, 0);
+});
+
+test('a host that is no address is named', async () => {
+  const { sync } = directRig('flannel.1');
+  const report = await sync.set([{ subnet: '10.5.1.0/24', host: 'x; reboot' }]);
+  assert.deepEqual(report.problems, ['no route to 10.5.1.0/24: "x; reboot" is not an address']);
+});
+
+test('the blackhole for our own subnet: made, mended, and gone when it is not wanted', async () => {
+  const fake = new FakeIp();
+  const journal = new FakeJournal();
+  const make = (options: object) =>
+    new RouteSync(new Ip(fake, new FakeTimers()), 'flannel.1', '10.5.0.0/16', {
+      journal,
+      ...options,
+    });
+  // docker0's own is of the same subnet.
+  fake.routes.set('10.5.52.0/24', { dev: 'docker0', scope: 'link', protocol: 'kernel' });
+  const sync = make({ blackhole: '10.5.52.0/24' });
+  await sync.set([]);
+  const line = 'blackhole 10.5.52.0/24 proto boot metric 4294967295';
+  assert.deepEqual(fake.lines.slice(1), [`route replace ${line}`]);
+  assert.deepEqual(journal.routes, [line]);
+  assert.equal((await sync.reconcile()).added, 0);
+  fake.routes.delete('blackhole 10.5.52.0/24');
+  assert.equal((await sync.reconcile()).added, 1);
+
+  await make({ blackhole: '10.5.60.0/24' }).set([]);
+  assert.deepEqual([...fake.routes.keys()], ['10.5.52.0/24', 'blackhole 10.5.60.0/24']);
+  await make({}).set(['10.5.60.0/24']);
+  assert.deepEqual([...fake.routes.keys()], ['10.5.52.0/24', '10.5.60.0/24']);
+  assert.deepEqual(journal.routes, []);
 });

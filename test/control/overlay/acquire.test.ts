@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
 import {
   acquire,
+  describeLease,
   type Identity,
   LEASE_TTL,
   type OwnLease,
@@ -65,6 +66,22 @@ test('keeps the lease with our public IP, its MAC, and drops the old etcd lease'
   assert.deepEqual(store.writes, ['update 10.5.52.0-24']);
   assert.notEqual(own.lease, before.lease);
   assert.deepEqual(store.discarded, [before.lease]);
+});
+
+test('with host-gw the lease has no MAC, whatever the one that is reused had', async () => {
+  const config = { Backend: { Type: 'host-gw' } };
+  const wanted = '{"PublicIP":"192.168.64.3","PublicIPv6":null,"BackendType":"host-gw"}';
+  const fresh = await get({}, config);
+  assert.equal(fresh.value, wanted);
+  assert.doesNotMatch(describeLease(fresh), /VTEP/);
+  store.entries.clear();
+  store.put('10.5.52.0-24', value('192.168.64.3', MAC));
+  const own = await get({}, config);
+  assert.equal(own.key, '10.5.52.0-24');
+  assert.equal(store.entries.get(own.key)?.value, wanted);
+  const back = await get();
+  assert.equal(back.key, '10.5.52.0-24');
+  assert.match(describeLease(back), /^10\.5\.52\.0\/24 \(leased\), VTEP 0/);
 });
 
 test('of two leases with our public IP takes the previous one', async () => {

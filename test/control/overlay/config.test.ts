@@ -1,6 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type Config, ConfigError, parseConfig } from '../../../src/control/overlay/config.js';
+import {
+  type Config,
+  ConfigError,
+  parseConfig,
+  type Vxlan,
+} from '../../../src/control/overlay/config.js';
 import { formatSubnet } from '../../../src/control/overlay/subnet.js';
 import { formatAddress } from '../../../src/dataplane/wire/ipv4.js';
 
@@ -9,6 +14,12 @@ const VXLAN = { Type: 'vxlan' };
 
 function parse(config: unknown): Config {
   return parseConfig(typeof config === 'string' ? config : JSON.stringify(config), KEY);
+}
+
+function vxlan(options: object): Vxlan {
+  const { backend } = parse({ Network: '10.5.0.0/16', Backend: { ...VXLAN, ...options } });
+  assert.ok(backend.type === 'vxlan');
+  return backend;
 }
 
 function range({ network, subnetLength, subnetMin, subnetMax }: Config): string {
@@ -33,6 +44,7 @@ test('takes the literal config of the tutorials', () => {
   assert.equal(range(config), '10.10.0.0/16 /24 10.10.1.0 10.10.255.0');
   assert.equal(config.nftables, false);
   assert.deepEqual(config.backend, {
+    type: 'vxlan',
     vni: 1,
     port: 8472,
     mtu: undefined,
@@ -72,6 +84,7 @@ test('takes every option of the backend', () => {
   };
   const { backend, nftables } = parse(config);
   assert.deepEqual(backend, {
+    type: 'vxlan',
     vni: 7,
     port: 4789,
     mtu: 1400,
@@ -81,14 +94,19 @@ test('takes every option of the backend', () => {
   });
   assert.equal(nftables, true);
   for (const vni of [0, 10_000_000, 0xffffff]) {
-    assert.equal(
-      parse({ Network: '10.5.0.0/16', Backend: { ...VXLAN, VNI: vni } }).backend.vni,
-      vni,
-    );
+    assert.equal(vxlan({ VNI: vni }).vni, vni);
   }
-  const zeros = parse({ Network: '10.5.0.0/16', Backend: { ...VXLAN, Port: 0, MTU: 0 } }).backend;
+  const zeros = vxlan({ Port: 0, MTU: 0 });
   assert.equal(zeros.port, 8472);
   assert.equal(zeros.mtu, undefined);
+});
+
+test('host-gw has no options, and takes no notice of those of others', () => {
+  for (const backend of [{ Type: 'host-gw' }, { Type: 'Host-GW', VNI: 'x', DirectRouting: 1 }]) {
+    assert.deepEqual(parse({ Network: '10.5.0.0/16', Backend: backend }).backend, {
+      type: 'host-gw',
+    });
+  }
 });
 
 test('the last of two members with one name wins', () => {
@@ -151,8 +169,8 @@ test('refuses at once what flannel itself gives up on, and what weft does not se
     [{ ...net, Backend: {} }, /Backend.Type is ""/],
     [{ ...net, Backend: null }, /Backend.Type is ""/],
     [
-      { ...net, Backend: { Type: 'host-gw' } },
-      /Backend.Type is "host-gw", and weft speaks vxlan only/,
+      { ...net, Backend: { Type: 'wireguard' } },
+      /Backend.Type is "wireguard", and weft knows vxlan and host-gw only/,
     ],
     [backend({ VNI: '1' }), /Backend.VNI is "1", but a number is expected/],
     [backend({ VNI: 16777216 }), /Backend.VNI 16777216 is not a whole number of 24 bits/],

@@ -37,13 +37,14 @@ function hold({
   lease = 5n,
   reacquire = false,
   unverified = false,
+  value = VALUE,
 } = {}): LeaseHolder {
-  const { revision } = store.put(KEY, VALUE, lease);
+  const { revision } = store.put(KEY, value, lease);
   const own: OwnLease = {
     key: KEY,
     subnet: parseSubnet('10.5.52.0/24') as Subnet,
     vtepMac: MAC,
-    value: VALUE,
+    value,
     revision,
     lease,
     ttl,
@@ -226,6 +227,14 @@ test('names a second host with our public IP', () => {
       .length,
     1,
   );
+  assert.deepEqual(lost, []);
+});
+
+test('a lease of host-gw that is put again has no MAC, and no second host', () => {
+  const value = '{"PublicIP":"192.168.64.3","PublicIPv6":null,"BackendType":"host-gw"}';
+  hold({ value });
+  store.put(KEY, value);
+  assert.deepEqual(log.lines, []);
   assert.deepEqual(lost, []);
 });
 

@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
+  backendProblem,
   formatLeaseValue,
+  ownLeaseValue,
   parseLeaseValue,
   rewriteLeaseValue,
+  vtepMacIn,
 } from '../../../src/control/overlay/lease-value.js';
 import { formatMac, parseMac } from '../../../src/dataplane/wire/ethernet.js';
 import { formatAddress, parseAddress } from '../../../src/dataplane/wire/ipv4.js';
@@ -20,6 +23,29 @@ test('writes the bytes that flanneld writes', () => {
   const mac = parseMac('2a:2e:cc:73:34:04') as Uint8Array;
   const value = formatLeaseValue(parseAddress('192.168.56.11') as number, 1, mac);
   assert.deepEqual(Buffer.from(value), RECORDED);
+});
+
+test('writes what flanneld writes with host-gw', () => {
+  const address = parseAddress('192.168.56.13') as number;
+  const value = ownLeaseValue({ type: 'host-gw' }, address, new Uint8Array(6));
+  assert.equal(value, '{"PublicIP":"192.168.56.13","PublicIPv6":null,"BackendType":"host-gw"}');
+  assert.equal(vtepMacIn(value), undefined);
+  assert.equal(vtepMacIn('garbage'), undefined);
+  assert.equal(formatMac(vtepMacIn(RECORDED.toString())!), '2a:2e:cc:73:34:04');
+});
+
+test('a lease is of use to hosts of its own backend', () => {
+  const problem = (text: string, ours: 'vxlan' | 'host-gw') =>
+    backendProblem(parseLeaseValue(text), ours);
+  const hostGw = '{"PublicIP":"192.168.56.13","BackendType":"host-gw"}';
+  assert.equal(problem(hostGw, 'host-gw'), undefined);
+  assert.equal(problem(RECORDED.toString(), 'vxlan'), undefined);
+  assert.equal(problem(hostGw, 'vxlan'), 'its BackendType is "host-gw", not "vxlan"');
+  assert.equal(
+    problem(RECORDED.toString(), 'host-gw'),
+    'its BackendType is "vxlan", not "host-gw"',
+  );
+  assert.match(problem('{"PublicIP":"192.168.56.13"}', 'host-gw')!, /reservation/);
 });
 
 test('reads them', () => {

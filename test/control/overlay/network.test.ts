@@ -4,6 +4,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
 import type { OwnLease } from '../../../src/control/overlay/acquire.js';
+import { formatLeaseValue } from '../../../src/control/overlay/lease-value.js';
 import { Overlay } from '../../../src/control/overlay/network.js';
 import type { Membership } from '../../../src/control/overlay/peers.js';
 import { formatSubnet, parseSubnet } from '../../../src/control/overlay/subnet.js';
@@ -35,7 +36,7 @@ describe('an overlay waiting', () => {
     store.away = true;
     let vni: number | undefined;
     void overlay.waitForConfig().then(({ backend }) => {
-      vni = backend.vni;
+      vni = backend.type === 'vxlan' ? backend.vni : undefined;
     });
     await clock.pass(5_000);
     store.away = false;
@@ -84,6 +85,31 @@ describe('an overlay waiting', () => {
     await waiting;
     assert.deepEqual(clock.waits, []);
   });
+});
+
+test('a store that is only read must hold our entry, of the backend of the network', async () => {
+  const store = new MemoryStore();
+  Object.assign(store, { leases: undefined });
+  store.config = '{"Network":"10.5.0.0/16","Backend":{"Type":"host-gw"}}';
+  const overlay = new Overlay({
+    store,
+    clock: new FakeClock(),
+    random: seeded(1),
+    log: new Lines(),
+  });
+  const config = await overlay.waitForConfig();
+  const join = () => overlay.join(config, { publicIp: ip('192.168.64.3') });
+  await assert.rejects(join, /add one, such as "10\.10\.58\.0-24": .*"BackendType":"host-gw"\}$/);
+  store.put(
+    '10.5.52.0-24',
+    formatLeaseValue(ip('192.168.64.3'), 1, new Uint8Array([2, 0, 0, 0, 0, 1])),
+  );
+  await assert.rejects(
+    join,
+    /our entry 10\.5\.52\.0-24: its BackendType is "vxlan", not "host-gw"/,
+  );
+  store.put('10.5.52.0-24', '{"PublicIP":"192.168.64.3","BackendType":"host-gw"}');
+  assert.equal((await join()).key, '10.5.52.0-24');
 });
 
 describe('an overlay on etcd', { skip: noEtcd }, () => {

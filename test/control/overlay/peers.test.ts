@@ -116,6 +116,36 @@ test('what cannot be used costs that peer alone, and one line for each value', (
   assert.equal(log.lines.length, bad.length + 1);
 });
 
+test('a network of host-gw takes leases of host-gw alone, and they have no MAC', () => {
+  peers = new Peers({
+    ownKey: '10.5.52.0-24',
+    ownSubnet: parseSubnet('10.5.52.0/24') as Subnet,
+    publicIp: US,
+    clock,
+    backend: 'host-gw',
+    log,
+    update: (membership) => updates.push(membership),
+  });
+  const at = (host: number) =>
+    `{"PublicIP":"192.168.64.${host}","PublicIPv6":null,"BackendType":"host-gw"}`;
+  snapshot([
+    entry('10.5.72.0-24', at(4)),
+    entry('10.5.80.0-24', value(5)),
+    entry('192.168.64.0-24', at(6)),
+    entry('10.5.90.0-24', '{"PublicIP":"192.168.64.7"}'),
+  ]);
+  assert.deepEqual(last().peers, ['10.5.72.0/24 at 192.168.64.4']);
+  assert.deepEqual(log.lines, [
+    'warn: lease 10.5.80.0-24 is not used: its BackendType is "vxlan", not "host-gw"',
+    'warn: lease 192.168.64.0-24 is not used: it holds 192.168.64.3, which is an address of the underlay',
+    'warn: lease 10.5.90.0-24 is not used: it has no BackendType (a reservation)',
+  ]);
+  peers.changes([put('10.5.72.0-24', at(4)), put('10.5.80.0-24', value(5))]);
+  assert.equal(updates.length, 1, 'a renewal is no news');
+  peers.changes([put('10.5.72.0-24', at(9))]);
+  assert.deepEqual(last().changed, ['10.5.72.0/24 at 192.168.64.9']);
+});
+
 test('a good peer that turns bad is removed, and comes back when it is mended', () => {
   snapshot([entry('10.5.72.0-24', value(4)), entry('10.5.80.0-24', value(5))]);
   peers.changes([put('10.5.72.0-24', '')]);

@@ -12,6 +12,7 @@ weft      0.1.0, process 4711, up 26 h 3 min
 lease     10.10.58.0/24, VNI 1, etcd lease 6a6ca210c4f23c1a, ends in 23 h 53 min unless renewed
 store     etcd at http://192.168.56.131:2379, prefix /coreos.com/network
           talking to http://192.168.56.131:2379
+backend   vxlan with direct routing
 device    flannel.1  10.10.58.0/32, MTU 1450, VtepMAC 02:00:00:00:00:0a
 underlay  ens33  192.168.56.11:8472, MTU 1500, public IP 203.0.113.7
 offload   tier segment; TUN TSO yes, USO no; UDP GRO yes; receive buffer 16.8 MB
@@ -26,7 +27,7 @@ drops
 kernel    2 datagrams with a bad checksum
 kernel    3,000 datagrams lost: receive buffer full
 peers     2
-          10.10.59.0/24      192.168.56.12   02:00:00:00:00:0b
+          10.10.59.0/24      192.168.56.12   02:00:00:00:00:0b direct
           10.10.60.0/24      203.0.113.250   02:00:00:00:00:0c
 `,
   );
@@ -36,6 +37,7 @@ test('a young status without peers, drops or an etcd lease', () => {
   const text = describe({
     ...fullStatus,
     uptimeSeconds: 59.9,
+    directRouting: false,
     lease: { ...fullStatus.lease, id: null },
     underlay: { ...fullStatus.underlay, publicIp: fullStatus.underlay.address },
     routes: { published: 1, epoch: 1, problems: [] },
@@ -46,6 +48,7 @@ test('a young status without peers, drops or an etcd lease', () => {
   assert.match(text, /^weft {6}0\.1\.0, process 4711, up 59 s$/m);
   assert.match(text, /^lease {5}10\.10\.58\.0\/24, VNI 1, no etcd lease$/m);
   assert.match(text, /^underlay {2}ens33 {2}192\.168\.56\.11:8472, MTU 1500$/m);
+  assert.match(text, /^backend {3}vxlan$/m);
   assert.match(text, /^drops {5}none$/m);
   assert.match(text, /^peers {5}none yet$/m);
   assert.doesNotMatch(text, /^kernel/m);

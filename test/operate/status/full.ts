@@ -11,6 +11,8 @@ export const fullStatus: Status = {
   version: '0.1.0',
   pid: 4711,
   uptimeSeconds: 26 * 3600 + 3 * 60 + 59,
+  backend: 'vxlan',
+  directRouting: true,
   device: { name: 'flannel.1', address: '10.10.58.0/32', mtu: 1450 },
   underlay: {
     interface: 'ens33',
@@ -35,8 +37,18 @@ export const fullStatus: Status = {
     lost: null,
   },
   peers: [
-    { subnet: '10.10.59.0/24', publicIp: '192.168.56.12', vtepMac: '02:00:00:00:00:0b' },
-    { subnet: '10.10.60.0/24', publicIp: '203.0.113.250', vtepMac: '02:00:00:00:00:0c' },
+    {
+      subnet: '10.10.59.0/24',
+      publicIp: '192.168.56.12',
+      vtepMac: '02:00:00:00:00:0b',
+      direct: true,
+    },
+    {
+      subnet: '10.10.60.0/24',
+      publicIp: '203.0.113.250',
+      vtepMac: '02:00:00:00:00:0c',
+      direct: false,
+    },
   ],
   routes: {
     published: 3,
