@@ -12,7 +12,8 @@
  *   9. lanes       packets can flow
  *  10. firewall    masquerade and forward rules                    exits when asked for and refused
  *  11. subnet.env  so that Docker and CNI may start
- *  12. follow      peers into the lanes' table, then into the kernel's
+ *  12. reconcile   from here on what others change is put right
+ *  13. follow      peers into the lanes' table, then into the kernel's
  *
  * It alone carries membership from the overlay to the host and to the routes.
  */
@@ -21,10 +22,10 @@ import { Publisher } from '../../dataplane/routes/publisher.js';
 import { formatAddress } from '../../dataplane/wire/ipv4.js';
 import { StatusSocket } from '../../operate/status/socket.js';
 import { type Answer, describeLanes, type LaneCount } from '../../operate/status/status.js';
-import { configure } from '../host/device.js';
 import { chooseInterface, type Interface } from '../host/interfaces.js';
 import { Ip } from '../host/ip.js';
 import { Journal } from '../host/journal.js';
+import { Monitor } from '../host/monitor.js';
 import { preflight } from '../host/preflight.js';
 import { RouteSync } from '../host/routes.js';
 import { systemRunner } from '../host/runner.js';
@@ -32,18 +33,22 @@ import { ensureForwarding } from '../host/sysctls.js';
 import type { Config } from '../overlay/config.js';
 import { Overlay } from '../overlay/network.js';
 import { formatSubnet } from '../overlay/subnet.js';
-import { formatSubnetEnv, readPreviousSubnet, writeSubnetEnv } from '../overlay/subnet-env.js';
+import { readPreviousSubnet } from '../overlay/subnet-env.js';
 import type { Clock, Log, Random } from '../runtime.js';
 import { messageOf, type Store } from '../store/store.js';
 import { Carrier } from './carrier.js';
+import { DataPath } from './data-path.js';
 import { type FirewallOptions, startFirewall } from './firewall.js';
-import { closeLanes, Lanes, openLanes, threadsOf } from './lanes.js';
+import { threadsOf } from './lanes.js';
 import type { Lifecycle } from './lifecycle.js';
 import { tunnelMtu } from './mtu.js';
-import { addressOf, deviceName, StartError, superPacketsTaken } from './open.js';
+import { addressOf, deviceName, StartError } from './open.js';
+import { type Member, Reconciler } from './reconcile.js';
 import { type Parts, report } from './report.js';
+import { SubnetFile } from './subnet-file.js';
 import type { Look } from './systemd.js';
-import { MERGING_REFUSED, watchTier } from './watch-tier.js';
+import { UnderlayWatch } from './underlay.js';
+import { watchTier } from './watch-tier.js';
 
 export interface DaemonOptions {
   readonly version: string;
@@ -61,16 +66,24 @@ export interface DaemonOptions {
   readonly lifecycle: Lifecycle;
 }
 
+/** What there is to tell of, and what tells it. */
+interface Made extends Pick<Parts, 'store' | 'config' | 'lease' | 'publisher'> {
+  readonly carrier: Carrier;
+  readonly path: DataPath;
+  readonly watch: UnderlayWatch;
+  readonly subnetFile: SubnetFile;
+}
+
 export class Daemon {
   readonly #options: DaemonOptions;
   readonly #started: number;
   /** What the start does just now, for `weft status`. */
   #doing = 'looking at this host';
   #overlay: Overlay | undefined;
+  #loop: Reconciler | undefined;
   /** Everything, once the start is done. */
-  #parts: Parts | undefined;
+  #made: Made | undefined;
   #lost: string | null = null;
-  #subnetFileWritten = false;
 
   constructor(options: DaemonOptions) {
     this.#options = options;
@@ -98,13 +111,13 @@ export class Daemon {
     const { vni, port } = config.backend;
 
     this.#doing = 'choosing the underlay interface';
-    const { iface, publicIp } = this.#options;
-    const underlay = await awaited(chooseInterface(systemRunner, { iface, publicIp }));
+    const selection = { iface: this.#options.iface, publicIp: this.#options.publicIp };
+    const underlay = await awaited(chooseInterface(systemRunner, selection));
     log.info(
       `underlay ${underlay.name}, address ${underlay.address}, MTU ${underlay.mtu}` +
         (underlay.publicIp === underlay.address ? '' : `, public IP ${underlay.publicIp}`),
     );
-    const mtu = this.#tunnelMtu(config, underlay);
+    const place = { address: underlay.address, mtu: this.#tunnelMtu(config, underlay) };
 
     this.#doing = 'making the device';
     const name = deviceName(vni);
@@ -112,16 +125,25 @@ export class Daemon {
     lifecycle.onLeave('the journal', () => journal.removeIfEmpty());
     this.#takeName(socket, name);
 
-    const tier = TIERS[this.#options.offload];
-    const place = { device: name, address: underlay.address, port };
-    const open = await awaited(openLanes(place, tier, this.#options.lanes, systemRunner, log));
-    const { tun, count } = open;
-    lifecycle.onLeave('the TUN and the sockets', () => {
-      closeLanes(open);
-      journal.forget({ kind: 'device', name });
-    });
-    const takes = superPacketsTaken(tun);
-    if (tun.vnet && !takes.tcp) log.warn(MERGING_REFUSED);
+    const ip = new Ip(systemRunner, clock);
+    lifecycle.onLeave('ip', () => ip.close());
+    const loop = new Reconciler(clock, log);
+    this.#loop = loop;
+    const { lanes, offload } = this.#options;
+    const path = new DataPath(
+      {
+        ...{ name, port, lanes, ip, journal, log, tier: TIERS[offload], runner: systemRunner },
+        gone: () => loop.soon(),
+        failed: (line, error) => {
+          if (lifecycle.leaving) return;
+          log.debug(error?.stack ?? '');
+          void lifecycle.leave(1, line);
+        },
+      },
+      place,
+    );
+    lifecycle.onLeave('the data path', () => path.close());
+    await awaited(path.open());
 
     this.#doing = `acquiring a lease from ${store.description}`;
     const lease = await awaited(
@@ -132,56 +154,42 @@ export class Daemon {
     );
 
     this.#doing = 'setting up the device';
-    const ip = new Ip(systemRunner, clock);
-    lifecycle.onLeave('ip', () => ip.close());
-    const { index } = await awaited(
-      configure(ip, {
-        name,
-        mtu,
-        address: formatAddress(lease.subnet.address),
-        network: formatSubnet(config.network),
-      }),
-    );
-    journal.record({ kind: 'device', name, index });
-    this.#forward(journal);
-
-    const publisher = new Publisher({ vni, ownMac: lease.vtepMac, lanes: threadsOf(count) });
+    const network = formatSubnet(config.network);
+    const mac = lease.vtepMac;
+    const publisher = new Publisher({ vni, ownMac: mac, lanes: threadsOf(path.count) });
     const local = { network: lease.subnet.address, length: lease.subnet.length };
     publisher.publish([], [local]);
-    const lanes = new Lanes(open, publisher, {
-      vni,
-      mac: lease.vtepMac,
-      mtu,
-      uso: takes.udp,
-      merges: takes.tcp,
-      segments: open.sockets.every(({ segment }) => segment),
-      vnet: tun.vnet,
-    });
-    lifecycle.onLeave('the lanes', () => lanes.stop());
-    lanes.onEnd((line, error) => {
-      if (lifecycle.leaving) return;
-      log.debug(error?.stack ?? '');
-      void lifecycle.leave(1, line);
-    });
-    await awaited(lanes.started);
+    const address = formatAddress(lease.subnet.address);
+    await awaited(path.start({ vni, mac, address, network, publisher }));
+    await awaited(loop.begin(forwarding(journal)));
 
     this.#doing = 'setting the firewall rules';
     const { firewall } = this.#options;
-    const wanted = {
-      network: formatSubnet(config.network),
-      subnet: formatSubnet(lease.subnet),
-      nftables: config.nftables,
-    };
+    const subnet = formatSubnet(lease.subnet);
+    const wanted = { network, subnet, nftables: config.nftables };
     const around = { runner: systemRunner, journal, clock, log, lifecycle };
     await awaited(startFirewall(around, wanted, firewall));
 
-    const ipMasq = firewall.masquerade;
-    const env = { network: config.network, subnet: lease.subnet, mtu, ipMasq };
-    this.#writeSubnetFile(journal, env);
+    const { masquerade: ipMasq } = firewall;
+    const env = { network: config.network, subnet: lease.subnet, mtu: place.mtu, ipMasq };
+    const subnetFile = new SubnetFile(this.#options.subnetFile, env, journal);
+    await awaited(loop.begin(subnetFile));
 
     this.#doing = `reading the peers from ${store.description}`;
-    const routes = new RouteSync(ip, name, formatSubnet(config.network));
+    const routes = new RouteSync(ip, name, network);
     const carrier = new Carrier({ publisher, local, port, routes, log });
+    const watch = new UnderlayWatch({
+      ...{ ip, clock, log, path, selection, runner: systemRunner, chosen: underlay },
+      tunnelMtu: (now) => tunnelMtu(config.backend.mtu, now),
+      moved: (publicIp) => overlay.changePublicIp(addressOf(publicIp)),
+      resized: (mtu) => subnetFile.changeMtu(mtu),
+      soon: (ms) => loop.soon(ms),
+    });
+    for (const member of [watch, path, carrier]) loop.add(member);
+    const monitor = new Monitor({ runner: systemRunner, clock, log, changed: () => loop.soon() });
+    lifecycle.onLeave('ip monitor', () => monitor.stop());
+    lifecycle.onLeave('reconciling', () => loop.stop());
+    loop.start();
     const first = new Promise<void>((resolve) => {
       overlay.follow({
         members: (membership) => {
@@ -195,47 +203,33 @@ export class Daemon {
       });
     });
     await awaited(first);
-    this.#parts = {
-      name,
-      mtu,
-      config,
-      underlay,
-      store: store.description,
-      lease,
-      publisher,
-      tun,
-      sockets: open.sockets[0]!,
-      lanes,
-      carrier,
-    };
-    const stopWatching = watchTier({
-      clock,
-      log,
-      vnet: tun.vnet,
-      uso: tun.uso,
-      look: () => lanes,
-    });
+    const { description } = store;
+    const told = { store: description, config, lease, publisher };
+    this.#made = { ...told, carrier, path, watch, subnetFile };
+    const { vnet, uso } = path.tun;
+    const stopWatching = watchTier({ clock, log, vnet, uso, look: () => path.lanes });
     lifecycle.onLeave('the tier', stopWatching);
     log.info(
-      `ready: ${name} ${formatSubnet(lease.subnet)}, MTU ${mtu}, VNI ${vni}, UDP port ${port}, ` +
-        `tier ${tierName(tun.vnet, tun.uso, lanes.segments)}, lanes ${describeLanes(count)}, ` +
+      `ready: ${name} ${subnet}, MTU ${path.place.mtu}, VNI ${vni}, UDP port ${port}, ` +
+        `tier ${tierName(vnet, uso, path.lanes.segments)}, lanes ${describeLanes(path.count)}, ` +
         `${carrier.peers.length} peers`,
     );
   }
 
   /** For /readyz: packets flow, and Docker and CNI can read the subnet. */
   get ready(): boolean {
-    return this.#parts !== undefined && this.#subnetFileWritten;
+    const { path, watch, subnetFile } = this.#made ?? {};
+    return path?.running === true && watch?.present === true && subnetFile?.written === true;
   }
 
   /** For systemd. */
   look(): Look {
-    const parts = this.#parts;
+    const made = this.#made;
     const waitingFor = this.#overlay?.waitingFor ?? this.#doing;
-    if (parts === undefined) return { ready: false, status: waitingFor, turns: [] };
-    const { name, lease, carrier, lanes } = parts;
-    const status = `${name} ${formatSubnet(lease.subnet)}, ${carrier.peers.length} peers`;
-    return { ready: true, status, turns: lanes.turns };
+    if (made === undefined) return { ready: false, status: waitingFor, turns: [] };
+    const { path, lease, carrier } = made;
+    const status = `${path.name} ${formatSubnet(lease.subnet)}, ${carrier.peers.length} peers`;
+    return { ready: true, status, turns: path.turns };
   }
 
   /** What `weft status` is told. */
@@ -243,16 +237,23 @@ export class Daemon {
     const { version, clock } = this.#options;
     const uptimeSeconds = (clock.now() - this.#started) / 1000;
     const overlay = this.#overlay;
-    if (this.#parts === undefined) {
+    if (this.#made === undefined) {
       const waitingFor = overlay?.waitingFor ?? this.#doing;
       return { version, pid: process.pid, uptimeSeconds, waitingFor };
     }
-    return report(this.#parts, {
-      version,
-      uptimeSeconds,
-      held: overlay?.held,
-      lost: this.#lost,
-    });
+    const { path, watch, ...same } = this.#made;
+    const { name, tun, sockets, lanes } = path;
+    const { mtu } = path.place;
+    return report(
+      { ...same, name, mtu, tun, sockets, lanes, underlay: watch.now },
+      {
+        version,
+        uptimeSeconds,
+        held: overlay?.held,
+        lost: this.#lost,
+        faults: this.#loop?.faults ?? [],
+      },
+    );
   }
 
   async #preflight(): Promise<void> {
@@ -299,26 +300,14 @@ export class Daemon {
     }
     return mtu;
   }
+}
 
-  /** Without it nothing passes between containers and the TUN; in a sandbox it may be set already. */
-  #forward(journal: Journal): void {
-    const { log } = this.#options;
-    try {
-      if (ensureForwarding(journal)) log.info('switched IPv4 forwarding on');
-    } catch (error) {
-      log.warn(messageOf(error));
-    }
-  }
-
-  #writeSubnetFile(journal: Journal, env: Parameters<typeof formatSubnetEnv>[0]): void {
-    const { subnetFile, log } = this.#options;
-    try {
-      journal.record({ kind: 'file', path: subnetFile, wrote: formatSubnetEnv(env) });
-      writeSubnetEnv(subnetFile, env);
-      this.#subnetFileWritten = true;
-      log.info(`wrote ${subnetFile}`);
-    } catch (error) {
-      log.warn(`cannot write ${subnetFile}: ${messageOf(error)}; Docker and CNI will miss it`);
-    }
-  }
+/** Without it nothing passes between containers and the TUN; in a sandbox it may be set already. */
+function forwarding(journal: Journal): Member {
+  return {
+    name: 'IPv4 forwarding',
+    async reconcile() {
+      return ensureForwarding(journal) ? ['switched IPv4 forwarding on'] : [];
+    },
+  };
 }

@@ -15,7 +15,7 @@ import type { Carrier } from './carrier.js';
 import type { Lanes } from './lanes.js';
 import { readKernelUdp } from './snmp.js';
 
-/** What stays the same from the start on. */
+/** What weft has made. */
 export interface Parts {
   /** The TUN's. */
   readonly name: string;
@@ -41,6 +41,8 @@ export interface Moment {
   /** The etcd lease (0n: none) and the milliseconds until it ends. */
   readonly held: { readonly lease: bigint; readonly endsIn: number } | undefined;
   readonly lost: string | null;
+  /** What cannot be put right just now. */
+  readonly faults: readonly string[];
 }
 
 export function report(parts: Parts, now: Moment): Status {
@@ -52,6 +54,7 @@ export function report(parts: Parts, now: Moment): Status {
     version: now.version,
     pid: process.pid,
     uptimeSeconds: now.uptimeSeconds,
+    faults: now.faults,
     device: { name, address: `${formatAddress(lease.subnet.address)}/32`, mtu },
     underlay: {
       interface: underlay.name,

@@ -41,6 +41,13 @@ export function parseLeaseValue(text: string): LeaseValue {
   return { publicIp, backendType: type, vtep: readVtep(type, member(root, 'BackendData')) };
 }
 
+/** The value with another public IP, all else as it is. `text` is one that `parseLeaseValue` takes. */
+export function withPublicIp(text: string, publicIp: number): string {
+  const root = parseJson(text) as Record<string, unknown>;
+  const name = memberName(root, 'PublicIP') ?? 'PublicIP';
+  return JSON.stringify({ ...root, [name]: formatAddress(publicIp) });
+}
+
 function readVtep(type: string, data: unknown): LeaseValue['vtep'] {
   if (type === '') return { problem: 'it has no BackendType (a reservation)' };
   if (type !== 'vxlan') return { problem: `its BackendType is ${show(type)}, not "vxlan"` };
@@ -62,8 +69,12 @@ export function isUnicast(mac: Uint8Array): boolean {
 
 /** By its name in any case, as Go reads. */
 function member(object: Record<string, unknown>, name: string): unknown {
-  const key = Object.keys(object).findLast((k) => k.toLowerCase() === name.toLowerCase());
+  const key = memberName(object, name);
   return key === undefined ? undefined : object[key];
+}
+
+function memberName(object: Record<string, unknown>, name: string): string | undefined {
+  return Object.keys(object).findLast((key) => key.toLowerCase() === name.toLowerCase());
 }
 
 function show(value: unknown): string {

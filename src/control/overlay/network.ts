@@ -49,6 +49,7 @@ export class Overlay {
   private identity: Identity | undefined;
   private following: Following | undefined;
   private holder: LeaseHolder | undefined;
+  private peers: Peers | undefined;
   private stopped = false;
   private reason: string | undefined;
   private wake = () => {};
@@ -148,6 +149,7 @@ export class Overlay {
       update: (membership) => listener.members(membership),
     });
     this.holder = holder;
+    this.peers = peers;
     this.following = store.follow({
       snapshot(listing) {
         holder.snapshot(listing);
@@ -158,6 +160,18 @@ export class Overlay {
         peers.changes(batch);
       },
     });
+  }
+
+  /**
+   * The host has moved, and is reached at `publicIp` from now on. Our lease says so as soon as the
+   * store takes it; connections to the store are made anew, since the old ones would go silent.
+   */
+  changePublicIp(publicIp: number): void {
+    this.options.store.reconnect?.();
+    if (this.identity === undefined || this.identity.publicIp === publicIp) return;
+    this.identity = { ...this.identity, publicIp };
+    this.peers?.changePublicIp(publicIp);
+    this.holder?.changePublicIp(publicIp);
   }
 
   /** Stops following and renewing; the lease stays, as flannel leaves it. The store stays open. */

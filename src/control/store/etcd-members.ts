@@ -37,6 +37,8 @@ export class EtcdMembers {
   private readonly options: EtcdMembersOptions;
   private readonly clients: Etcd3[];
   private current = 0;
+  /** Whether clients say a user and a password. */
+  private named = true;
 
   /** Throws when an endpoint is not well formed; does not connect yet. */
   constructor(options: EtcdMembersOptions) {
@@ -55,6 +57,11 @@ export class EtcdMembers {
     const index = this.current;
     const stream = await (this.clients[index] as Etcd3).watchClient.watch(REQUIRE_LEADER);
     return { stream, failed: () => this.leave(index) };
+  }
+
+  /** Opens new connections; the calls on the old ones are given their time. */
+  reconnect(): void {
+    for (const [index, client] of this.clients.entries()) this.replace(index, client, this.named);
   }
 
   close(): void {
@@ -103,6 +110,7 @@ export class EtcdMembers {
   /** The old client goes when the calls on it are done; a watch on it then starts again. */
   private replace(index: number, old: Etcd3, named: boolean): void {
     if (this.clients[index] !== old) return;
+    this.named = named;
     this.clients[index] = this.connect(this.endpoints[index] as string, named);
     this.options.clock.after(this.options.callTimeout ?? CALL_TIMEOUT, () => old.close());
   }

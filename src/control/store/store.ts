@@ -82,6 +82,8 @@ export interface Store {
   follow(listener: Listener): Following;
   /** Undefined for a store that is only read. */
   readonly leases?: LeaseStore;
+  /** Makes its connections anew: those from an address that this host has lost go silent. */
+  reconnect?(): void;
   close(): Promise<void>;
 }
 

@@ -27,6 +27,8 @@ export interface Status {
   readonly version: string;
   readonly pid: number;
   readonly uptimeSeconds: number;
+  /** What is not as it should be on this host and cannot be put right just now. */
+  readonly faults: readonly string[];
   readonly device: { readonly name: string; readonly address: string; readonly mtu: number };
   readonly underlay: {
     readonly interface: string;
@@ -157,6 +159,7 @@ function describeStatus(status: Status): [string, string][] {
   );
   const rows: [string, string][] = [
     ['weft', describeProcess(status)],
+    ...status.faults.map((fault): [string, string] => ['fault', fault]),
     ['lease', describeLease(status)],
     ['store', status.store],
     ['device', `${device.name}  ${device.address}, MTU ${device.mtu}, VtepMAC ${lease.vtepMac}`],

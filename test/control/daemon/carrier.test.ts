@@ -29,6 +29,10 @@ beforeEach(() => {
         order.push(`kernel ${[...subnets].join()}`);
         return report;
       },
+      reconcile: async () => {
+        order.push('reconcile');
+        return report;
+      },
     },
     log,
   });

@@ -52,6 +52,7 @@ const NOW: Moment = {
   uptimeSeconds: 61.5,
   held: { lease: 0xdefn, endsIn: 7_200_999 },
   lost: null,
+  faults: [],
 };
 
 test('the lease is the one that holds the key now, not the one it was acquired with', () => {
@@ -98,13 +99,14 @@ test('a fallen tier, a lane that ended, a route problem and a lost lease are see
         },
         carrier: { peers: [], problems: ['no route to 10.10.3.0/24: because'] },
       },
-      { ...NOW, lost: 'our lease went' },
+      { ...NOW, lost: 'our lease went', faults: ['the address is gone'] },
     ),
   );
   assert.match(text, /tier sendmmsg/);
   assert.match(text, /lane 0 NOT RUNNING/);
   assert.match(text, /no route to 10\.10\.3\.0\/24: because/);
   assert.match(text, /LOST: our lease went/);
+  assert.match(text, /^fault +the address is gone$/m);
   assert.match(text, /^peers +none yet$/m);
 });
 
