@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { formatLeaseValue, parseLeaseValue } from '../../../src/control/overlay/lease-value.js';
+import {
+  formatLeaseValue,
+  parseLeaseValue,
+  withPublicIp,
+} from '../../../src/control/overlay/lease-value.js';
 import { formatMac, parseMac } from '../../../src/dataplane/wire/ethernet.js';
 import { formatAddress, parseAddress } from '../../../src/dataplane/wire/ipv4.js';
 
@@ -24,6 +28,18 @@ test('reads them', () => {
   assert.equal(backendType, 'vxlan');
   assert.ok('mac' in vtep);
   assert.equal(formatMac(vtep.mac), '2a:2e:cc:73:34:04');
+});
+
+test('another public IP leaves all else where it is', () => {
+  const moved = parseAddress('192.168.56.33') as number;
+  assert.equal(
+    withPublicIp(RECORDED.toString(), moved),
+    RECORDED.toString().replace('192.168.56.11', '192.168.56.33'),
+  );
+  assert.equal(
+    withPublicIp('{"a":[1],"publicip":"192.168.56.11","b":{"c":null}}', moved),
+    '{"a":[1],"publicip":"192.168.56.33","b":{"c":null}}',
+  );
 });
 
 function vtepOf(fields: object): string {
