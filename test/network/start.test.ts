@@ -251,15 +251,6 @@ describe('weft up that cannot start, or waits', { skip: lacks ?? false, timeout:
     assert.equal(await up.stop(), 0);
   });
 
-  test('the TUN deleted: weft ends with a reason in one line, without a stack', async () => {
-    const up = await start();
-    await host.run(['ip', 'link', 'del', 'flannel.1']);
-    assert.equal(await Promise.race([up.exited, sleep(5_000, undefined)]), 1);
-    assert.match(up.output, /^E .*the lane ended: the TUN is gone/m);
-    assert.doesNotMatch(up.output, /^\S* +at /m);
-    assert.doesNotMatch(await links(), /flannel/);
-  });
-
   test('SIGTERM at any moment of the start: exit code 0, and nothing of it is left', async () => {
     const childrenBefore = await children();
     let ready = 0;

@@ -1,7 +1,7 @@
 /** Carries membership from the overlay to the lanes' table and to the kernel's. */
 import type { Publisher } from '../../dataplane/routes/publisher.js';
 import { formatAddress } from '../../dataplane/wire/ipv4.js';
-import type { RouteSync } from '../host/routes.js';
+import type { RouteReport, RouteSync } from '../host/routes.js';
 import { describePeer, type Membership, type Peer } from '../overlay/peers.js';
 import { formatSubnet } from '../overlay/subnet.js';
 import type { Log } from '../runtime.js';
@@ -21,7 +21,7 @@ export interface LaneTable {
 export interface CarrierOptions {
   /** Absent with host-gw, which has no lanes. */
   readonly table?: LaneTable;
-  readonly routes: Pick<RouteSync, 'set' | 'isDirect'>;
+  readonly routes: Pick<RouteSync, 'set' | 'reconcile' | 'isDirect'>;
   readonly log: Log;
 }
 
@@ -29,6 +29,9 @@ export class Carrier {
   readonly #options: CarrierOptions;
   #peers: readonly Peer[] = [];
   #problems: readonly string[] = [];
+  /** How often the routes were set. */
+  #sets = 0;
+  #setting = 0;
 
   constructor(options: CarrierOptions) {
     this.#options = options;
@@ -55,9 +58,11 @@ export class Carrier {
    * all the same. Resolves when the kernel has them, or a newer membership. Never rejects.
    */
   async adopt({ peers, added, changed, removed }: Membership): Promise<void> {
-    const { table, routes, log } = this.#options;
+    const { table, routes } = this.#options;
     if (table !== undefined) publish(peers, table);
     this.#peers = peers;
+    this.#sets += 1;
+    this.#setting += 1;
     const inKernel = routes.set(
       peers.map(({ subnet, publicIp }) => ({
         subnet: formatSubnet(subnet),
@@ -68,7 +73,25 @@ export class Carrier {
     this.#tell('changed', changed);
     this.#tell('left', removed);
 
-    const { problems } = await inKernel;
+    this.#report(await inKernel);
+    this.#setting -= 1;
+  }
+
+  /** Puts the kernel's table right. While peers come or go it is being set anyway. */
+  async reconcile(): Promise<string[]> {
+    if (this.#setting > 0) return [];
+    const sets = this.#sets;
+    const report = await this.#options.routes.reconcile();
+    this.#report(report);
+    // What belongs to peers that came or went meanwhile is no repair.
+    if (sets !== this.#sets) return [];
+    const counted = (count: number, what: string) =>
+      count === 0 ? [] : [`${count} ${what} route${count === 1 ? '' : 's'}`];
+    return [...counted(report.added, 'missing'), ...counted(report.removed, 'stale')];
+  }
+
+  #report({ problems }: RouteReport): void {
+    const { log } = this.#options;
     for (const problem of problems) if (!this.#problems.includes(problem)) log.warn(problem);
     this.#problems = problems;
   }

@@ -10,14 +10,14 @@
  *   7. TUN         opened, one queue a lane                         exits when it is in use
  *   8. lease       acquired
  *   9. firewall    masquerade and forward rules                    exits when asked for and refused
- *  10. address     on the TUN, which is up now
- *  11. lanes       packets can flow
- *  12. subnet.env  so that Docker and CNI may start
+ *  10. lanes       the TUN up with its address, packets can flow
+ *  11. subnet.env  so that Docker and CNI may start
+ *  12. reconcile   from here on what others change is put right
  *  13. follow      peers into the lanes' table, then into the kernel's
  *
  * Where a flanneld left its device, 6 and 7 are rehearsed in their place and done after 9.
  *
- * With the host-gw backend there are no sockets, no TUN and no lanes: 6, 7 and 9 are left out, and
+ * With the host-gw backend there are no sockets, no TUN and no lanes: 6, 7 and 10 are left out, and
  * nothing but the kernel's table gets the peers.
  *
  * It alone carries membership from the overlay to the host and to the routes.
@@ -27,11 +27,11 @@ import { Publisher } from '../../dataplane/routes/publisher.js';
 import { parseMac } from '../../dataplane/wire/ethernet.js';
 import { formatAddress } from '../../dataplane/wire/ipv4.js';
 import { type Answer, describeLanes, type LaneCount } from '../../operate/status/status.js';
-import { configure } from '../host/device.js';
 import { chooseInterface, type Interface, type Selection } from '../host/interfaces.js';
 import { Ip } from '../host/ip.js';
 import { JOURNAL_DIRECTORY, Journal } from '../host/journal.js';
 import { findLeftover } from '../host/leftover.js';
+import { Monitor } from '../host/monitor.js';
 import { RouteSync, routesInside } from '../host/routes.js';
 import { systemRunner } from '../host/runner.js';
 import type { OwnLease } from '../overlay/acquire.js';
@@ -42,31 +42,21 @@ import { readPreviousSubnet } from '../overlay/subnet-env.js';
 import type { Clock, Log, Random } from '../runtime.js';
 import type { Store } from '../store/store.js';
 import { Carrier } from './carrier.js';
+import { DataPath } from './data-path.js';
 import { type FirewallOptions, startFirewall } from './firewall.js';
-import { switchForwardingOn, writeSubnetFile } from './host.js';
-import {
-  closeLanes,
-  type LanePlace,
-  Lanes,
-  type OpenLanes,
-  openLanes,
-  threadsOf,
-} from './lanes.js';
+import { forwarding } from './forwarding.js';
+import { closeLanes, type LanePlace, openLanes, threadsOf } from './lanes.js';
 import type { Lifecycle } from './lifecycle.js';
 import { tunnelMtu } from './mtu.js';
-import { addressOf, checkHost, deviceName, StartError, superPacketsTaken } from './open.js';
-import {
-  type HostGwParts,
-  isVxlan,
-  type Parts,
-  report,
-  reportHostGw,
-  type VxlanParts,
-} from './report.js';
+import { addressOf, checkHost, deviceName, StartError } from './open.js';
+import { Reconciler } from './reconcile.js';
+import { isVxlan, type Parts, report, reportHostGw } from './report.js';
 import { NamedStatus } from './status.js';
+import { SubnetFile } from './subnet-file.js';
 import type { Look } from './systemd.js';
 import { clear, rehearse } from './takeover.js';
-import { MERGING_REFUSED, watchTier } from './watch-tier.js';
+import { UnderlayWatch } from './underlay.js';
+import { watchTier } from './watch-tier.js';
 
 export interface DaemonOptions {
   readonly version: string;
@@ -96,24 +86,33 @@ interface Ground {
   readonly store: Store;
   readonly overlay: Overlay;
   readonly socket: NamedStatus;
+  readonly ip: Ip;
 }
 
 /** In place of a device's name, where there is none. */
 const HOST_GW = 'host-gw';
 
+/** What the start has made, as it is just now. */
+interface Running {
+  readonly ready: () => boolean;
+  readonly turns: () => readonly number[];
+  readonly parts: () => Parts;
+}
+
 export class Daemon {
   readonly #options: DaemonOptions;
+  readonly #loop: Reconciler;
   readonly #started: number;
   /** What the start does just now, for `weft status`. */
   #doing = 'looking at this host';
   #overlay: Overlay | undefined;
-  /** Everything, once the start is done. */
-  #parts: Parts | undefined;
+  /** Once the start is done. */
+  #running: Running | undefined;
   #lost: string | null = null;
-  #subnetFileWritten = false;
 
   constructor(options: DaemonOptions) {
     this.#options = options;
+    this.#loop = new Reconciler(options.clock, options.log);
     this.#started = options.clock.now();
   }
 
@@ -149,127 +148,113 @@ export class Daemon {
       `underlay ${underlay.name}, address ${underlay.address}, MTU ${underlay.mtu}` +
         (underlay.publicIp === underlay.address ? '' : `, public IP ${underlay.publicIp}`),
     );
-    const ground = { config, underlay, store, overlay, socket };
-    this.#parts = await (backend.type === 'vxlan'
+    const ip = new Ip(systemRunner, clock);
+    lifecycle.onLeave('ip', () => ip.close());
+    const ground = { config, underlay, store, overlay, socket, ip };
+    this.#running = await (backend.type === 'vxlan'
       ? this.#startVxlan(backend, ground)
       : this.#startHostGw(backend, ground));
   }
 
-  async #startVxlan(backend: Vxlan, ground: Ground): Promise<VxlanParts> {
-    const { log, lifecycle, clock } = this.#options;
+  async #startVxlan(backend: Vxlan, ground: Ground): Promise<Running> {
+    const { log, lifecycle, clock, lanes } = this.#options;
     const awaited = <T>(work: Promise<T>) => lifecycle.unlessLeaving(work);
-    const { config, underlay, store, overlay } = ground;
+    const { config, underlay, store, overlay, ip } = ground;
     const { vni, port } = backend;
-    const mtu = tunnelMtu(backend.mtu, underlay, log);
+    const place = { address: underlay.address, mtu: tunnelMtu(backend.mtu, underlay, log) };
 
     this.#doing = 'making the device';
     const name = deviceName(vni);
     const journal = this.#openJournal(name, ground);
-
+    const tier = TIERS[this.#options.offload];
     const claim = { device: name, vni, port };
     const leftover = await awaited(findLeftover(systemRunner, claim));
-    const tier = TIERS[this.#options.offload];
-    const place = { device: name, address: underlay.address, port };
-    let wanted = this.#options.lanes;
-    const openAt = (where: LanePlace) => openLanes(where, tier, wanted, systemRunner, log);
-    let open: OpenLanes | undefined;
-    lifecycle.onLeave('the TUN and the sockets', () => {
-      if (open !== undefined) closeLanes(open);
-      journal.forget({ kind: 'device', name });
-    });
-    if (leftover === null) open = await awaited(openAt(place));
-    else wanted = await awaited(rehearse(place, leftover, openAt, closeLanes));
+    let count = lanes;
+    if (leftover !== null) {
+      const open = (at: LanePlace) => openLanes(at, tier, lanes, systemRunner, log);
+      const where = { device: name, address: place.address, port };
+      count = await awaited(rehearse(where, leftover, open, closeLanes));
+    }
+    const path = new DataPath(
+      {
+        ...{ name, port, tier, lanes: count, ip, journal, log, runner: systemRunner },
+        gone: () => this.#loop.soon(),
+        failed: (line, error) => {
+          if (lifecycle.leaving) return;
+          log.debug(error?.stack ?? '');
+          void lifecycle.leave(1, line);
+        },
+      },
+      place,
+    );
+    lifecycle.onLeave('the data path', () => path.close());
+    if (leftover === null) await awaited(path.open());
 
     // Where the lease is gone; one that is there keeps its own.
-    const vtepMac = parseMac(leftover?.mac ?? '');
-    const lease = await awaited(this.#join(ground, vtepMac));
-
+    const lease = await awaited(this.#join(ground, parseMac(leftover?.mac ?? '')));
     await awaited(this.#setFirewall(journal, config, lease));
 
     this.#doing = 'setting up the device';
-    if (open === undefined) {
+    if (leftover !== null) {
       await awaited(clear(systemRunner, claim, log));
-      open = await awaited(openAt(place));
+      await awaited(path.open());
     }
-    const { tun, count } = open;
-    const takes = superPacketsTaken(tun);
-    if (tun.vnet && !takes.tcp) log.warn(MERGING_REFUSED);
-    const ip = new Ip(systemRunner, clock);
-    lifecycle.onLeave('ip', () => ip.close());
-    const { index } = await awaited(
-      configure(ip, {
-        name,
-        mtu,
-        address: formatAddress(lease.subnet.address),
-        network: formatSubnet(config.network),
-        anySource: backend.directRouting,
-      }),
-    );
-    journal.record({ kind: 'device', name, index });
-    switchForwardingOn(journal, log);
-
-    const publisher = new Publisher({ vni, ownMac: lease.vtepMac, lanes: threadsOf(count) });
+    const network = formatSubnet(config.network);
+    const mac = lease.vtepMac;
+    const publisher = new Publisher({ vni, ownMac: mac, lanes: threadsOf(path.count) });
     const local = { network: lease.subnet.address, length: lease.subnet.length };
     publisher.publish([], [local]);
-    const lanes = new Lanes(open, publisher, {
-      vni,
-      mac: lease.vtepMac,
-      mtu,
-      uso: takes.udp,
-      merges: takes.tcp,
-      segments: open.sockets.every(({ segment }) => segment),
-      vnet: tun.vnet,
-    });
-    lifecycle.onLeave('the lanes', () => lanes.stop());
-    lanes.onEnd((line, error) => {
-      if (lifecycle.leaving) return;
-      log.debug(error?.stack ?? '');
-      void lifecycle.leave(1, line);
-    });
-    await awaited(lanes.started);
-
-    this.#writeSubnetFile(journal, config, lease, mtu);
+    const address = formatAddress(lease.subnet.address);
+    const anySource = backend.directRouting;
+    await awaited(path.start({ vni, mac, address, network, anySource, publisher }));
+    const subnetFile = await this.#setUpHost(journal, config, lease, place.mtu);
 
     this.#doing = `reading the peers from ${store.description}`;
-    const routes = new RouteSync(ip, name, formatSubnet(config.network), {
+    const routes = new RouteSync(ip, name, network, {
       journal,
       ...(backend.directRouting ? { underlay: underlay.name } : {}),
       ...this.#blackhole(lease),
     });
     const carrier = new Carrier({ table: { publisher, local, port }, routes, log });
-    await awaited(this.#follow(overlay, carrier));
-    const stopWatching = watchTier({
-      clock,
-      log,
-      vnet: tun.vnet,
-      uso: tun.uso,
-      look: () => lanes,
+    const watch = new UnderlayWatch({
+      ...{ ip, clock, log, path, runner: systemRunner, chosen: underlay },
+      selection: this.#options.underlay,
+      tunnelMtu: (now) => tunnelMtu(backend.mtu, now),
+      moved: (publicIp) => overlay.changePublicIp(addressOf(publicIp)),
+      resized: (mtu) => subnetFile.changeMtu(mtu),
+      soon: (ms) => this.#loop.soon(ms),
     });
+    this.#loop.add(watch);
+    this.#loop.add(path);
+    // Without ours, whatever has its name is somebody else's.
+    const reconcile = async () => (path.running ? carrier.reconcile() : []);
+    this.#loop.add({ name: 'routes', reconcile });
+    this.#startLoop();
+    await awaited(this.#follow(overlay, carrier));
+
+    const { vnet, uso } = path.tun;
+    const stopWatching = watchTier({ clock, log, vnet, uso, look: () => path.lanes });
     lifecycle.onLeave('the tier', stopWatching);
     log.info(
-      `ready: ${name} ${formatSubnet(lease.subnet)}, MTU ${mtu}, VNI ${vni}, UDP port ${port}, ` +
-        `tier ${tierName(tun.vnet, tun.uso, lanes.segments)}, lanes ${describeLanes(count)}, ` +
-        `${carrier.peers.length} peers`,
+      `ready: ${name} ${formatSubnet(lease.subnet)}, MTU ${path.place.mtu}, VNI ${vni}, ` +
+        `UDP port ${port}, tier ${tierName(vnet, uso, path.lanes.segments)}, ` +
+        `lanes ${describeLanes(path.count)}, ${carrier.peers.length} peers`,
     );
+    const same = { name, backend, store: store.description, lease, publisher, carrier };
     return {
-      name,
-      mtu,
-      backend,
-      underlay,
-      store: store.description,
-      lease,
-      publisher,
-      tun,
-      sockets: open.sockets[0]!,
-      lanes,
-      carrier,
+      ready: () => path.running && watch.present && subnetFile.written,
+      turns: () => path.turns,
+      parts: () => {
+        const { tun, sockets, lanes: running } = path;
+        return { ...same, tun, sockets, lanes: running, mtu: path.place.mtu, underlay: watch.now };
+      },
     };
   }
 
-  async #startHostGw(backend: HostGw, ground: Ground): Promise<HostGwParts> {
-    const { log, lifecycle, clock } = this.#options;
+  async #startHostGw(backend: HostGw, ground: Ground): Promise<Running> {
+    const { log, lifecycle } = this.#options;
     const awaited = <T>(work: Promise<T>) => lifecycle.unlessLeaving(work);
-    const { config, underlay, store, overlay } = ground;
+    const { config, underlay, store, overlay, ip } = ground;
     const { mtu, address, publicIp } = underlay;
     if (publicIp !== address) {
       throw new StartError(
@@ -279,24 +264,23 @@ export class Daemon {
     }
     const journal = this.#openJournal(HOST_GW, ground);
     const lease = await awaited(this.#join(ground));
-    switchForwardingOn(journal, log);
     await awaited(this.#setFirewall(journal, config, lease));
-    this.#writeSubnetFile(journal, config, lease, mtu);
+    const subnetFile = await this.#setUpHost(journal, config, lease, mtu);
 
     this.#doing = `reading the peers from ${store.description}`;
-    const ip = new Ip(systemRunner, clock);
-    lifecycle.onLeave('ip', () => ip.close());
     const routes = new RouteSync(ip, null, formatSubnet(config.network), {
       journal,
       underlay: underlay.name,
       ...this.#blackhole(lease),
     });
     const carrier = new Carrier({ routes, log });
+    this.#loop.add({ name: 'routes', reconcile: () => carrier.reconcile() });
+    this.#startLoop();
     await awaited(this.#follow(overlay, carrier));
     log.info(
       `ready: host-gw ${formatSubnet(lease.subnet)}, MTU ${mtu}, ${carrier.peers.length} peers`,
     );
-    return {
+    const parts = {
       name: HOST_GW,
       mtu,
       backend,
@@ -305,6 +289,7 @@ export class Daemon {
       lease,
       carrier,
     };
+    return { ready: () => subnetFile.written, turns: () => [], parts: () => parts };
   }
 
   /** Makes the journal of a device ours, and with it the device's status socket. */
@@ -337,15 +322,33 @@ export class Daemon {
     await lifecycle.unlessLeaving(startFirewall(around, wanted, firewall));
   }
 
-  /** After the firewall's rules, so that Docker and CNI start behind them. */
-  #writeSubnetFile(journal: Journal, config: Config, { subnet }: OwnLease, mtu: number): void {
-    const { firewall, subnetFile, log } = this.#options;
-    const env = { network: config.network, subnet, mtu, ipMasq: firewall.masquerade };
-    this.#subnetFileWritten = writeSubnetFile(subnetFile, env, journal, log);
+  /** Forwarding, and the subnet file: after the rules, so that Docker and CNI start behind them. */
+  async #setUpHost(
+    journal: Journal,
+    { network }: Config,
+    { subnet }: OwnLease,
+    mtu: number,
+  ): Promise<SubnetFile> {
+    const { firewall, subnetFile, lifecycle } = this.#options;
+    await lifecycle.unlessLeaving(this.#loop.begin(forwarding(journal)));
+    const env = { network, subnet, mtu, ipMasq: firewall.masquerade };
+    const file = new SubnetFile(subnetFile, env, journal);
+    await lifecycle.unlessLeaving(this.#loop.begin(file));
+    return file;
   }
 
   #blackhole(lease: OwnLease): { blackhole?: string } {
     return this.#options.blackhole ? { blackhole: formatSubnet(lease.subnet) } : {};
+  }
+
+  /** From here on what others change on the host is put right. */
+  #startLoop(): void {
+    const { clock, log, lifecycle } = this.#options;
+    const changed = () => this.#loop.soon();
+    const monitor = new Monitor({ runner: systemRunner, clock, log, changed });
+    lifecycle.onLeave('ip monitor', () => monitor.stop());
+    lifecycle.onLeave('reconciling', () => this.#loop.stop());
+    this.#loop.start();
   }
 
   /** Follows the peers from now on; resolves when the first of them are in force. */
@@ -371,30 +374,32 @@ export class Daemon {
 
   /** For /readyz: packets flow, and Docker and CNI can read the subnet. */
   get ready(): boolean {
-    return this.#parts !== undefined && this.#subnetFileWritten;
+    return this.#running?.ready() === true;
   }
 
   /** For systemd. */
   look(): Look {
-    const parts = this.#parts;
+    const running = this.#running;
     const waitingFor = this.#overlay?.waitingFor ?? this.#doing;
-    if (parts === undefined) return { ready: false, status: waitingFor, turns: [] };
-    const { name, lease, carrier } = parts;
+    if (running === undefined) return { ready: false, status: waitingFor, turns: [] };
+    const { name, lease, carrier } = running.parts();
     const status = `${name} ${formatSubnet(lease.subnet)}, ${carrier.peers.length} peers`;
-    return { ready: true, status, turns: isVxlan(parts) ? parts.lanes.turns : [] };
+    return { ready: true, status, turns: running.turns() };
   }
 
   /** What `weft status` is told. */
   #answer(): Answer {
     const { version, clock } = this.#options;
     const uptimeSeconds = (clock.now() - this.#started) / 1000;
-    const parts = this.#parts;
-    if (parts === undefined) {
+    const running = this.#running;
+    if (running === undefined) {
       const waitingFor = this.#overlay?.waitingFor ?? this.#doing;
       return { version, pid: process.pid, uptimeSeconds, waitingFor };
     }
     const { held, storeState } = this.#overlay ?? {};
-    const now = { version, uptimeSeconds, held, storeState, lost: this.#lost };
+    const { faults } = this.#loop;
+    const now = { version, uptimeSeconds, held, storeState, faults, lost: this.#lost };
+    const parts = running.parts();
     return isVxlan(parts) ? report(parts, now) : reportHostGw(parts, now);
   }
 }

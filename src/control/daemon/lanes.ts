@@ -83,6 +83,10 @@ export async function openLanes(
 
 export function closeLanes({ tun, sockets }: OpenLanes): void {
   closeUdp(sockets);
+  closeTun(tun);
+}
+
+export function closeTun(tun: OpenTun): void {
   for (const queue of tun.queues) loadNative().close(queue);
 }
 
@@ -99,10 +103,18 @@ export class Lanes {
   readonly started: Promise<unknown>;
   readonly #threads: readonly { readonly lane: number; readonly thread: LaneThread }[];
 
-  /** Starts them. @param publisher made for `threadsOf(count)` lanes */
-  constructor({ tun, sockets, count }: OpenLanes, publisher: Publisher, options: LaneOptions) {
+  /**
+   * Starts them.
+   * @param publisher made for `threadsOf(count)` lanes
+   * @param counters those of earlier threads, which go on; new ones unless given
+   */
+  constructor(
+    { tun, sockets, count }: OpenLanes,
+    publisher: Publisher,
+    options: LaneOptions,
+    counters = createCounters(threadsOf(count)),
+  ) {
     this.count = count;
-    const counters = createCounters(threadsOf(count));
     this.counters = counters;
     const kinds: Directions[] = count.threads === 1 ? ['both'] : ['outbound', 'inbound'];
     this.#threads = sockets.flatMap(({ listener, sender }, lane) =>
@@ -124,13 +136,14 @@ export class Lanes {
     this.started = Promise.all(this.#threads.map(({ thread }) => thread.started));
   }
 
-  /** Calls `failed` when a thread ends, with a line that names its lane. */
-  onEnd(failed: (line: string, error: Error | undefined) => void): void {
+  /** Calls back when a thread ends, with a line that names its lane. */
+  onEnd(call: (line: string, error: Error | undefined, tunGone: boolean) => void): void {
     for (const { lane, thread } of this.#threads) {
       void thread.ended.then((error) => {
         const which = thread.directions === 'both' ? '' : ` (${thread.directions})`;
         const name = this.count.lanes === 1 ? 'the lane' : `lane ${lane}`;
-        failed(`${name}${which} ended: ${error?.message ?? 'without an error'}`, error);
+        const line = `${name}${which} ended: ${error?.message ?? 'without an error'}`;
+        call(line, error, thread.tunGone);
       });
     }
   }

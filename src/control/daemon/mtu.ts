@@ -9,18 +9,18 @@ const LEAST_MTU = 68;
 
 /**
  * 50 bytes less than the smaller of Backend.MTU (which means the underlay's) and that of the
- * interface, since a larger packet could not leave, which is warned of. Throws a HostError when
+ * interface, since a larger packet could not leave, which is warned of in `log`. Throws a HostError when
  * IPv4 does not fit.
  */
 export function tunnelMtu(
   wanted: number | undefined,
   underlay: { readonly name: string; readonly mtu: number },
-  log: Log,
+  log?: Log,
 ): number {
   const mtu = Math.min(wanted ?? underlay.mtu, underlay.mtu) - OVERHEAD;
   if (mtu >= LEAST_MTU) {
     if (wanted !== undefined && wanted > underlay.mtu) {
-      log.warn(
+      log?.warn(
         `Backend.MTU is ${wanted}, but ${underlay.name} has an MTU of ${underlay.mtu}; ` +
           `using ${underlay.mtu}, since larger packets could not leave`,
       );

@@ -17,7 +17,7 @@ import type { Carrier } from './carrier.js';
 import type { Lanes } from './lanes.js';
 import { readKernelUdp } from './snmp.js';
 
-/** What stays the same from the start on, with either backend. */
+/** What weft has made, with either backend. */
 interface Common {
   /** The TUN's, or `host-gw`. */
   readonly name: string;
@@ -57,6 +57,8 @@ export interface Moment {
   readonly held: { readonly lease: bigint; readonly endsIn: number } | undefined;
   readonly storeState: StoreState | undefined;
   readonly lost: string | null;
+  /** What cannot be put right just now. */
+  readonly faults: readonly string[];
 }
 
 export function reportHostGw(parts: HostGwParts, now: Moment): HostGwStatus {
@@ -65,6 +67,7 @@ export function reportHostGw(parts: HostGwParts, now: Moment): HostGwStatus {
     version: now.version,
     pid: process.pid,
     uptimeSeconds: now.uptimeSeconds,
+    faults: now.faults,
     backend: 'host-gw',
     mtu,
     underlay: {
@@ -88,6 +91,7 @@ export function report(parts: VxlanParts, now: Moment): Status {
     version: now.version,
     pid: process.pid,
     uptimeSeconds: now.uptimeSeconds,
+    faults: now.faults,
     backend: 'vxlan',
     directRouting,
     device: { name, address: `${formatAddress(lease.subnet.address)}/32`, mtu },

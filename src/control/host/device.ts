@@ -5,7 +5,7 @@
  * and again to repair what others did (an address flushed by systemd-networkd, a link set down).
  */
 import fs from 'node:fs';
-import { HostError } from './errors.js';
+import { HostError, textOf } from './errors.js';
 import type { Ip } from './ip.js';
 import { contains, type Prefix, parsePrefix } from './ipv4.js';
 
@@ -26,6 +26,8 @@ export interface DeviceConfig {
    * do that are routed directly and do not do so themselves.
    */
   anySource?: boolean;
+  /** The device's, once known: another one of that name is not touched. */
+  index?: number | undefined;
 }
 
 export interface Configured {
@@ -38,15 +40,15 @@ export interface Configured {
  * Brings the device into the configured state. Addresses inside `network` other than ours are
  * removed (left from an earlier lease), others stay (somebody else put them there).
  *
- * Throws a HostError when there is no such device or `ip` refuses a change.
+ * Throws a HostError: ENODEV when there is no such device, EIP when `ip` refuses a change.
  */
 export async function configure(ip: Ip, wanted: DeviceConfig, proc = '/proc'): Promise<Configured> {
+  const link = await show(ip, wanted);
   // Before the link is up: the first router solicitation leaves at once.
   quietIpv6(wanted.name, proc);
   if (wanted.anySource === true)
     writeQuietly(`${proc}/sys/net/ipv4/conf/${wanted.name}/rp_filter`, '2');
 
-  const link = await show(ip, wanted.name);
   const network = parsePrefix(wanted.network);
   const changed: string[] = [];
   const lines: string[] = [];
@@ -126,20 +128,29 @@ interface LinkRow {
   addr_info?: { family?: string; local?: string; prefixlen: number; address?: string }[];
 }
 
-async function show(ip: Ip, name: string): Promise<LinkRow> {
-  const look = async () => {
-    const rows = (await ip.query(`addr show dev ${name}`)) as LinkRow[];
-    // Old versions of `ip` print an empty object for each link they leave out.
-    return rows.find((row) => row.ifname === name);
-  };
-  let row = await look();
+async function show(ip: Ip, { name, index }: DeviceConfig): Promise<LinkRow> {
+  let row = await look(ip, name);
   if (row === undefined) {
     // The child remembers the index of a device that has since been made anew: ask a fresh one.
     ip.restart();
-    row = await look();
+    row = await look(ip, name);
   }
-  if (row === undefined) throw new HostError('ENODEV', `there is no device ${name}`);
+  if (row === undefined) throw new HostError('ENODEV', `the device ${name} does not exist`);
+  if (index !== undefined && row.ifindex !== index) {
+    throw new HostError('ENODEV', `the device ${name} is not the one that weft made`);
+  }
   return row;
+}
+
+async function look(ip: Ip, name: string): Promise<LinkRow | undefined> {
+  try {
+    const rows = (await ip.query(`addr show dev ${name}`)) as LinkRow[];
+    // Old versions of `ip` print an empty object for each link they leave out.
+    return rows.find((row) => row.ifname === name);
+  } catch (error) {
+    if (/does not exist|Cannot find device|No such device/.test(textOf(error))) return undefined;
+    throw error;
+  }
 }
 
 function isStale(local: string, network: Prefix | null): boolean {

@@ -4,6 +4,7 @@
  */
 import { HostError, textOf } from './errors.js';
 import type { Pattern } from './go-pattern.js';
+import type { Ip } from './ip.js';
 import { parseAddress } from './ipv4.js';
 import type { Runner } from './runner.js';
 
@@ -114,6 +115,43 @@ export async function chooseInterface(runner: Runner, selection: Selection): Pro
   return finish(await byDefaultRoute(runner, links), '');
 }
 
+/**
+ * The interface as it is now, asked of the running `ip`; undefined when it does not have the
+ * address (any more), or is another link by now, which that child would not see.
+ */
+export async function lookAgain(ip: Ip, known: Interface): Promise<Interface | undefined> {
+  let rows: AddressRow[];
+  try {
+    rows = (await ip.query(`addr show dev ${known.name}`)) as AddressRow[];
+  } catch {
+    return undefined;
+  }
+  const row = rows.find(({ ifname }) => ifname === known.name);
+  const has = row?.addr_info?.some(({ family, local }) => {
+    return family === 'inet' && local === known.address;
+  });
+  return has === true && row?.ifindex === known.index ? { ...known, mtu: row.mtu } : undefined;
+}
+
+/** The link that has the address now, be it another than before; undefined when none has. */
+export async function findAddress(
+  runner: Runner,
+  known: Interface,
+): Promise<Interface | undefined> {
+  const links = await listLinks(runner);
+  const link = links.find(({ addresses }) => {
+    return addresses.some(({ address }) => address === known.address);
+  });
+  if (link === undefined) return undefined;
+  const { name, index, mtu } = link;
+  return { ...known, name, index, mtu };
+}
+
+/** Whether a host gave itself the address for want of another (RFC 3927). */
+export function isLinkLocal(address: string): boolean {
+  return address.startsWith('169.254.');
+}
+
 /** A link, and the address on it when that was named rather than to be chosen. */
 interface Found {
   link: Link;
@@ -206,7 +244,7 @@ function finish({ link, address }: Found, publicIp: string): Interface {
 function usableAddresses(link: Link): string[] {
   const usable = link.addresses.filter((a) => !a.deprecated && isUnicast(a.address));
   const rank = (a: Address) =>
-    (a.address.startsWith('169.254.') ? 4 : 0) + (a.dynamic ? 2 : 0) + (a.secondary ? 1 : 0);
+    (isLinkLocal(a.address) ? 4 : 0) + (a.dynamic ? 2 : 0) + (a.secondary ? 1 : 0);
   return usable.sort((a, b) => rank(a) - rank(b)).map(({ address }) => address);
 }
 

@@ -20,7 +20,7 @@ import {
   type Written,
 } from '../store/store.js';
 import { discardQuietly, LEASE_TTL, type OwnLease } from './acquire.js';
-import { type LeaseValue, parseLeaseValue, vtepMacIn } from './lease-value.js';
+import { type LeaseValue, parseLeaseValue, vtepMacIn, withPublicIp } from './lease-value.js';
 
 export interface HoldOptions {
   readonly store: Store;
@@ -40,7 +40,7 @@ export interface HoldOptions {
 }
 
 const RETRY_EVERY = 60_000;
-/** For a key that is missing: at first, then doubled up to RETRY_EVERY. */
+/** For a key that is missing or has another public IP: at first, then doubled up to RETRY_EVERY. */
 const WRITE_AGAIN_AFTER = 1_000;
 /** The part of the waiting time that chance takes off. */
 const SPREAD = 0.1;
@@ -50,6 +50,9 @@ const SHORTEST_WAIT = 1_000;
 export class LeaseHolder {
   private readonly options: HoldOptions;
   private readonly key: string;
+  private publicIp: number;
+  /** Those of before, as long as our key may still have them. */
+  private readonly formerIps = new Set<number>();
   private value: string;
   private revision: bigint;
   /** -1n while the store has to tell. */
@@ -68,6 +71,7 @@ export class LeaseHolder {
   constructor(options: HoldOptions) {
     this.options = options;
     const { key, value, revision, lease, ttl } = options.own;
+    this.publicIp = options.publicIp;
     this.key = key;
     this.value = value;
     this.revision = revision;
@@ -109,6 +113,22 @@ export class LeaseHolder {
     }
   }
 
+  /** This host has another public IP: writes it into our key, as soon as the store takes it. */
+  changePublicIp(publicIp: number): void {
+    const { store, log } = this.options;
+    this.formerIps.add(this.publicIp);
+    this.publicIp = publicIp;
+    if (store.leases === undefined) {
+      log.warn(
+        `${store.description} is only read: put the public IP ${formatAddress(publicIp)} into ` +
+          `its entry ${this.key}`,
+      );
+      return;
+    }
+    this.value = withPublicIp(this.value, publicIp);
+    void this.publish(publicIp, WRITE_AGAIN_AFTER);
+  }
+
   /** The lease stays in the store, as flannel leaves it. */
   stop(): void {
     this.over = true;
@@ -118,7 +138,8 @@ export class LeaseHolder {
   /** Takes a look at our key as the store has it. */
   private observe(entry: Entry): void {
     if (this.over || entry.revision <= this.revision) return;
-    const { log, publicIp } = this.options;
+    const { log } = this.options;
+    const { publicIp } = this;
     let value: LeaseValue;
     try {
       value = parseLeaseValue(entry.value);
@@ -128,14 +149,15 @@ export class LeaseHolder {
       else this.lose(what);
       return;
     }
-    if (value.publicIp !== publicIp) {
+    const before = value.publicIp !== publicIp;
+    if (before && !this.formerIps.has(value.publicIp)) {
       this.lose(`was taken by the host with public IP ${formatAddress(value.publicIp)}`);
       return;
     }
     this.warnOfTwin(value, entry);
     this.unverified = false;
     this.missing = false;
-    this.value = entry.value;
+    this.value = before ? withPublicIp(entry.value, publicIp) : entry.value;
     this.revision = entry.revision;
     if (entry.lease === this.lease) return;
     const wasReserved = this.reserved;
@@ -148,7 +170,7 @@ export class LeaseHolder {
 
   /** Whoever else writes our public IP into our key believes to be us. */
   private warnOfTwin(value: LeaseValue, { lease }: Entry): void {
-    const { log, own, publicIp } = this.options;
+    const { log, own } = this.options;
     const ownMac = vtepMacIn(own.value);
     const ours = ownMac === undefined ? 'none' : formatMac(ownMac);
     const mac = 'mac' in value.vtep ? formatMac(value.vtep.mac) : 'none';
@@ -157,7 +179,7 @@ export class LeaseHolder {
     const what = mac === ours ? `by another process` : `with VTEP address ${mac}, ours is ${ours}`;
     log.warn(
       `our lease ${this.key} was rewritten ${what}: two hosts have the public IP ` +
-        `${formatAddress(publicIp)}; stop one of them or give it another with -public-ip`,
+        `${formatAddress(this.publicIp)}; stop one of them or give it another with -public-ip`,
     );
   }
 
@@ -229,6 +251,36 @@ export class LeaseHolder {
       log.warn(`lease ${this.key} not renewed, trying again in a minute: ${reason}`);
       this.later(RETRY_EVERY, () => this.renew());
     }
+  }
+
+  /** Writes our value with this public IP, again and again, unless there is yet another by then. */
+  private async publish(publicIp: number, pause: number): Promise<void> {
+    const { log, clock } = this.options;
+    if (this.over || this.publicIp !== publicIp) return;
+    this.cancelTimer();
+    const before = this.lease;
+    const ttl = before === 0n ? undefined : LEASE_TTL;
+    try {
+      const written = await this.leases().update(this.key, this.value, ttl, this.revision);
+      if (this.over || this.publicIp !== publicIp) return;
+      if (written !== undefined) {
+        this.formerIps.clear();
+        this.revision = written.revision;
+        this.lease = written.lease;
+        if (written.lease !== 0n) this.scheduleRenewal(written.ttl);
+        log.info(`our lease ${this.key} has the public IP ${formatAddress(publicIp)} now`);
+        if (before !== 0n) await discardQuietly(this.leases(), before, log);
+        return;
+      }
+      await this.look();
+    } catch (error) {
+      if (this.over) return;
+      const again = `lease ${this.key} does not have the public IP ${formatAddress(publicIp)} yet`;
+      if (pause === WRITE_AGAIN_AFTER) log.warn(`${again}, trying again: ${messageOf(error)}`);
+    }
+    const next = Math.min(2 * pause, RETRY_EVERY);
+    this.cancelTimer();
+    this.cancelTimer = clock.after(pause, () => void this.publish(publicIp, next));
   }
 
   /** The key is not as we left it: see what it is now. */

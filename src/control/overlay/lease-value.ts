@@ -112,6 +112,18 @@ function otherBackend(type: string, ours: string): string {
   return `its BackendType is ${show(type)}, not ${show(ours)}`;
 }
 
+/**
+ * The value with another public IP, all else as it was written. `text` is one that
+ * `parseLeaseValue` takes.
+ */
+export function withPublicIp(text: string, publicIp: number): string {
+  const shown = JSON.stringify(formatAddress(publicIp));
+  const members = (rawMembers(text) ?? []).map(({ name, text: value }) => {
+    return `${JSON.stringify(name)}:${isNamed(name, ['PublicIP']) ? shown : value}`;
+  });
+  return `{${members.join(',')}}`;
+}
+
 function readVtep(type: string, data: unknown): LeaseValue['vtep'] {
   if (type !== 'vxlan') return { problem: otherBackend(type, 'vxlan') };
   if (typeof data === 'string') {
@@ -132,8 +144,12 @@ export function isUnicast(mac: Uint8Array): boolean {
 
 /** By its name in any case, as Go reads. */
 function member(object: Record<string, unknown>, name: string): unknown {
-  const key = Object.keys(object).findLast((k) => k.toLowerCase() === name.toLowerCase());
+  const key = memberName(object, name);
   return key === undefined ? undefined : object[key];
+}
+
+function memberName(object: Record<string, unknown>, name: string): string | undefined {
+  return Object.keys(object).findLast((key) => key.toLowerCase() === name.toLowerCase());
 }
 
 function show(value: unknown): string {

@@ -297,6 +297,20 @@ export class Overlay {
     );
   }
 
+  /**
+   * The host has moved, and is reached at `publicIp` from now on. Our lease says so as soon as the
+   * store takes it; connections to the store are made anew, since the old ones would go silent.
+   */
+  changePublicIp(publicIp: number): void {
+    this.options.store.reconnect?.();
+    const { identity, own } = this;
+    if (identity === undefined || own === undefined || identity.publicIp === publicIp) return;
+    this.identity = { ...identity, publicIp };
+    this.saver?.begin({ config: this.configText, publicIp, own });
+    this.peers?.changePublicIp(publicIp);
+    this.holder?.changePublicIp(publicIp);
+  }
+
   /** Stops following and renewing; the lease stays, as flannel leaves it. The store stays open. */
   async stop(): Promise<void> {
     this.stopped = true;

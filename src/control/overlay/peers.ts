@@ -57,9 +57,16 @@ export class Peers {
   private readonly kept = new Set<string>();
   private cancelTimer = () => {};
   private first = true;
+  private publicIp: number;
 
   constructor(options: PeersOptions) {
     this.options = options;
+    this.publicIp = options.publicIp;
+  }
+
+  /** Ours is another from now on, for what is read from now on. */
+  changePublicIp(publicIp: number): void {
+    this.publicIp = publicIp;
   }
 
   snapshot({ entries, replaced = false }: Listing): void {
@@ -145,7 +152,8 @@ export class Peers {
 
   /** The peer in an entry, or why there is none. */
   private read({ key, value: text }: Entry): Peer | string {
-    const { ownSubnet, publicIp } = this.options;
+    const { ownSubnet } = this.options;
+    const { publicIp } = this;
     const name = parseKey(key);
     if (name === undefined) return 'the key names no subnet';
     if (name.ipv6 !== undefined) return `the key is dual-stack (${name.ipv6}), weft is IPv4 only`;

@@ -66,6 +66,11 @@ export class EtcdMembers {
     return { stream, failed: () => this.leave(index, client) };
   }
 
+  /** Opens new connections; the calls on the old ones are given their time. */
+  reconnect(): void {
+    for (const [index, client] of this.clients.entries()) this.renew(index, client);
+  }
+
   close(): void {
     for (const [client, cancel] of this.replaced) {
       cancel();

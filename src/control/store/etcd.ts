@@ -98,6 +98,10 @@ export class EtcdStore implements Store {
     return following;
   }
 
+  reconnect(): void {
+    this.members.reconnect();
+  }
+
   async close(): Promise<void> {
     await Promise.all([...this.followings].map((following) => following.stop()));
     this.members.close();

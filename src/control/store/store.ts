@@ -99,6 +99,8 @@ export interface Store {
   readonly leases?: LeaseStore;
   /** The server that is talked to just now; undefined where there is only one place. */
   readonly member?: string;
+  /** Makes its connections anew: those from an address that this host has lost go silent. */
+  reconnect?(): void;
   close(): Promise<void>;
 }
 

@@ -15,6 +15,7 @@ export const DROP_NAMES = [
   'send_peer_unreachable',
   'send_denied',
   'send_failed',
+  'lane_stopped',
   // inbound, in the order of its steps
   'unknown_sender',
   'truncated',

@@ -18,6 +18,8 @@ export const STARTING = 0;
 export const RUNNING = 1;
 export const STOPPED = 2;
 export const FAILED = 3;
+/** Ended since somebody took the TUN away. */
+export const TUN_GONE = 4;
 
 /** No wait is longer than this, in milliseconds: the stop word is read at least so often. */
 export const LONGEST_WAIT = 250;

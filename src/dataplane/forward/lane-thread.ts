@@ -3,6 +3,8 @@ import { MessageChannel, Worker } from 'node:worker_threads';
 import { createMemory } from '../io/memory.js';
 import { loadNative } from '../io/native.js';
 import type { Publisher } from '../routes/publisher.js';
+import { Counters } from './counters.js';
+import { Drop } from './drops.js';
 import type { Directions, LaneOptions } from './lane.js';
 import {
   CONTROL_WORDS,
@@ -12,6 +14,7 @@ import {
   SEGMENTS,
   STATE,
   STOP,
+  TUN_GONE,
   TURNS,
 } from './lane-control.js';
 import type { LaneData } from './worker.js';
@@ -85,6 +88,9 @@ export class LaneThread {
       worker.once('exit', () => {
         // From here on `stop` must not touch the descriptor: its number may be another's.
         Atomics.store(this.#control, STOP, 1);
+        // What still waited for the underlay went with the thread.
+        const left = Atomics.exchange(this.#control, QUEUED, 0);
+        if (left > 0) new Counters(counters, thread).drop(Drop.lane_stopped, left);
         port1.close();
         publisher.park(thread);
         native.close(this.#wake);
@@ -100,6 +106,11 @@ export class LaneThread {
 
   get running(): boolean {
     return Atomics.load(this.#control, STATE) === RUNNING;
+  }
+
+  /** Whether the thread ended since somebody took the TUN away. */
+  get tunGone(): boolean {
+    return Atomics.load(this.#control, STATE) === TUN_GONE;
   }
 
   /** Whether super-packets leave by UDP_SEGMENT just now. */

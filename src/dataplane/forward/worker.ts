@@ -38,6 +38,7 @@ import {
   STATE,
   STOP,
   STOPPED,
+  TUN_GONE,
   TURNS,
 } from './lane-control.js';
 
@@ -56,6 +57,12 @@ export interface LaneData {
   readonly sender: number;
   readonly wake: number;
   readonly options: LaneOptions;
+}
+
+class TunGone extends Error {
+  constructor() {
+    super('the TUN is gone: somebody deleted it');
+  }
 }
 
 function run(data: LaneData): void {
@@ -140,7 +147,7 @@ function checkDescriptors(words: Int32Array, wait: number): void {
     const events = words[wait + 2 * row + 1]! >> 16;
     if ((events & POLLNVAL) !== 0) throw new Error(`the lane's descriptor ${fd} is not open`);
     if (row === 0 && (events & (POLLERR | POLLHUP)) !== 0) {
-      throw new Error('the TUN is gone: somebody deleted it; start again to make a new one');
+      throw new TunGone();
     }
   }
 }
@@ -151,7 +158,7 @@ try {
   run(data);
   Atomics.store(control, STATE, STOPPED);
 } catch (error) {
-  Atomics.store(control, STATE, FAILED);
+  Atomics.store(control, STATE, error instanceof TunGone ? TUN_GONE : FAILED);
   throw error;
 } finally {
   data.port.close();

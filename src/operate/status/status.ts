@@ -27,6 +27,8 @@ export interface Status {
   readonly version: string;
   readonly pid: number;
   readonly uptimeSeconds: number;
+  /** What is not as it should be on this host and cannot be put right just now. */
+  readonly faults: readonly string[];
   readonly backend: 'vxlan';
   /** Whether peers on the underlay interface's own network are reached without the tunnel. */
   readonly directRouting: boolean;
@@ -106,7 +108,8 @@ export interface Status {
 }
 
 /** The same of the host-gw backend, which has neither device nor lanes. */
-export interface HostGwStatus extends Pick<Status, 'version' | 'pid' | 'uptimeSeconds' | 'store'> {
+export interface HostGwStatus
+  extends Pick<Status, 'version' | 'pid' | 'uptimeSeconds' | 'faults' | 'store'> {
   readonly backend: 'host-gw';
   /** The containers', which is that of the underlay. */
   readonly mtu: number;
@@ -177,10 +180,15 @@ function describeLease(lease: HostGwStatus['lease'], vni?: number): string {
   return `${lease.subnet}${vni === undefined ? '' : `, VNI ${vni}`}, ${held}`;
 }
 
+function describeFaults({ faults }: Pick<Status, 'faults'>): [string, string][] {
+  return faults.map((fault): [string, string] => ['fault', fault]);
+}
+
 function describeHostGw(status: HostGwStatus): [string, string][] {
   const { lease, store, underlay, mtu, routes, peers } = status;
   return [
     ['weft', describeProcess(status)],
+    ...describeFaults(status),
     ['lease', describeLease(lease)],
     ['store', store],
     ['backend', `host-gw, MTU ${mtu}: the kernel routes, no packet passes weft`],
@@ -217,6 +225,7 @@ function describeStatus(status: Status): [string, string][] {
   );
   const rows: [string, string][] = [
     ['weft', describeProcess(status)],
+    ...describeFaults(status),
     ['lease', describeLease(lease, lease.vni)],
     ['store', status.store],
     ...describeStoreState(status.storeState).map((text): [string, string] => ['', text]),

@@ -7,6 +7,7 @@ import { Lines } from '../fakes.js';
 
 let order: string[];
 let report: RouteReport;
+let reconciled: () => Promise<RouteReport>;
 let log: Lines;
 let carrier: Carrier;
 const routes: CarrierOptions['routes'] = {
@@ -18,11 +19,16 @@ const routes: CarrierOptions['routes'] = {
     return report;
   },
   isDirect: (subnet) => subnet === '0.0.2.0/24',
+  reconcile: async () => {
+    order.push('reconcile');
+    return reconciled();
+  },
 };
 
 beforeEach(() => {
   order = [];
   report = { added: 0, removed: 0, problems: [] };
+  reconciled = async () => report;
   log = new Lines();
   carrier = new Carrier({
     table: {
@@ -91,4 +97,38 @@ test('a problem with a route is told once, while it lasts, and is gone when it i
   report = { added: 0, removed: 0, problems: [] };
   await carrier.adopt(joined(peer(1)));
   assert.deepEqual(carrier.problems, []);
+});
+
+test('what the kernel lacked or had too much is told, and what cannot be mended once', async () => {
+  assert.deepEqual(await carrier.reconcile(), []);
+  report = { added: 1, removed: 0, problems: [] };
+  assert.deepEqual(await carrier.reconcile(), ['1 missing route']);
+  report = { added: 2, removed: 3, problems: ['no route to x'] };
+  assert.deepEqual(await carrier.reconcile(), ['2 missing routes', '3 stale routes']);
+  await carrier.reconcile();
+  assert.deepEqual(log.lines, ['warn: no route to x']);
+  assert.deepEqual(carrier.problems, ['no route to x']);
+  report = { added: 0, removed: 0, problems: [] };
+  await carrier.reconcile();
+  assert.deepEqual(carrier.problems, []);
+});
+
+test('routes of peers that join meanwhile are no repair', async () => {
+  let finish: (done: RouteReport) => void = () => {};
+  reconciled = () =>
+    new Promise((resolve) => {
+      finish = resolve;
+    });
+  const looking = carrier.reconcile();
+  await carrier.adopt(joined(peer(1)));
+  finish({ added: 1, removed: 0, problems: [] });
+  assert.deepEqual(await looking, []);
+});
+
+test('while the routes are being set there is nothing to look at', async () => {
+  const adopting = carrier.adopt(joined(peer(1)));
+  assert.deepEqual(await carrier.reconcile(), []);
+  await adopting;
+  await carrier.reconcile();
+  assert.deepEqual(order.slice(1), ['kernel 0.0.1.0/24', 'reconcile']);
 });

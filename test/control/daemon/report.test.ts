@@ -65,6 +65,7 @@ const NOW: Moment = {
   held: { lease: 0xdefn, endsIn: 7_200_999 },
   storeState: undefined,
   lost: null,
+  faults: [],
 };
 
 test('the lease is the one that holds the key now, not the one it was acquired with', () => {
@@ -158,13 +159,14 @@ test('a fallen tier, a lane that ended, a route problem and a lost lease are see
           problems: ['no route to 10.10.3.0/24: because'],
         },
       },
-      { ...NOW, lost: 'our lease went' },
+      { ...NOW, lost: 'our lease went', faults: ['the address is gone'] },
     ),
   );
   assert.match(text, /tier sendmmsg/);
   assert.match(text, /lane 0 NOT RUNNING/);
   assert.match(text, /no route to 10\.10\.3\.0\/24: because/);
   assert.match(text, /LOST: our lease went/);
+  assert.match(text, /^fault +the address is gone$/m);
   assert.match(text, /^peers +none yet$/m);
 });
 

@@ -54,8 +54,12 @@ inNamespace('the host code in a network namespace', import.meta.url, () => {
     const second = await configure(child, WANTED);
     assert.notEqual(second.index, first.index);
     ip('link del flannel.1');
-    await assert.rejects(configure(child, WANTED), /flannel\.1.*does not exist/);
+    await assert.rejects(configure(child, WANTED), { code: 'ENODEV', message: /does not exist/ });
     makeTun();
+    // Somebody else's of the same name stays as it is.
+    const before = ip('addr show dev flannel.1');
+    await assert.rejects(configure(child, { ...WANTED, index: second.index }), { code: 'ENODEV' });
+    assert.equal(ip('addr show dev flannel.1'), before);
     assert.notEqual((await configure(child, WANTED)).index, second.index);
   });
 

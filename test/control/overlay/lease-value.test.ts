@@ -7,6 +7,7 @@ import {
   parseLeaseValue,
   rewriteLeaseValue,
   vtepMacIn,
+  withPublicIp,
 } from '../../../src/control/overlay/lease-value.js';
 import { formatMac, parseMac } from '../../../src/dataplane/wire/ethernet.js';
 import { formatAddress, parseAddress } from '../../../src/dataplane/wire/ipv4.js';
@@ -54,6 +55,18 @@ test('reads them', () => {
   assert.equal(backendType, 'vxlan');
   assert.ok('mac' in vtep);
   assert.equal(formatMac(vtep.mac), '2a:2e:cc:73:34:04');
+});
+
+test('another public IP leaves all else where it is', () => {
+  const moved = parseAddress('192.168.56.33') as number;
+  assert.equal(
+    withPublicIp(RECORDED.toString(), moved),
+    RECORDED.toString().replace('192.168.56.11', '192.168.56.33'),
+  );
+  assert.equal(
+    withPublicIp('{"a":[1],"publicip":"192.168.56.11","b":{"c":null}}', moved),
+    '{"a":[1],"publicip":"192.168.56.33","b":{"c":null}}',
+  );
 });
 
 function vtepOf(fields: object): string {

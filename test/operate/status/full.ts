@@ -11,6 +11,7 @@ export const fullStatus: Status = {
   version: '0.1.0',
   pid: 4711,
   uptimeSeconds: 26 * 3600 + 3 * 60 + 59,
+  faults: ['the underlay address 192.168.56.11 is gone from ens33'],
   backend: 'vxlan',
   directRouting: true,
   device: { name: 'flannel.1', address: '10.10.58.0/32', mtu: 1450 },

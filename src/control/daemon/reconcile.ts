@@ -1,0 +1,120 @@
+/**
+ * The loop that keeps this host as weft made it, whoever changes it: its members look one after
+ * another, each period and soon after something was seen to change, and put right what is not as
+ * wanted.
+ *
+ * What was put right is one line of log for each look. What cannot be put right is said when it
+ * begins, and again when it is over.
+ */
+import type { Clock, Log } from '../runtime.js';
+import { messageOf } from '../store/store.js';
+import { stackOf } from './unexpected.js';
+
+export interface Member {
+  /** For the log. */
+  readonly name: string;
+  /** Looks, and puts right; a phrase for each thing that was not as wanted. Rejects with why not. */
+  reconcile(): Promise<readonly string[]>;
+}
+
+const PERIOD = 3_000;
+/** From a change to the look: changes come in groups. */
+const SOON = 100;
+/** Between two looks, however much changes. */
+const LEAST = 500;
+
+export class Reconciler {
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #members: Member[] = [];
+  readonly #faults = new Map<Member, string>();
+  /** The last look's line; empty when all was well. */
+  #said = '';
+  /** When a look is wanted, and when the last one ended. */
+  #wanted = Number.POSITIVE_INFINITY;
+  #ended = 0;
+  #looking: Promise<void> | undefined;
+  #cancel = () => {};
+  #started = false;
+  #stopped = false;
+
+  constructor(clock: Clock, log: Log) {
+    this.#clock = clock;
+    this.#log = log;
+  }
+
+  /** What cannot be put right just now. */
+  get faults(): readonly string[] {
+    return [...this.#faults.values()];
+  }
+
+  /** Looks after `member`, too, behind those that are there. */
+  add(member: Member): void {
+    this.#members.push(member);
+  }
+
+  /** The same, with a first look at once, as a part of the start. */
+  async begin(member: Member): Promise<void> {
+    this.add(member);
+    for (const what of await this.#look(member)) this.#log.info(what);
+  }
+
+  start(): void {
+    this.#started = true;
+    this.#ended = this.#clock.now();
+    this.soon();
+  }
+
+  /** Looks `after` so many milliseconds, or when a period is over if that is before. */
+  soon(after = SOON): void {
+    this.#wanted = Math.min(this.#wanted, this.#clock.now() + after);
+    this.#schedule();
+  }
+
+  /** Waits for a look that is under way: nothing is changed afterwards. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#cancel();
+    await this.#looking;
+  }
+
+  #schedule(): void {
+    if (!this.#started || this.#stopped || this.#looking !== undefined) return;
+    this.#cancel();
+    const asked = Math.max(this.#wanted, this.#ended + LEAST);
+    const at = Math.min(asked, this.#ended + PERIOD);
+    this.#cancel = this.#clock.after(Math.max(at - this.#clock.now(), 0), () => {
+      this.#looking = this.#lookAtAll().finally(() => {
+        this.#looking = undefined;
+        this.#ended = this.#clock.now();
+        this.#schedule();
+      });
+    });
+  }
+
+  async #lookAtAll(): Promise<void> {
+    this.#wanted = Number.POSITIVE_INFINITY;
+    const did: string[] = [];
+    for (const member of this.#members) {
+      if (!this.#stopped) did.push(...(await this.#look(member)));
+    }
+    const line = did.join('; ');
+    if (line !== '' && line !== this.#said) this.#log.warn(`put right: ${line}`);
+    this.#said = line;
+  }
+
+  async #look(member: Member): Promise<readonly string[]> {
+    try {
+      const did = await member.reconcile();
+      if (this.#faults.delete(member)) this.#log.info(`${member.name}: all is well again`);
+      return did;
+    } catch (error) {
+      const fault = messageOf(error);
+      if (this.#stopped || this.#faults.get(member) === fault) return [];
+      for (const line of stackOf(error)) this.#log.debug(line);
+      this.#log.warn(fault);
+      this.#faults.set(member, fault);
+      return [];
+    }
+  }
+}

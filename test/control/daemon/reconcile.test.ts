@@ -1,0 +1,204 @@
+import assert from 'node:assert/strict';
+import { beforeEach, test } from 'node:test';
+import { type Member, Reconciler } from '../../../src/control/daemon/reconcile.js';
+import { FakeClock, Lines, settle } from '../fakes.js';
+
+let clock: FakeClock;
+let log: Lines;
+let loop: Reconciler;
+
+beforeEach(() => {
+  clock = new FakeClock();
+  log = new Lines();
+  loop = new Reconciler(clock, log);
+});
+
+/** A member that finds what `wrong` has, and the times at which it looked. */
+function member(name: string) {
+  const made = {
+    name,
+    looks: [] as number[],
+    wrong: [] as string[],
+    fault: undefined as string | undefined,
+    async reconcile() {
+      made.looks.push(clock.now());
+      if (made.fault !== undefined) throw new Error(made.fault);
+      return made.wrong.splice(0);
+    },
+  };
+  return made;
+}
+
+test('all members look in their order, soon after the start and then each period', async () => {
+  const order: string[] = [];
+  for (const name of ['one', 'two', 'three']) {
+    const slow: Member = {
+      name,
+      async reconcile() {
+        await settle();
+        order.push(name);
+        return [];
+      },
+    };
+    loop.add(slow);
+  }
+  await clock.pass(10_000);
+  assert.deepEqual(order, []);
+  loop.start();
+  await clock.pass(500);
+  assert.deepEqual(order, ['one', 'two', 'three']);
+  await clock.pass(3_000);
+  assert.equal(order.length, 6);
+  await clock.pass(30_000);
+  assert.equal(order.length, 36);
+  assert.deepEqual(log.lines, []);
+});
+
+test('what was put right in one look is one line; a quiet look says nothing', async () => {
+  const [device, routes] = [member('device'), member('routes')];
+  loop.add(device);
+  loop.add(routes);
+  loop.start();
+  await clock.pass(500);
+  device.wrong = ['flannel.1: up'];
+  routes.wrong = ['2 missing routes', '1 stale route'];
+  await clock.pass(60_000);
+  assert.deepEqual(log.lines, ['warn: put right: flannel.1: up; 2 missing routes; 1 stale route']);
+});
+
+test('a change is looked at within 100 ms, however many changes there are', async () => {
+  const one = member('one');
+  loop.add(one);
+  loop.start();
+  await clock.pass(2_000);
+  one.looks.splice(0);
+  for (let i = 0; i < 50; i += 1) loop.soon();
+  await clock.pass(99);
+  assert.deepEqual(one.looks, []);
+  await clock.pass(1);
+  assert.deepEqual(one.looks, [2_100]);
+});
+
+test('changes that go on and on are looked at twice a second, and never put a look off', async () => {
+  const one = member('one');
+  loop.add(one);
+  loop.start();
+  await clock.pass(1_000);
+  one.looks.splice(0);
+  for (let i = 0; i < 1_000; i += 1) {
+    loop.soon();
+    await clock.pass(10);
+  }
+  const gaps = one.looks.slice(1).map((at, i) => at - one.looks[i]!);
+  assert.ok(one.looks.length >= 19, String(one.looks.length));
+  assert.ok(Math.min(...gaps) >= 500, String(gaps));
+  assert.ok(Math.max(...gaps) <= 600, String(gaps));
+});
+
+test('what changes during a look is looked at once more', async () => {
+  const one = member('one');
+  let changes = 1;
+  loop.add(one);
+  loop.add({
+    name: 'two',
+    async reconcile() {
+      if (changes-- > 0) loop.soon();
+      return [];
+    },
+  });
+  loop.start();
+  await clock.pass(1_000);
+  assert.deepEqual(one.looks, [500, 1_000]);
+  await clock.pass(2_999);
+  assert.equal(one.looks.length, 2);
+});
+
+test('an earlier look can be asked for, and a later one changes nothing', async () => {
+  const one = member('one');
+  loop.add(one);
+  loop.start();
+  await clock.pass(600);
+  loop.soon(2_000);
+  loop.soon(1_000);
+  loop.soon(60_000);
+  await clock.pass(5_000);
+  assert.deepEqual(one.looks, [500, 1_600, 4_600]);
+});
+
+test('what cannot be put right is said once while it lasts, holds up nobody, and its end is said', async () => {
+  const [bad, good] = [member('IPv4 forwarding'), member('good')];
+  loop.add(bad);
+  loop.add(good);
+  loop.start();
+  bad.fault = 'cannot write it';
+  await clock.pass(60_000);
+  assert.deepEqual(log.matching(/^warn/), ['warn: cannot write it']);
+  assert.deepEqual(loop.faults, ['cannot write it']);
+  assert.ok(good.looks.length > 15);
+  bad.fault = 'cannot read it either';
+  await clock.pass(60_000);
+  assert.deepEqual(log.matching(/^warn/).slice(1), ['warn: cannot read it either']);
+  bad.fault = undefined;
+  await clock.pass(60_000);
+  assert.deepEqual(log.matching(/^info/), ['info: IPv4 forwarding: all is well again']);
+  assert.deepEqual(loop.faults, []);
+});
+
+test('somebody who undoes it each time is told of once, and again after a quiet look', async () => {
+  const one = member('one');
+  loop.add(one);
+  loop.start();
+  for (let i = 0; i < 10; i += 1) {
+    one.wrong = ['flannel.1: up'];
+    await clock.pass(3_000);
+  }
+  assert.equal(log.lines.length, 1);
+  await clock.pass(3_000);
+  one.wrong = ['flannel.1: up'];
+  await clock.pass(3_000);
+  assert.equal(log.lines.length, 2);
+});
+
+test('a first look is a part of the start, with its own words, and is remembered', async () => {
+  const [good, bad] = [member('good'), member('bad')];
+  good.wrong = ['wrote subnet.env'];
+  await loop.begin(good);
+  bad.fault = 'cannot';
+  await loop.begin(bad);
+  assert.deepEqual(log.matching(/^(info|warn)/), ['info: wrote subnet.env', 'warn: cannot']);
+  loop.start();
+  await clock.pass(30_000);
+  assert.equal(log.matching(/^(info|warn)/).length, 2);
+  assert.ok(good.looks.length > 5);
+});
+
+test('stop waits for the look under way, which asks nobody else; then nothing happens', async () => {
+  let release = () => {};
+  const held = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  const after = member('after');
+  loop.add({
+    name: 'held',
+    async reconcile() {
+      await held;
+      throw new Error('it is being closed');
+    },
+  });
+  loop.add(after);
+  loop.start();
+  await clock.pass(600);
+  let stopped = false;
+  const stopping = loop.stop().then(() => {
+    stopped = true;
+  });
+  await settle();
+  assert.equal(stopped, false);
+  release();
+  await stopping;
+  loop.soon();
+  await clock.pass(60_000);
+  assert.deepEqual(after.looks, []);
+  assert.deepEqual(log.lines, []);
+  assert.deepEqual(clock.waits, []);
+});

@@ -1,0 +1,239 @@
+import assert from 'node:assert/strict';
+import { beforeEach, test } from 'node:test';
+import { tunnelMtu } from '../../../src/control/daemon/mtu.js';
+import { UnderlayWatch } from '../../../src/control/daemon/underlay.js';
+import type { Selection } from '../../../src/control/host/interfaces.js';
+import type { Ip } from '../../../src/control/host/ip.js';
+import type { Runner } from '../../../src/control/host/runner.js';
+import { FakeClock, Lines } from '../fakes.js';
+
+interface Row {
+  ifname: string;
+  ifindex: number;
+  mtu: number;
+  addresses: string[];
+}
+
+let clock: FakeClock;
+let log: Lines;
+let links: Row[];
+let defaultDevice: string;
+/** What was done, in its order. */
+let did: string[];
+let refusal: string | undefined;
+
+const CHOSEN = {
+  name: 'ens33',
+  index: 2,
+  mtu: 1500,
+  address: '192.168.56.11',
+  publicIp: '192.168.56.11',
+};
+
+beforeEach(() => {
+  clock = new FakeClock();
+  log = new Lines();
+  links = [{ ifname: 'ens33', ifindex: 2, mtu: 1500, addresses: ['192.168.56.11'] }];
+  defaultDevice = 'ens33';
+  did = [];
+  refusal = undefined;
+});
+
+const rows = (name?: string) =>
+  links
+    .filter(({ ifname }) => name === undefined || ifname === name)
+    .map(({ addresses, ...row }) => ({
+      ...row,
+      addr_info: addresses.map((local) => ({ family: 'inet', local })),
+    }));
+
+function watch(selection: Selection = {}, chosen = CHOSEN) {
+  const ip = {
+    query: async (line: string) => {
+      const found = rows(line.split(' ').at(-1));
+      if (found.length === 0) throw new Error(`Device "${line}" does not exist.`);
+      return found;
+    },
+  } as unknown as Ip;
+  const runner = {
+    run: async (argv: readonly string[]) => {
+      const stdout = argv.includes('route') ? [{ dst: 'default', dev: defaultDevice }] : rows();
+      return { code: 0, signal: null, stdout: JSON.stringify(stdout), stderr: '' };
+    },
+  } as unknown as Runner;
+  const path = {
+    name: 'flannel.1',
+    place: { address: chosen.address, mtu: chosen.mtu - 50 },
+    async move(place: { address: string; mtu: number }) {
+      if (refusal !== undefined) throw new Error(refusal);
+      path.place = place;
+      did.push(`move ${place.address} ${place.mtu}`);
+    },
+  };
+  return new UnderlayWatch({
+    ...{ runner, ip, clock, log, selection, chosen, path },
+    tunnelMtu: (now) => tunnelMtu(undefined, now),
+    moved: (publicIp) => void did.push(`moved ${publicIp}`),
+    resized: async (mtu) => void did.push(`resized ${mtu}`),
+    soon: (ms) => void did.push(`soon ${ms}`),
+  });
+}
+
+/** Looks until the address has been away long enough. */
+async function settled(one: UnderlayWatch): Promise<void> {
+  await one.reconcile();
+  await clock.pass(1_000);
+  await one.reconcile();
+}
+
+test('nothing happens while all is as it was, nor with another address or default route beside', async () => {
+  const one = watch();
+  links.push({ ifname: 'eth9', ifindex: 9, mtu: 9000, addresses: ['10.0.0.1'] });
+  links[0]!.addresses.unshift('192.168.56.99');
+  defaultDevice = 'eth9';
+  for (let i = 0; i < 5; i += 1) await settled(one);
+  assert.deepEqual([did, log.lines], [[], []]);
+  assert.deepEqual(one.now, CHOSEN);
+});
+
+test('another address in its place: moved after a second, told in one line, and once', async () => {
+  const one = watch({ iface: ['ens33'] });
+  links[0]!.addresses = ['192.168.56.33'];
+  await one.reconcile();
+  assert.deepEqual(did, ['soon 1000']);
+  assert.equal(one.present, false);
+  await clock.pass(400);
+  await one.reconcile();
+  assert.deepEqual(did.splice(0), ['soon 1000', 'soon 600']);
+  await clock.pass(600);
+  await one.reconcile();
+  assert.deepEqual(did, ['move 192.168.56.33 1450', 'moved 192.168.56.33']);
+  await settled(one);
+  assert.equal(did.length, 2);
+  assert.ok(one.present);
+  assert.deepEqual(log.lines, [
+    'warn: underlay ens33: address 192.168.56.33 (was 192.168.56.11), moved there, ' +
+      'the other hosts are told',
+  ]);
+});
+
+test('an address that is back within the second: nothing is done, nothing said', async () => {
+  const one = watch();
+  links[0]!.addresses = [];
+  await one.reconcile();
+  links[0]!.addresses = ['192.168.56.11'];
+  await settled(one);
+  assert.deepEqual([did, log.lines, one.present], [['soon 1000'], [], true]);
+  // The next time the second begins anew.
+  links[0]!.addresses = ['192.168.56.33'];
+  await clock.pass(3_000);
+  await one.reconcile();
+  assert.deepEqual(did, ['soon 1000', 'soon 1000']);
+});
+
+test('no address at all, or one for want of another: waits, with a reason; goes on when it is back', async () => {
+  const one = watch();
+  for (const addresses of [[], ['169.254.7.7']]) {
+    links[0]!.addresses = addresses;
+    await one.reconcile();
+    await clock.pass(1_000);
+    await assert.rejects(
+      one.reconcile(),
+      /the underlay address 192\.168\.56\.11 is gone from ens33; waiting for it or another/,
+    );
+    assert.equal(one.present, false);
+  }
+  links[0]!.addresses = ['192.168.56.11'];
+  await one.reconcile();
+  assert.ok(one.present);
+  assert.deepEqual(
+    did.filter((what) => !what.startsWith('soon')),
+    [],
+  );
+});
+
+test('who named the address waits for it, by -iface as by -public-ip', async () => {
+  for (const selection of [{ iface: ['192.168.56.11'] }, { publicIp: '192.168.56.11' }]) {
+    const one = watch(selection);
+    links[0]!.addresses = ['192.168.56.33'];
+    await one.reconcile();
+    await clock.pass(1_000);
+    await assert.rejects(one.reconcile(), /is gone from ens33/);
+    links[0]!.addresses = ['192.168.56.11'];
+    await one.reconcile();
+    assert.ok(one.present);
+  }
+});
+
+test('behind a NAT the public IP stays, the sockets move', async () => {
+  const one = watch(
+    { iface: ['ens33'], publicIp: '203.0.113.7' },
+    { ...CHOSEN, publicIp: '203.0.113.7' },
+  );
+  links[0]!.addresses = ['192.168.56.33'];
+  await settled(one);
+  assert.deepEqual(did.slice(-2), ['move 192.168.56.33 1450', 'moved 203.0.113.7']);
+  assert.doesNotMatch(log.lines[0]!, /the other hosts/);
+});
+
+test('the default route leads elsewhere: to that interface, with its MTU', async () => {
+  const one = watch();
+  links = [{ ifname: 'wlan0', ifindex: 5, mtu: 1400, addresses: ['192.168.1.5'] }];
+  defaultDevice = 'wlan0';
+  await settled(one);
+  assert.deepEqual(did.slice(1), ['move 192.168.1.5 1350', 'moved 192.168.1.5', 'resized 1350']);
+  assert.match(
+    log.lines[0]!,
+    /^warn: underlay wlan0: wlan0 in place of ens33, address 192\.168\.1\.5/,
+  );
+});
+
+test('the same address on another interface, or on one made anew, is no move', async () => {
+  const one = watch({ iface: ['ens33'] });
+  links = [
+    { ifname: 'ens33', ifindex: 2, mtu: 1500, addresses: [] },
+    { ifname: 'br0', ifindex: 6, mtu: 1500, addresses: ['192.168.56.11'] },
+  ];
+  await settled(one);
+  assert.deepEqual([did, one.now.name], [[], 'br0']);
+  assert.deepEqual(log.lines, ['warn: underlay br0: br0 in place of ens33']);
+  links = [{ ifname: 'br0', ifindex: 7, mtu: 1500, addresses: ['192.168.56.11'] }];
+  await settled(one);
+  assert.deepEqual([did, one.now.index, log.lines.length], [[], 7, 1]);
+});
+
+test('another MTU: the tunnel follows, and that containers do not is said', async () => {
+  const one = watch();
+  links[0]!.mtu = 1400;
+  await one.reconcile();
+  await one.reconcile();
+  assert.deepEqual(did, ['move 192.168.56.11 1350', 'resized 1350']);
+  assert.deepEqual(log.lines, [
+    'warn: underlay ens33: MTU 1400 (was 1500), flannel.1 has 1350, ' +
+      'containers keep theirs until they are started anew',
+  ]);
+});
+
+test('an MTU that is too small is refused with a reason, and nothing moves', async () => {
+  const one = watch();
+  links[0]!.mtu = 100;
+  await assert.rejects(one.reconcile(), /ens33 has an MTU of 100, and the tunnel needs 118/);
+  assert.deepEqual(did, []);
+  links[0]!.mtu = 1500;
+  await one.reconcile();
+  assert.deepEqual(did, []);
+});
+
+test('a move that fails is tried again', async () => {
+  const one = watch();
+  links[0]!.addresses = ['192.168.56.33'];
+  refusal = 'UDP port 8472 is taken';
+  await one.reconcile();
+  await clock.pass(1_000);
+  await assert.rejects(one.reconcile(), /is taken/);
+  await assert.rejects(one.reconcile(), /is taken/);
+  refusal = undefined;
+  await one.reconcile();
+  assert.deepEqual(did.slice(-2), ['move 192.168.56.33 1450', 'moved 192.168.56.33']);
+  assert.equal(log.lines.length, 1);
+});

@@ -1,0 +1,121 @@
+import assert from 'node:assert/strict';
+import { beforeEach, test } from 'node:test';
+import { HostError } from '../../../src/control/host/errors.js';
+import { Monitor } from '../../../src/control/host/monitor.js';
+import type { Ended, Listener } from '../../../src/control/host/runner.js';
+import { FakeClock, Lines, settle } from '../fakes.js';
+
+let clock: FakeClock;
+let log: Lines;
+let changes: number;
+let started: { argv: readonly string[]; listener: Listener; killed: boolean }[];
+
+beforeEach(() => {
+  clock = new FakeClock();
+  log = new Lines();
+  changes = 0;
+  started = [];
+});
+
+function open(): Monitor {
+  return new Monitor({
+    runner: {
+      start(argv, listener) {
+        const child = { argv, listener, killed: false };
+        started.push(child);
+        return {
+          write: () => assert.fail('nothing is to be written'),
+          kill: () => {
+            child.killed = true;
+          },
+        };
+      },
+    },
+    clock,
+    log,
+    changed: () => {
+      changes += 1;
+    },
+  });
+}
+
+const end = (how: Partial<Ended> = { code: 255 }, error?: HostError) =>
+  started.at(-1)!.listener.ended({ code: null, signal: null, ...how }, error);
+
+test('each thing that ip says is a change', () => {
+  open();
+  assert.deepEqual(started[0]!.argv, ['ip', 'monitor', 'link', 'address', 'route']);
+  started[0]!.listener.stdout('Deleted 10.10.2.0/24 dev flannel.1');
+  started[0]!.listener.stdout(' scope link\n');
+  assert.equal(changes, 2);
+  assert.deepEqual(log.lines, []);
+});
+
+test('one that ends is said once with its words, and started again at ever longer intervals', async () => {
+  open();
+  const starts: number[] = [];
+  for (let i = 0; i < 8; i += 1) {
+    started.at(-1)!.listener.stderr('Object "monitor" is unknown\n');
+    end();
+    const before = started.length;
+    while (started.length === before) await clock.pass(1_000);
+    starts.push(clock.now() / 1_000);
+  }
+  const gaps = starts.map((at, i) => at - (starts[i - 1] ?? 0));
+  assert.deepEqual(gaps, [1, 2, 4, 8, 16, 32, 60, 60]);
+  assert.equal(log.lines.length, 1);
+  assert.match(
+    log.lines[0]!,
+    /^warn: ip monitor ended \(code 255, Object "monitor" is unknown\): changes .* every few seconds/,
+  );
+  // What changed while it did not run was not seen.
+  assert.equal(changes, 8);
+});
+
+test('one that ran well begins anew: soon again, and said again', async () => {
+  open();
+  end();
+  await clock.pass(1_000);
+  end();
+  await clock.pass(2_000);
+  assert.equal(log.lines.length, 1);
+  await clock.pass(10_000);
+  end({ signal: 'SIGKILL' });
+  assert.match(log.lines[1]!, /ended \(SIGKILL\)/);
+  const before = started.length;
+  await clock.pass(1_000);
+  assert.equal(started.length, before + 1);
+});
+
+test('one that cannot be started at all', async () => {
+  open();
+  end({}, new HostError('ENOENT', 'cannot run ip: there is no such program'));
+  assert.match(log.lines[0]!, /^warn: cannot run ip: there is no such program: changes of links/);
+  await clock.pass(1_000);
+  assert.equal(started.length, 2);
+});
+
+test('stop ends it and waits for that; it is not said, and not started again', async () => {
+  const monitor = open();
+  let stopped = false;
+  const stopping = monitor.stop().then(() => {
+    stopped = true;
+  });
+  await settle();
+  assert.ok(started[0]!.killed);
+  assert.equal(stopped, false);
+  end({ signal: 'SIGKILL' });
+  await stopping;
+  await clock.pass(120_000);
+  assert.equal(started.length, 1);
+  assert.deepEqual(log.lines, []);
+});
+
+test('stop between two starts', async () => {
+  const monitor = open();
+  end();
+  await monitor.stop();
+  await clock.pass(120_000);
+  assert.equal(started.length, 1);
+  assert.deepEqual(clock.waits, []);
+});

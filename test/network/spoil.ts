@@ -1,0 +1,78 @@
+/** Doing something to a host on which weft runs, and seeing that weft puts it right. */
+import assert from 'node:assert/strict';
+import process from 'node:process';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Running } from '../../src/lab/command.js';
+import type { Container } from '../../src/lab/container.js';
+import { type Host, WEFT } from '../../src/lab/host.js';
+import type { Status } from '../../src/operate/status/status.js';
+
+/** What weft promises. */
+export const WITHIN = 5_000;
+
+/** Asks until it holds. Rejects, with what `describe` says, when it does not in time. */
+export async function eventually(
+  check: () => Promise<boolean>,
+  describe: () => string,
+  within = WITHIN,
+): Promise<void> {
+  const deadline = performance.now() + within;
+  while (!(await check())) {
+    assert.ok(performance.now() < deadline, `not within ${within} ms: ${describe()}`);
+    await sleep(30);
+  }
+}
+
+/** Whether packets pass there and back. */
+export async function passes(from: Container, to: Container): Promise<boolean> {
+  const ping = ['ping', '-c', '1', '-W', '1', to.address];
+  return (await from.run(ping, { mayFail: true })).code === 0;
+}
+
+export async function statusOf(host: Host): Promise<Status> {
+  const { stdout } = await host.run([process.execPath, WEFT, 'status', '--json']);
+  return JSON.parse(stdout) as Status;
+}
+
+/** What `ip` prints with these words, e.g. `addr show dev flannel.1`; empty when it refuses. */
+export async function show(host: Host, words: string): Promise<string> {
+  const { code, stdout } = await host.run(['ip', ...words.split(' ')], { mayFail: true });
+  return code === 0 ? stdout : '';
+}
+
+export interface Spoilt {
+  readonly weft: Running;
+  readonly containers: readonly [Container, Container];
+  spoil(): Promise<unknown>;
+  /** Whether all is as before. */
+  right(): Promise<boolean>;
+  /** The one line that weft says. */
+  readonly said: RegExp;
+  readonly within?: number;
+}
+
+/** Spoils, waits until it is right and packets pass both ways; weft has said just one line. */
+export async function spoilAndSee(spoilt: Spoilt): Promise<string> {
+  const { weft, containers, spoil, right, said, within = WITHIN } = spoilt;
+  const before = weft.output.length;
+  const lines = () => weft.output.slice(before);
+  assert.ok(await right(), 'it is right before');
+  await spoil();
+  await eventually(right, () => `it is not put right:\n${lines()}`, within);
+  const [a, b] = containers;
+  await eventually(
+    () => passes(a, b),
+    () => `no packet passes:\n${lines()}`,
+  );
+  await eventually(
+    () => passes(b, a),
+    () => `no packet passes back:\n${lines()}`,
+  );
+  // Time for a look that would find something again, and for one that finds nothing.
+  await sleep(1_300);
+  const told = lines().trimEnd().split('\n');
+  assert.equal(told.length, 1, lines());
+  assert.match(told[0]!, said);
+  assert.equal(weft.code, undefined);
+  return told[0]!;
+}
