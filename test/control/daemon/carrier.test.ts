@@ -130,5 +130,5 @@ test('while the routes are being set there is nothing to look at', async () => {
   assert.deepEqual(await carrier.reconcile(), []);
   await adopting;
   await carrier.reconcile();
-  assert.deepEqual(order.slice(1), ['kernel 0.0.1.0/24', 'reconcile']);
+  assert.deepEqual(order.slice(1), ['kernel 0.0.1.0/24 by 0.0.0.1', 'reconcile']);
 });

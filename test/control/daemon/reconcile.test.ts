@@ -35,7 +35,7 @@ test('all members look in their order, soon after the start and then each period
     const slow: Member = {
       name,
       async reconcile() {
-        await settle();
+        await new Promise(setImmediate);
         order.push(name);
         return [];
       },

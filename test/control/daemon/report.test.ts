@@ -114,6 +114,7 @@ test('host-gw has no device, no port, no lanes', () => {
     version: '1.2.3',
     pid: process.pid,
     uptimeSeconds: 61.5,
+    faults: [],
     backend: 'host-gw',
     mtu: 1500,
     underlay: { interface: 'ens33', mtu: 1500, address: '10.0.0.1', publicIp: '203.0.113.9' },
