@@ -233,7 +233,7 @@ test('names a second host with our public IP', () => {
 test('a lease of host-gw that is put again has no MAC, and no second host', () => {
   const value = '{"PublicIP":"192.168.64.3","PublicIPv6":null,"BackendType":"host-gw"}';
   hold({ value });
-  store.put(KEY, value);
+  store.put(KEY, value, 5n);
   assert.deepEqual(log.lines, []);
   assert.deepEqual(lost, []);
 });
