@@ -87,8 +87,8 @@ describe('an etcd of three members', { skip: lacks ?? false, timeout: 600_000 },
   const agree = async (via: Etcd, ms: number): Promise<number> => {
     const begun = performance.now();
     const all = await via.peers(PREFIX);
-    const told = (peers: readonly { subnet: string; publicIp: string }[]) =>
-      peers.map((peer) => JSON.stringify(peer)).sort();
+    const told = (peers: readonly { subnet: string; publicIp: string; vtepMac: string }[]) =>
+      peers.map(({ subnet, publicIp, vtepMac }) => `${subnet} ${publicIp} ${vtepMac}`).sort();
     for (const host of hosts) {
       const expected = told(
         all
