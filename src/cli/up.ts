@@ -237,14 +237,18 @@ export async function main(args: string[]): Promise<number> {
       log,
       lifecycle,
     });
-    const stopping = tellSystemd({
+    const systemd = tellSystemd({
       environment: process.env,
       pid: process.pid,
       send: (path, text) => void loadNative().notify(path, text),
       clock,
       look: () => daemon.look(),
+      monotonic: () => process.hrtime.bigint() / 1000n,
     });
-    lifecycle.onBegin(stopping);
+    if (systemd !== undefined) {
+      lifecycle.onBegin((reason) => systemd.stopping(reason));
+      lifecycle.onHangUp(() => systemd.reloading(() => daemon.reload()));
+    }
     if (healthPort > 0) {
       const health = new Health({
         address: flags.text('healthz-ip'),

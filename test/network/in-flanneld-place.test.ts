@@ -225,7 +225,7 @@ describe("weft in flanneld's place", { skip: lacks ?? false, timeout: 180_000 },
     assert.match(await get('/readyz'), / 503 /);
   });
 
-  test('systemd is told: the status, READY, WATCHDOG, STOPPING', async () => {
+  test('systemd is told: the status, READY, WATCHDOG, RELOADING and READY again, STOPPING', async () => {
     const systemd = host.start(['socat', '-u', 'UNIX-RECV:/run/notify', '-']);
     for (let i = 0; i < 100 && !fs.existsSync(host.path('/run/notify')); i += 1) await sleep(50);
     const env = { NOTIFY_SOCKET: '/run/notify', WATCHDOG_USEC: '2000000' };
@@ -239,6 +239,13 @@ describe("weft in flanneld's place", { skip: lacks ?? false, timeout: 180_000 },
     assert.equal(systemd.output.match(/READY=1/g)?.length, 1);
     const { childEnvironments } = await seen(weft.pid!);
     assert.doesNotMatch(childEnvironments, /NOTIFY_SOCKET|WATCHDOG/);
+    await host.ip('link set flannel.1 mtu 1300');
+    weft.kill('SIGHUP');
+    await systemd.waitFor(/RELOADING=1\nMONOTONIC_USEC=\d{6,}\n(WATCHDOG=1\n)*READY=1\n/, 3_000);
+    assert.match(
+      await host.run(['ip', 'link', 'show', 'flannel.1']).then((r) => r.stdout),
+      /mtu 1450/,
+    );
     assert.equal(await weft.stop(), 0);
     await systemd.waitFor(/STOPPING=1\nSTATUS=stopping: got SIGTERM\n$/, 2_000);
     await systemd.stop();

@@ -22,12 +22,12 @@
  *
  * It alone carries membership from the overlay to the host and to the routes.
  */
-import { TIERS, type TierName, tierName } from '../../dataplane/io/tiers.js';
+import { TIERS, tierName } from '../../dataplane/io/tiers.js';
 import { Publisher } from '../../dataplane/routes/publisher.js';
 import { parseMac } from '../../dataplane/wire/ethernet.js';
 import { formatAddress } from '../../dataplane/wire/ipv4.js';
-import { type Answer, describeLanes, type LaneCount } from '../../operate/status/status.js';
-import { chooseInterface, type Interface, type Selection } from '../host/interfaces.js';
+import { type Answer, describeLanes } from '../../operate/status/status.js';
+import { chooseInterface } from '../host/interfaces.js';
 import { Ip } from '../host/ip.js';
 import { JOURNAL_DIRECTORY, Journal } from '../host/journal.js';
 import { findLeftover } from '../host/leftover.js';
@@ -39,18 +39,16 @@ import type { Config, HostGw, Vxlan } from '../overlay/config.js';
 import { Overlay } from '../overlay/network.js';
 import { formatSubnet } from '../overlay/subnet.js';
 import { readPreviousSubnet } from '../overlay/subnet-env.js';
-import type { Clock, Log, Random } from '../runtime.js';
-import type { Store } from '../store/store.js';
 import { Carrier } from './carrier.js';
 import { DataPath } from './data-path.js';
-import { type FirewallOptions, startFirewall } from './firewall.js';
+import { startFirewall } from './firewall.js';
 import { forwarding } from './forwarding.js';
+import type { DaemonOptions, Ground, Running } from './ground.js';
 import { closeLanes, type LanePlace, openLanes, threadsOf } from './lanes.js';
-import type { Lifecycle } from './lifecycle.js';
 import { tunnelMtu } from './mtu.js';
 import { addressOf, checkHost, deviceName, StartError } from './open.js';
 import { Reconciler } from './reconcile.js';
-import { isVxlan, type Parts, report, reportHostGw } from './report.js';
+import { isVxlan, report, reportHostGw } from './report.js';
 import { NamedStatus } from './status.js';
 import { SubnetFile } from './subnet-file.js';
 import type { Look } from './systemd.js';
@@ -58,46 +56,8 @@ import { clear, rehearse } from './takeover.js';
 import { UnderlayWatch } from './underlay.js';
 import { watchTier } from './watch-tier.js';
 
-export interface DaemonOptions {
-  readonly version: string;
-  /** Which interface and address to use. */
-  readonly underlay: Selection;
-  readonly subnetFile: string;
-  /** The highest tier to use; what the kernel lacks of it is left out. */
-  readonly offload: TierName;
-  readonly lanes: LaneCount;
-  readonly firewall: FirewallOptions;
-  /** `-ip-blackhole-route`. */
-  readonly blackhole: boolean;
-  readonly openStore: () => Store;
-  /** In minutes: how long before its end the lease is renewed. */
-  readonly renewMargin: number;
-  readonly onLeaseLoss: 'exit' | 'reacquire';
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly log: Log;
-  readonly lifecycle: Lifecycle;
-}
-
-/** What both backends start from. */
-interface Ground {
-  readonly config: Config;
-  readonly underlay: Interface;
-  readonly store: Store;
-  readonly overlay: Overlay;
-  readonly socket: NamedStatus;
-  readonly ip: Ip;
-}
-
 /** In place of a device's name, where there is none. */
 const HOST_GW = 'host-gw';
-
-/** What the start has made, as it is just now. */
-interface Running {
-  readonly ready: () => boolean;
-  readonly turns: () => readonly number[];
-  readonly parts: () => Parts;
-}
 
 export class Daemon {
   readonly #options: DaemonOptions;
@@ -370,6 +330,13 @@ export class Daemon {
         },
       });
     });
+  }
+
+  /** Looks at the host at once, and at the store anew, over new connections. */
+  async reload(): Promise<void> {
+    this.#options.log.info('reloading: looking at the host and at the store anew');
+    this.#overlay?.reconnect();
+    await this.#loop.now();
   }
 
   /** For /readyz: packets flow, and Docker and CNI can read the subnet. */

@@ -21,6 +21,7 @@ export class Lifecycle {
   readonly #log: Log;
   readonly #steps: { name: string; stop: () => void | Promise<void> }[] = [];
   #begin: (reason: string) => void = () => {};
+  #hangUp: (() => Promise<void>) | undefined;
   #leaving = false;
   /** What is being stopped just now. */
   #stopping = 'nothing yet';
@@ -35,9 +36,13 @@ export class Lifecycle {
 
   /** Takes charge of signals and uncaught errors. */
   install(): void {
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
       process.on(signal, () => void this.leave(0, `got ${signal}`));
     }
+    process.on('SIGHUP', () => {
+      if (this.#hangUp === undefined) void this.leave(0, 'got SIGHUP');
+      else if (!this.#leaving) this.#hangUp().catch((error) => this.#failed(error));
+    });
     process.on('uncaughtException', (error) => this.#failed(error));
     process.on('unhandledRejection', (error) => this.#failed(error));
   }
@@ -45,6 +50,11 @@ export class Lifecycle {
   /** Calls back once when the way out begins, before anything is stopped. */
   onBegin(call: (reason: string) => void): void {
     this.#begin = call;
+  }
+
+  /** What SIGHUP means from now on, in place of the end: a closed terminal sends it, too. */
+  onHangUp(call: () => Promise<void>): void {
+    this.#hangUp = call;
   }
 
   /** Remembers how to stop what was just started. */

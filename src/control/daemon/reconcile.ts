@@ -71,6 +71,14 @@ export class Reconciler {
     this.#schedule();
   }
 
+  /** Looks at once; resolves when it has. */
+  async now(): Promise<void> {
+    while (this.#looking !== undefined) await this.#looking;
+    if (!this.#started || this.#stopped) return;
+    this.#cancel();
+    await this.#begin();
+  }
+
   /** Waits for a look that is under way: nothing is changed afterwards. */
   async stop(): Promise<void> {
     this.#stopped = true;
@@ -84,12 +92,17 @@ export class Reconciler {
     const asked = Math.max(this.#wanted, this.#ended + LEAST);
     const at = Math.min(asked, this.#ended + PERIOD);
     this.#cancel = this.#clock.after(Math.max(at - this.#clock.now(), 0), () => {
-      this.#looking = this.#lookAtAll().finally(() => {
-        this.#looking = undefined;
-        this.#ended = this.#clock.now();
-        this.#schedule();
-      });
+      void this.#begin();
     });
+  }
+
+  #begin(): Promise<void> {
+    this.#looking = this.#lookAtAll().finally(() => {
+      this.#looking = undefined;
+      this.#ended = this.#clock.now();
+      this.#schedule();
+    });
+    return this.#looking;
   }
 
   async #lookAtAll(): Promise<void> {

@@ -1,7 +1,7 @@
 /**
  * What systemd is told (sd_notify(3)): READY once packets flow, STATUS whenever it changes,
- * WATCHDOG as long as the main thread and every lane turn, STOPPING when the way out begins.
- * RELOADING is not told: weft reloads nothing.
+ * WATCHDOG as long as the main thread and every lane turn, RELOADING and READY around a reload,
+ * STOPPING when the way out begins.
  */
 import type { Clock } from '../runtime.js';
 
@@ -22,20 +22,29 @@ export interface SystemdOptions {
   readonly send: (path: string, text: string) => void;
   readonly clock: Clock;
   readonly look: () => Look;
+  /** CLOCK_MONOTONIC in microseconds, which systemd compares with its own. */
+  readonly monotonic: () => bigint;
+}
+
+export interface Systemd {
+  /** How the way out is told, with its reason. */
+  stopping(reason: string): void;
+  /** Tells that weft reloads, and when it has. */
+  reloading(work: () => Promise<void>): Promise<void>;
 }
 
 const EVERY = 1000;
 /** A lane that has nothing to do turns four times a second. */
 const SHORTEST = 300;
 
-/** How the way out is told, with its reason. Does nothing where nobody asked to be told. */
-export function tellSystemd(options: SystemdOptions): (reason: string) => void {
+/** Undefined where nobody asked to be told. */
+export function tellSystemd(options: SystemdOptions): Systemd | undefined {
   const { environment, pid, clock, look } = options;
   const { NOTIFY_SOCKET: path = '', WATCHDOG_USEC = '0', WATCHDOG_PID = '' } = environment;
   delete environment.NOTIFY_SOCKET;
   delete environment.WATCHDOG_USEC;
   delete environment.WATCHDOG_PID;
-  if (path === '') return () => {};
+  if (path === '') return undefined;
   const watched = WATCHDOG_PID === '' || WATCHDOG_PID === String(pid);
   const watchdog = watched ? Number(WATCHDOG_USEC) / 1000 : 0;
   const every = watchdog > 0 ? Math.min(EVERY, Math.max(SHORTEST, watchdog / 2)) : EVERY;
@@ -69,9 +78,21 @@ export function tellSystemd(options: SystemdOptions): (reason: string) => void {
   };
   let cancel = () => {};
   turn();
-  return (reason) => {
-    cancel();
-    send(['STOPPING=1', `STATUS=${oneLine(`stopping: ${reason}`)}`]);
+  return {
+    stopping(reason) {
+      cancel();
+      send(['STOPPING=1', `STATUS=${oneLine(`stopping: ${reason}`)}`]);
+    },
+    async reloading(work) {
+      if (!ready) {
+        await work();
+        return;
+      }
+      send(['RELOADING=1', `MONOTONIC_USEC=${options.monotonic()}`]);
+      await work();
+      // At the next turn, if it cannot be told now.
+      ready = send(['READY=1']);
+    },
   };
 }
 

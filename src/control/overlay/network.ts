@@ -297,12 +297,17 @@ export class Overlay {
     );
   }
 
+  /** Talks to the store over new connections, which lists all leases again. */
+  reconnect(): void {
+    this.options.store.reconnect?.();
+  }
+
   /**
    * The host has moved, and is reached at `publicIp` from now on. Our lease says so as soon as the
    * store takes it; connections to the store are made anew, since the old ones would go silent.
    */
   changePublicIp(publicIp: number): void {
-    this.options.store.reconnect?.();
+    this.reconnect();
     const { identity, own } = this;
     if (identity === undefined || own === undefined || identity.publicIp === publicIp) return;
     this.identity = { ...identity, publicIp };

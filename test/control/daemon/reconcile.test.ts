@@ -202,3 +202,19 @@ test('stop waits for the look under way, which asks nobody else; then nothing ha
   assert.deepEqual(log.lines, []);
   assert.deepEqual(clock.waits, []);
 });
+
+test('now: looks at once, and is over when it has looked', async () => {
+  const one = member('one');
+  loop.add(one);
+  await loop.now();
+  assert.deepEqual(one.looks, [], 'not before the start');
+  loop.start();
+  await clock.pass(1_000);
+  one.looks.splice(0);
+  await loop.now();
+  assert.deepEqual(one.looks, [clock.now()]);
+  await clock.pass(2_999);
+  assert.equal(one.looks.length, 1, 'and a period from there');
+  await clock.pass(1);
+  assert.equal(one.looks.length, 2);
+});

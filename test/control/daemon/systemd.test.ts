@@ -13,7 +13,7 @@ function told(more: Record<string, string> = {}) {
     turns: [],
   };
   const link = { broken: false };
-  const stopping = tellSystemd({
+  const systemd = tellSystemd({
     environment,
     pid: 42,
     send: (path, text) => {
@@ -23,16 +23,19 @@ function told(more: Record<string, string> = {}) {
     },
     clock,
     look: () => state,
+    monotonic: () => 7_000_000n,
   });
+  assert.ok(systemd !== undefined);
   const take = () => sent.splice(0);
-  return { clock, environment, state, take, link, stopping };
+  return { clock, environment, state, take, link, ...systemd };
 }
 
 test('nobody asked: nothing is sent, nothing is timed', () => {
   const clock = new FakeClock();
   const refuse = () => assert.fail();
-  const stopping = tellSystemd({ environment: {}, pid: 1, send: refuse, clock, look: refuse });
-  stopping('got SIGTERM');
+  const monotonic = () => 0n;
+  const options = { environment: {}, pid: 1, send: refuse, clock, look: refuse, monotonic };
+  assert.equal(tellSystemd(options), undefined);
   assert.deepEqual(clock.waits, []);
 });
 
@@ -98,4 +101,24 @@ test('stopping is told with its reason, and is the last thing told', async () =>
   await clock.pass(10_000);
   assert.deepEqual(take(), []);
   assert.deepEqual(clock.waits, []);
+});
+
+test('a reload begins with RELOADING and the time, and ends with READY once it is done', async () => {
+  const { clock, state, take, link, reloading } = told();
+  take();
+  await reloading(async () => {});
+  assert.deepEqual(take(), [], 'while it starts it is not ready afterwards either');
+  Object.assign(state, { ready: true, status: 'up' });
+  await clock.pass(1_000);
+  take();
+  await reloading(async () => {
+    assert.deepEqual(take(), ['RELOADING=1\nMONOTONIC_USEC=7000000\n']);
+  });
+  assert.deepEqual(take(), ['READY=1\n']);
+  await reloading(async () => {
+    link.broken = true;
+  });
+  link.broken = false;
+  await clock.pass(1_000);
+  assert.deepEqual(take().slice(1), ['READY=1\n'], 'told at the next turn');
 });

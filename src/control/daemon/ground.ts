@@ -1,0 +1,51 @@
+/** What the daemon is told, what both backends start from, and what they come to. */
+import type { TierName } from '../../dataplane/io/tiers.js';
+import type { LaneCount } from '../../operate/status/status.js';
+import type { Interface, Selection } from '../host/interfaces.js';
+import type { Ip } from '../host/ip.js';
+import type { Config } from '../overlay/config.js';
+import type { Overlay } from '../overlay/network.js';
+import type { Clock, Log, Random } from '../runtime.js';
+import type { Store } from '../store/store.js';
+import type { FirewallOptions } from './firewall.js';
+import type { Lifecycle } from './lifecycle.js';
+import type { Parts } from './report.js';
+import type { NamedStatus } from './status.js';
+
+export interface DaemonOptions {
+  readonly version: string;
+  /** Which interface and address to use. */
+  readonly underlay: Selection;
+  readonly subnetFile: string;
+  /** The highest tier to use; what the kernel lacks of it is left out. */
+  readonly offload: TierName;
+  readonly lanes: LaneCount;
+  readonly firewall: FirewallOptions;
+  /** `-ip-blackhole-route`. */
+  readonly blackhole: boolean;
+  readonly openStore: () => Store;
+  /** In minutes: how long before its end the lease is renewed. */
+  readonly renewMargin: number;
+  readonly onLeaseLoss: 'exit' | 'reacquire';
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly lifecycle: Lifecycle;
+}
+
+/** What both backends start from. */
+export interface Ground {
+  readonly config: Config;
+  readonly underlay: Interface;
+  readonly store: Store;
+  readonly overlay: Overlay;
+  readonly socket: NamedStatus;
+  readonly ip: Ip;
+}
+
+/** What the start has made, as it is just now. */
+export interface Running {
+  readonly ready: () => boolean;
+  readonly turns: () => readonly number[];
+  readonly parts: () => Parts;
+}
