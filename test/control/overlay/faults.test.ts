@@ -1,6 +1,6 @@
 /**
  * What happens to leases and peers on a real etcd when things go wrong: each case ends as
- * docs/flannel-leases.md says, with one line of log that names it.
+ * docs/flannel.md says, with one line of log that names it.
  */
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
