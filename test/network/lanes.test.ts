@@ -246,6 +246,6 @@ describe('lanes', { skip: lacks ?? false, timeout: 120_000 }, () => {
       await wefts[i]!.waitFor(/put right: flannel\.1 was gone: made anew, and the lanes/, 5_000);
     }
     await exchange(boxes[0], boxes[1], [MIXED, MIXED]);
-    for (const weft of wefts) assert.equal(await weft.stop(), 0);
+    for (const weft of wefts) assert.equal(await weft!.stop(), 0);
   });
 });

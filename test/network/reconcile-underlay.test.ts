@@ -31,7 +31,10 @@ describe('the underlay changes', { skip: lacks ?? false, timeout: 180_000 }, () 
     peer = overlay.wefts[1]!;
     containers = overlay.containers;
     containers[0].start(['ping', '-i', '0.1', containers[1].address]);
-    await eventually(() => passes(...containers), () => weft.output);
+    await eventually(
+      () => passes(...containers),
+      () => weft.output,
+    );
     await sleep(1_000);
   });
   after(() => overlay?.lab.close());
@@ -57,12 +60,18 @@ describe('the underlay changes', { skip: lacks ?? false, timeout: 180_000 }, () 
     ] as const) {
       const from = weft.output.length;
       await host.ip(`link set ens33 mtu ${mtu}`);
-      await eventually(async () => (await mtuOf('flannel.1')) === mtu - 50, () => weft.output);
+      await eventually(
+        async () => (await mtuOf('flannel.1')) === mtu - 50,
+        () => weft.output,
+      );
       await eventually(
         async () => host.read('/run/flannel/subnet.env')!.includes(`FLANNEL_MTU=${mtu - 50}\n`),
         () => weft.output,
       );
-      await eventually(() => passes(...containers), () => weft.output);
+      await eventually(
+        () => passes(...containers),
+        () => weft.output,
+      );
       await sleep(1_300);
       const said = weft.output.slice(from).trimEnd().split('\n');
       assert.equal(said.length, 1, said.join('\n'));
@@ -90,8 +99,14 @@ describe('the underlay changes', { skip: lacks ?? false, timeout: 180_000 }, () 
         (await underlay()).address === address && (await published()) === address;
       const from = weft.output.length;
       await moveTo(next, before);
-      await eventually(() => isAt(next), () => weft.output.slice(from));
-      await eventually(() => passes(...containers), () => weft.output.slice(from));
+      await eventually(
+        () => isAt(next),
+        () => weft.output.slice(from),
+      );
+      await eventually(
+        () => passes(...containers),
+        () => weft.output.slice(from),
+      );
       await ping(containers[1], containers[0]);
       await sleep(1_300);
       const said = weft.output.slice(from).trimEnd().split('\n');
@@ -112,7 +127,10 @@ describe('the underlay changes', { skip: lacks ?? false, timeout: 180_000 }, () 
     await host.ip(`addr del ${OWN}/24 dev ens33`);
     await sleep(200);
     await host.ip(`addr add ${OWN}/24 dev ens33`);
-    await eventually(() => passes(...containers), () => weft.output);
+    await eventually(
+      () => passes(...containers),
+      () => weft.output,
+    );
     await sleep(2_000);
     assert.equal(weft.output.slice(from), '');
 
@@ -123,7 +141,10 @@ describe('the underlay changes', { skip: lacks ?? false, timeout: 180_000 }, () 
     assert.match((await statusOf(host)).faults.join(), /is gone from ens33/);
     await host.ip('addr del 169.254.9.9/16 dev ens33', `addr add ${OWN}/24 dev ens33`);
     await weft.waitFor(/underlay: all is well again/, 5_000);
-    await eventually(() => passes(...containers), () => weft.output);
+    await eventually(
+      () => passes(...containers),
+      () => weft.output,
+    );
     assert.equal(weft.output.slice(from).match(/is gone/g)!.length, 1);
     assert.deepEqual((await statusOf(host)).faults, []);
     assert.equal(await published(), OWN);
@@ -138,7 +159,10 @@ describe('the underlay changes', { skip: lacks ?? false, timeout: 180_000 }, () 
       `addr add ${OWN}/24 dev br9`,
     );
     await weft.waitFor(/W .*underlay br9: br9 in place of ens33/, 5_000);
-    await eventually(() => passes(...containers), () => weft.output);
+    await eventually(
+      () => passes(...containers),
+      () => weft.output,
+    );
     assert.equal((await underlay()).interface, 'br9');
     await host.ip(
       `addr del ${OWN}/24 dev br9`,
@@ -147,7 +171,10 @@ describe('the underlay changes', { skip: lacks ?? false, timeout: 180_000 }, () 
       `addr add ${OWN}/24 dev ens33`,
     );
     await weft.waitFor(/W .*underlay ens33: ens33 in place of br9/, 5_000);
-    await eventually(() => passes(...containers), () => weft.output);
+    await eventually(
+      () => passes(...containers),
+      () => weft.output,
+    );
   });
 
   test('the device deleted while the address moves: both are put right', async () => {
@@ -156,12 +183,27 @@ describe('the underlay changes', { skip: lacks ?? false, timeout: 180_000 }, () 
       `addr add ${OTHER}/24 dev ens33`,
       'link delete flannel.1',
     );
-    await eventually(async () => (await underlay()).address === OTHER, () => weft.output);
-    await eventually(() => passes(...containers), () => weft.output);
-    await eventually(() => passes(containers[1], containers[0]), () => weft.output);
+    await eventually(
+      async () => (await underlay()).address === OTHER,
+      () => weft.output,
+    );
+    await eventually(
+      () => passes(...containers),
+      () => weft.output,
+    );
+    await eventually(
+      () => passes(containers[1], containers[0]),
+      () => weft.output,
+    );
     await moveTo(OWN, OTHER);
-    await eventually(async () => (await published()) === OWN, () => weft.output);
-    await eventually(() => passes(...containers), () => weft.output);
+    await eventually(
+      async () => (await published()) === OWN,
+      () => weft.output,
+    );
+    await eventually(
+      () => passes(...containers),
+      () => weft.output,
+    );
   });
 
   test('who named the address waits for it; behind a NAT the public IP stays', async () => {
@@ -175,7 +217,10 @@ describe('the underlay changes', { skip: lacks ?? false, timeout: 180_000 }, () 
     assert.equal(await published(), OWN);
     await moveTo(OWN, OTHER);
     await weft.waitFor(/underlay: all is well again/, 5_000);
-    await eventually(() => passes(...containers), () => weft.output);
+    await eventually(
+      () => passes(...containers),
+      () => weft.output,
+    );
 
     assert.equal(await weft.stop(), 0);
     weft = await startWeft(host, overlay.etcd, `-public-ip=${OWN}`);
@@ -183,8 +228,14 @@ describe('the underlay changes', { skip: lacks ?? false, timeout: 180_000 }, () 
     await weft.waitFor(/underlay ens33: address 192\.168\.56\.33 .*, moved there$/m, 5_000);
     assert.equal(await published(), OWN);
     await moveTo(OWN, OTHER);
-    await eventually(async () => (await underlay()).address === OWN, () => weft.output);
-    await eventually(() => passes(...containers), () => weft.output);
+    await eventually(
+      async () => (await underlay()).address === OWN,
+      () => weft.output,
+    );
+    await eventually(
+      () => passes(...containers),
+      () => weft.output,
+    );
   });
 
   test('told to stop in the middle of a move: ends in order', async () => {

@@ -60,8 +60,14 @@ export async function spoilAndSee(spoilt: Spoilt): Promise<string> {
   await spoil();
   await eventually(right, () => `it is not put right:\n${lines()}`, within);
   const [a, b] = containers;
-  await eventually(() => passes(a, b), () => `no packet passes:\n${lines()}`);
-  await eventually(() => passes(b, a), () => `no packet passes back:\n${lines()}`);
+  await eventually(
+    () => passes(a, b),
+    () => `no packet passes:\n${lines()}`,
+  );
+  await eventually(
+    () => passes(b, a),
+    () => `no packet passes back:\n${lines()}`,
+  );
   // Time for a look that would find something again, and for one that finds nothing.
   await sleep(1_300);
   const told = lines().trimEnd().split('\n');

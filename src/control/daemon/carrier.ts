@@ -4,7 +4,6 @@ import type { RouteReport, RouteSync } from '../host/routes.js';
 import { describePeer, type Membership, type Peer } from '../overlay/peers.js';
 import { formatSubnet } from '../overlay/subnet.js';
 import type { Log } from '../runtime.js';
-import type { Member } from './reconcile.js';
 
 /** More peers than this in one batch are told as a number, and each only when debugging. */
 const TOLD_ONE_BY_ONE = 20;
@@ -19,8 +18,7 @@ export interface CarrierOptions {
   readonly log: Log;
 }
 
-export class Carrier implements Member {
-  readonly name = 'routes';
+export class Carrier {
   readonly #options: CarrierOptions;
   #peers: readonly Peer[] = [];
   #problems: readonly string[] = [];
@@ -47,7 +45,7 @@ export class Carrier implements Member {
    * both are needed. Resolves when the kernel has them, or a newer membership. Never rejects.
    */
   async adopt({ peers, added, changed, removed }: Membership): Promise<void> {
-    const { publisher, local, port, routes, log } = this.#options;
+    const { publisher, local, port, routes } = this.#options;
     publisher.publish(
       peers.map(({ subnet, publicIp, vtepMac }) => ({
         network: subnet.address,

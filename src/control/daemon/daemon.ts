@@ -185,7 +185,10 @@ export class Daemon {
       resized: (mtu) => subnetFile.changeMtu(mtu),
       soon: (ms) => loop.soon(ms),
     });
-    for (const member of [watch, path, carrier]) loop.add(member);
+    loop.add(watch);
+    loop.add(path);
+    // Without ours, whatever has its name is somebody else's.
+    loop.add({ name: 'routes', reconcile: async () => (path.running ? carrier.reconcile() : []) });
     const monitor = new Monitor({ runner: systemRunner, clock, log, changed: () => loop.soon() });
     lifecycle.onLeave('ip monitor', () => monitor.stop());
     lifecycle.onLeave('reconciling', () => loop.stop());

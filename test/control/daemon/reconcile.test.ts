@@ -35,7 +35,7 @@ test('all members look in their order, soon after the start and then each period
     const slow: Member = {
       name,
       async reconcile() {
-        await settle();
+        await new Promise(setImmediate);
         order.push(name);
         return [];
       },
@@ -63,9 +63,7 @@ test('what was put right in one look is one line; a quiet look says nothing', as
   device.wrong = ['flannel.1: up'];
   routes.wrong = ['2 missing routes', '1 stale route'];
   await clock.pass(60_000);
-  assert.deepEqual(log.lines, [
-    'warn: put right: flannel.1: up; 2 missing routes; 1 stale route',
-  ]);
+  assert.deepEqual(log.lines, ['warn: put right: flannel.1: up; 2 missing routes; 1 stale route']);
 });
 
 test('a change is looked at within 100 ms, however many changes there are', async () => {

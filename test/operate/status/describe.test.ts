@@ -9,6 +9,7 @@ test('a full status', () => {
     describe(fullStatus),
     `\
 weft      0.1.0, process 4711, up 26 h 3 min
+fault     the underlay address 192.168.56.11 is gone from ens33
 lease     10.10.58.0/24, VNI 1, etcd lease 6a6ca210c4f23c1a, ends in 23 h 53 min unless renewed
 store     etcd at http://192.168.56.131:2379, prefix /coreos.com/network
 device    flannel.1  10.10.58.0/32, MTU 1450, VtepMAC 02:00:00:00:00:0a
