@@ -42,17 +42,17 @@ export class Engines {
 
   /**
    * dockerd on each host; docker0 must come up with the address that subnet.env has. On host2
-   * dockerd has to switch forwarding on itself, and then it closes FORWARD: only weft's rules let
-   * the overlay through there.
+   * FORWARD is closed then, as dockerd does where it is the one to switch forwarding on: only weft's
+   * rules let the overlay through there.
    */
   async start(): Promise<void> {
     const screen = this.#screen;
     screen.note(screen.dim(`on each host: weft docker-opts -c -k ${VARIABLE} -d ${OPTIONS_FILE}`));
     screen.note(screen.dim(`              dockerd $${VARIABLE}`));
-    await this.#stage.hosts[1]!.sysctl('net.ipv4.ip_forward=0');
-    for (const host of this.#stage.hosts) {
+    for (const [index, host] of this.#stage.hosts.entries()) {
       const options = await dockerOptions(host);
       const engine = await Docker.start(host, options);
+      if (index === 1) await host.run(['iptables', '-P', 'FORWARD', 'DROP']);
       this.engines.push(engine);
       this.#stage.daemons.push({ host, running: engine.daemon });
       screen.note(`${host.name}  dockerd ${options.join(' ')}`);
