@@ -25,6 +25,8 @@ const CALL_TIMEOUT = 5_000;
 
 /** etcd answers "too many pings" when asked more often than every 5 s. */
 const CHANNEL = {
+  // A client that is opened anew gets a connection of its own.
+  'grpc.use_local_subchannel_pool': 1,
   'grpc.keepalive_time_ms': 10_000,
   'grpc.keepalive_timeout_ms': 3_000,
   'grpc.initial_reconnect_backoff_ms': 100,
