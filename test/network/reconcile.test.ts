@@ -204,6 +204,7 @@ describe('a host that others change', { skip: lacks ?? false, timeout: 240_000 }
       () => weft.output,
       20_000,
     );
+    const from = weft.output.length;
     await host.ip('link delete flannel.1');
     const made = () => weft.output.slice(from).includes('made anew');
     await eventually(
