@@ -1,6 +1,6 @@
 /** `weft up`: flanneld's flags, and what weft adds. */
 import os from 'node:os';
-import { systemClock, timeOfDay } from '../control/daemon/clock.js';
+import { monotonic, systemClock, timeOfDay } from '../control/daemon/clock.js';
 import { Daemon } from '../control/daemon/daemon.js';
 import type { FirewallOptions } from '../control/daemon/firewall.js';
 import { defaultLanes, MOST_LANES } from '../control/daemon/lanes.js';
@@ -243,7 +243,7 @@ export async function main(args: string[]): Promise<number> {
       send: (path, text) => void loadNative().notify(path, text),
       clock,
       look: () => daemon.look(),
-      monotonic: () => process.hrtime.bigint() / 1000n,
+      monotonic,
     });
     if (systemd !== undefined) {
       lifecycle.onBegin((reason) => systemd.stopping(reason));

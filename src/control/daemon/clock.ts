@@ -16,3 +16,8 @@ export const systemClock: Clock = {
 export function timeOfDay(): Date {
   return new Date();
 }
+
+/** CLOCK_MONOTONIC in microseconds, as systemd reads it. */
+export function monotonic(): bigint {
+  return process.hrtime.bigint() / 1_000n;
+}
