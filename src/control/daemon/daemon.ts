@@ -40,7 +40,7 @@ import { Overlay } from '../overlay/network.js';
 import { formatSubnet } from '../overlay/subnet.js';
 import { readPreviousSubnet } from '../overlay/subnet-env.js';
 import { Carrier } from './carrier.js';
-import { DataPath } from './data-path.js';
+import { DataPath, NoPath } from './data-path.js';
 import { startFirewall } from './firewall.js';
 import { forwarding } from './forwarding.js';
 import type { DaemonOptions, Ground, Running } from './ground.js';
@@ -180,6 +180,7 @@ export class Daemon {
       ...{ ip, clock, log, path, runner: systemRunner, chosen: underlay },
       selection: this.#options.underlay,
       tunnelMtu: (now) => tunnelMtu(backend.mtu, now),
+      renamed: (iface) => routes.moveTo(iface),
       moved: (publicIp) => overlay.changePublicIp(addressOf(publicIp)),
       resized: (mtu) => subnetFile.changeMtu(mtu),
       soon: (ms) => this.#loop.soon(ms),
@@ -212,7 +213,7 @@ export class Daemon {
   }
 
   async #startHostGw(backend: HostGw, ground: Ground): Promise<Running> {
-    const { log, lifecycle } = this.#options;
+    const { log, lifecycle, clock } = this.#options;
     const awaited = <T>(work: Promise<T>) => lifecycle.unlessLeaving(work);
     const { config, underlay, store, overlay, ip } = ground;
     const { mtu, address, publicIp } = underlay;
@@ -234,22 +235,29 @@ export class Daemon {
       ...this.#blackhole(lease),
     });
     const carrier = new Carrier({ routes, log });
+    const path = new NoPath(HOST_GW, { address, mtu });
+    const watch = new UnderlayWatch({
+      ...{ ip, clock, log, path, runner: systemRunner, chosen: underlay },
+      selection: this.#options.underlay,
+      tunnelMtu: (now) => now.mtu,
+      renamed: (iface) => routes.moveTo(iface),
+      moved: (there) => overlay.changePublicIp(addressOf(there)),
+      resized: (size) => subnetFile.changeMtu(size),
+      soon: (ms) => this.#loop.soon(ms),
+    });
+    this.#loop.add(watch);
     this.#loop.add({ name: 'routes', reconcile: () => carrier.reconcile() });
     this.#startLoop();
     await awaited(this.#follow(overlay, carrier));
     log.info(
       `ready: host-gw ${formatSubnet(lease.subnet)}, MTU ${mtu}, ${carrier.peers.length} peers`,
     );
-    const parts = {
-      name: HOST_GW,
-      mtu,
-      backend,
-      underlay,
-      store: store.description,
-      lease,
-      carrier,
+    const same = { name: HOST_GW, backend, store: store.description, lease, carrier };
+    return {
+      ready: () => watch.present && subnetFile.written,
+      turns: () => [],
+      parts: () => ({ ...same, mtu: path.place.mtu, underlay: watch.now }),
     };
-    return { ready: () => subnetFile.written, turns: () => [], parts: () => parts };
   }
 
   /** Makes the journal of a device ours, and with it the device's status socket. */

@@ -55,7 +55,7 @@ export interface Tunnel {
 export interface Place {
   /** Dotted. */
   readonly address: string;
-  /** The TUN's MTU. */
+  /** The TUN's MTU; with host-gw, which has none, the containers'. */
   readonly mtu: number;
 }
 
@@ -281,6 +281,21 @@ export class DataPath implements Member {
 
   #throwIfClosing(): void {
     if (this.#closing) throw new HostError('ECANCELED', `${this.name} is being closed`);
+  }
+}
+
+/** With host-gw packets pass weft by: there is only a place to remember. */
+export class NoPath implements Pick<DataPath, 'name' | 'place' | 'move'> {
+  readonly name: string;
+  place: Place;
+
+  constructor(name: string, place: Place) {
+    this.name = name;
+    this.place = place;
+  }
+
+  async move(place: Place): Promise<void> {
+    this.place = place;
   }
 }
 

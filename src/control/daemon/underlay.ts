@@ -36,6 +36,8 @@ export interface UnderlayOptions {
   /** The tunnel's MTU on it. Throws a HostError when it is too small. */
   readonly tunnelMtu: (underlay: Interface) => number;
   readonly path: Pick<DataPath, 'name' | 'place' | 'move'>;
+  /** The address is on another interface. */
+  readonly renamed: (name: string) => void;
   /** The host is reached elsewhere: by another address, if not by another public IP. */
   readonly moved: (publicIp: string) => void;
   /** The tunnel has another MTU. */
@@ -97,7 +99,7 @@ export class UnderlayWatch implements Member {
   }
 
   async #follow(next: Interface): Promise<void> {
-    const { path, moved, resized, tunnelMtu, log } = this.#options;
+    const { path, moved, renamed, resized, tunnelMtu, log } = this.#options;
     const before = this.#now;
     const moves = next.address !== before.address;
     const mtu = tunnelMtu(next);
@@ -106,7 +108,10 @@ export class UnderlayWatch implements Member {
     this.#now = next;
 
     const did: string[] = [];
-    if (next.name !== before.name) did.push(`${next.name} in place of ${before.name}`);
+    if (next.name !== before.name) {
+      renamed(next.name);
+      did.push(`${next.name} in place of ${before.name}`);
+    }
     if (moves) did.push(`address ${next.address} (was ${before.address}), moved there`);
     if (moves) moved(next.publicIp);
     if (next.publicIp !== before.publicIp) did.push('the other hosts are told');

@@ -70,7 +70,7 @@ export class RouteSync {
   readonly #ip: Ip;
   readonly #tunnel: string | null;
   readonly #network: Prefix;
-  readonly #underlay: string | null;
+  #underlay: string | null;
   readonly #blackhole: Route | null;
   readonly #journal: RouteOptions['journal'];
   #desired = new Map<string, Wanted>();
@@ -143,6 +143,11 @@ export class RouteSync {
     this.#installed = null;
     this.#onLink = new Map();
     return this.#request();
+  }
+
+  /** The underlay has another interface, which `reconcile` lets the routes to hosts lead by. */
+  moveTo(underlay: string): void {
+    if (this.#underlay !== null) this.#underlay = underlay;
   }
 
   /** Whether packets for a subnet go by its host's address just now. */

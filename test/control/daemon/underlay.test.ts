@@ -73,6 +73,7 @@ function watch(selection: Selection = {}, chosen = CHOSEN) {
   return new UnderlayWatch({
     ...{ runner, ip, clock, log, selection, chosen, path },
     tunnelMtu: (now) => tunnelMtu(undefined, now),
+    renamed: (name) => void did.push(`renamed ${name}`),
     moved: (publicIp) => void did.push(`moved ${publicIp}`),
     resized: async (mtu) => void did.push(`resized ${mtu}`),
     soon: (ms) => void did.push(`soon ${ms}`),
@@ -181,7 +182,12 @@ test('the default route leads elsewhere: to that interface, with its MTU', async
   links = [{ ifname: 'wlan0', ifindex: 5, mtu: 1400, addresses: ['192.168.1.5'] }];
   defaultDevice = 'wlan0';
   await settled(one);
-  assert.deepEqual(did.slice(1), ['move 192.168.1.5 1350', 'moved 192.168.1.5', 'resized 1350']);
+  assert.deepEqual(did.slice(1), [
+    'move 192.168.1.5 1350',
+    'renamed wlan0',
+    'moved 192.168.1.5',
+    'resized 1350',
+  ]);
   assert.match(
     log.lines[0]!,
     /^warn: underlay wlan0: wlan0 in place of ens33, address 192\.168\.1\.5/,
@@ -195,7 +201,7 @@ test('the same address on another interface, or on one made anew, is no move', a
     { ifname: 'br0', ifindex: 6, mtu: 1500, addresses: ['192.168.56.11'] },
   ];
   await settled(one);
-  assert.deepEqual([did, one.now.name], [[], 'br0']);
+  assert.deepEqual([did.splice(0), one.now.name], [['renamed br0'], 'br0']);
   assert.deepEqual(log.lines, ['warn: underlay br0: br0 in place of ens33']);
   links = [{ ifname: 'br0', ifindex: 7, mtu: 1500, addresses: ['192.168.56.11'] }];
   await settled(one);
