@@ -107,6 +107,12 @@ export class MemoryStore implements Store {
 
   async close(): Promise<void> {}
 
+  /** How often connections were made anew. */
+  reconnects = 0;
+  reconnect(): void {
+    this.reconnects += 1;
+  }
+
   /** Another's put, unconditional; `lease` 0n makes a reservation. */
   put(key: string, value: string, lease = this.nextLease++): Entry {
     const entry = { key, value, lease, revision: ++this.revision };

@@ -3,7 +3,9 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
+
 import type { OwnLease } from '../../../src/control/overlay/acquire.js';
+
 import { formatLeaseValue } from '../../../src/control/overlay/lease-value.js';
 import { Overlay } from '../../../src/control/overlay/network.js';
 import type { Membership } from '../../../src/control/overlay/peers.js';
@@ -84,6 +86,34 @@ describe('an overlay waiting', () => {
     await other.stop();
     await waiting;
     assert.deepEqual(clock.waits, []);
+  });
+
+  test('moved: the lease says so, and another host may have the address of before', async () => {
+    store.config = CONFIG;
+    const config = await overlay.waitForConfig();
+    const own = await overlay.join(config, { publicIp: ip('192.168.64.3') });
+    const lost: string[] = [];
+    const seen: Membership[] = [];
+    overlay.follow({ members: (now) => seen.push(now), lost: (reason) => lost.push(reason) });
+    overlay.changePublicIp(ip('192.168.64.33'));
+    await settle();
+    assert.equal(store.reconnects, 1);
+    assert.equal(JSON.parse(store.entries.get(own.key)!.value).PublicIP, '192.168.64.33');
+    const value = (host: number) =>
+      formatLeaseValue(ip(`192.168.64.${host}`), 1, Uint8Array.of(2, 0, 0, 0, 0, host));
+    store.put('10.5.200.0-24', value(3));
+    store.put('10.5.201.0-24', value(33));
+    assert.deepEqual(
+      seen.at(-1)?.peers.map(({ key }) => key),
+      ['10.5.200.0-24'],
+    );
+    assert.match(log.lines.join(), /10\.5\.201\.0-24 is not used: it has our own public IP/);
+    // The same address, from another interface: only connections are new.
+    const { length } = store.writes;
+    overlay.changePublicIp(ip('192.168.64.33'));
+    await settle();
+    assert.deepEqual([store.reconnects, store.writes.length, lost], [2, length, []]);
+    await overlay.stop();
   });
 });
 
