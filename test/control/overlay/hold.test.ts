@@ -1,21 +1,11 @@
 import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
-import type { OwnLease } from '../../../src/control/overlay/acquire.js';
-import { LeaseHolder } from '../../../src/control/overlay/hold.js';
 import { formatLeaseValue } from '../../../src/control/overlay/lease-value.js';
-import { parseSubnet, type Subnet } from '../../../src/control/overlay/subnet.js';
 import { parseMac } from '../../../src/dataplane/wire/ethernet.js';
 import { parseAddress } from '../../../src/dataplane/wire/ipv4.js';
 import { FakeClock, Lines, settle } from '../fakes.js';
+import { HOUR, holdIn, KEY, MAC, MINUTE, US, VALUE } from './holding.js';
 import { MemoryStore } from './memory-store.js';
-
-const KEY = '10.5.52.0-24';
-const US = parseAddress('192.168.64.3') as number;
-const MAC = parseMac('02:00:00:00:00:0a') as Uint8Array;
-/** With a member that weft does not know, which must stay. */
-const VALUE = `${formatLeaseValue(US, 1, MAC).slice(0, -1)},"Note":"mine"}`;
-const HOUR = 3_600_000;
-const MINUTE = 60_000;
 
 let store: MemoryStore;
 let clock: FakeClock;
@@ -31,42 +21,8 @@ beforeEach(() => {
   chance = 0;
 });
 
-function hold({
-  margin = HOUR,
-  ttl = 86_400,
-  lease = 5n,
-  reacquire = false,
-  unverified = false,
-  value = VALUE,
-} = {}): LeaseHolder {
-  const { revision } = store.put(KEY, value, lease);
-  const own: OwnLease = {
-    key: KEY,
-    subnet: parseSubnet('10.5.52.0/24') as Subnet,
-    vtepMac: MAC,
-    value,
-    revision,
-    lease,
-    ttl,
-  };
-  const holder = new LeaseHolder({
-    store,
-    own,
-    publicIp: US,
-    margin,
-    reacquire,
-    unverified,
-    clock,
-    random: () => chance,
-    log,
-    lost: (reason) => lost.push(reason),
-  });
-  store.follow({
-    snapshot: (listing) => holder.snapshot(listing),
-    changes: (batch) => holder.changes(batch),
-  });
-  return holder;
-}
+const hold = (options: Parameters<typeof holdIn>[1] = {}) =>
+  holdIn({ store, clock, log, lost, random: () => chance }, options);
 
 test('tells the lease of the moment, and how long it still lasts', async () => {
   const holder = hold();
@@ -375,74 +331,5 @@ test('a saved lease is compared with the store: there, run out, or taken', async
   hold({ unverified: true });
   await settle();
   assert.deepEqual(store.writes, [`create ${KEY}`]);
-  assert.deepEqual(lost, []);
-});
-
-const THERE = parseAddress('192.168.64.33') as number;
-const publicIpOf = (key = KEY) => JSON.parse(store.entries.get(key)!.value) as object;
-const MOVED = { ...(JSON.parse(VALUE) as object), PublicIP: '192.168.64.33' };
-
-test('another public IP is written at once, all else of the value stays, and it is held on', async () => {
-  const holder = hold();
-  holder.changePublicIp(THERE);
-  await settle();
-  assert.deepEqual(publicIpOf(), MOVED);
-  assert.deepEqual(store.discarded, [5n]);
-  assert.deepEqual(log.matching(/^info: our lease .* 192\.168\.64\.33 now/).length, 1);
-  await clock.pass(23 * HOUR);
-  assert.deepEqual(store.writes, [`update ${KEY}`, `update ${KEY}`]);
-  assert.deepEqual(publicIpOf(), MOVED);
-  assert.deepEqual(lost, []);
-});
-
-test('a reservation has another public IP and stays one', async () => {
-  hold({ lease: 0n, ttl: 0 }).changePublicIp(THERE);
-  await settle();
-  assert.deepEqual(publicIpOf(), MOVED);
-  assert.equal(store.entries.get(KEY)?.lease, 0n);
-  assert.deepEqual(clock.waits, []);
-});
-
-test('another public IP while the store is away: told once, written when it is back', async () => {
-  const holder = hold();
-  store.away = true;
-  holder.changePublicIp(THERE);
-  await clock.pass(20_000);
-  assert.equal(log.matching(/^warn/).length, 1);
-  assert.match(log.matching(/^warn/)[0]!, /does not have the public IP 192\.168\.64\.33 yet/);
-  store.away = false;
-  await clock.pass(60_000);
-  assert.deepEqual(publicIpOf(), MOVED);
-});
-
-test('a key that somebody writes meanwhile, with our public IP of before, is no loss', async () => {
-  const holder = hold();
-  store.beforeWrite = () => {
-    store.beforeWrite = () => {};
-    store.put(KEY, VALUE, 9n);
-  };
-  holder.changePublicIp(THERE);
-  await clock.pass(2_000);
-  assert.deepEqual(publicIpOf(), MOVED);
-  assert.deepEqual(lost, []);
-  // From then on it is somebody else's.
-  store.put(KEY, VALUE, 10n);
-  assert.match(lost.join(), /taken by the host with public IP 192\.168\.64\.3/);
-});
-
-test('moved twice, and back: the last one counts', async () => {
-  const holder = hold();
-  store.away = true;
-  holder.changePublicIp(parseAddress('192.168.64.44') as number);
-  holder.changePublicIp(THERE);
-  await settle();
-  store.away = false;
-  await clock.pass(10 * MINUTE);
-  assert.deepEqual(publicIpOf(), MOVED);
-  assert.equal(store.writes.length, 1);
-  holder.changePublicIp(parseAddress('192.168.64.44') as number);
-  holder.changePublicIp(US);
-  await clock.pass(10 * MINUTE);
-  assert.deepEqual(publicIpOf(), JSON.parse(VALUE));
   assert.deepEqual(lost, []);
 });
