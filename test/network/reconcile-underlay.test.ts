@@ -223,7 +223,9 @@ describe('the underlay changes', { skip: lacks ?? false, timeout: 180_000 }, () 
     );
 
     assert.equal(await weft.stop(), 0);
-    weft = await startWeft(host, overlay.etcd, `-public-ip=${OWN}`);
+    // With all threads that there can be, too.
+    const threads = ['-lanes=2', '-lane-threads=2'];
+    weft = await startWeft(host, overlay.etcd, `-public-ip=${OWN}`, ...threads);
     await moveTo(OTHER, OWN);
     await weft.waitFor(/underlay ens33: address 192\.168\.56\.33 .*, moved there$/m, 5_000);
     assert.equal(await published(), OWN);
