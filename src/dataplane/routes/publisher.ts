@@ -4,6 +4,8 @@
  */
 import { type Plan, plan, write } from './builder.js';
 import type { LocalRoute, Route } from './peer.js';
+import { PeerRows } from './peer-rows.js';
+import { identityOf, Places } from './places.js';
 import {
   ACTIVE,
   HELD,
@@ -43,6 +45,9 @@ interface Port {
 }
 
 export class Publisher {
+  /** What is known and seen of each peer. */
+  readonly rows: PeerRows;
+  private readonly placing = new Places();
   private readonly vni: number;
   private readonly ownMac: Uint8Array;
   private readonly control: Int32Array;
@@ -68,12 +73,18 @@ export class Publisher {
     this.control = new Int32Array(this.controlBuffer);
     this.slots = new Array(lanes + 2).fill(undefined);
     this.ports = new Array(lanes).fill(undefined);
+    this.rows = new PeerRows(lanes);
     this.publish([], []);
+  }
+
+  /** The places, in the table and in `rows`, of the peers with this outer address (int32). */
+  places(address: number): number[] {
+    return this.placing.of(address);
   }
 
   /** For the workerData of a lane. Take it anew for each start of a lane. */
   get handle(): RoutesHandle {
-    return { control: this.controlBuffer, tables: this.tables() };
+    return { control: this.controlBuffer, tables: this.tables(), rows: this.rows.handle };
   }
 
   get counts(): Counts {
@@ -92,7 +103,13 @@ export class Publisher {
    * host bits, a length over 32, a MAC that has not six bytes, a port out of range.
    */
   publish(routes: readonly Route[], local: readonly LocalRoute[]): number {
-    const next = plan(routes, local);
+    const next = plan(routes, local, this.placing);
+    const networks = new Map(routes.map(({ peer, network }) => [identityOf(peer), network]));
+    for (const { peer, place, isNew } of next.peers) {
+      const overlay = networks.get(identityOf(peer))!;
+      if (isNew) this.rows.begin(place, peer.address, overlay);
+      else this.rows.go(place, peer.address, overlay);
+    }
     const slot = this.freeSlot(next);
     write(this.slots[slot]!, next, this.vni, this.ownMac);
     this.epoch += 1;

@@ -3,10 +3,13 @@
  * come from one and the same table. The contract with the publisher stands in snapshot.ts.
  * Nothing here allocates but the adoption of a buffer that was not seen before.
  */
+import { PeerView } from './peer-rows.js';
 import { ACTIVE, HELD, NOTHING, type RoutesHandle, slotOf, type TableMessage } from './snapshot.js';
 import { Table } from './table.js';
 
 export class RouteReader {
+  /** The rows of the peers that `lookup` and `peerByAddress` answer. */
+  readonly peers: PeerView;
   private readonly control: Int32Array;
   private readonly held: number;
   private readonly receive: () => unknown;
@@ -25,6 +28,7 @@ export class RouteReader {
       throw new RangeError(`routes: lane ${lane}; there are ${this.control.length - HELD}, from 0`);
     }
     this.receive = receive;
+    this.peers = new PeerView(handle.rows, lane);
     for (const message of handle.tables) this.take(message);
     this.table = this.adopt();
   }

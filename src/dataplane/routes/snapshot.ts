@@ -17,10 +17,13 @@
  *     always enough, however slow a lane is.
  */
 
+import type { PeerRowsHandle } from './peer-rows.js';
+
 /** Goes to a lane in its workerData: control words and the tables there are now. */
 export interface RoutesHandle {
   readonly control: SharedArrayBuffer;
   readonly tables: readonly TableMessage[];
+  readonly rows: PeerRowsHandle;
 }
 
 /** A table that a lane has not seen: slot `slot` lives in `buffer` from now on. */

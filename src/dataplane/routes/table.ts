@@ -5,7 +5,8 @@
  *    head      16 words   magic, version, counts, where the parts start
  *    root   65536 words   indexed by bits 31..16 of the destination
  *    nodes  n x 256 words indexed by bits 15..8, a second one by bits 7..0
- *    peers    n x 8 words address, port, the 22 bytes that go in front of an inner packet
+ *    peers    n x 8 words address, port, the 22 bytes that go in front of an inner packet; each at
+ *                         its place (places.ts), some of which may be free
  *    hash   2^k x 2 words address, peer; open addressing; peer 0 = free
  *
  * The trie has strides of 16, 8 and 8 bits, and is leaf-pushed: every slot says the answer for
