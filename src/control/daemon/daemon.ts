@@ -9,7 +9,7 @@
  *   6. sockets     the UDP port, one listener a lane                exits when it is taken
  *   7. TUN         opened, one queue a lane                         exits when it is in use
  *   8. lease       acquired
- *   9. firewall    masquerade and forward rules                    exits when asked for and refused
+ *   9. firewall    masquerade and forward rules, the guard         exits when asked for and refused
  *  10. lanes       the TUN up with its address, packets can flow
  *  11. subnet.env  so that Docker and CNI may start
  *  12. reconcile   from here on what others change is put right
@@ -27,7 +27,7 @@ import { Publisher } from '../../dataplane/routes/publisher.js';
 import { parseMac } from '../../dataplane/wire/ethernet.js';
 import { formatAddress } from '../../dataplane/wire/ipv4.js';
 import { type Answer, describeLanes } from '../../operate/status/status.js';
-import { chooseInterface } from '../host/interfaces.js';
+import { chooseInterface, type Interface } from '../host/interfaces.js';
 import { Ip } from '../host/ip.js';
 import { JOURNAL_DIRECTORY, Journal } from '../host/journal.js';
 import { findLeftover } from '../host/leftover.js';
@@ -37,13 +37,14 @@ import { systemRunner } from '../host/runner.js';
 import type { OwnLease } from '../overlay/acquire.js';
 import type { Config, HostGw, Vxlan } from '../overlay/config.js';
 import { Overlay } from '../overlay/network.js';
-import { formatSubnet } from '../overlay/subnet.js';
+import { contains, formatSubnet } from '../overlay/subnet.js';
 import { readPreviousSubnet } from '../overlay/subnet-env.js';
 import { Carrier } from './carrier.js';
 import { DataPath, NoPath } from './data-path.js';
 import { startFirewall } from './firewall.js';
 import { forwarding } from './forwarding.js';
 import type { DaemonOptions, Ground, Running } from './ground.js';
+import type { Keeper } from './keeper.js';
 import { closeLanes, type LanePlace, openLanes, threadsOf } from './lanes.js';
 import { tunnelMtu } from './mtu.js';
 import { addressOf, checkHost, deviceName, StartError } from './open.js';
@@ -66,6 +67,7 @@ export class Daemon {
   /** What the start does just now, for `weft status`. */
   #doing = 'looking at this host';
   #overlay: Overlay | undefined;
+  #firewall: Keeper | undefined;
   /** Once the start is done. */
   #running: Running | undefined;
   #lost: string | null = null;
@@ -152,7 +154,7 @@ export class Daemon {
 
     // Where the lease is gone; one that is there keeps its own.
     const lease = await awaited(this.#join(ground, parseMac(leftover?.mac ?? '')));
-    await awaited(this.#setFirewall(journal, config, lease));
+    await awaited(this.#setFirewall(journal, config, lease, { device: name, backend, underlay }));
 
     this.#doing = 'setting up the device';
     if (leftover !== null) {
@@ -278,16 +280,27 @@ export class Daemon {
     });
   }
 
-  async #setFirewall(journal: Journal, config: Config, { subnet }: OwnLease): Promise<void> {
+  /** With `tunnel`, the guard too. */
+  async #setFirewall(
+    journal: Journal,
+    config: Config,
+    lease: OwnLease,
+    tunnel?: { device: string; backend: Vxlan; underlay: Interface },
+  ): Promise<void> {
     const { firewall, clock, log, lifecycle } = this.#options;
     this.#doing = 'setting the firewall rules';
-    const wanted = {
-      network: formatSubnet(config.network),
-      subnet: formatSubnet(subnet),
-      nftables: config.nftables,
-    };
+    const [network, subnet] = [formatSubnet(config.network), formatSubnet(lease.subnet)];
+    let guarded = null;
+    if (tunnel !== undefined) {
+      const { device, backend, underlay } = tunnel;
+      // Direct routes lead to containers, too, past the tunnel.
+      const direct =
+        backend.directRouting && !contains(config.network, addressOf(underlay.address));
+      guarded = { port: backend.port, device, subnet, inside: direct ? network : subnet };
+    }
+    const wanted = { network, subnet, nftables: config.nftables, guarded };
     const around = { runner: systemRunner, journal, clock, log, lifecycle };
-    await lifecycle.unlessLeaving(startFirewall(around, wanted, firewall));
+    this.#firewall = await lifecycle.unlessLeaving(startFirewall(around, wanted, firewall));
   }
 
   /** Forwarding, and the subnet file: after the rules, so that Docker and CNI start behind them. */
@@ -372,7 +385,7 @@ export class Daemon {
       return { version, pid: process.pid, uptimeSeconds, waitingFor };
     }
     const { held, storeState } = this.#overlay ?? {};
-    const { faults } = this.#loop;
+    const faults = [...this.#loop.faults, ...(this.#firewall?.faults ?? [])];
     const now = { version, uptimeSeconds, held, storeState, faults, lost: this.#lost };
     const parts = running.parts();
     return isVxlan(parts) ? report(parts, now) : reportHostGw(parts, now);

@@ -1,4 +1,5 @@
 /** What flannel wants of the firewall, whichever program writes it. */
+import type { GuardRules } from './guard-rules.js';
 
 export interface Rules {
   /** The overlay's whole network, `10.5.0.0/16`. */
@@ -28,6 +29,8 @@ export interface Firewall {
    * when the program is refused.
    */
   ensure(rules: Rules): Promise<string[]>;
-  /** One phrase for each rule of others that keeps ours from being reached, as seen by `ensure`. */
+  /** The same for weft's guard, whose rules stand apart from flannel's. */
+  guard(rules: GuardRules): Promise<string[]>;
+  /** One phrase for each rule of others that keeps ours from being reached, as seen just now. */
   readonly obstacles: readonly string[];
 }
