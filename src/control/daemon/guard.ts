@@ -3,10 +3,10 @@
  * cannot be set, that is said once, and it is tried again each period.
  */
 import { bridgesOf } from '../host/bridges.js';
-import { GUARD, type GuardRules } from '../host/firewall/guard-rules.js';
+import { GUARD } from '../host/firewall/guard-rules.js';
 import { cleanIptables, Iptables } from '../host/firewall/iptables.js';
 import { cleanNftablesGuard, Nftables } from '../host/firewall/nftables.js';
-import type { Firewall } from '../host/firewall/rules.js';
+import type { Firewall, GuardRules } from '../host/firewall/rules.js';
 import type { Journal } from '../host/journal.js';
 import type { Runner } from '../host/runner.js';
 import type { RuleSet } from './keeper.js';

@@ -197,6 +197,7 @@ test('another port, device or subnet than before replaces the rules', async () =
   const { runner } = around;
   await startFirewall(around, WANTED, OPTIONS);
   await around.stop();
+  runner.devices = [{ ifname: 'flannel.7' }];
   const guarded = { port: 4789, device: 'flannel.7', subnet: '10.9.1.0/24', inside: '10.9.0.0/16' };
   await startFirewall(around, { ...WANTED, guarded }, OPTIONS);
   assert.doesNotMatch(runner.save(), /8472|flannel\.1 |10\.20\./);

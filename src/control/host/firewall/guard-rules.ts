@@ -12,19 +12,7 @@
  */
 import type { NftTable } from '../journal.js';
 import { jumpsTo, type Place } from './iptables-rules.js';
-
-export interface GuardRules {
-  /** UDP. */
-  readonly port: number;
-  /** The tunnel's, by which containers may send what they want. */
-  readonly device: string;
-  /** Our subnet, `10.5.52.0/24`. */
-  readonly subnet: string;
-  /** Where containers are that ours may send to without the tunnel: our subnet, or the network. */
-  readonly inside: string;
-  /** The devices that carry our subnet, the tunnel's not among them. */
-  readonly bridges: readonly string[];
-}
+import type { GuardRules } from './rules.js';
 
 export const GUARD: Place = {
   table: 'mangle',

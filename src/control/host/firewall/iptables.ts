@@ -5,7 +5,7 @@
 import { HostError } from '../errors.js';
 import type { IptablesTable, Journal } from '../journal.js';
 import type { Runner } from '../runner.js';
-import { GUARD, type GuardRules, guardLines } from './guard-rules.js';
+import { GUARD, guardLines } from './guard-rules.js';
 import {
   clean,
   isHidden,
@@ -18,7 +18,7 @@ import {
   parseSaved,
   type Saved,
 } from './iptables-rules.js';
-import type { Firewall, Rules } from './rules.js';
+import type { Firewall, GuardRules, Rules } from './rules.js';
 
 /** From this version on: `iptables-restore --wait` and `MASQUERADE --random-fully`. */
 const MODERN = [1, 6, 2];

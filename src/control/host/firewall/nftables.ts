@@ -5,7 +5,7 @@
 import { HostError } from '../errors.js';
 import type { Journal, NftTable } from '../journal.js';
 import type { Runner } from '../runner.js';
-import { GUARD_TABLE, type GuardRules, guardTable } from './guard-rules.js';
+import { GUARD_TABLE, guardTable } from './guard-rules.js';
 import {
   deletion,
   difference,
@@ -16,7 +16,7 @@ import {
   TABLE,
   tableText,
 } from './nftables-rules.js';
-import type { Firewall, Rules } from './rules.js';
+import type { Firewall, GuardRules, Rules } from './rules.js';
 
 export class Nftables implements Firewall {
   readonly description: string;
