@@ -27,7 +27,7 @@ import { Publisher } from '../../dataplane/routes/publisher.js';
 import { parseMac } from '../../dataplane/wire/ethernet.js';
 import { formatAddress } from '../../dataplane/wire/ipv4.js';
 import { type Answer, describeLanes } from '../../operate/status/status.js';
-import { chooseInterface, type Interface } from '../host/interfaces.js';
+import { chooseInterface } from '../host/interfaces.js';
 import { Ip } from '../host/ip.js';
 import { JOURNAL_DIRECTORY, Journal } from '../host/journal.js';
 import { findLeftover } from '../host/leftover.js';
@@ -37,19 +37,21 @@ import { systemRunner } from '../host/runner.js';
 import type { OwnLease } from '../overlay/acquire.js';
 import type { Config, HostGw, Vxlan } from '../overlay/config.js';
 import { Overlay } from '../overlay/network.js';
-import { contains, formatSubnet } from '../overlay/subnet.js';
+import { formatSubnet } from '../overlay/subnet.js';
 import { readPreviousSubnet } from '../overlay/subnet-env.js';
 import { Carrier } from './carrier.js';
 import { DataPath, NoPath } from './data-path.js';
 import { startFirewall } from './firewall.js';
 import { forwarding } from './forwarding.js';
 import type { DaemonOptions, Ground, Running } from './ground.js';
+import { guardedBy, type TunnelOfHost } from './guard.js';
 import type { Keeper } from './keeper.js';
 import { closeLanes, type LanePlace, openLanes, threadsOf } from './lanes.js';
 import { tunnelMtu } from './mtu.js';
 import { addressOf, checkHost, deviceName, StartError } from './open.js';
+import { OwnAddresses } from './own-addresses.js';
 import { Reconciler } from './reconcile.js';
-import { isVxlan, report, reportHostGw } from './report.js';
+import { describeRefused, isVxlan, report, reportHostGw } from './report.js';
 import { NamedStatus } from './status.js';
 import { SubnetFile } from './subnet-file.js';
 import type { Look } from './systemd.js';
@@ -193,7 +195,7 @@ export class Daemon {
     const reconcile = async () => (path.running ? carrier.reconcile() : []);
     this.#loop.add({ name: 'routes', reconcile });
     this.#startLoop();
-    await awaited(this.#follow(overlay, carrier));
+    await awaited(this.#follow(ground, carrier));
 
     const { vnet, uso } = path.tun;
     const stopWatching = watchTier({ clock, log, vnet, uso, look: () => path.lanes });
@@ -250,7 +252,7 @@ export class Daemon {
     this.#loop.add(watch);
     this.#loop.add({ name: 'routes', reconcile: () => carrier.reconcile() });
     this.#startLoop();
-    await awaited(this.#follow(overlay, carrier));
+    await awaited(this.#follow(ground, carrier));
     log.info(
       `ready: host-gw ${formatSubnet(lease.subnet)}, MTU ${mtu}, ${carrier.peers.length} peers`,
     );
@@ -285,20 +287,16 @@ export class Daemon {
     journal: Journal,
     config: Config,
     lease: OwnLease,
-    tunnel?: { device: string; backend: Vxlan; underlay: Interface },
+    tunnel?: TunnelOfHost,
   ): Promise<void> {
     const { firewall, clock, log, lifecycle } = this.#options;
     this.#doing = 'setting the firewall rules';
-    const [network, subnet] = [formatSubnet(config.network), formatSubnet(lease.subnet)];
-    let guarded = null;
-    if (tunnel !== undefined) {
-      const { device, backend, underlay } = tunnel;
-      // Direct routes lead to containers, too, past the tunnel.
-      const direct =
-        backend.directRouting && !contains(config.network, addressOf(underlay.address));
-      guarded = { port: backend.port, device, subnet, inside: direct ? network : subnet };
-    }
-    const wanted = { network, subnet, nftables: config.nftables, guarded };
+    const wanted = {
+      network: formatSubnet(config.network),
+      subnet: formatSubnet(lease.subnet),
+      nftables: config.nftables,
+      guarded: tunnel === undefined ? null : guardedBy(tunnel, config.network, lease.subnet),
+    };
     const around = { runner: systemRunner, journal, clock, log, lifecycle };
     this.#firewall = await lifecycle.unlessLeaving(startFirewall(around, wanted, firewall));
   }
@@ -333,8 +331,9 @@ export class Daemon {
   }
 
   /** Follows the peers from now on; resolves when the first of them are in force. */
-  #follow(overlay: Overlay, carrier: Carrier): Promise<void> {
+  async #follow({ overlay, ip }: Ground, carrier: Carrier): Promise<void> {
     const { lifecycle, onLeaseLoss } = this.#options;
+    await this.#loop.begin(new OwnAddresses(ip, overlay));
     return new Promise<void>((resolve) => {
       overlay.follow({
         members: (membership) => {
@@ -384,8 +383,12 @@ export class Daemon {
       const waitingFor = this.#overlay?.waitingFor ?? this.#doing;
       return { version, pid: process.pid, uptimeSeconds, waitingFor };
     }
-    const { held, storeState } = this.#overlay ?? {};
-    const faults = [...this.#loop.faults, ...(this.#firewall?.faults ?? [])];
+    const { held, storeState, refused = [] } = this.#overlay ?? {};
+    const faults = [
+      ...this.#loop.faults,
+      ...(this.#firewall?.faults ?? []),
+      ...describeRefused(refused),
+    ];
     const now = { version, uptimeSeconds, held, storeState, faults, lost: this.#lost };
     const parts = running.parts();
     return isVxlan(parts) ? report(parts, now) : reportHostGw(parts, now);

@@ -7,12 +7,33 @@ import { GUARD } from '../host/firewall/guard-rules.js';
 import { cleanIptables, Iptables } from '../host/firewall/iptables.js';
 import { cleanNftablesGuard, Nftables } from '../host/firewall/nftables.js';
 import type { Firewall, GuardRules } from '../host/firewall/rules.js';
+import type { Interface } from '../host/interfaces.js';
 import type { Journal } from '../host/journal.js';
 import type { Runner } from '../host/runner.js';
+import type { Vxlan } from '../overlay/config.js';
+import { contains, formatSubnet, type Subnet } from '../overlay/subnet.js';
 import type { RuleSet } from './keeper.js';
+import { addressOf } from './open.js';
 
 /** What the guard is made for; the bridges are looked up. */
 export type Guarded = Omit<GuardRules, 'bridges'>;
+
+export interface TunnelOfHost {
+  readonly device: string;
+  readonly backend: Pick<Vxlan, 'port' | 'directRouting'>;
+  readonly underlay: Pick<Interface, 'address'>;
+}
+
+export function guardedBy(
+  { device, backend, underlay }: TunnelOfHost,
+  network: Subnet,
+  own: Subnet,
+): Guarded {
+  // Direct routes lead to containers of others, too, past the tunnel.
+  const direct = backend.directRouting && !contains(network, addressOf(underlay.address));
+  const inside = formatSubnet(direct ? network : own);
+  return { port: backend.port, device, subnet: formatSubnet(own), inside };
+}
 
 export class Guard implements RuleSet {
   readonly name = 'guard rules';

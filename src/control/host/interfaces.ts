@@ -147,6 +147,24 @@ export async function findAddress(
   return { ...known, name, index, mtu };
 }
 
+/** An address with its network's prefix length. */
+export interface LocalAddress {
+  /** Dotted text. */
+  address: string;
+  length: number;
+  device: string;
+}
+
+/** All IPv4 addresses of this host, asked of the running `ip`. Rejects with a HostError. */
+export async function listAddresses(ip: Ip): Promise<LocalAddress[]> {
+  const rows = (await ip.query('addr show')) as AddressRow[];
+  return rows.flatMap(({ ifname: device, addr_info = [] }) =>
+    addr_info.flatMap(({ family, local: address, prefixlen: length = 32 }) =>
+      family === 'inet' && address !== undefined ? [{ address, length, device }] : [],
+    ),
+  );
+}
+
 /** Whether a host gave itself the address for want of another (RFC 3927). */
 export function isLinkLocal(address: string): boolean {
   return address.startsWith('169.254.');
@@ -268,6 +286,7 @@ interface AddressRow {
   addr_info?: {
     family?: string;
     local?: string;
+    prefixlen?: number;
     deprecated?: boolean;
     dynamic?: boolean;
     secondary?: boolean;
