@@ -47,7 +47,7 @@ import type { DaemonOptions, Ground, Running } from './ground.js';
 import { guardedBy, type TunnelOfHost } from './guard.js';
 import type { Keeper } from './keeper.js';
 import { closeLanes, type LanePlace, openLanes, threadsOf } from './lanes.js';
-import { tunnelMtu } from './mtu.js';
+import { measuring, tunnelMtu } from './mtu.js';
 import { addressOf, checkHost, deviceName, StartError } from './open.js';
 import { OwnAddresses } from './own-addresses.js';
 import { Reconciler } from './reconcile.js';
@@ -56,7 +56,7 @@ import { NamedStatus } from './status.js';
 import { SubnetFile } from './subnet-file.js';
 import type { Look } from './systemd.js';
 import { clear, rehearse } from './takeover.js';
-import { UnderlayWatch } from './underlay.js';
+import { describeUnderlay, UnderlayWatch } from './underlay.js';
 import { watchTier } from './watch-tier.js';
 
 /** In place of a device's name, where there is none. */
@@ -107,14 +107,13 @@ export class Daemon {
     if (backend.type === 'vxlan' && tunLack !== null) throw new StartError(tunLack);
 
     this.#doing = 'choosing the underlay interface';
-    const underlay = await awaited(chooseInterface(systemRunner, this.#options.underlay));
-    log.info(
-      `underlay ${underlay.name}, address ${underlay.address}, MTU ${underlay.mtu}` +
-        (underlay.publicIp === underlay.address ? '' : `, public IP ${underlay.publicIp}`),
-    );
     const ip = new Ip(systemRunner, clock);
     lifecycle.onLeave('ip', () => ip.close());
-    const ground = { config, underlay, store, overlay, socket, ip };
+    const measure = measuring(ip, formatSubnet(config.network));
+    const chosen = await awaited(chooseInterface(systemRunner, this.#options.underlay));
+    const underlay = await awaited(measure(chosen));
+    log.info(`underlay ${describeUnderlay(underlay)}`);
+    const ground = { config, underlay, measure, store, overlay, socket, ip };
     this.#running = await (backend.type === 'vxlan'
       ? this.#startVxlan(backend, ground)
       : this.#startHostGw(backend, ground));
@@ -123,7 +122,7 @@ export class Daemon {
   async #startVxlan(backend: Vxlan, ground: Ground): Promise<Running> {
     const { log, lifecycle, clock, lanes } = this.#options;
     const awaited = <T>(work: Promise<T>) => lifecycle.unlessLeaving(work);
-    const { config, underlay, store, overlay, ip } = ground;
+    const { config, underlay, measure, store, overlay, ip } = ground;
     const { vni, port } = backend;
     const place = { address: underlay.address, mtu: tunnelMtu(backend.mtu, underlay, log) };
 
@@ -181,7 +180,7 @@ export class Daemon {
     });
     const carrier = new Carrier({ table: { publisher, local, port }, routes, log });
     const watch = new UnderlayWatch({
-      ...{ ip, clock, log, path, runner: systemRunner, chosen: underlay },
+      ...{ ip, clock, log, path, runner: systemRunner, chosen: underlay, measure },
       selection: this.#options.underlay,
       tunnelMtu: (now) => tunnelMtu(backend.mtu, now),
       renamed: (iface) => routes.moveTo(iface),
@@ -219,7 +218,7 @@ export class Daemon {
   async #startHostGw(backend: HostGw, ground: Ground): Promise<Running> {
     const { log, lifecycle, clock } = this.#options;
     const awaited = <T>(work: Promise<T>) => lifecycle.unlessLeaving(work);
-    const { config, underlay, store, overlay, ip } = ground;
+    const { config, underlay, measure, store, overlay, ip } = ground;
     const { mtu, address, publicIp } = underlay;
     if (publicIp !== address) {
       throw new StartError(
@@ -241,7 +240,7 @@ export class Daemon {
     const carrier = new Carrier({ routes, log });
     const path = new NoPath(HOST_GW, { address, mtu });
     const watch = new UnderlayWatch({
-      ...{ ip, clock, log, path, runner: systemRunner, chosen: underlay },
+      ...{ ip, clock, log, path, runner: systemRunner, chosen: underlay, measure },
       selection: this.#options.underlay,
       tunnelMtu: (now) => now.mtu,
       renamed: (iface) => routes.moveTo(iface),

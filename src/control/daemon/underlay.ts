@@ -12,6 +12,7 @@ import {
   findAddress,
   type Interface,
   isLinkLocal,
+  listAddresses,
   lookAgain,
   type Selection,
 } from '../host/interfaces.js';
@@ -33,6 +34,8 @@ export interface UnderlayOptions {
   readonly selection: Selection;
   /** As chosen at the start. */
   readonly chosen: Interface;
+  /** The interface with the MTU of what leaves by it. */
+  readonly measure: (underlay: Interface) => Promise<Interface>;
   /** The tunnel's MTU on it. Throws a HostError when it is too small. */
   readonly tunnelMtu: (underlay: Interface) => number;
   readonly path: Pick<DataPath, 'name' | 'place' | 'move'>;
@@ -69,7 +72,7 @@ export class UnderlayWatch implements Member {
   async reconcile(): Promise<string[]> {
     const next = await this.#find();
     if (next !== undefined) {
-      await this.#follow(next);
+      await this.#follow(await this.#options.measure(next));
       this.#goneSince = undefined;
     }
     return [];
@@ -79,23 +82,35 @@ export class UnderlayWatch implements Member {
   async #find(): Promise<Interface | undefined> {
     const { runner, ip, clock, selection, soon } = this.#options;
     const before = this.#now;
+    const { publicIp = '' } = selection;
     const here = (await lookAgain(ip, before)) ?? (await findAddress(runner, before));
-    if (here !== undefined) return here;
+    if (here !== undefined) {
+      // A public IP that comes to this host later is listened on as if it had been there.
+      const arrived = publicIp !== '' && publicIp !== before.address && (await this.#has(publicIp));
+      return arrived ? chooseInterface(runner, selection) : here;
+    }
     this.#goneSince ??= clock.now();
     const left = this.#goneSince + SETTLE - clock.now();
     if (left > 0) {
       soon(left);
       return undefined;
     }
-    const gone = `the underlay address ${before.address} is gone from ${before.name}`;
+    const gone = `the underlay address ${before.address} is gone from ${before.carrier ?? before.name}`;
     try {
       const next = await chooseInterface(runner, selection);
-      // What a host gives itself for want of an address leads nowhere.
-      if (!isLinkLocal(next.address) || isLinkLocal(before.address)) return next;
+      // What a host gives itself for want of an address leads nowhere, and the others send to the
+      // public IP: without it on this host, no other address is in its place.
+      const leadsNowhere = isLinkLocal(next.address) && !isLinkLocal(before.address);
+      if (!leadsNowhere && before.address !== publicIp) return next;
     } catch (error) {
       if (!(error instanceof HostError)) throw error;
     }
     throw new HostError('EADDRNOTAVAIL', `${gone}; waiting for it or another in its place`);
+  }
+
+  async #has(wanted: string): Promise<boolean> {
+    const addresses = await listAddresses(this.#options.ip);
+    return addresses.some(({ address }) => address === wanted);
   }
 
   async #follow(next: Interface): Promise<void> {
@@ -122,4 +137,11 @@ export class UnderlayWatch implements Member {
     }
     if (did.length > 0) log.warn(`underlay ${next.name}: ${did.join(', ')}`);
   }
+}
+
+/** `ens33, address 192.168.56.11, MTU 1500`, and what is unusual. */
+export function describeUnderlay({ name, address, carrier, mtu, publicIp }: Interface): string {
+  const on = carrier === undefined ? '' : ` (on ${carrier})`;
+  const told = publicIp === address ? '' : `, public IP ${publicIp}`;
+  return `${name}, address ${address}${on}, MTU ${mtu}${told}`;
 }

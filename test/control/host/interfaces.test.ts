@@ -110,7 +110,7 @@ test('nothing that was asked for can be used: each says why', async () => {
   await assert.rejects(choose({ canReach: 'x' }), /-iface-can-reach x is not an IPv4 address/);
 });
 
-test('-public-ip alone selects the interface; beside -iface it is only advertised', async () => {
+test('-public-ip alone selects the interface; beside -iface, an address of another is advertised', async () => {
   assert.deepEqual(await choose({ publicIp: '10.0.0.8' }), {
     name: 'eth1',
     index: 3,
@@ -122,6 +122,30 @@ test('-public-ip alone selects the interface; beside -iface it is only advertise
     ...ENS33,
     publicIp: '203.0.113.7',
   });
+});
+
+test('-public-ip beside -iface is listened on where this host has it, the interface stays', async () => {
+  const iface = ['ens33'];
+  const secondary = '192.168.56.30';
+  assert.deepEqual(await choose({ iface, publicIp: secondary }), {
+    ...ENS33,
+    address: secondary,
+    publicIp: secondary,
+  });
+  assert.deepEqual(await choose({ iface, publicIp: '10.0.0.8' }), {
+    ...ENS33,
+    address: '10.0.0.8',
+    carrier: 'eth1',
+    publicIp: '10.0.0.8',
+  });
+  // An interface without an address of its own will do.
+  const bare = await choose({ iface: ['bare'], publicIp: '10.0.0.8' });
+  assert.deepEqual([bare.name, bare.carrier, bare.address], ['bare', 'eth1', '10.0.0.8']);
+  // Found in its own way, not by the address of the default route's choice.
+  assert.deepEqual(
+    (await choose({ ifaceRegex: patterns('eth'), publicIp: '10.0.0.7' })).carrier,
+    undefined,
+  );
 });
 
 test('errors are sentences that say what to give', async () => {
