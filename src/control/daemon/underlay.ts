@@ -85,7 +85,7 @@ export class UnderlayWatch implements Member {
     const { publicIp = '' } = selection;
     const here = (await lookAgain(ip, before)) ?? (await findAddress(runner, before));
     if (here !== undefined) {
-      // A public IP that comes to this host later is listened on as if it had been there.
+      // A public IP that comes to this host, or back to it, is listened on as at a start.
       const arrived = publicIp !== '' && publicIp !== before.address && (await this.#has(publicIp));
       return arrived ? chooseInterface(runner, selection) : here;
     }
@@ -98,10 +98,8 @@ export class UnderlayWatch implements Member {
     const gone = `the underlay address ${before.address} is gone from ${before.carrier ?? before.name}`;
     try {
       const next = await chooseInterface(runner, selection);
-      // What a host gives itself for want of an address leads nowhere, and the others send to the
-      // public IP: without it on this host, no other address is in its place.
-      const leadsNowhere = isLinkLocal(next.address) && !isLinkLocal(before.address);
-      if (!leadsNowhere && before.address !== publicIp) return next;
+      // What a host gives itself for want of an address leads nowhere.
+      if (!isLinkLocal(next.address) || isLinkLocal(before.address)) return next;
     } catch (error) {
       if (!(error instanceof HostError)) throw error;
     }
