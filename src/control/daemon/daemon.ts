@@ -124,7 +124,12 @@ export class Daemon {
     const awaited = <T>(work: Promise<T>) => lifecycle.unlessLeaving(work);
     const { config, underlay, measure, store, overlay, ip } = ground;
     const { vni, port } = backend;
-    const place = { address: underlay.address, mtu: tunnelMtu(backend.mtu, underlay, log) };
+    const { address: at, vrf } = underlay;
+    const place = { address: at, mtu: tunnelMtu(backend.mtu, underlay, log), vrf };
+
+    if (backend.directRouting && vrf !== undefined) {
+      log.warn(`no direct routes: what peers send directly would arrive in the VRF ${vrf}`);
+    }
 
     this.#doing = 'making the device';
     const name = deviceName(vni);
@@ -135,7 +140,7 @@ export class Daemon {
     let count = lanes;
     if (leftover !== null) {
       const open = (at: LanePlace) => openLanes(at, tier, lanes, systemRunner, log);
-      const where = { device: name, address: place.address, port };
+      const where = { device: name, address: at, port, vrf };
       count = await awaited(rehearse(where, leftover, open, closeLanes));
     }
     const path = new DataPath(
@@ -175,7 +180,7 @@ export class Daemon {
     this.#doing = `reading the peers from ${store.description}`;
     const routes = new RouteSync(ip, name, network, {
       journal,
-      ...(backend.directRouting ? { underlay: underlay.name } : {}),
+      ...(backend.directRouting && vrf === undefined ? { underlay: underlay.name } : {}),
       ...this.#blackhole(lease),
     });
     const carrier = new Carrier({ table: { publisher, local, port }, routes, log });
@@ -219,7 +224,13 @@ export class Daemon {
     const { log, lifecycle, clock } = this.#options;
     const awaited = <T>(work: Promise<T>) => lifecycle.unlessLeaving(work);
     const { config, underlay, measure, store, overlay, ip } = ground;
-    const { mtu, address, publicIp } = underlay;
+    const { mtu, address, vrf, publicIp } = underlay;
+    if (vrf !== undefined) {
+      throw new StartError(
+        `${underlay.name} is in the VRF ${vrf}, and host-gw's routes lead to containers outside ` +
+          'it: use the vxlan backend, or name an interface outside with -iface',
+      );
+    }
     if (publicIp !== address) {
       throw new StartError(
         `the public IP ${publicIp} is not the address of ${underlay.name}, ${address}: with ` +

@@ -57,6 +57,8 @@ export interface Place {
   readonly address: string;
   /** The TUN's MTU; with host-gw, which has none, the containers'. */
   readonly mtu: number;
+  /** The VRF that the address is in, if any. */
+  readonly vrf?: string | undefined;
 }
 
 export class DataPath implements Member {
@@ -89,7 +91,8 @@ export class DataPath implements Member {
   open(): Promise<void> {
     return this.#work(async () => {
       const { name: device, port, tier, lanes, runner, log } = this.#options;
-      const place = { device, address: this.#place.address, port };
+      const { address, vrf } = this.#place;
+      const place = { device, address, port, vrf };
       const { tun, sockets, count } = await openLanes(place, tier, lanes, runner, log);
       this.#sockets = sockets;
       this.#count = count;
@@ -143,9 +146,10 @@ export class DataPath implements Member {
   move(place: Place): Promise<void> {
     return this.#work(async () => {
       const { port, tier, runner } = this.#options;
-      const moves = place.address !== this.#place.address;
+      const { address, vrf } = place;
+      const moves = address !== this.#place.address || vrf !== this.#place.vrf;
       const sockets = moves
-        ? await openSockets(runner, place.address, port, tier, this.#count.lanes)
+        ? await openSockets(runner, address, port, tier, this.#count.lanes, vrf)
         : this.#sockets;
       await this.#stop();
       if (moves) closeUdp(this.#sockets);

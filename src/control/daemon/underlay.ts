@@ -114,10 +114,10 @@ export class UnderlayWatch implements Member {
   async #follow(next: Interface): Promise<void> {
     const { path, moved, renamed, resized, tunnelMtu, log } = this.#options;
     const before = this.#now;
-    const moves = next.address !== before.address;
+    const moves = next.address !== before.address || next.vrf !== before.vrf;
     const mtu = tunnelMtu(next);
     const resizes = mtu !== path.place.mtu;
-    if (moves || resizes) await path.move({ address: next.address, mtu });
+    if (moves || resizes) await path.move({ address: next.address, mtu, vrf: next.vrf });
     this.#now = next;
 
     const did: string[] = [];
@@ -125,6 +125,7 @@ export class UnderlayWatch implements Member {
       renamed(next.name);
       did.push(`${next.name} in place of ${before.name}`);
     }
+    if (next.vrf !== before.vrf) did.push(next.vrf ? `in the VRF ${next.vrf}` : 'in no VRF');
     if (moves) did.push(`address ${next.address} (was ${before.address}), moved there`);
     if (moves) moved(next.publicIp);
     if (next.publicIp !== before.publicIp) did.push('the other hosts are told');
@@ -138,8 +139,10 @@ export class UnderlayWatch implements Member {
 }
 
 /** `ens33, address 192.168.56.11, MTU 1500`, and what is unusual. */
-export function describeUnderlay({ name, address, carrier, mtu, publicIp }: Interface): string {
+export function describeUnderlay(underlay: Interface): string {
+  const { name, address, carrier, vrf, mtu, publicIp } = underlay;
   const on = carrier === undefined ? '' : ` (on ${carrier})`;
   const told = publicIp === address ? '' : `, public IP ${publicIp}`;
-  return `${name}, address ${address}${on}, MTU ${mtu}${told}`;
+  const within = vrf === undefined ? '' : `, VRF ${vrf}`;
+  return `${name}, address ${address}${on}, MTU ${mtu}${within}${told}`;
 }

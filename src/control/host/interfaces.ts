@@ -22,6 +22,8 @@ export interface Link {
   index: number;
   mtu: number;
   addresses: Address[];
+  /** The bridge, bond or VRF that it belongs to. */
+  master?: string;
 }
 
 /** The underlay interface. */
@@ -33,6 +35,10 @@ export interface Interface {
   address: string;
   /** The device that has the address, where that is another one, as `lo` for a routed address. */
   carrier?: string;
+  /** The bridge, bond or VRF that the interface belongs to. */
+  master?: string;
+  /** The VRF that the address is in: sockets there must be bound to it. */
+  vrf?: string;
   /** Dotted text: what the lease advertises; differs from `address` behind a NAT. */
   publicIp: string;
 }
@@ -59,6 +65,7 @@ export async function listLinks(runner: Runner): Promise<Link[]> {
     name: row.ifname,
     index: row.ifindex,
     mtu: row.mtu,
+    ...(row.master === undefined ? {} : { master: row.master }),
     addresses: (row.addr_info ?? []).flatMap(({ family, local, deprecated, dynamic, secondary }) =>
       family !== 'inet' || local === undefined
         ? []
@@ -80,6 +87,10 @@ export async function listLinks(runner: Runner): Promise<Link[]> {
  * what is advertised, and listened on if this host has it. Throws a HostError whose sentence says what to give instead.
  */
 export async function chooseInterface(runner: Runner, selection: Selection): Promise<Interface> {
+  return withVrf(runner, await choose(runner, selection));
+}
+
+async function choose(runner: Runner, selection: Selection): Promise<Interface> {
   const { iface = [], ifaceRegex = [], canReach = '', publicIp = '' } = selection;
   if (publicIp !== '' && parseAddress(publicIp) === null) {
     throw new HostError('EINVAL', `-public-ip ${publicIp} is not an IPv4 address`);
@@ -128,7 +139,8 @@ export async function lookAgain(ip: Ip, known: Interface): Promise<Interface | u
   const has = carrier?.addr_info?.some(({ family, local }) => {
     return family === 'inet' && local === known.address;
   });
-  return has === true && row?.ifindex === known.index ? { ...known, mtu: row.mtu } : undefined;
+  const same = row?.ifindex === known.index && row.master === known.master;
+  return has === true && same ? { ...known, mtu: row.mtu } : undefined;
 }
 
 async function rowOf(ip: Ip, name: string): Promise<AddressRow | undefined> {
@@ -153,7 +165,7 @@ export async function findAddress(
   if (holder === undefined) return undefined;
   const named = links.find(({ name }) => name === known.name);
   const link = known.carrier === undefined ? holder : (named ?? holder);
-  return interfaceOn(link, known.address, known.publicIp, links);
+  return withVrf(runner, interfaceOn(link, known.address, known.publicIp, links));
 }
 
 /** An address with its network's prefix length. */
@@ -172,6 +184,15 @@ export async function listAddresses(ip: Ip): Promise<LocalAddress[]> {
       family === 'inet' && address !== undefined ? [{ address, length, device }] : [],
     ),
   );
+}
+
+/** The interface with its VRF, if its master is one. */
+async function withVrf(runner: Runner, found: Interface): Promise<Interface> {
+  const { master } = found;
+  if (master === undefined) return found;
+  const rows = await ask(runner, ['-d', 'link', 'show', 'dev', master]);
+  const [row] = rows as { linkinfo?: { info_kind?: string } }[];
+  return row?.linkinfo?.info_kind === 'vrf' ? { ...found, vrf: master } : found;
 }
 
 /** Whether a host gave itself the address for want of another (RFC 3927). */
@@ -270,8 +291,9 @@ function interfaceOn(
   publicIp: string,
   links: readonly Link[],
 ): Interface {
-  const { name, index, mtu } = link;
-  const found = { name, index, mtu, address, publicIp };
+  const { name, index, mtu, master } = link;
+  const of = master === undefined ? {} : { master };
+  const found = { name, index, mtu, ...of, address, publicIp };
   if (holderOf([link], address) !== undefined) return found;
   const carrier = holderOf(links, address)?.name;
   return carrier === undefined ? found : { ...found, carrier };
@@ -310,6 +332,7 @@ interface AddressRow {
   ifname: string;
   ifindex: number;
   mtu: number;
+  master?: string;
   addr_info?: {
     family?: string;
     local?: string;

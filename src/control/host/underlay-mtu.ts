@@ -18,13 +18,14 @@ const USUAL = 1500;
  */
 export async function underlayMtu(
   ip: Ip,
-  underlay: Pick<Interface, 'name' | 'mtu'>,
+  underlay: Pick<Interface, 'name' | 'mtu' | 'vrf'>,
   network: string,
 ): Promise<number> {
-  const { name } = underlay;
-  const defaults = (await ip.query('route show default')) as RouteRow[];
+  const { name, vrf } = underlay;
+  const table = vrf === undefined ? '' : `vrf ${vrf} `;
+  const defaults = (await ip.query(`route show ${table}default`)) as RouteRow[];
   if (!(await isHollow(ip, name))) {
-    const linked = (await ip.query(`route show dev ${name} scope link`)) as RouteRow[];
+    const linked = (await ip.query(`route show ${table}dev ${name} scope link`)) as RouteRow[];
     const routes = [...defaults.filter((route) => devicesOf(route).includes(name)), ...linked];
     return Math.min(underlay.mtu, ...routes.map(mtuOf));
   }

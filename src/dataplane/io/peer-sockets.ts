@@ -29,14 +29,15 @@ const IDLE = 100_000;
 
 /**
  * Opens a socket that only sends, bound to `address` (int32) and `port` (0: the kernel's
- * choice): DF clear and never fragmented by this host, as a kernel VTEP's packets; what arrives
+ * choice), and in the VRF `device` if given: DF clear and never fragmented by this host, as a kernel VTEP's packets; what arrives
  * is discarded in the kernel. Throws a NativeError.
  */
-export function openSender(native: Native, address: number, port: number): number {
+export function openSender(native: Native, address: number, port: number, device?: string): number {
   const fd = native.udpOpen(4);
   try {
     native.setOption(fd, SOL_SOCKET, SO_REUSEPORT, 1);
     native.udpDiscard(fd);
+    if (device !== undefined) native.udpBindDevice(fd, device);
     const row = new Uint8Array(ADDRESS_SIZE);
     socketAddress.writeIpv4(row, 0, address, port);
     native.udpBind(fd, row);
@@ -58,6 +59,7 @@ interface PeerSocket {
 
 export class PeerSockets {
   readonly #native: Native;
+  readonly #device: string | undefined;
   readonly #local: number;
   readonly #localPort: number;
   readonly #sockets = new Map<number, PeerSocket>();
@@ -65,9 +67,13 @@ export class PeerSockets {
   readonly #refused = new Map<number, number>();
   #lookups = 0;
 
-  /** @param sender the lane's unconnected socket: its address and port are shared */
-  constructor(native: Native, sender: number) {
+  /**
+   * @param sender the lane's unconnected socket: its address and port are shared
+   * @param device the VRF that it is in, if any
+   */
+  constructor(native: Native, sender: number, device?: string) {
     this.#native = native;
+    this.#device = device;
     const row = new Uint8Array(ADDRESS_SIZE);
     native.udpName(sender, row);
     this.#local = socketAddress.ipv4Address(row, 0);
@@ -100,7 +106,7 @@ export class PeerSockets {
     if (this.#sockets.size >= PEER_SOCKETS && !this.#makeRoom()) return -1;
     let fd = -1;
     try {
-      fd = openSender(this.#native, this.#local, this.#localPort);
+      fd = openSender(this.#native, this.#local, this.#localPort, this.#device);
       const row = new Uint8Array(ADDRESS_SIZE);
       socketAddress.writeIpv4(row, 0, address, port);
       this.#native.udpConnect(fd, row);
