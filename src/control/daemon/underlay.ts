@@ -126,7 +126,9 @@ export class UnderlayWatch implements Member {
       did.push(`${next.name} in place of ${before.name}`);
     }
     if (next.vrf !== before.vrf) did.push(next.vrf ? `in the VRF ${next.vrf}` : 'in no VRF');
-    if (moves) did.push(`address ${next.address} (was ${before.address}), moved there`);
+    if (next.address !== before.address) {
+      did.push(`address ${next.address} (was ${before.address}), moved there`);
+    }
     if (moves) moved(next.publicIp);
     if (next.publicIp !== before.publicIp) did.push('the other hosts are told');
     if (next.mtu !== before.mtu) did.push(`MTU ${next.mtu} (was ${before.mtu})`);

@@ -12,6 +12,7 @@ interface Row {
   ifindex: number;
   mtu: number;
   addresses: string[];
+  master?: string;
 }
 
 let clock: FakeClock;
@@ -60,17 +61,22 @@ function watch(selection: Selection = {}, chosen: Interface = CHOSEN) {
   } as unknown as Ip;
   const runner = {
     run: async (argv: readonly string[]) => {
-      const stdout = argv.includes('route') ? [{ dst: 'default', dev: defaultDevice }] : rows();
+      const answer = () => {
+        if (argv.includes('-d')) return [{ linkinfo: { info_kind: 'vrf' } }];
+        return argv.includes('route') ? [{ dst: 'default', dev: defaultDevice }] : rows();
+      };
+      const stdout = answer();
       return { code: 0, signal: null, stdout: JSON.stringify(stdout), stderr: '' };
     },
   } as unknown as Runner;
   const path = {
     name: 'flannel.1',
     place: { address: chosen.address, mtu: chosen.mtu - 50 },
-    async move(place: { address: string; mtu: number }) {
+    async move(place: { address: string; mtu: number; vrf?: string | undefined }) {
       if (refusal !== undefined) throw new Error(refusal);
       path.place = place;
-      did.push(`move ${place.address} ${place.mtu}`);
+      const within = place.vrf === undefined ? '' : ` in ${place.vrf}`;
+      did.push(`move ${place.address} ${place.mtu}${within}`);
     },
   };
   return new UnderlayWatch({
@@ -307,4 +313,20 @@ test('a route with a smaller MTU counts as the smaller MTU', async () => {
   routeMtu = 9000;
   await settled(one);
   assert.deepEqual(did.slice(2), ['move 192.168.56.11 1450', 'resized 1450']);
+});
+
+test('an interface that enters a VRF or leaves it takes the sockets along', async () => {
+  const one = watch();
+  links[0]!.master = 'blue';
+  await one.reconcile();
+  await one.reconcile();
+  assert.deepEqual(did.splice(0), ['move 192.168.56.11 1450 in blue', 'moved 192.168.56.11']);
+  assert.deepEqual([one.now.vrf, one.present], ['blue', true]);
+  assert.match(log.lines.at(-1)!, /^warn: underlay ens33: in the VRF blue$/);
+  delete links[0]!.master;
+  await one.reconcile();
+  await one.reconcile();
+  assert.deepEqual(did, ['move 192.168.56.11 1450', 'moved 192.168.56.11']);
+  assert.match(log.lines.at(-1)!, /^warn: underlay ens33: in no VRF$/);
+  assert.equal(log.lines.length, 2);
 });
