@@ -22,14 +22,15 @@ export async function underlayMtu(
   network: string,
 ): Promise<number> {
   const { name, vrf } = underlay;
-  const table = vrf === undefined ? '' : `vrf ${vrf} `;
-  const defaults = (await ip.query(`route show ${table}default`)) as RouteRow[];
+  const table = vrf === undefined ? 'table main' : `vrf ${vrf}`;
   if (!(await isHollow(ip, name))) {
-    const linked = (await ip.query(`route show ${table}dev ${name} scope link`)) as RouteRow[];
-    const routes = [...defaults.filter((route) => devicesOf(route).includes(name)), ...linked];
-    return Math.min(underlay.mtu, ...routes.map(mtuOf));
+    // By the device alone, which the kernel does: all routes may be a quarter of a million.
+    const own = (await ip.query(`route show ${table} dev ${name}`)) as RouteRow[];
+    const counting = own.filter(({ dst, scope }) => dst === 'default' || scope === 'link');
+    return Math.min(underlay.mtu, ...counting.map(mtuOf));
   }
-  const links = (await ip.query('addr show')) as LinkRow[];
+  const defaults = (await ip.query(`route show ${table} default`)) as RouteRow[];
+  const links = (await ip.query('addr show to 0.0.0.0/0')) as LinkRow[];
   const route = defaults.find((one) => devicesOf(one).length > 0);
   const [of = ''] = route === undefined ? [] : devicesOf(route);
   const link = links.find(({ ifname }) => ifname === of);
@@ -45,7 +46,10 @@ export async function underlayMtu(
 async function isHollow(ip: Ip, name: string): Promise<boolean> {
   const rows = (await ip.query(`addr show dev ${name}`)) as LinkRow[];
   const row = rows.find(({ ifname }) => ifname === name);
-  return row?.flags?.includes('LOOPBACK') === true || (await dummies(ip)).includes(name);
+  const { flags = [] } = row ?? {};
+  // All dummies have the second of them, and few others.
+  if (flags.includes('LOOPBACK') || !flags.includes('NOARP')) return flags.includes('LOOPBACK');
+  return (await dummies(ip)).includes(name);
 }
 
 async function dummies(ip: Ip): Promise<string[]> {
@@ -82,6 +86,8 @@ interface LinkRow {
 }
 
 interface RouteRow {
+  dst?: string;
+  scope?: string;
   dev?: string;
   nexthops?: { dev?: string }[];
   metrics?: { mtu?: number }[];

@@ -54,7 +54,7 @@ function watch(selection: Selection = {}, chosen: Interface = CHOSEN) {
   const ip = {
     query: async (line: string) => {
       const name = line.split(' ').at(-1);
-      const found = rows(name === 'show' ? undefined : name);
+      const found = rows(line.startsWith('addr show to ') ? undefined : name);
       if (found.length === 0) throw new Error(`Device "${line}" does not exist.`);
       return found;
     },

@@ -14,7 +14,7 @@ const LINKS = [
   { ifname: 'eth1', mtu: 1500, flags: ['UP'], addr_info: inet('192.168.65.3') },
   { ifname: 'down', mtu: 1000, flags: [], addr_info: inet('192.168.66.3') },
   { ifname: 'bare', mtu: 1000, flags: ['UP'], addr_info: [{ family: 'inet6', local: 'fe80::1' }] },
-  { ifname: 'vip', mtu: 1200, flags: ['UP'], addr_info: inet('192.0.2.2') },
+  { ifname: 'vip', mtu: 1200, flags: ['NOARP', 'UP'], addr_info: inet('192.0.2.2') },
   { ifname: 'flannel.1', mtu: 1450, flags: ['UP'], addr_info: inet('10.10.1.0') },
   { ifname: 'docker0', mtu: 1350, flags: ['UP'], addr_info: inet('10.10.1.1') },
 ];
@@ -23,7 +23,7 @@ function fake(answers: Record<string, object[]>) {
   const query = async (line: string): Promise<unknown[]> => {
     const [, name] = /^addr show dev (.*)$/.exec(line) ?? [];
     if (name !== undefined) return LINKS.filter(({ ifname }) => ifname === name);
-    const all: Record<string, object[]> = { 'addr show': LINKS, ...answers };
+    const all: Record<string, object[]> = { 'addr show to 0.0.0.0/0': LINKS, ...answers };
     return all[line] ?? [];
   };
   return { query } as unknown as Ip;
@@ -35,29 +35,42 @@ const of = (name: string, answers: Record<string, object[]> = {}) => {
   return underlayMtu(fake({ ...dummies, ...answers }), { name, mtu }, OVERLAY);
 };
 
+const EXAMPLE = 'route show table main dev eth0';
+
 test("the device's, where no route says less", async () => {
   assert.equal(await of('eth0'), 9000);
-  const more = { 'route show default': [{ dev: 'eth0', metrics: [{ mtu: 65000 }] }] };
-  assert.equal(await of('eth0', more), 9000);
+  assert.equal(
+    await of('eth0', { [EXAMPLE]: [{ dst: 'default', metrics: [{ mtu: 65000 }] }] }),
+    9000,
+  );
+  assert.equal(
+    await of('eth0', { [EXAMPLE]: [{ dst: 'default', metrics: [{ advmss: 900 }] }] }),
+    9000,
+  );
 });
 
-test('the least that its own routes say: the default one or the network', async () => {
+test('the least that its own routes say: the default one or the network, not one to somewhere', async () => {
   const metrics = [{ mtu: 1400 }];
-  assert.equal(await of('eth0', { 'route show default': [{ dev: 'eth0', metrics }] }), 1400);
-  assert.equal(await of('eth0', { 'route show dev eth0 scope link': [{ metrics }] }), 1400);
-  const hops = [{ nexthops: [{ dev: 'eth1' }, { dev: 'eth0' }], metrics }];
-  assert.equal(await of('eth0', { 'route show default': hops }), 1400);
-  assert.equal(await of('eth0', { 'route show default': [{ dev: 'eth1', metrics }] }), 9000);
-  const other = { 'route show default': [{ dev: 'eth0', metrics: [{ advmss: 900 }] }] };
-  assert.equal(await of('eth0', other), 9000);
+  assert.equal(await of('eth0', { [EXAMPLE]: [{ dst: 'default', metrics }] }), 1400);
+  const network = { dst: '192.168.64.0/24', scope: 'link', metrics };
+  assert.equal(await of('eth0', { [EXAMPLE]: [{ dst: 'default' }, network] }), 1400);
+  const somewhere = { dst: '10.9.0.0/24', gateway: '192.168.64.1', metrics };
+  assert.equal(await of('eth0', { [EXAMPLE]: [somewhere] }), 9000);
+});
+
+test('in a VRF the routes of its table count', async () => {
+  const routes = { 'route show vrf blue dev eth0': [{ dst: 'default', metrics: [{ mtu: 1400 }] }] };
+  const within = { name: 'eth0', mtu: 9000, vrf: 'blue' };
+  assert.equal(await underlayMtu(fake(routes), within, OVERLAY), 1400);
+  assert.equal(await of('eth0', routes), 9000);
 });
 
 test("an address on lo or on a dummy: the default route's device, with the route's own", async () => {
   for (const name of ['lo', 'vip']) {
     const way = [{ type: 'unreachable' }, { dev: 'eth0' }, { dev: 'eth1', metric: 900 }];
-    assert.equal(await of(name, { 'route show default': way }), 9000, name);
+    assert.equal(await of(name, { 'route show table main default': way }), 9000, name);
     const less = [{ dev: 'eth0', metrics: [{ mtu: 1400 }] }];
-    assert.equal(await of(name, { 'route show default': less }), 1400, name);
+    assert.equal(await of(name, { 'route show table main default': less }), 1400, name);
   }
 });
 
@@ -65,7 +78,11 @@ test("without a default route: the least of what could be meant, never the tunne
   assert.equal(await of('lo'), 1500);
   assert.equal(await of('vip'), 1500);
   assert.equal(
-    await underlayMtu(fake({ 'addr show': [LINKS[0]!] }), { name: 'lo', mtu: 65536 }, OVERLAY),
+    await underlayMtu(
+      fake({ 'addr show to 0.0.0.0/0': [LINKS[0]!] }),
+      { name: 'lo', mtu: 65536 },
+      OVERLAY,
+    ),
     1500,
   );
 });
