@@ -1,11 +1,19 @@
-/** The tunnel's MTU. */
+/** The underlay's MTU, and the tunnel's. */
 import { HostError } from '../host/errors.js';
+import type { Interface } from '../host/interfaces.js';
+import type { Ip } from '../host/ip.js';
+import { underlayMtu } from '../host/underlay-mtu.js';
 import type { Log } from '../runtime.js';
 
 /** Outer IPv4 and UDP, VXLAN, inner Ethernet. */
 const OVERHEAD = 50;
 /** The least MTU that IPv4 may have (RFC 791). */
 const LEAST_MTU = 68;
+
+/** Gives an interface the MTU of what leaves by it. `network` is the overlay's. */
+export function measuring(ip: Ip, network: string): (underlay: Interface) => Promise<Interface> {
+  return async (underlay) => ({ ...underlay, mtu: await underlayMtu(ip, underlay, network) });
+}
 
 /**
  * 50 bytes less than the smaller of Backend.MTU (which means the underlay's) and that of the
