@@ -7,8 +7,9 @@ import type { Log } from '../runtime.js';
 
 /** Outer IPv4 and UDP, VXLAN, inner Ethernet. */
 const OVERHEAD = 50;
-/** The least MTU that IPv4 may have (RFC 791). */
+/** The least MTU that IPv4 may have (RFC 791), and the longest IPv4 packet: a device may take more. */
 const LEAST_MTU = 68;
+const MOST_MTU = 65_535;
 
 /** Gives an interface the MTU of what leaves by it. `network` is the overlay's. */
 export function measuring(ip: Ip, network: string): (underlay: Interface) => Promise<Interface> {
@@ -25,7 +26,7 @@ export function tunnelMtu(
   underlay: { readonly name: string; readonly mtu: number },
   log?: Log,
 ): number {
-  const mtu = Math.min(wanted ?? underlay.mtu, underlay.mtu) - OVERHEAD;
+  const mtu = Math.min(wanted ?? underlay.mtu, underlay.mtu, MOST_MTU) - OVERHEAD;
   if (mtu >= LEAST_MTU) {
     if (wanted !== undefined && wanted > underlay.mtu) {
       log?.warn(
