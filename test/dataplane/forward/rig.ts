@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { Counter, type CounterName, Counters } from '../../../src/dataplane/forward/counters.js';
 import { DROP_NAMES, type DropName } from '../../../src/dataplane/forward/drops.js';
+import type { Accept } from '../../../src/dataplane/forward/inbound.js';
 import { Lane } from '../../../src/dataplane/forward/lane.js';
 import { LaneMemory } from '../../../src/dataplane/io/memory.js';
 import {
@@ -21,6 +22,7 @@ export interface RigOptions {
   readonly segments?: boolean;
   readonly vnet?: boolean;
   readonly merges?: boolean;
+  readonly accept?: Accept;
 }
 
 /** A datagram that left for a peer. */
@@ -59,6 +61,7 @@ export class Rig {
   readonly device: MemoryDevice;
   readonly underlay = new MemoryUnderlay(this.memory);
   readonly counters = new Counters();
+  readonly publisher: Publisher;
   readonly lane: Lane;
 
   constructor(options: RigOptions = {}) {
@@ -69,9 +72,11 @@ export class Rig {
       segments = true,
       vnet = true,
       merges = true,
+      accept = 'peers',
     } = options;
     this.device = new MemoryDevice(this.memory, vnet);
-    const routes = new RouteReader(publisherOf(vni).handle, 0, () => undefined);
+    this.publisher = publisherOf(vni);
+    const routes = new RouteReader(this.publisher.handle, 0, () => undefined);
     this.lane = new Lane(this.memory, this.device, this.underlay, routes, this.counters, {
       vni,
       mac: Uint8Array.from(OUR_MAC),
@@ -80,6 +85,7 @@ export class Rig {
       segments,
       vnet,
       merges,
+      accept,
     });
   }
 
