@@ -176,7 +176,6 @@ export class Lanes {
       const { counters } = readTotals(this.counters, lane * threads, threads);
       return {
         running: own.every(({ running }) => running),
-        queued: own.reduce((sum, { queued }) => sum + queued, 0),
         outboundPackets: counters.outbound_in_packets,
         inboundPackets: counters.inbound_in_packets,
       };

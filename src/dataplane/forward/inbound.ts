@@ -117,11 +117,11 @@ export class Inbound {
     this.#acceptsOwnOnly = options.accept === 'strict';
   }
 
-  /** One batch. Returns the datagrams received. */
+  /** One batch. Returns the datagrams received, or -errno. */
   step(): number {
     // 1. receive
     const received = this.#underlay.receive();
-    if (received <= 0) return 0;
+    if (received <= 0) return received;
     this.#counters.add(Counter.receives, received);
     for (let row = 0; row < received; row += 1) this.#datagram(row);
     this.#coalescer.close();
