@@ -49,6 +49,7 @@ import { tunnelMtu } from './mtu.js';
 import { addressOf, checkHost, deviceName, StartError } from './open.js';
 import { Reconciler } from './reconcile.js';
 import { isVxlan, report, reportHostGw } from './report.js';
+import { tellTime } from './seen.js';
 import { NamedStatus } from './status.js';
 import { SubnetFile } from './subnet-file.js';
 import type { Look } from './systemd.js';
@@ -117,7 +118,7 @@ export class Daemon {
   }
 
   async #startVxlan(backend: Vxlan, ground: Ground): Promise<Running> {
-    const { log, lifecycle, clock, lanes } = this.#options;
+    const { log, lifecycle, clock, lanes, accept } = this.#options;
     const awaited = <T>(work: Promise<T>) => lifecycle.unlessLeaving(work);
     const { config, underlay, store, overlay, ip } = ground;
     const { vni, port } = backend;
@@ -137,7 +138,7 @@ export class Daemon {
     }
     const path = new DataPath(
       {
-        ...{ name, port, tier, lanes: count, ip, journal, log, runner: systemRunner },
+        ...{ name, port, tier, lanes: count, accept, ip, journal, log, runner: systemRunner },
         gone: () => this.#loop.soon(),
         failed: (line, error) => {
           if (lifecycle.leaving) return;
@@ -164,6 +165,7 @@ export class Daemon {
     const publisher = new Publisher({ vni, ownMac: mac, lanes: threadsOf(path.count) });
     const local = { network: lease.subnet.address, length: lease.subnet.length };
     publisher.publish([], [local]);
+    lifecycle.onLeave('the time', tellTime(clock, publisher));
     const address = formatAddress(lease.subnet.address);
     const anySource = backend.directRouting;
     await awaited(path.start({ vni, mac, address, network, anySource, publisher }));
@@ -201,7 +203,7 @@ export class Daemon {
         `UDP port ${port}, tier ${tierName(vnet, uso, path.lanes.segments)}, ` +
         `lanes ${describeLanes(path.count)}, ${carrier.peers.length} peers`,
     );
-    const same = { name, backend, store: store.description, lease, publisher, carrier };
+    const same = { name, backend, accept, store: store.description, lease, publisher, carrier };
     return {
       ready: () => path.running && watch.present && subnetFile.written,
       turns: () => path.turns,

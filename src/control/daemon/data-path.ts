@@ -5,6 +5,7 @@
  * The TUN is kept as long as it is there, since the kernel's routes and what others set on it go
  * with it. The counters are those of all lanes there have been.
  */
+import type { Accept } from '../../dataplane/forward/inbound.js';
 import type { Tier } from '../../dataplane/io/tiers.js';
 import type { OpenTun } from '../../dataplane/io/tun.js';
 import { closeUdp, type OpenUdp } from '../../dataplane/io/udp.js';
@@ -28,6 +29,8 @@ export interface DataPathOptions {
   readonly port: number;
   readonly tier: Tier;
   readonly lanes: LaneCount;
+  /** Whose packets the lanes let in. */
+  readonly accept: Accept;
   readonly runner: Runner;
   readonly ip: Ip;
   readonly journal: Pick<Journal, 'record' | 'forget'>;
@@ -184,7 +187,7 @@ export class DataPath implements Member {
   }
 
   async #start(): Promise<void> {
-    const { name, journal, failed, gone } = this.#options;
+    const { name, journal, failed, gone, accept } = this.#options;
     const { vni, mac, publisher } = this.#tunnel!;
     await this.#setUp();
     journal.record({ kind: 'device', name, index: this.#index! });
@@ -202,6 +205,7 @@ export class DataPath implements Member {
         merges: this.#takes.tcp,
         segments: this.#sockets.every(({ segment }) => segment),
         vnet: tun.vnet,
+        accept,
       },
       this.#lanes?.counters,
     );
