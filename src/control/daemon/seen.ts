@@ -1,10 +1,10 @@
-/** What the lanes have seen of the peers and of those who are none, as `Status` has it. */
+/** What the lanes have seen of the peers and of those who are none, as the status has it. */
 import { strangerTables } from '../../dataplane/forward/counters.js';
 import { readStrangers } from '../../dataplane/forward/strangers.js';
 import { SEEN_NAMES, type SeenName } from '../../dataplane/routes/peer-rows.js';
 import type { Publisher } from '../../dataplane/routes/publisher.js';
 import { formatAddress } from '../../dataplane/wire/ipv4.js';
-import type { PeerSeen, Status } from '../../operate/status/status.js';
+import type { PeerSeen, StrangerSeen } from '../../operate/status/traffic.js';
 import type { Clock } from '../runtime.js';
 
 /** All that is known of the peers with this outer address (int32), which may have several subnets. */
@@ -28,7 +28,7 @@ export function seenOf(publisher: Pick<Publisher, 'places' | 'rows'>, address: n
 export function strangersOf(
   counters: SharedArrayBuffer,
   { rows }: Pick<Publisher, 'rows'>,
-): Status['strangers'] {
+): StrangerSeen[] {
   return readStrangers(strangerTables(counters), rows.now).map(({ address, ...rest }) => ({
     address: formatAddress(address),
     ...rest,

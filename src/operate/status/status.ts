@@ -6,9 +6,8 @@ import type { CounterName } from '../../dataplane/forward/counters.js';
 import type { DropName } from '../../dataplane/forward/drops.js';
 import type { Accept } from '../../dataplane/forward/inbound.js';
 import type { TierName } from '../../dataplane/io/tiers.js';
-import type { SeenName } from '../../dataplane/routes/peer-rows.js';
 import { bytes, count, duration } from './format.js';
-import { describeDrops, describePeers } from './traffic.js';
+import { describeDrops, describePeers, type PeerSeen, type StrangerSeen } from './traffic.js';
 
 /** A weft on its way to its first packet. */
 export interface Starting {
@@ -24,16 +23,6 @@ export type Answer = Status | HostGwStatus | Starting;
 
 export function isStarting(answer: Answer): answer is Starting {
   return 'waitingFor' in answer;
-}
-
-/** What the lanes have seen of a peer since it is one: see dataplane/routes/peer-rows.ts. */
-export interface PeerSeen extends Readonly<Record<SeenName, number>> {
-  /** Since a packet came from it; null: none did. */
-  readonly heardSecondsAgo: number | null;
-  /** Until UDP_SEGMENT is tried again towards it; 0: it is in use. */
-  readonly segmentAgainIn: number;
-  /** The longest packet that reaches it whole; 0: not known. */
-  readonly pathMtu: number;
 }
 
 /** A weft that is ready: packets flow, the peers are followed. */
@@ -121,11 +110,7 @@ export interface Status {
   readonly drops: Readonly<Partial<Record<DropName, number>>>;
   /** UDP of this network namespace (/proc/net/snmp): what is lost before weft sees it. */
   /** The last senders that no lease names, the last one first. */
-  readonly strangers: readonly {
-    readonly address: string;
-    readonly packets: number;
-    readonly secondsAgo: number;
-  }[];
+  readonly strangers: readonly StrangerSeen[];
   readonly kernelUdp: { readonly badChecksums: number; readonly bufferFull: number };
 }
 

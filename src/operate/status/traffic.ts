@@ -1,7 +1,40 @@
 /** What `weft status` says of drops, of those who are refused, and of each peer. */
+import type { DropName } from '../../dataplane/forward/drops.js';
 import type { SeenName } from '../../dataplane/routes/peer-rows.js';
 import { ago, columns, count, duration, WIDTH, wrap } from './format.js';
-import type { PeerSeen, Status } from './status.js';
+
+/** What the lanes have seen of a peer since it is one: see dataplane/routes/peer-rows.ts. */
+export interface PeerSeen extends Readonly<Record<SeenName, number>> {
+  /** Since a packet came from it; null: none did. */
+  readonly heardSecondsAgo: number | null;
+  /** Until UDP_SEGMENT is tried again towards it; 0: it is in use. */
+  readonly segmentAgainIn: number;
+  /** The longest packet that reaches it whole; 0: not known. */
+  readonly pathMtu: number;
+}
+
+/** A sender that no lease names. */
+export interface StrangerSeen {
+  readonly address: string;
+  readonly packets: number;
+  readonly secondsAgo: number;
+}
+
+interface Dropped {
+  readonly drops: Readonly<Partial<Record<DropName, number>>>;
+  readonly strangers: readonly StrangerSeen[];
+}
+
+interface Peers {
+  readonly peers: readonly {
+    readonly subnet: string;
+    readonly publicIp: string;
+    readonly vtepMac: string;
+    readonly direct: boolean;
+    readonly seen: PeerSeen;
+  }[];
+  readonly underlay: { readonly mtu: number };
+}
 
 /** What stands before each line. */
 const INDENT = 10;
@@ -9,7 +42,7 @@ const INDENT = 10;
 const TOLD = 8;
 
 /** A line a reason, the most frequent first; behind unknown senders who they were. */
-export function describeDrops({ drops, strangers }: Pick<Status, 'drops' | 'strangers'>): string[] {
+export function describeDrops({ drops, strangers }: Dropped): string[] {
   const most = Object.entries(drops).sort(([, a], [, b]) => (b ?? 0) - (a ?? 0));
   const width = Math.max(0, ...most.map(([reason]) => reason.length));
   return most.flatMap(([reason, packets]) => {
@@ -21,7 +54,7 @@ export function describeDrops({ drops, strangers }: Pick<Status, 'drops' | 'stra
   });
 }
 
-function describeStrangers(strangers: Status['strangers']): string[] {
+function describeStrangers(strangers: readonly StrangerSeen[]): string[] {
   const told = strangers
     .slice(0, TOLD)
     .map(
@@ -31,7 +64,7 @@ function describeStrangers(strangers: Status['strangers']): string[] {
 }
 
 /** A line a peer under a line of titles, and below each what is wrong with it or not usual. */
-export function describePeers({ peers, underlay }: Pick<Status, 'peers' | 'underlay'>): string[] {
+export function describePeers({ peers, underlay }: Peers): string[] {
   if (peers.length === 0) return [];
   const titles = ['subnet', 'public IP', 'VtepMAC', 'sent', 'heard', 'last heard', ''];
   const rows = peers.map(({ subnet, publicIp, vtepMac, direct, seen }) => [

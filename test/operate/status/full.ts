@@ -1,7 +1,8 @@
 /** A status with something in every field. */
 import { COUNTER_NAMES, type CounterName } from '../../../src/dataplane/forward/counters.js';
 import { SEEN_NAMES, type SeenName } from '../../../src/dataplane/routes/peer-rows.js';
-import type { PeerSeen, Status } from '../../../src/operate/status/status.js';
+import type { Status } from '../../../src/operate/status/status.js';
+import type { PeerSeen } from '../../../src/operate/status/traffic.js';
 
 const counters = Object.fromEntries(COUNTER_NAMES.map((name) => [name, 0])) as Record<
   CounterName,
