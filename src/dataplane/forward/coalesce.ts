@@ -28,8 +28,8 @@ import type { WriteQueue } from './write-queue.js';
 const IP_PACKET_MAX = 65535;
 /** Flags that end a run and stay on it. */
 const LAST = tcp.PSH | tcp.FIN;
-/** Datagrams in one UDP run: what every kernel takes (UDP_MAX_SEGMENTS before 6.9). */
-const DATAGRAMS_MAX = 64;
+/** Datagrams in one UDP super-packet: what every TUN takes (UDP_MAX_SEGMENTS before 6.9). */
+export const DATAGRAMS_MAX = 64;
 
 // Where fields stand, in bytes from the inner IPv4 header on (RFC 791) ...
 const TOS = 1;

@@ -37,13 +37,16 @@ import * as tcp from '../wire/tcp.js';
 import * as udp from '../wire/udp.js';
 import * as vnet from '../wire/vnet.js';
 import * as vxlan from '../wire/vxlan.js';
-import { Coalescer } from './coalesce.js';
+import { Coalescer, DATAGRAMS_MAX } from './coalesce.js';
 import { Counter, type Counters } from './counters.js';
 import { Drop } from './drops.js';
 import { Segmenter } from './segment.js';
 import { Strangers } from './strangers.js';
 import { isPartial, isRight, writePartial } from './transport-sum.js';
 import type { WriteQueue } from './write-queue.js';
+
+/** Datagrams in one UDP super-packet of a peer: what a kernel makes (UDP_MAX_SEGMENTS from 6.9). */
+const PEER_DATAGRAMS_MAX = 128;
 
 /**
  * Whose packets are let in.
@@ -197,10 +200,12 @@ export class Inbound {
     if (ipv4.check(bytes, at, end) !== 0) return false;
     if (ipv4.protocol(bytes, at) !== ipv4.UDP || ipv4.isFragment(bytes, at)) return false;
     const transport = at + ipv4.headerLength(bytes, at);
+    const payload = end - transport - udp.HEADER;
     return (
       udp.check(bytes, transport, end) &&
       udp.length(bytes, transport) === end - transport &&
-      segment < end - transport - udp.HEADER &&
+      segment < payload &&
+      payload <= PEER_DATAGRAMS_MAX * segment &&
       isPartial(bytes, at, total)
     );
   }
@@ -364,7 +369,8 @@ export class Inbound {
       if (!isRight(bytes, at, total, this.#sum)) return Drop.bad_inner_checksum;
       writePartial(bytes, at, total);
     }
-    if (this.#queue.merges && (isTcp || this.#uso)) {
+    const isTaken = isTcp || (this.#uso && total - headers <= DATAGRAMS_MAX * size);
+    if (this.#queue.merges && isTaken) {
       this.#coalescer.addSuper(at, total, headers, gsoType, size);
     } else {
       this.#writeSegments(at, total, gsoType, size);
@@ -372,7 +378,7 @@ export class Inbound {
     return Drop.none;
   }
 
-  /** A super-packet for a TUN that takes none of its kind. */
+  /** A super-packet that the TUN does not take as one. */
   #writeSegments(at: number, total: number, gsoType: number, size: number): void {
     this.#coalescer.close();
     this.#segmenter.begin(at, total, gsoType, size);
