@@ -41,6 +41,7 @@ import { formatSubnet } from '../overlay/subnet.js';
 import { readPreviousSubnet } from '../overlay/subnet-env.js';
 import { Carrier } from './carrier.js';
 import { DataPath, NoPath } from './data-path.js';
+import { eachSecond } from './each-second.js';
 import { startFirewall } from './firewall.js';
 import { forwarding } from './forwarding.js';
 import type { DaemonOptions, Ground, Running } from './ground.js';
@@ -49,13 +50,11 @@ import { tunnelMtu } from './mtu.js';
 import { addressOf, checkHost, deviceName, StartError } from './open.js';
 import { Reconciler } from './reconcile.js';
 import { isVxlan, report, reportHostGw } from './report.js';
-import { tellTime } from './seen.js';
 import { NamedStatus } from './status.js';
 import { SubnetFile } from './subnet-file.js';
 import type { Look } from './systemd.js';
 import { clear, rehearse } from './takeover.js';
 import { UnderlayWatch } from './underlay.js';
-import { watchTier } from './watch-tier.js';
 
 /** In place of a device's name, where there is none. */
 const HOST_GW = 'host-gw';
@@ -165,10 +164,11 @@ export class Daemon {
     const publisher = new Publisher({ vni, ownMac: mac, lanes: threadsOf(path.count) });
     const local = { network: lease.subnet.address, length: lease.subnet.length };
     publisher.publish([], [local]);
-    lifecycle.onLeave('the time', tellTime(clock, publisher));
     const address = formatAddress(lease.subnet.address);
     const anySource = backend.directRouting;
     await awaited(path.start({ vni, mac, address, network, anySource, publisher }));
+    const tick = (seconds: number) => publisher.rows.tick(seconds);
+    lifecycle.onLeave('the seconds', eachSecond({ clock, log, look: () => path.lanes, tick }));
     const subnetFile = await this.#setUpHost(journal, config, lease, place.mtu);
 
     this.#doing = `reading the peers from ${store.description}`;
@@ -196,8 +196,6 @@ export class Daemon {
     await awaited(this.#follow(overlay, carrier));
 
     const { vnet, uso } = path.tun;
-    const stopWatching = watchTier({ clock, log, vnet, uso, look: () => path.lanes });
-    lifecycle.onLeave('the tier', stopWatching);
     log.info(
       `ready: ${name} ${formatSubnet(lease.subnet)}, MTU ${path.place.mtu}, VNI ${vni}, ` +
         `UDP port ${port}, tier ${tierName(vnet, uso, path.lanes.segments)}, ` +

@@ -5,7 +5,6 @@ import { SEEN_NAMES, type SeenName } from '../../dataplane/routes/peer-rows.js';
 import type { Publisher } from '../../dataplane/routes/publisher.js';
 import { formatAddress } from '../../dataplane/wire/ipv4.js';
 import type { PeerSeen, StrangerSeen } from '../../operate/status/traffic.js';
-import type { Clock } from '../runtime.js';
 
 /** All that is known of the peers with this outer address (int32), which may have several subnets. */
 export function seenOf(publisher: Pick<Publisher, 'places' | 'rows'>, address: number): PeerSeen {
@@ -33,17 +32,4 @@ export function strangersOf(
     address: formatAddress(address),
     ...rest,
   }));
-}
-
-const SECOND = 1000;
-
-/** Tells the lanes the time, in seconds since now; returns what ends it. */
-export function tellTime(clock: Clock, { rows }: Pick<Publisher, 'rows'>): () => void {
-  const started = clock.now();
-  const turn = (): void => {
-    rows.tick(1 + Math.floor((clock.now() - started) / SECOND));
-    cancel = clock.after(SECOND, turn);
-  };
-  let cancel = clock.after(SECOND, turn);
-  return () => cancel();
 }

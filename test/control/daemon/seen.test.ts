@@ -1,13 +1,12 @@
-/** What the lanes saw of peers and strangers, as the status tells it; and the time they are told. */
+/** What the lanes saw of peers and strangers, as the status tells it. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { seenOf, strangersOf, tellTime } from '../../../src/control/daemon/seen.js';
+import { seenOf, strangersOf } from '../../../src/control/daemon/seen.js';
 import { Counters, createCounters } from '../../../src/dataplane/forward/counters.js';
 import { Strangers } from '../../../src/dataplane/forward/strangers.js';
 import { PeerView, Seen } from '../../../src/dataplane/routes/peer-rows.js';
 import { Publisher } from '../../../src/dataplane/routes/publisher.js';
 import { RouteReader } from '../../../src/dataplane/routes/reader.js';
-import { FakeClock } from '../fakes.js';
 
 const ADDRESS = 0x0a000002;
 
@@ -64,18 +63,4 @@ test('strangers of all threads, each address once', () => {
     { address: '10.0.0.9', packets: 1, secondsAgo: 1 },
     { address: '192.168.64.4', packets: 7, secondsAgo: 5 },
   ]);
-});
-
-test('the lanes are told the seconds, from 1 up, until it ends', async () => {
-  const clock = new FakeClock();
-  const publisher = publisherOf(1);
-  const stop = tellTime(clock, publisher);
-  assert.equal(publisher.rows.now, 1);
-  await clock.pass(1000);
-  assert.equal(publisher.rows.now, 2);
-  await clock.pass(59_000);
-  assert.equal(publisher.rows.now, 61);
-  stop();
-  await clock.pass(5000);
-  assert.equal(publisher.rows.now, 61);
 });
