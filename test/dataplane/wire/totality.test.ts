@@ -83,8 +83,8 @@ const HEADERS: readonly Header[] = [
   {
     name: 'icmp',
     sample: D0.slice(AT_TRANSPORT),
-    ...passes(icmp.check),
-    readers: [icmp.type, icmp.code, icmp.sum],
+    ...passes(holds(icmp.HEADER)),
+    readers: [icmp.type],
   },
   {
     name: 'ethernet',
