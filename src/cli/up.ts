@@ -133,6 +133,12 @@ const WEFT: readonly Flag[] = [
     default: 'exit',
   },
   {
+    name: 'guard',
+    kind: 'bool',
+    help: "refuse, by a firewall rule, VXLAN packets that this host's containers send themselves; false removes the rule",
+    default: 'true',
+  },
+  {
     name: 'store-file',
     kind: 'string',
     value: 'path',
@@ -303,6 +309,7 @@ function readFirewall(flags: Flags): FirewallOptions {
     fullyRandom: !flags.bool('ip-masq-fully-random-disable'),
     forward,
     forwardAsked: forward && flags.given('iptables-forward-rules'),
+    guard: flags.bool('guard'),
     resync,
   };
 }

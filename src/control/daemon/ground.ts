@@ -39,7 +39,10 @@ export interface DaemonOptions {
 /** What both backends start from. */
 export interface Ground {
   readonly config: Config;
+  /** With the MTU of what leaves by it. */
   readonly underlay: Interface;
+  /** Finds that MTU, which routes and devices may change. */
+  readonly measure: (underlay: Interface) => Promise<Interface>;
   readonly store: Store;
   readonly overlay: Overlay;
   readonly socket: NamedStatus;

@@ -10,6 +10,7 @@ import { formatAddress } from '../../dataplane/wire/ipv4.js';
 import type { HostGwStatus, Status } from '../../operate/status/status.js';
 import type { Interface } from '../host/interfaces.js';
 import type { OwnLease } from '../overlay/acquire.js';
+import type { Refused } from '../overlay/admit.js';
 import type { HostGw, Vxlan } from '../overlay/config.js';
 import type { StoreState } from '../overlay/network.js';
 import type { Peer } from '../overlay/peers.js';
@@ -149,4 +150,14 @@ function reportPeer(peer: Peer, carrier: Common['carrier']): HostGwStatus['peers
     publicIp: formatAddress(peer.publicIp),
     direct: carrier.isDirect(peer),
   };
+}
+
+/** More than this are told as a number. */
+const REFUSED_TOLD = 10;
+
+export function describeRefused(refused: readonly Refused[]): string[] {
+  const told = refused.slice(0, REFUSED_TOLD);
+  const lines = told.map(({ key, reason }) => `lease ${key} is not used: ${reason}`);
+  const more = refused.length - told.length;
+  return more === 0 ? lines : [...lines, `${more} more leases are not used; the log names them`];
 }
