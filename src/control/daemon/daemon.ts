@@ -120,7 +120,7 @@ export class Daemon {
   }
 
   async #startVxlan(backend: Vxlan, ground: Ground): Promise<Running> {
-    const { log, lifecycle, clock, lanes } = this.#options;
+    const { log, lifecycle, clock, lanes, accept } = this.#options;
     const awaited = <T>(work: Promise<T>) => lifecycle.unlessLeaving(work);
     const { config, underlay, measure, store, overlay, ip } = ground;
     const { vni, port } = backend;
@@ -145,7 +145,7 @@ export class Daemon {
     }
     const path = new DataPath(
       {
-        ...{ name, port, tier, lanes: count, ip, journal, log, runner: systemRunner },
+        ...{ name, port, tier, lanes: count, accept, ip, journal, log, runner: systemRunner },
         gone: () => this.#loop.soon(),
         failed: (line, error) => {
           if (lifecycle.leaving) return;
@@ -209,7 +209,7 @@ export class Daemon {
         `UDP port ${port}, tier ${tierName(vnet, uso, path.lanes.segments)}, ` +
         `lanes ${describeLanes(path.count)}, ${carrier.peers.length} peers`,
     );
-    const same = { name, backend, store: store.description, lease, publisher, carrier };
+    const same = { name, backend, accept, store: store.description, lease, publisher, carrier };
     return {
       ready: () => path.running && watch.present && subnetFile.written,
       turns: () => path.turns,

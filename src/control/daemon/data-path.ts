@@ -5,6 +5,7 @@
  * The TUN is kept as long as it is there, since the kernel's routes and what others set on it go
  * with it. The counters are those of all lanes there have been.
  */
+import type { Accept } from '../../dataplane/forward/inbound.js';
 import { PEER_SOCKETS } from '../../dataplane/io/peer-sockets.js';
 import type { Tier } from '../../dataplane/io/tiers.js';
 import type { OpenTun } from '../../dataplane/io/tun.js';
@@ -30,6 +31,8 @@ export interface DataPathOptions {
   readonly port: number;
   readonly tier: Tier;
   readonly lanes: LaneCount;
+  /** Whose packets the lanes let in. */
+  readonly accept: Accept;
   readonly runner: Runner;
   readonly ip: Ip;
   readonly journal: Pick<Journal, 'record' | 'forget'>;
@@ -197,7 +200,7 @@ export class DataPath implements Member {
   }
 
   async #start(): Promise<void> {
-    const { name, journal, failed, gone } = this.#options;
+    const { name, journal, failed, gone, accept } = this.#options;
     const { vni, mac, publisher } = this.#tunnel!;
     if (!this.#open) this.#sockets = await this.#openAt(this.#place);
     this.#open = true;
@@ -218,6 +221,7 @@ export class DataPath implements Member {
         segments: this.#sockets.every(({ segment }) => segment),
         peerSockets: Math.min(PEER_SOCKETS, Math.floor(spareDescriptors() / this.#count.lanes)),
         vnet: tun.vnet,
+        accept,
       },
       this.#lanes?.counters,
     );

@@ -1,5 +1,6 @@
 /** Fills `Status` from what the daemon has made. */
 import { readTotals } from '../../dataplane/forward/counters.js';
+import type { Accept } from '../../dataplane/forward/inbound.js';
 import { tierName } from '../../dataplane/io/tiers.js';
 import type { OpenTun } from '../../dataplane/io/tun.js';
 import type { OpenUdp } from '../../dataplane/io/udp.js';
@@ -16,6 +17,7 @@ import type { Peer } from '../overlay/peers.js';
 import { formatSubnet } from '../overlay/subnet.js';
 import type { Carrier } from './carrier.js';
 import type { Lanes } from './lanes.js';
+import { seenOf, strangersOf } from './seen.js';
 import { readKernelUdp } from './snmp.js';
 
 /** What weft has made, with either backend. */
@@ -38,7 +40,9 @@ export interface HostGwParts extends Common {
 
 export interface VxlanParts extends Common {
   readonly backend: Vxlan;
-  readonly publisher: Pick<Publisher, 'counts'>;
+  /** `-accept`. */
+  readonly accept: Accept;
+  readonly publisher: Pick<Publisher, 'counts' | 'places' | 'rows'>;
   readonly tun: Pick<OpenTun, 'vnet' | 'tso' | 'uso'>;
   readonly sockets: Pick<OpenUdp, 'gro' | 'receiveBuffer'>;
   readonly lanes: Pick<Lanes, 'count' | 'counters' | 'segments' | 'reports' | 'turns'>;
@@ -95,6 +99,7 @@ export function report(parts: VxlanParts, now: Moment): Status {
     faults: now.faults,
     backend: 'vxlan',
     directRouting,
+    accept: parts.accept,
     device: { name, address: `${formatAddress(lease.subnet.address)}/32`, mtu },
     underlay: {
       interface: underlay.name,
@@ -109,6 +114,7 @@ export function report(parts: VxlanParts, now: Moment): Status {
     peers: parts.carrier.peers.map((peer) => ({
       ...reportPeer(peer, parts.carrier),
       vtepMac: peer.vtepMac === undefined ? '' : formatMac(peer.vtepMac),
+      seen: seenOf(publisher, peer.publicIp),
     })),
     routes: { published: routes, epoch, problems: parts.carrier.problems },
     offload: {
@@ -123,6 +129,7 @@ export function report(parts: VxlanParts, now: Moment): Status {
     laneThreads: lanes.count.threads,
     lanesReason: lanes.count.reason,
     ...readTotals(lanes.counters),
+    strangers: strangersOf(lanes.counters, publisher),
     kernelUdp: readKernelUdp(),
   };
 }

@@ -16,6 +16,8 @@ export class Places {
   /** Whose each place is; undefined: free. */
   #owners: (Peer | undefined)[] = [];
   readonly #places = new Map<string, number>();
+  /** The places of each outer address, in their order. */
+  #ofAddress = new Map<number, number[]>();
 
   /**
    * Gives each of these peers, and nobody else, a place: the one that it has; else that of a peer
@@ -53,12 +55,19 @@ export class Places {
       placed.push({ peer, place, isNew });
     }
     for (const place of left) this.#owners[place] = undefined;
+    this.#ofAddress = new Map();
+    for (const [place, owner] of this.#owners.entries()) {
+      if (owner === undefined) continue;
+      const others = this.#ofAddress.get(owner.address);
+      if (others === undefined) this.#ofAddress.set(owner.address, [place]);
+      else others.push(place);
+    }
     return placed;
   }
 
   /** The places of the peers with this outer address (int32). */
-  of(address: number): number[] {
-    return this.#owners.flatMap((owner, place) => (owner?.address === address ? [place] : []));
+  of(address: number): readonly number[] {
+    return this.#ofAddress.get(address) ?? [];
   }
 }
 
