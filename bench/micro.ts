@@ -89,7 +89,7 @@ interface Lookups extends Subject {
 }
 
 function lookups(routes: number, where: keyof typeof SPREADS): Lookups {
-  const publisher = new Publisher({ vni: 1, ownMac: OWN_MAC, lanes: 1 });
+  const publisher = new Publisher({ vni: 1, ownMac: OWN_MAC, threads: 1 });
   const networkOf = SPREADS[where];
   const list = Array.from({ length: routes }, (_, i) => ({
     network: networkOf(i),
@@ -188,7 +188,7 @@ function laneOver(
     send: (_from, rows) => rows,
     lastError: () => 0,
   };
-  const publisher = new Publisher({ vni: 1, ownMac: OWN_MAC, lanes: 1 });
+  const publisher = new Publisher({ vni: 1, ownMac: OWN_MAC, threads: 1 });
   publisher.publish(
     [{ network: REMOTE & ~255, length: 24, peer: { address: PEER, port: 8472, mac: PEER_MAC } }],
     [{ network: LOCAL & ~255, length: 24 }],

@@ -169,7 +169,7 @@ export class Daemon {
     }
     const network = formatSubnet(config.network);
     const mac = lease.vtepMac;
-    const publisher = new Publisher({ vni, ownMac: mac, lanes: threadsOf(path.count) });
+    const publisher = new Publisher({ vni, ownMac: mac, threads: threadsOf(path.count) });
     const local = { network: lease.subnet.address, length: lease.subnet.length };
     publisher.publish([], [local]);
     const address = formatAddress(lease.subnet.address);

@@ -9,7 +9,7 @@ import { identityOf, Places } from './places.js';
 import {
   ACTIVE,
   HELD,
-  MAX_LANES,
+  MAX_THREADS,
   NOTHING,
   type RoutesHandle,
   slotOf,
@@ -36,8 +36,8 @@ export interface PublisherOptions {
   readonly vni: number;
   /** The MAC address of our VTEP: the inner source of all we send. */
   readonly ownMac: Uint8Array;
-  /** How many lanes there will be. */
-  readonly lanes: number;
+  /** How many threads of lanes there will be. */
+  readonly threads: number;
 }
 
 interface Port {
@@ -60,20 +60,20 @@ export class Publisher {
 
   /** Publishes an empty table at once, so that a lane always finds one. */
   constructor(options: PublisherOptions) {
-    const { lanes } = options;
-    if (!Number.isInteger(lanes) || lanes < 1 || lanes > MAX_LANES) {
-      throw new RangeError(`routes: ${lanes} lanes; there can be 1 to ${MAX_LANES}`);
+    const { threads } = options;
+    if (!Number.isInteger(threads) || threads < 1 || threads > MAX_THREADS) {
+      throw new RangeError(`routes: ${threads} threads; there can be 1 to ${MAX_THREADS}`);
     }
     if (options.ownMac.length !== 6) {
       throw new RangeError(`routes: own MAC address has ${options.ownMac.length} bytes, not 6`);
     }
     this.vni = options.vni;
     this.ownMac = options.ownMac.slice();
-    this.controlBuffer = new SharedArrayBuffer(4 * (HELD + lanes));
+    this.controlBuffer = new SharedArrayBuffer(4 * (HELD + threads));
     this.control = new Int32Array(this.controlBuffer);
-    this.slots = new Array(lanes + 2).fill(undefined);
-    this.ports = new Array(lanes).fill(undefined);
-    this.rows = new PeerRows(lanes);
+    this.slots = new Array(threads + 2).fill(undefined);
+    this.ports = new Array(threads).fill(undefined);
+    this.rows = new PeerRows(threads);
     this.publish([], []);
   }
 
@@ -82,7 +82,7 @@ export class Publisher {
     return this.placing.of(address);
   }
 
-  /** For the workerData of a lane. Take it anew for each start of a lane. */
+  /** For the workerData of a thread. Take it anew for each start of one. */
   get handle(): RoutesHandle {
     return { control: this.controlBuffer, tables: this.tables(), rows: this.rows.handle };
   }
@@ -120,23 +120,23 @@ export class Publisher {
   }
 
   /**
-   * Takes the port through which tables in new buffers reach a lane. It is for routes alone.
-   * What there is now is sent at once, so it does not matter how old the lane's handle is.
+   * Takes the port through which tables in new buffers reach a thread. It is for routes alone.
+   * What there is now is sent at once, so it does not matter how old its handle is.
    */
-  attach(lane: number, port: Port): void {
-    this.checkLane(lane);
-    this.ports[lane] = port;
+  attach(thread: number, port: Port): void {
+    this.checkThread(thread);
+    this.ports[thread] = port;
     for (const table of this.tables()) port.postMessage(table);
   }
 
   /**
-   * Lets go of the table that a lane holds. Only for a lane that has stopped: one that still
+   * Lets go of the table that a thread holds. Only for one that has stopped: one that still
    * looked things up would see its table change. It may start again with a new RouteReader.
    */
-  park(lane: number): void {
-    this.checkLane(lane);
-    this.ports[lane] = undefined;
-    Atomics.store(this.control, HELD + lane, NOTHING);
+  park(thread: number): void {
+    this.checkThread(thread);
+    this.ports[thread] = undefined;
+    Atomics.store(this.control, HELD + thread, NOTHING);
   }
 
   private tables(): TableMessage[] {
@@ -155,16 +155,17 @@ export class Publisher {
     if (large !== undefined) return large;
 
     const slot = free[0];
-    if (slot === undefined) throw new Error('routes: no free table; more lanes read than planned');
+    if (slot === undefined)
+      throw new Error('routes: no free table; more threads read than planned');
     const buffer = new SharedArrayBuffer(Math.ceil(plan.bytes / STEP_BYTES) * STEP_BYTES);
     this.slots[slot] = buffer;
     for (const port of this.ports) port?.postMessage({ slot, buffer } satisfies TableMessage);
     return slot;
   }
 
-  private checkLane(lane: number): void {
-    if (!Number.isInteger(lane) || lane < 0 || lane >= this.ports.length) {
-      throw new RangeError(`routes: lane ${lane}; there are ${this.ports.length}, from 0`);
+  private checkThread(thread: number): void {
+    if (!Number.isInteger(thread) || thread < 0 || thread >= this.ports.length) {
+      throw new RangeError(`routes: thread ${thread}; there are ${this.ports.length}, from 0`);
     }
   }
 }

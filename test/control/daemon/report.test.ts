@@ -26,7 +26,7 @@ function parts(): VxlanParts {
   row.add(Counter.outbound_out_packets, 1234);
   row.drop(Drop.unknown_sender, 7);
   new Strangers(row.strangers).note(0x0a00004d, 7, 1);
-  const publisher = new Publisher({ vni: 1, ownMac: Uint8Array.of(2, 0, 0, 0, 0, 1), lanes: 1 });
+  const publisher = new Publisher({ vni: 1, ownMac: Uint8Array.of(2, 0, 0, 0, 0, 1), threads: 1 });
   const peer = { address: PEER.publicIp, port: 8472, mac: PEER.vtepMac };
   publisher.publish([{ network: PEER.subnet.address, length: 24, peer }], []);
   publisher.rows.tick(4);

@@ -12,7 +12,7 @@ const ADDRESS = 0x0a000002;
 
 function publisherOf(threads: number): Publisher {
   const ownMac = Uint8Array.of(2, 0, 0, 0, 0, 1);
-  const publisher = new Publisher({ vni: 1, ownMac, lanes: threads });
+  const publisher = new Publisher({ vni: 1, ownMac, threads: threads });
   publisher.publish(
     [1, 2].map((n) => ({
       network: 0x0a0a0000 | (n << 8),

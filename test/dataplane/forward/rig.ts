@@ -38,7 +38,7 @@ export interface Datagram {
 const UDP_MAX = 65507;
 
 export function publisherOf(vni = 1): Publisher {
-  const publisher = new Publisher({ vni, ownMac: Uint8Array.from(OUR_MAC), lanes: 1 });
+  const publisher = new Publisher({ vni, ownMac: Uint8Array.from(OUR_MAC), threads: 1 });
   publisher.publish(
     [
       {

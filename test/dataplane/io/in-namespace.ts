@@ -356,7 +356,7 @@ test('a lane on a real TUN: stops while idle, and ends by itself when the TUN is
     new LaneThread({
       lane: 0,
       counters: createCounters(1),
-      publisher: new Publisher({ vni: 1, ownMac: mac, lanes: 1 }),
+      publisher: new Publisher({ vni: 1, ownMac: mac, threads: 1 }),
       tun: fd,
       listener: udp.listener,
       sender: udp.sender,

@@ -157,7 +157,7 @@ test('what the lanes count under an answer of the table is told for that peer, p
   const subset = fc.subarray([0, 1, 2, 3]);
   fc.assert(
     fc.property(fc.array(subset, { minLength: 1, maxLength: 8 }), (publishes) => {
-      const publisher = new Publisher({ vni: 1, ownMac: OWN_MAC, lanes: 1 });
+      const publisher = new Publisher({ vni: 1, ownMac: OWN_MAC, threads: 1 });
       const counted = new Map<number, number>();
       for (const which of publishes) {
         const routes: Route[] = which.map((i) => route(`10.5.${i}.0/24`, peers[i]!));
