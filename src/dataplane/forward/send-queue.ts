@@ -150,7 +150,7 @@ export class SendQueue implements SegmentSink {
     if (size <= this.#longest && size === this.#size) {
       const room = MESSAGE_DATAGRAMS - this.#packets[this.#rows - 1]!;
       const fit = Math.floor((MESSAGE_BYTES - this.#bytes) / size);
-      taken = Math.max(1, Math.min(count, room, fit));
+      taken = Math.min(count, room, fit);
     }
     this.#piece(at, taken * size);
     this.#grow(size, taken);

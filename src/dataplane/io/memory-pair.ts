@@ -162,7 +162,7 @@ export class MemoryUnderlay implements Underlay {
     this.#memory = memory;
   }
 
-  socketTo(): number {
+  socketTo(_address: number, _port: number, _cutByRoute: boolean): number {
     return -1;
   }
 

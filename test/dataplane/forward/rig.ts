@@ -36,6 +36,8 @@ export interface Datagram {
 
 /** UDP payloads of an IPv4 packet end here. */
 const UDP_MAX = 65507;
+/** Over this UDP_GRO merges nothing. */
+const MERGED_MAX = 65000;
 
 export function publisherOf(vni = 1): Publisher {
   const publisher = new Publisher({ vni, ownMac: Uint8Array.from(OUR_MAC), threads: 1 });
@@ -125,6 +127,7 @@ export class Rig {
     return this.underlay.sent.splice(0).flatMap(({ payload, segment, ...to }) => {
       assert.ok(payload.length <= UDP_MAX, `a message of ${payload.length} bytes`);
       if (segment === 0) return [{ payload, ...to }];
+      assert.ok(payload.length <= MERGED_MAX, `a message of ${payload.length} bytes`);
       const datagrams: Datagram[] = [];
       for (let at = 0; at < payload.length; at += segment) {
         datagrams.push({ payload: payload.slice(at, at + segment), ...to });

@@ -237,6 +237,54 @@ test('news that never ends: bounded tries, and the next message has its own', ()
   assert.equal(tries, 16);
 });
 
+test('each message has tries of its own', () => {
+  const rig = new Rig();
+  const left = new Map<string, number>();
+  rig.underlay.refuse = ({ payload, address }) => {
+    const key = `${address} ${payload.length}`;
+    const news = left.get(key) ?? 5;
+    left.set(key, news - 1);
+    return news > 0 ? EHOSTUNREACH : 0;
+  };
+  const expected = [...pushSuper(rig, TO_C, 5000), ...pushSuper(rig, TO_B, 7000)];
+  expected.push(...pushSuper(rig, TO_C, 9000));
+  rig.run();
+  assert.deepEqual(innerOf(rig), expected);
+  assert.deepEqual(rig.drops(), {});
+});
+
+for (const errno of [EAGAIN, ENOBUFS, EPERM, EACCES, EINVAL, EIO]) {
+  test(`errno ${errno} is the send's own, which is not made again`, () => {
+    const rig = new Rig();
+    let sends = 0;
+    rig.underlay.refuse = () => {
+      sends += 1;
+      return errno;
+    };
+    rig.device.push(ipv4Packet(TO_B, random.bytes(50)));
+    rig.run();
+    assert.equal(sends, 1);
+    assert.equal(rig.peer(PEER_B).otherErrors, 0);
+  });
+}
+
+test('a socket is told whether to cut by the route', () => {
+  const rig = new Rig();
+  const told: boolean[] = [];
+  rig.underlay.socketTo = (_address, _port, cutByRoute) => {
+    told.push(cutByRoute);
+    return -1;
+  };
+  for (const cut of [false, true, false]) {
+    for (const place of rig.publisher.places(PEER_B)) {
+      rig.publisher.rows.setPathMtu(place, 1400, cut);
+    }
+    rig.read(ipv4Packet(TO_B, random.bytes(50)));
+    rig.read(ipv4Packet(TO_C, random.bytes(50)));
+  }
+  assert.deepEqual(told, [false, false, true, false, false, false]);
+});
+
 test('each peer has its packets and bytes counted', () => {
   const rig = new Rig();
   const toB = pushSuper(rig, TO_B, 5300);
@@ -290,6 +338,7 @@ test('exactly as many segments as the queue holds, and a packet behind them', ()
       rig.run(3);
       assert.deepEqual(innerOf(rig), [...packets, last], `${count}`);
       assert.equal(rig.count('outbound_in_packets'), count + 1);
+      assert.equal(rig.peer(PEER_B).sentPackets, count + 1);
       rig.checkBalance();
     }
   }
