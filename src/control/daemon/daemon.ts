@@ -37,6 +37,7 @@ import { systemRunner } from '../host/runner.js';
 import type { OwnLease } from '../overlay/acquire.js';
 import type { Config, HostGw, Vxlan } from '../overlay/config.js';
 import { Overlay } from '../overlay/network.js';
+import type { Membership } from '../overlay/peers.js';
 import { formatSubnet } from '../overlay/subnet.js';
 import { readPreviousSubnet } from '../overlay/subnet-env.js';
 import { Carrier } from './carrier.js';
@@ -49,6 +50,7 @@ import { tunnelMtu } from './mtu.js';
 import { addressOf, checkHost, deviceName, StartError } from './open.js';
 import { Reconciler } from './reconcile.js';
 import { isVxlan, report, reportHostGw } from './report.js';
+import { startPaths } from './start-paths.js';
 import { NamedStatus } from './status.js';
 import { SubnetFile } from './subnet-file.js';
 import type { Look } from './systemd.js';
@@ -175,7 +177,10 @@ export class Daemon {
       ...(backend.directRouting ? { underlay: underlay.name } : {}),
       ...this.#blackhole(lease),
     });
-    const carrier = new Carrier({ table: { publisher, local, port }, routes, log });
+    const here = () => (watch.present ? watch.now.address : undefined);
+    const paths = startPaths({ ...this.#options, ip, publisher, tunnel: name, port, here });
+    const published = (membership: Membership) => paths.follow(membership);
+    const carrier = new Carrier({ table: { publisher, local, port }, routes, log, published });
     const watch = new UnderlayWatch({
       ...{ ip, clock, log, path, runner: systemRunner, chosen: underlay },
       selection: this.#options.underlay,
@@ -190,7 +195,8 @@ export class Daemon {
     // Without ours, whatever has its name is somebody else's.
     const reconcile = async () => (path.running ? carrier.reconcile() : []);
     this.#loop.add({ name: 'routes', reconcile });
-    this.#startLoop();
+    this.#loop.add(paths);
+    this.#startLoop(() => paths.changed());
     await awaited(this.#follow(overlay, carrier));
 
     const { vnet, uso } = path.tun;
@@ -201,8 +207,10 @@ export class Daemon {
         `UDP port ${port}, tier ${tierName(vnet, uso, path.lanes.segments)}, ` +
         `lanes ${describeLanes(path.count)}, ${carrier.peers.length} peers`,
     );
-    const same = { name, backend, store: store.description, lease, publisher, carrier };
+    const same = { name, backend, store: store.description, lease, publisher, carrier, paths };
     return {
+      remeasure: () => paths.remeasure(),
+      faults: () => paths.faults,
       ready: () => path.running && watch.present && subnetFile.written,
       turns: () => path.turns,
       parts: () => {
@@ -310,9 +318,12 @@ export class Daemon {
   }
 
   /** From here on what others change on the host is put right. */
-  #startLoop(): void {
+  #startLoop(alsoTell = () => {}): void {
     const { clock, log, lifecycle } = this.#options;
-    const changed = () => this.#loop.soon();
+    const changed = () => {
+      alsoTell();
+      this.#loop.soon();
+    };
     const monitor = new Monitor({ runner: systemRunner, clock, log, changed });
     lifecycle.onLeave('ip monitor', () => monitor.stop());
     lifecycle.onLeave('reconciling', () => this.#loop.stop());
@@ -342,8 +353,9 @@ export class Daemon {
 
   /** Looks at the host at once, and at the store anew, over new connections. */
   async reload(): Promise<void> {
-    this.#options.log.info('reloading: looking at the host and at the store anew');
+    this.#options.log.info('reloading: looking at the host, the store and the paths anew');
     this.#overlay?.reconnect();
+    this.#running?.remeasure?.();
     await this.#loop.now();
   }
 
@@ -372,7 +384,7 @@ export class Daemon {
       return { version, pid: process.pid, uptimeSeconds, waitingFor };
     }
     const { held, storeState } = this.#overlay ?? {};
-    const { faults } = this.#loop;
+    const faults = [...this.#loop.faults, ...(running.faults?.() ?? [])];
     const now = { version, uptimeSeconds, held, storeState, faults, lost: this.#lost };
     const parts = running.parts();
     return isVxlan(parts) ? report(parts, now) : reportHostGw(parts, now);

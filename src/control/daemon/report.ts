@@ -15,6 +15,7 @@ import type { Peer } from '../overlay/peers.js';
 import { formatSubnet } from '../overlay/subnet.js';
 import type { Carrier } from './carrier.js';
 import type { Lanes } from './lanes.js';
+import type { Paths } from './paths.js';
 import { readKernelUdp } from './snmp.js';
 
 /** What weft has made, with either backend. */
@@ -41,6 +42,7 @@ export interface VxlanParts extends Common {
   readonly tun: Pick<OpenTun, 'vnet' | 'tso' | 'uso'>;
   readonly sockets: Pick<OpenUdp, 'gro' | 'receiveBuffer'>;
   readonly lanes: Pick<Lanes, 'count' | 'counters' | 'segments' | 'reports' | 'turns'>;
+  readonly paths: Pick<Paths, 'report' | 'lack'>;
 }
 
 export type Parts = VxlanParts | HostGwParts;
@@ -108,7 +110,9 @@ export function report(parts: VxlanParts, now: Moment): Status {
     peers: parts.carrier.peers.map((peer) => ({
       ...reportPeer(peer, parts.carrier),
       vtepMac: peer.vtepMac === undefined ? '' : formatMac(peer.vtepMac),
+      pathMtu: parts.paths.report(peer.publicIp) ?? null,
     })),
+    pathsNotMeasured: parts.paths.lack,
     routes: { published: routes, epoch, problems: parts.carrier.problems },
     offload: {
       tier: tierName(tun.vnet, tun.uso, lanes.segments),

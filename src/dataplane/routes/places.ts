@@ -16,6 +16,8 @@ export class Places {
   /** Whose each place is; undefined: free. */
   #owners: (Peer | undefined)[] = [];
   readonly #places = new Map<string, number>();
+  /** The places of each address; undefined: to be gathered anew. */
+  #ofAddress: Map<number, number[]> | undefined;
 
   /**
    * Gives each of these peers, and nobody else, a place: the one that it has; else that of a peer
@@ -23,6 +25,7 @@ export class Places {
    * was free before this call, since a lane may still be at work with the table before.
    */
   assign(peers: readonly Peer[]): Placed[] {
+    this.#ofAddress = undefined;
     const wanted = new Map(peers.map((peer) => [identityOf(peer), peer]));
     /** Places that are given up, and one of them for each address. */
     const left = new Set<number>();
@@ -57,8 +60,20 @@ export class Places {
   }
 
   /** The places of the peers with this outer address (int32). */
-  of(address: number): number[] {
-    return this.#owners.flatMap((owner, place) => (owner?.address === address ? [place] : []));
+  of(address: number): readonly number[] {
+    this.#ofAddress ??= this.#gather();
+    return this.#ofAddress.get(address) ?? [];
+  }
+
+  #gather(): Map<number, number[]> {
+    const all = new Map<number, number[]>();
+    for (const [place, owner] of this.#owners.entries()) {
+      if (owner === undefined) continue;
+      const places = all.get(owner.address);
+      if (places === undefined) all.set(owner.address, [place]);
+      else places.push(place);
+    }
+    return all;
   }
 }
 

@@ -78,7 +78,7 @@ export class Publisher {
   }
 
   /** The places, in the table and in `rows`, of the peers with this outer address (int32). */
-  places(address: number): number[] {
+  places(address: number): readonly number[] {
     return this.placing.of(address);
   }
 

@@ -70,7 +70,21 @@ export interface Status {
     readonly vtepMac: string;
     /** Whether the kernel routes by the peer's own address, and not into the tunnel. */
     readonly direct: boolean;
+    /** The longest outer packet that reaches it whole; null: not known, or no way there. */
+    readonly pathMtu: {
+      readonly mtu: number;
+      /** Whose it is: of the route, of its device, or measured. */
+      readonly from: 'route' | 'device' | 'measured';
+      /** Since the measurement that came to something; null: none did. */
+      readonly measuredSecondsAgo: number | null;
+      /** Whether it is being measured just now. */
+      readonly checking: boolean;
+      /** Why the last measurement came to nothing; empty unless it did. */
+      readonly problem: string;
+    } | null;
   }[];
+  /** Why path MTUs are not measured on this host; empty where they are. */
+  readonly pathsNotMeasured: string;
   readonly routes: {
     /** In the table of the lanes, our own subnet included. */
     readonly published: number;
@@ -116,7 +130,7 @@ export interface HostGwStatus
   readonly underlay: Omit<Status['underlay'], 'port'>;
   readonly lease: Omit<Status['lease'], 'vtepMac' | 'vni'>;
   /** `direct`: the kernel has the route. */
-  readonly peers: readonly Omit<Status['peers'][number], 'vtepMac'>[];
+  readonly peers: readonly Omit<Status['peers'][number], 'vtepMac' | 'pathMtu'>[];
   readonly routes: Pick<Status['routes'], 'problems'>;
 }
 
@@ -268,11 +282,16 @@ function describeStatus(status: Status): [string, string][] {
   if (kernelUdp.bufferFull > 0) {
     rows.push(['kernel', `${count(kernelUdp.bufferFull)} datagrams lost: receive buffer full`]);
   }
+  if (status.pathsNotMeasured !== '') {
+    rows.push(['path MTU', `of routes and devices, not measured: ${status.pathsNotMeasured}`]);
+  }
   rows.push(['peers', status.peers.length === 0 ? 'none yet' : String(status.peers.length)]);
   for (const peer of status.peers) {
     const direct = peer.direct ? ' direct' : '';
+    const mtu = peer.pathMtu?.mtu ?? underlay.mtu;
+    const path = mtu < underlay.mtu ? ` path MTU ${mtu}` : '';
     const where = `${peer.subnet.padEnd(18)} ${peer.publicIp.padEnd(15)} ${peer.vtepMac}`;
-    rows.push(['', where + direct]);
+    rows.push(['', where + direct + path]);
   }
   return rows;
 }

@@ -56,6 +56,7 @@ function parts(): VxlanParts {
       reports: [{ running: true, queued: 0, outboundPackets: 0, inboundPackets: 0 }],
     },
     carrier: { peers: [PEER], problems: [], isDirect: () => true },
+    paths: { report: () => undefined, lack: '' },
   };
 }
 

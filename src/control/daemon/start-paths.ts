@@ -1,0 +1,35 @@
+/** Starts what looks after path MTU, and what tells the lanes the seconds. */
+import type { Publisher } from '../../dataplane/routes/publisher.js';
+import { Echo } from '../host/echo.js';
+import type { Ip } from '../host/ip.js';
+import type { DaemonOptions } from './ground.js';
+import { addressOf } from './open.js';
+import { Paths } from './paths.js';
+import { everySecond } from './seconds.js';
+
+interface Around extends Pick<DaemonOptions, 'clock' | 'random' | 'log' | 'lifecycle'> {
+  readonly ip: Ip;
+  readonly publisher: Publisher;
+  /** weft's own device. */
+  readonly tunnel: string;
+  /** UDP. */
+  readonly port: number;
+  /** weft's own address on the underlay, dotted; undefined while it has none. */
+  readonly here: () => string | undefined;
+}
+
+export function startPaths(around: Around): Paths {
+  const { clock, random, log, lifecycle, ip, publisher, tunnel, port, here } = around;
+  const source = (): number => addressOf(here() ?? '0.0.0.0') >>> 0;
+  const paths = new Paths({
+    ...{ clock, random, log, ip, publisher, tunnel, source: here },
+    openEcho: (hint) => Echo.open({ clock, random, source, port, hint }),
+  });
+  lifecycle.onLeave('path MTUs', () => paths.stop());
+  const stopSeconds = everySecond(clock, (seconds) => {
+    publisher.rows.tick(seconds + 1);
+    paths.tick();
+  });
+  lifecycle.onLeave('the seconds', stopSeconds);
+  return paths;
+}
