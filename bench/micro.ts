@@ -182,6 +182,7 @@ function laneOver(
   };
   const underlay: Underlay = {
     sender: 0,
+    full: () => {},
     socketTo: () => -1,
     receive: datagrams,
     send: (_from, rows) => rows,

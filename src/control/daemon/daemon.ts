@@ -42,6 +42,7 @@ import { formatSubnet } from '../overlay/subnet.js';
 import { readPreviousSubnet } from '../overlay/subnet-env.js';
 import { Carrier } from './carrier.js';
 import { DataPath, NoPath } from './data-path.js';
+import { eachSecond } from './each-second.js';
 import { startFirewall } from './firewall.js';
 import { forwarding } from './forwarding.js';
 import type { DaemonOptions, Ground, Running } from './ground.js';
@@ -56,7 +57,6 @@ import { SubnetFile } from './subnet-file.js';
 import type { Look } from './systemd.js';
 import { clear, rehearse } from './takeover.js';
 import { UnderlayWatch } from './underlay.js';
-import { watchTier } from './watch-tier.js';
 
 /** In place of a device's name, where there is none. */
 const HOST_GW = 'host-gw';
@@ -169,6 +169,8 @@ export class Daemon {
     const address = formatAddress(lease.subnet.address);
     const anySource = backend.directRouting;
     await awaited(path.start({ vni, mac, address, network, anySource, publisher }));
+    const tick = (seconds: number) => publisher.rows.tick(seconds);
+    lifecycle.onLeave('the seconds', eachSecond({ clock, log, look: () => path.lanes, tick }));
     const subnetFile = await this.#setUpHost(journal, config, lease, place.mtu);
 
     this.#doing = `reading the peers from ${store.description}`;
@@ -200,8 +202,6 @@ export class Daemon {
     await awaited(this.#follow(overlay, carrier));
 
     const { vnet, uso } = path.tun;
-    const stopWatching = watchTier({ clock, log, vnet, uso, look: () => path.lanes });
-    lifecycle.onLeave('the tier', stopWatching);
     log.info(
       `ready: ${name} ${formatSubnet(lease.subnet)}, MTU ${path.place.mtu}, VNI ${vni}, ` +
         `UDP port ${port}, tier ${tierName(vnet, uso, path.lanes.segments)}, ` +

@@ -5,21 +5,23 @@
  * The TUN is kept as long as it is there, since the kernel's routes and what others set on it go
  * with it. The counters are those of all lanes there have been.
  */
+import { PEER_SOCKETS } from '../../dataplane/io/peer-sockets.js';
 import type { Tier } from '../../dataplane/io/tiers.js';
 import type { OpenTun } from '../../dataplane/io/tun.js';
 import { closeUdp, type OpenUdp } from '../../dataplane/io/udp.js';
 import type { Publisher } from '../../dataplane/routes/publisher.js';
 import type { LaneCount } from '../../operate/status/status.js';
+import { spareDescriptors } from '../host/descriptors.js';
 import { configure } from '../host/device.js';
 import { HostError } from '../host/errors.js';
 import type { Ip } from '../host/ip.js';
 import type { Journal } from '../host/journal.js';
 import type { Runner } from '../host/runner.js';
 import type { Log } from '../runtime.js';
+import { MERGING_REFUSED } from './each-second.js';
 import { closeTun, Lanes, openLanes } from './lanes.js';
 import { openDevice, openSockets, superPacketsTaken } from './open.js';
 import type { Member } from './reconcile.js';
-import { MERGING_REFUSED } from './watch-tier.js';
 
 export interface DataPathOptions {
   /** The TUN's. */
@@ -201,6 +203,7 @@ export class DataPath implements Member {
         uso: this.#takes.udp,
         merges: this.#takes.tcp,
         segments: this.#sockets.every(({ segment }) => segment),
+        peerSockets: Math.min(PEER_SOCKETS, Math.floor(spareDescriptors() / this.#count.lanes)),
         vnet: tun.vnet,
       },
       this.#lanes?.counters,

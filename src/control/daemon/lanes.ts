@@ -154,7 +154,7 @@ export class Lanes {
     await Promise.all(this.#threads.map(({ thread }) => thread.ended));
   }
 
-  /** Whether every lane's super-packets leave by UDP_SEGMENT just now. */
+  /** Whether every lane's super-packets leave by UDP_SEGMENT. */
   get segments(): boolean {
     return this.#threads.every(({ thread }) => thread.directions === 'inbound' || thread.segments);
   }
@@ -162,6 +162,10 @@ export class Lanes {
   /** Whether every lane writes merged packets to the TUN just now. */
   get merges(): boolean {
     return this.#threads.every(({ thread }) => thread.directions === 'outbound' || thread.merges);
+  }
+
+  get segmentationRefused(): number {
+    return readTotals(this.counters).counters.segmentation_refused;
   }
 
   /** A number for each thread that stands still when it hangs. */
@@ -176,7 +180,6 @@ export class Lanes {
       const { counters } = readTotals(this.counters, lane * threads, threads);
       return {
         running: own.every(({ running }) => running),
-        queued: own.reduce((sum, { queued }) => sum + queued, 0),
         outboundPackets: counters.outbound_in_packets,
         inboundPackets: counters.inbound_in_packets,
       };

@@ -4,7 +4,7 @@
  *
  * A packet is what travels on the underlay: a super-packet from the TUN counts as the
  * segments it is cut into, a merged train from the socket as its datagrams. So in each
- * direction: in = out + dropped + queued (what waits for the underlay just now).
+ * direction: in + generated = out + dropped, where what weft generates goes inbound (too-big.ts).
  */
 import { DROP_NAMES } from './drops.js';
 
@@ -17,12 +17,15 @@ export const COUNTER_NAMES = [
   'inbound_in_bytes',
   'inbound_out_packets',
   'inbound_out_bytes',
+  // written to the TUN beside what came in
+  'generated_packets',
   // notes: no packet is lost by these
   'sends',
   'writes',
   'receives',
   'reads',
-  'underlay_full',
+  'read_errors',
+  'receive_errors',
   'reserved_bits_seen',
   'segmentation_refused',
   'peer_refused',

@@ -12,10 +12,10 @@ export const DROP_NAMES = [
   'outbound_local',
   'outbound_bad_offload',
   'send_too_long',
+  'send_peer_full',
   'send_peer_unreachable',
   'send_denied',
   'send_failed',
-  'lane_stopped',
   // inbound, in the order of its steps
   'unknown_sender',
   'truncated',

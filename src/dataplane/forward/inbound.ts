@@ -93,10 +93,10 @@ export class Inbound {
     this.#uso = options.uso;
   }
 
-  /** One batch. Returns the datagrams received. */
+  /** One batch. Returns the datagrams received, or -errno. */
   step(): number {
     const received = this.#underlay.receive();
-    if (received <= 0) return 0;
+    if (received <= 0) return received;
     this.#counters.add(Counter.receives, received);
     for (let row = 0; row < received; row += 1) this.#datagram(row);
     this.#coalescer.close();

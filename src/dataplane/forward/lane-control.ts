@@ -4,14 +4,12 @@
 export const STOP = 0;
 /** One of the states below; written by the lane. */
 export const STATE = 1;
-/** 1 while super-packets leave by UDP_SEGMENT; written by the lane. */
+/** 1 where super-packets leave by UDP_SEGMENT; written by the lane. */
 export const SEGMENTS = 2;
 /** Turns so far, wrapping: it stands still when the lane hangs. */
 export const TURNS = 3;
-/** Packets that wait for the underlay just now. */
-export const QUEUED = 4;
 /** 1 while merged packets are written to the TUN; written by the lane. */
-export const MERGES = 5;
+export const MERGES = 4;
 export const CONTROL_WORDS = 8;
 
 export const STARTING = 0;

@@ -3,13 +3,10 @@ import { MessageChannel, Worker } from 'node:worker_threads';
 import { createMemory } from '../io/memory.js';
 import { loadNative } from '../io/native.js';
 import type { Publisher } from '../routes/publisher.js';
-import { Counters } from './counters.js';
-import { Drop } from './drops.js';
 import type { Directions, LaneOptions } from './lane.js';
 import {
   CONTROL_WORDS,
   MERGES,
-  QUEUED,
   RUNNING,
   SEGMENTS,
   STATE,
@@ -88,9 +85,6 @@ export class LaneThread {
       worker.once('exit', () => {
         // From here on `stop` must not touch the descriptor: its number may be another's.
         Atomics.store(this.#control, STOP, 1);
-        // What still waited for the underlay went with the thread.
-        const left = Atomics.exchange(this.#control, QUEUED, 0);
-        if (left > 0) new Counters(counters, thread).drop(Drop.lane_stopped, left);
         port1.close();
         publisher.park(thread);
         native.close(this.#wake);
@@ -113,7 +107,7 @@ export class LaneThread {
     return Atomics.load(this.#control, STATE) === TUN_GONE;
   }
 
-  /** Whether super-packets leave by UDP_SEGMENT just now. */
+  /** Whether super-packets leave by UDP_SEGMENT. */
   get segments(): boolean {
     return Atomics.load(this.#control, SEGMENTS) === 1;
   }
@@ -126,9 +120,5 @@ export class LaneThread {
   /** Wraps; stands still when the lane hangs. */
   get turns(): number {
     return Atomics.load(this.#control, TURNS);
-  }
-
-  get queued(): number {
-    return Atomics.load(this.#control, QUEUED);
   }
 }

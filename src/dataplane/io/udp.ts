@@ -164,11 +164,12 @@ export class UdpUnderlay implements Underlay {
   readonly #listener: number;
   readonly #peers: PeerSockets;
 
-  constructor(native: Native, sockets: Pick<OpenUdp, 'listener' | 'sender'>) {
+  /** @param most peers that may have a socket of their own */
+  constructor(native: Native, sockets: Pick<OpenUdp, 'listener' | 'sender'>, most?: number) {
     this.#native = native;
     this.#listener = sockets.listener;
     this.sender = sockets.sender;
-    this.#peers = new PeerSockets(native, sockets.sender);
+    this.#peers = new PeerSockets(native, sockets.sender, most);
   }
 
   /** Closes the peers' sockets; the two that were given belong to their opener. */
@@ -176,8 +177,12 @@ export class UdpUnderlay implements Underlay {
     this.#peers.close();
   }
 
-  socketTo(address: number, port: number): number {
-    return this.#peers.socketTo(address, port);
+  socketTo(address: number, port: number, cutByRoute: boolean): number {
+    return this.#peers.socketTo(address, port, cutByRoute);
+  }
+
+  full(address: number, bytes: number, now: number): void {
+    this.#peers.full(address, bytes, now);
   }
 
   receive(): number {

@@ -2,7 +2,7 @@
  * A row for each peer, in shared memory: what the daemon knows of it, for the lanes, and what the
  * lanes see of it, for the daemon. Each writes words of its own, and nobody waits.
  *
- *    known   PLACES x 4 int32               written by the daemon   address, overlay, path MTU, turn
+ *    known   PLACES x 5 int32               written by the daemon   see KNOWN
  *    seen    threads x PLACES x 16 doubles  written by the lanes    see SEEN
  *    ticks   1 int32                        written by the daemon   seconds since its start
  *
@@ -21,9 +21,11 @@ const KNOWN = {
   overlay: 1,
   /** The longest outer IPv4 packet that reaches it whole, in bytes; 0: not known. */
   pathMtu: 2,
+  /** 1: the route there has an MTU of its own, less than its device's, by which to cut. */
+  cut: 3,
   /** How often the place was given away: what was seen in an earlier turn is another peer's. */
-  turn: 3,
-  words: 4,
+  turn: 4,
+  words: 5,
 } as const;
 
 /** Columns of `seen`, all of them doubles. */
@@ -33,7 +35,7 @@ export const SEEN_NAMES = [
   'sentBytes',
   'receivedPackets',
   'receivedBytes',
-  // errors that told of datagrams sent before: port unreachable, and all others; times, not packets
+  // sends that answered what an earlier datagram may have met: port unreachable, and all else; times
   'portUnreachable',
   'otherErrors',
   // packets that could not be sent: its socket full, no way there, forbidden here, anything else
@@ -113,7 +115,7 @@ export class PeerRows {
   /** A peer has taken a place that was free. Addresses are int32. */
   begin(place: number, address: number, overlay: number): void {
     const row = rowOf(place);
-    this.#known[row * KNOWN.words + KNOWN.pathMtu] = 0;
+    this.setPathMtu(place, 0);
     this.#known[row * KNOWN.words + KNOWN.turn]! += 1;
     this.#before.set(row, this.#sum(row));
     this.go(place, address, overlay);
@@ -126,9 +128,14 @@ export class PeerRows {
     this.#known[at + KNOWN.overlay] = overlay;
   }
 
-  /** Tells the lanes the longest outer packet that reaches the peer whole; 0: not known. */
-  setPathMtu(place: number, mtu: number): void {
-    this.#known[rowOf(place) * KNOWN.words + KNOWN.pathMtu] = mtu;
+  /**
+   * Tells the lanes the longest outer packet that reaches the peer whole (0: not known), and
+   * whether longer ones are to be cut by the MTU of the route, which is less than its device's.
+   */
+  setPathMtu(place: number, mtu: number, cutByRoute = false): void {
+    const at = rowOf(place) * KNOWN.words;
+    this.#known[at + KNOWN.pathMtu] = mtu;
+    this.#known[at + KNOWN.cut] = cutByRoute ? 1 : 0;
   }
 
   read(place: number): PeerReport {
@@ -191,6 +198,15 @@ export class PeerView {
   /** The longest outer packet that reaches it whole, in bytes; 0: not known. */
   pathMtu(peer: number): number {
     return this.#known[rowOf(peer - FIRST_PEER) * KNOWN.words + KNOWN.pathMtu]!;
+  }
+
+  /** Whether packets that do not fit are to be cut by the route's MTU, not by the device's. */
+  isCutByRoute(peer: number): boolean {
+    return this.#known[rowOf(peer - FIRST_PEER) * KNOWN.words + KNOWN.cut] === 1;
+  }
+
+  get(peer: number, column: number): number {
+    return this.#seen[rowOf(peer - FIRST_PEER) * COLUMNS + column]!;
   }
 
   add(peer: number, column: number, amount: number): void {

@@ -8,10 +8,12 @@
  * int32 everywhere (192.168.0.1 is negative), so it compares and hashes without a heap number.
  */
 import { complement, sum as sumOf, update } from './checksum.js';
-import { read16, read32, write16 } from './words.js';
+import { read16, read32, write16, write32 } from './words.js';
 
 /** Bytes of a header without options. */
 export const HEADER = 20;
+/** What every link must carry (RFC 791). */
+export const LEAST_MTU = 68;
 
 export const ICMP = 1;
 export const TCP = 6;
@@ -123,6 +125,28 @@ export function source(bytes: Uint8Array, at: number): number {
 
 export function destination(bytes: Uint8Array, at: number): number {
   return read32(bytes, at + DESTINATION);
+}
+
+/** Writes a header without options, its sum included; TTL 64, TOS 0, no fragment. */
+export function write(
+  bytes: Uint8Array,
+  at: number,
+  total: number,
+  id: number,
+  protocol: number,
+  from: number,
+  to: number,
+): void {
+  bytes[at + VERSION_AND_LENGTH] = 0x45;
+  bytes[at + TOS] = 0;
+  write16(bytes, at + TOTAL, total);
+  write16(bytes, at + ID, id);
+  write16(bytes, at + FRAGMENT, 0);
+  bytes[at + TTL] = 64;
+  bytes[at + PROTOCOL] = protocol;
+  write32(bytes, at + SOURCE, from);
+  write32(bytes, at + DESTINATION, to);
+  seal(bytes, at);
 }
 
 /** Writes the TOS byte and keeps the header checksum right (RFC 1624). */

@@ -104,8 +104,6 @@ export interface Status {
   };
   readonly lanes: readonly {
     readonly running: boolean;
-    /** Packets that wait for the underlay. */
-    readonly queued: number;
     /** Packets that came in, from the TUN and from the underlay. */
     readonly outboundPackets: number;
     readonly inboundPackets: number;

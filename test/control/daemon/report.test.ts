@@ -53,7 +53,7 @@ function parts(): VxlanParts {
       counters,
       segments: true,
       turns: [1],
-      reports: [{ running: true, queued: 0, outboundPackets: 0, inboundPackets: 0 }],
+      reports: [{ running: true, outboundPackets: 0, inboundPackets: 0 }],
     },
     carrier: { peers: [PEER], problems: [], isDirect: () => true },
     paths: { report: () => undefined, lack: '' },
@@ -153,7 +153,7 @@ test('a fallen tier, a lane that ended, a route problem and a lost lease are see
         lanes: {
           ...made.lanes,
           segments: false,
-          reports: [{ running: false, queued: 0, outboundPackets: 0, inboundPackets: 0 }],
+          reports: [{ running: false, outboundPackets: 0, inboundPackets: 0 }],
         },
         carrier: {
           ...made.carrier,

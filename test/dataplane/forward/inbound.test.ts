@@ -279,7 +279,8 @@ test('the MAC of another peer as source is no fault: learning is off', () => {
 test('a receive that fails moves nothing', () => {
   const rig = new Rig();
   rig.underlay.receive = () => -111;
-  assert.equal(rig.lane.step(), 0);
+  assert.equal(rig.lane.step(), -111);
+  assert.equal(rig.count('receive_errors'), 1);
   rig.checkBalance();
 });
 

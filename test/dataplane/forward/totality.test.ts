@@ -206,7 +206,6 @@ test('any packets outwards', (t) => {
     rig.checkBalance();
     rig.underlay.sent.length = 0;
   }
-  assert.equal(rig.lane.blocked, false);
   const reasons = Object.keys(rig.drops());
   assert.ok(reasons.length >= 5, `only ${reasons}`);
   assert.ok(rig.count('outbound_out_packets') > 1000);

@@ -14,7 +14,7 @@ import {
   EINVAL,
   EIO,
   IP_MTU_DISCOVER,
-  IP_PMTUDISC_INTERFACE,
+  IP_PMTUDISC_OMIT,
   loadNative,
   type Native,
   SO_SNDBUF,
@@ -261,7 +261,7 @@ test('DF is clear on what the underlay sends, and set on a socket as it comes', 
     native.close(plain);
     native.close(clear);
   });
-  native.setOption(clear, SOL_IP, IP_MTU_DISCOVER, IP_PMTUDISC_INTERFACE);
+  native.setOption(clear, SOL_IP, IP_MTU_DISCOVER, IP_PMTUDISC_OMIT);
   const to = ipv4(THEIRS, 9);
   arena.send([
     { fd: plain, to, tos: 1, parts: [pattern(10)] },
@@ -273,12 +273,17 @@ test('DF is clear on what the underlay sends, and set on a socket as it comes', 
   assert.deepEqual(got[1], [2, 0]);
   assert.ok(got.length >= 3 && got.slice(2).every(([tos, df]) => tos === 3 && df === 0));
 
-  // Over the interface's MTU of 1500 it is an error of that row, never two fragments.
-  const sent = arena.send([
-    { fd: clear, to, parts: [pattern(10)] },
-    { fd: clear, to, parts: [pattern(1473)] },
-  ]);
-  assert.equal(sent, 1);
+  // Over the interface's MTU of 1500 a datagram leaves in fragments; segments of one are refused.
+  assert.equal(arena.send([{ fd: clear, to, tos: 4, parts: [pattern(1473)] }]), 1);
+  const fragments = read(arena, fd, 2, isIpv4(17)).map(([, packet]) => packet);
+  assert.deepEqual(
+    fragments.map((packet) => [packet[1], packet.readUInt16BE(2), packet.readUInt16BE(6)]),
+    [
+      [4, 1500, 0x2000],
+      [4, 21, 185],
+    ],
+  );
+  assert.equal(arena.send([{ fd: clear, to, segment: 1473, parts: [pattern(1473 * 2)] }]), 0);
   assert.equal(native.errnoName(native.lastError()), 'EMSGSIZE');
 });
 

@@ -79,8 +79,8 @@ export const fullStatus: Status = {
     receiveBuffer: 16_777_216,
   },
   lanes: [
-    { running: true, queued: 0, outboundPackets: 1, inboundPackets: 2 },
-    { running: false, queued: 3, outboundPackets: 3, inboundPackets: 4 },
+    { running: true, outboundPackets: 1, inboundPackets: 2 },
+    { running: false, outboundPackets: 3, inboundPackets: 4 },
   ],
   laneThreads: 2,
   lanesReason: 'one for every 4 of 8 processors; -lanes sets it',
