@@ -169,7 +169,12 @@ export class Daemon {
     const address = formatAddress(lease.subnet.address);
     const anySource = backend.directRouting;
     await awaited(path.start({ vni, mac, address, network, anySource, publisher }));
-    const tick = (seconds: number) => publisher.rows.tick(seconds);
+    const here = () => (watch.present ? watch.now.address : undefined);
+    const paths = startPaths({ ...this.#options, ip, publisher, tunnel: name, port, here });
+    const tick = (seconds: number) => {
+      publisher.rows.tick(seconds);
+      paths.tick();
+    };
     lifecycle.onLeave('the seconds', eachSecond({ clock, log, look: () => path.lanes, tick }));
     const subnetFile = await this.#setUpHost(journal, config, lease, place.mtu);
 
@@ -179,8 +184,6 @@ export class Daemon {
       ...(backend.directRouting ? { underlay: underlay.name } : {}),
       ...this.#blackhole(lease),
     });
-    const here = () => (watch.present ? watch.now.address : undefined);
-    const paths = startPaths({ ...this.#options, ip, publisher, tunnel: name, port, here });
     const published = (membership: Membership) => paths.follow(membership);
     const carrier = new Carrier({ table: { publisher, local, port }, routes, log, published });
     const watch = new UnderlayWatch({

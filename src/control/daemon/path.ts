@@ -41,6 +41,7 @@ const LONGEST = 65_535;
 
 export interface PathMtu {
   readonly mtu: number;
+  /** Which is the least; `measured` only where that is less than the other two. */
   readonly from: 'route' | 'device' | 'measured';
 }
 
@@ -54,9 +55,13 @@ export function pathMtuOf(path: Path): PathMtu | undefined {
   const { way, measured } = path;
   if (typeof way !== 'object') return undefined;
   const full = fullOf(path);
-  if (measured !== undefined && measured.mtu <= full)
-    return { mtu: measured.mtu, from: 'measured' };
+  if (measured !== undefined && measured.mtu < full) return { mtu: measured.mtu, from: 'measured' };
   return { mtu: full, from: way.from };
+}
+
+/** Whether the route has an MTU of its own, less than its device's. */
+export function isCutByRoute({ way }: Path): boolean {
+  return typeof way === 'object' && way.from === 'route';
 }
 
 /** When it is to be measured: a time that may be past; never: Infinity. */

@@ -18,6 +18,7 @@ import {
   dueAt,
   forgetTried,
   fullOf,
+  isCutByRoute,
   type Path,
   type PathMtu,
   pathMtuOf,
@@ -288,9 +289,9 @@ export class Paths implements Member {
     this.#paths.set(address, path);
     const was = before === undefined ? undefined : pathMtuOf(before);
     const now = pathMtuOf(path);
-    if (was?.mtu === now?.mtu) return;
-    this.#tellLanes(address);
-    if (was !== undefined && now !== undefined) {
+    const cutAsBefore = before !== undefined && isCutByRoute(before) === isCutByRoute(path);
+    if (was?.mtu !== now?.mtu || !cutAsBefore) this.#tellLanes(address);
+    if (was !== undefined && now !== undefined && was.mtu !== now.mtu) {
       const from = now.from === 'measured' ? 'measured' : `of its ${now.from}`;
       const line = `path to ${formatAddress(address)}: MTU ${now.mtu} (${from}), was ${was.mtu}`;
       this.#news.push(line);
@@ -301,7 +302,8 @@ export class Paths implements Member {
     const { publisher } = this.#options;
     const path = this.#paths.get(address);
     const mtu = path === undefined ? 0 : (pathMtuOf(path)?.mtu ?? 0);
-    for (const place of publisher.places(address)) publisher.rows.setPathMtu(place, mtu);
+    const isCut = path !== undefined && isCutByRoute(path);
+    for (const place of publisher.places(address)) publisher.rows.setPathMtu(place, mtu, isCut);
   }
 
   #tellLog(): void {

@@ -1,11 +1,10 @@
-/** Starts what looks after path MTU, and what tells the lanes the seconds. */
+/** Starts what looks after path MTU. */
 import type { Publisher } from '../../dataplane/routes/publisher.js';
 import { Echo } from '../host/echo.js';
 import type { Ip } from '../host/ip.js';
 import type { DaemonOptions } from './ground.js';
 import { addressOf } from './open.js';
 import { Paths } from './paths.js';
-import { everySecond } from './seconds.js';
 
 interface Around extends Pick<DaemonOptions, 'clock' | 'random' | 'log' | 'lifecycle'> {
   readonly ip: Ip;
@@ -26,10 +25,5 @@ export function startPaths(around: Around): Paths {
     openEcho: (hint) => Echo.open({ clock, random, source, port, hint }),
   });
   lifecycle.onLeave('path MTUs', () => paths.stop());
-  const stopSeconds = everySecond(clock, (seconds) => {
-    publisher.rows.tick(seconds + 1);
-    paths.tick();
-  });
-  lifecycle.onLeave('the seconds', stopSeconds);
   return paths;
 }

@@ -105,7 +105,8 @@ export class Ip {
       let arrays: string[] = [];
       const failures = await this.#exchange(lines, (stdout, refused) => {
         arrays = stdout.split('\n').filter((text) => text !== '');
-        return stdout.endsWith('\n') && arrays.length === lines.length - refused;
+        const wanted = lines.length - refused;
+        return wanted === 0 || (stdout.endsWith('\n') && arrays.length === wanted);
       });
       for (const { line, reason } of failures) answers.set(line, reason);
       let next = 0;

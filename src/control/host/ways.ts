@@ -81,7 +81,8 @@ async function findMtus(
   rows: readonly (Row | string)[],
 ): Promise<ReadonlyMap<string, number>> {
   const names = new Set(rows.flatMap((row) => (typeof row === 'string' ? [] : (row.dev ?? []))));
-  const lineOf = (name: string): string => `link show dev ${name}`;
+  // Not `link show`: after that one the running `ip` hides the addresses of links.
+  const lineOf = (name: string): string => `addr show dev ${name}`;
   const answers = await ip.queryAll([...names].map(lineOf));
   const mtus = new Map<string, number>();
   let stale = false;

@@ -73,7 +73,7 @@ export interface Status {
     /** The longest outer packet that reaches it whole; null: not known, or no way there. */
     readonly pathMtu: {
       readonly mtu: number;
-      /** Whose it is: of the route, of its device, or measured. */
+      /** Which is the least; `measured` only where that is less than the other two. */
       readonly from: 'route' | 'device' | 'measured';
       /** Since the measurement that came to something; null: none did. */
       readonly measuredSecondsAgo: number | null;

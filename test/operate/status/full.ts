@@ -45,7 +45,7 @@ export const fullStatus: Status = {
       direct: true,
       pathMtu: {
         mtu: 1500,
-        from: 'measured',
+        from: 'device',
         measuredSecondsAgo: 12,
         checking: false,
         problem: '',
