@@ -28,7 +28,9 @@ describe('the way to a peer', { skip: lacks ?? false, timeout: 180_000 }, () => 
       await host.ip(`route add ${FAR}/32 via 192.168.56.1 mtu 1400`);
     }
     await paths.becomes({ mtu: 1400, from: 'route', checking: false }, 5_000);
+    await Paths.drop(`ip daddr ${FAR} ip length > 1400`);
     await paths.allPasses(1400);
+    await Paths.noFilter();
     for (const host of [paths.weft, paths.kernel]) await host.ip(`route del ${FAR}/32`);
     await paths.becomes({ mtu: 1500, from: 'device' }, 5_000);
     await paths.allPasses(1500);
@@ -65,7 +67,9 @@ describe('the way to a peer', { skip: lacks ?? false, timeout: 180_000 }, () => 
   }
 
   test('a forged "fragmentation needed" causes one measurement and changes nothing', async () => {
-    const { stdout } = await paths.weft.run(['ss', '-Hun', 'dst', FAR]);
+    const [box, , far] = paths.boxes;
+    await box.run(['ping', '-c', '1', far.address]);
+    const { stdout } = await paths.weft.run(['ss', '-Huan', 'dst', FAR]);
     const sport = Number(/192\.168\.56\.11(?:%\w+)?:(\d+)/.exec(stdout)?.[1]);
     assert.ok(sport > 0, stdout);
     const quoted = { from: '192.168.56.11', fromPort: sport, to: FAR, toPort: 8472 };

@@ -39,7 +39,7 @@ describe('a peer behind a router', { skip: lacks ?? false, timeout: 300_000 }, (
 
   test('the router does not say "fragmentation needed": found by trying, to the byte', async () => {
     await Paths.setLink(1407);
-    await Paths.filter('icmp type destination-unreachable');
+    await Paths.filter('destination-unreachable');
     paths.remeasure();
     await paths.becomes({ mtu: 1407, from: 'measured', checking: false });
     await paths.allPasses(1407);

@@ -113,12 +113,17 @@ export class Paths {
     await run(['ip', 'link', 'set', 'net1', 'mtu', String(mtu)]);
   }
 
-  /** Rules of the router: it sends and forwards no ICMP of these types (all: `icmp`). */
-  static async filter(what: string): Promise<void> {
+  /** Rules of the router: it sends and forwards no ICMP of these types. */
+  static filter(types: string): Promise<void> {
+    return Paths.drop(`icmp type ${types}`);
+  }
+
+  /** Rules of the router: it neither sends nor forwards what matches. */
+  static async drop(what: string): Promise<void> {
     const rules = ['forward', 'output'].map(
       (hook) =>
         `add chain inet lab ${hook} { type filter hook ${hook} priority 0; }\n` +
-        `add rule inet lab ${hook} ip protocol icmp ${what} drop`,
+        `add rule inet lab ${hook} ${what} drop`,
     );
     await run(['nft', '-f', '-'], { input: ['add table inet lab', ...rules, ''].join('\n') });
   }

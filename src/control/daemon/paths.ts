@@ -31,7 +31,10 @@ import { faultLines } from './path-faults.js';
 import { beginSearch, isFound, sizeToSend, takeResult } from './path-search.js';
 import type { Member } from './reconcile.js';
 
-/** The ways are asked for when something changed, at most so often, and anyway after so long. */
+/**
+ * The ways are asked for when something changed, a millisecond a peer after the last time or so
+ * long, and anyway after so long.
+ */
 const ASK_AGAIN = 3_000;
 const ASK_ANYWAY = 60_000;
 /** Peers measured at the same time, and begun in a second: their answers must all be looked at. */
@@ -51,7 +54,7 @@ export interface PathsOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
-  readonly ip: Ip;
+  readonly ip: Pick<Ip, 'queryAll' | 'restart'>;
   readonly publisher: {
     readonly places: Publisher['places'];
     readonly rows: Pick<Publisher['rows'], 'setPathMtu'>;
@@ -136,6 +139,7 @@ export class Paths implements Member {
     }
     // A place that was given away anew knows nothing.
     for (const { publicIp } of [...added, ...changed]) this.#tellLanes(publicIp);
+    this.#tellFaults();
     void this.#ask(unknown)
       .then(() => this.#gather())
       // The next look says it.
@@ -155,7 +159,7 @@ export class Paths implements Member {
 
   async reconcile(): Promise<string[]> {
     const now = this.#options.clock.now();
-    const pause = this.#changed ? ASK_AGAIN : ASK_ANYWAY;
+    const pause = this.#changed ? Math.min(ASK_AGAIN, this.#paths.size) : ASK_ANYWAY;
     if (now - this.#askedAt < pause) return [];
     this.#askedAt = now;
     this.#changed = false;

@@ -36,7 +36,7 @@ interface Row {
 
 /** `addresses` are dotted, each one once. Rejects with a HostError when `ip` cannot tell. */
 export async function findWays(
-  ip: Ip,
+  ip: Pick<Ip, 'queryAll' | 'restart'>,
   addresses: readonly string[],
   { source, tunnel, vrf }: WaysOptions,
 ): Promise<Ways> {
@@ -77,7 +77,7 @@ function wayOf(
 
 /** The MTU of each device in these rows. */
 async function findMtus(
-  ip: Ip,
+  ip: Pick<Ip, 'queryAll' | 'restart'>,
   rows: readonly (Row | string)[],
 ): Promise<ReadonlyMap<string, number>> {
   const names = new Set(rows.flatMap((row) => (typeof row === 'string' ? [] : (row.dev ?? []))));
