@@ -44,7 +44,8 @@ export function imbalance({ counters, drops }: Status): string[] {
   for (const [reason, packets] of Object.entries(drops)) {
     dropped[/^(outbound|send)_/.test(reason) ? 'outbound' : 'inbound'] += packets;
   }
-  const generated = { outbound: 0, inbound: counters.generated_packets };
+  // Another build of weft may have no such counter.
+  const generated = { outbound: 0, inbound: counters.generated_packets ?? 0 };
   return (['outbound', 'inbound'] as const).flatMap((way) => {
     const into = counters[`${way}_in_packets`] + generated[way];
     const out = counters[`${way}_out_packets`];
