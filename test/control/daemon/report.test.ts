@@ -87,7 +87,10 @@ test('a key without an etcd lease has none to end', () => {
 test('peers, counters and drops, for people and as values', () => {
   const status = report(parts(), NOW);
   assert.deepEqual(status.peers, [
-    { subnet: '10.10.2.0/24', publicIp: '10.0.0.2', vtepMac: '02:00:00:00:00:02', direct: true },
+    {
+      ...{ subnet: '10.10.2.0/24', publicIp: '10.0.0.2', vtepMac: '02:00:00:00:00:02' },
+      ...{ direct: true, pathMtu: null },
+    },
   ]);
   assert.deepEqual(status.drops, { unknown_sender: 7 });
   assert.equal(status.offload.receiveBuffer, 8 * 1024 * 1024);
@@ -99,6 +102,17 @@ test('peers, counters and drops, for people and as values', () => {
   assert.match(text, /receive buffer 8\.4 MB/);
   assert.match(text, /^peers +1\n +10\.10\.2\.0\/24 +10\.0\.0\.2 +02:00:00:00:00:02 direct$/m);
   assert.match(text, /^backend +vxlan with direct routing$/m);
+});
+
+test('path MTU: of each peer that it is known of, and why it is not measured', () => {
+  const measured = { from: 'measured', measuredSecondsAgo: 7 } as const;
+  const path = { mtu: 1400, ...measured, checking: false, problem: '' };
+  const paths = { report: () => path, lack: 'CAP_NET_RAW is needed' };
+  const status = report({ ...parts(), paths }, NOW);
+  assert.deepEqual(status.peers[0]?.pathMtu, path);
+  const text = describe(status);
+  assert.match(text, /^ +10\.10\.2\.0\/24 .* path MTU 1400$/m);
+  assert.match(text, /^path MTU {2}of routes and devices, not measured: CAP_NET_RAW is needed$/m);
 });
 
 test('host-gw has no device, no port, no lanes', () => {

@@ -29,7 +29,7 @@ kernel    2 datagrams with a bad checksum
 kernel    3,000 datagrams lost: receive buffer full
 peers     2
           10.10.59.0/24      192.168.56.12   02:00:00:00:00:0b direct
-          10.10.60.0/24      203.0.113.250   02:00:00:00:00:0c
+          10.10.60.0/24      203.0.113.250   02:00:00:00:00:0c path MTU 1400
 `,
   );
 });
