@@ -51,6 +51,9 @@ const needs = {
     [{ file: '/bin/busybox' }, 'busybox-static'],
   ],
   test: [
+    ['make', 'make'],
+    ['g++', 'g++'],
+    ['python3', 'python3'],
     ['etcdctl', 'etcd-client'],
     ['tcpdump', 'tcpdump'],
     ['tshark', 'tshark'],
@@ -208,8 +211,9 @@ if (!stampMatches(npmStampFile, npmStamp)) {
   if (!done.ok) fail(`npm ci failed (${done.why}); its messages stand above`);
   if (!fs.existsSync('node_modules/raw-socket/build/Release/raw.node')) {
     say(
-      'going on without the optional package raw-socket (it is built by make, g++ and python3, ' +
-        "from Node's headers): path MTUs are then taken from routes and devices, not measured",
+      'going on without the optional package raw-socket, which is built by make, g++ and python3 ' +
+        "from Node's headers: path MTUs are those of routes and devices, not measured " +
+        '(delete node_modules to have it built)',
     );
   }
   fs.writeFileSync(npmStampFile, npmStamp);

@@ -2,13 +2,12 @@
 import assert from 'node:assert/strict';
 import process from 'node:process';
 import { after, before, describe, test } from 'node:test';
-import { enterLab, labLacks } from '../../src/lab/enter.js';
+import { enterLab } from '../../src/lab/enter.js';
 import { WEFT } from '../../src/lab/host.js';
 import { Lab } from '../../src/lab/lab.js';
-import { FAR, Paths } from './paths.js';
+import { FAR, Paths, pathsLack } from './paths.js';
 
-const programs = ['etcd', 'ping', 'bridge', 'nft', 'ethtool', 'setpriv'];
-const lacks = labLacks({ programs, tun: true });
+const lacks = await pathsLack(['setpriv']);
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
 describe('no ICMP', { skip: lacks ?? false, timeout: 120_000 }, () => {

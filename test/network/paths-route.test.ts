@@ -2,13 +2,13 @@
 import assert from 'node:assert/strict';
 import process from 'node:process';
 import { after, before, describe, test } from 'node:test';
-import { enterLab, labLacks } from '../../src/lab/enter.js';
+import { enterLab } from '../../src/lab/enter.js';
 import { Lab } from '../../src/lab/lab.js';
 import { until } from '../control/fakes.js';
-import { FAR, Paths } from './paths.js';
+import { FAR, Paths, pathsLack } from './paths.js';
 import { icmpError, Stranger } from './stranger.js';
 
-const lacks = labLacks({ programs: ['etcd', 'ping', 'bridge', 'nft', 'ethtool', 'ss'], tun: true });
+const lacks = await pathsLack(['ss']);
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
 describe('the way to a peer', { skip: lacks ?? false, timeout: 180_000 }, () => {

@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict';
 import process from 'node:process';
 import { after, before, describe, test } from 'node:test';
-import { enterLab, labLacks } from '../../src/lab/enter.js';
+import { enterLab } from '../../src/lab/enter.js';
 import { Lab } from '../../src/lab/lab.js';
-import { Paths } from './paths.js';
+import { Paths, pathsLack } from './paths.js';
 
-const lacks = labLacks({ programs: ['etcd', 'ping', 'bridge', 'nft', 'ethtool'], tun: true });
+const lacks = await pathsLack();
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
 describe('a peer behind a router', { skip: lacks ?? false, timeout: 300_000 }, () => {

@@ -11,6 +11,7 @@ import assert from 'node:assert/strict';
 import process from 'node:process';
 import { type Running, run } from '../../src/lab/command.js';
 import type { Container } from '../../src/lab/container.js';
+import { labLacks } from '../../src/lab/enter.js';
 import { type Host, WEFT } from '../../src/lab/host.js';
 import { Lab } from '../../src/lab/lab.js';
 import type { Network } from '../../src/lab/network.js';
@@ -24,6 +25,17 @@ const VXLAN = 50;
 const ECHO = 28;
 
 type PathMtu = NonNullable<Status['peers'][number]['pathMtu']>;
+
+/** Why paths cannot be measured in a lab here; undefined when they can. */
+export async function pathsLack(programs: readonly string[] = []): Promise<string | undefined> {
+  const needed = ['etcd', 'ping', 'bridge', 'nft', 'ethtool', ...programs];
+  const lacks = labLacks({ programs: needed, tun: true });
+  if (lacks !== undefined) return lacks;
+  return import('raw-socket').then(
+    () => undefined,
+    () => 'the npm package raw-socket, which is built by make, g++ and python3',
+  );
+}
 
 interface Around {
   readonly lab: Lab;
