@@ -130,11 +130,14 @@ export class FakeIp implements Runner {
     listener.stdout(text.slice(0, 3));
     this.#late = text.slice(3);
     // Standard output is another pipe: its rest comes after the mark on standard error.
-    queueMicrotask(() => {
-      const late = this.#late;
-      this.#late = '';
-      listener.stdout(late);
-    });
+    const flush = (): void => {
+      const end = this.#late.indexOf('\n') + 1;
+      const line = this.#late.slice(0, end);
+      this.#late = this.#late.slice(end);
+      listener.stdout(line);
+      if (this.#late !== '') queueMicrotask(flush);
+    };
+    queueMicrotask(flush);
   }
 
   /** A route with another gateway is another to `del`, and the one to be replaced to `replace`. */
