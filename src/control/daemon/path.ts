@@ -9,8 +9,10 @@ import type { Found } from './path-search.js';
 export interface Path {
   /** Where packets leave; why they cannot; undefined: not asked yet. */
   readonly way: Way | string | undefined;
-  /** The last measurement that came to something. */
-  readonly measured: { readonly mtu: number; readonly at: number } | undefined;
+  /** The last measurement that came to something, and up to what size it went. */
+  readonly measured:
+    | { readonly mtu: number; readonly full: number; readonly at: number }
+    | undefined;
   /** The last measurement, be it for nothing: when, up to what size, how long until the next. */
   readonly tried:
     | { readonly at: number; readonly full: number; readonly pause: number }
@@ -55,7 +57,10 @@ export function pathMtuOf(path: Path): PathMtu | undefined {
   const { way, measured } = path;
   if (typeof way !== 'object') return undefined;
   const full = fullOf(path);
-  if (measured !== undefined && measured.mtu < full) return { mtu: measured.mtu, from: 'measured' };
+  // A measurement that found all of what it tried says nothing of larger sizes.
+  if (measured !== undefined && measured.mtu < Math.min(measured.full, full)) {
+    return { mtu: measured.mtu, from: 'measured' };
+  }
   return { mtu: full, from: way.from };
 }
 
@@ -100,7 +105,7 @@ export function takeMeasured(
 ): Path {
   const old = path.measured;
   const kept = old !== undefined && now - old.at < KEEP ? old : undefined;
-  const measured = found === undefined ? kept : { mtu: found, at: now };
+  const measured = found === undefined ? kept : { mtu: found, full, at: now };
   const smaller = measured !== undefined && measured.mtu < full;
   const pause = (smaller || soon ? PAUSE_SHORT : PAUSE) * (0.75 + random() / 2);
   return { ...path, measured, why, tried: { at: now, full, pause } };

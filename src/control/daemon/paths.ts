@@ -295,11 +295,12 @@ export class Paths implements Member {
     const now = pathMtuOf(path);
     const cutAsBefore = before !== undefined && isCutByRoute(before) === isCutByRoute(path);
     if (was?.mtu !== now?.mtu || !cutAsBefore) this.#tellLanes(address);
-    if (was !== undefined && now !== undefined && was.mtu !== now.mtu) {
-      const from = now.from === 'measured' ? 'measured' : `of its ${now.from}`;
-      const line = `path to ${formatAddress(address)}: MTU ${now.mtu} (${from}), was ${was.mtu}`;
-      this.#news.push(line);
-    }
+    if (was === undefined || now === undefined || was.mtu === now.mtu) return;
+    // That the underlay has another MTU is told once, and not for each peer.
+    if (was.from === 'device' && now.from === 'device') return;
+    const from = now.from === 'measured' ? 'measured' : `of its ${now.from}`;
+    const line = `path to ${formatAddress(address)}: MTU ${now.mtu} (${from}), was ${was.mtu}`;
+    this.#news.push(line);
   }
 
   #tellLanes(address: number): void {

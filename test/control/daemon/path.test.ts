@@ -36,6 +36,13 @@ test('the least of route, device and what was measured', () => {
   assert.deepEqual(pathMtuOf(takeWay(smaller, BY_DEVICE)), { mtu: 1420, from: 'measured' });
 });
 
+test('a measurement that found all of a smaller MTU bounds no larger one', () => {
+  const small = takeWay(known, { ...BY_DEVICE, mtu: 1400 });
+  const large = takeWay(measured(small, 1400), BY_DEVICE);
+  assert.deepEqual(pathMtuOf(large), { mtu: 1500, from: 'device' });
+  assert.ok(dueAt(large) < 0);
+});
+
 test('no packet is longer than IPv4 lets it be, on a loopback of 65536', () => {
   assert.equal(fullOf(takeWay(UNKNOWN, { device: 'lo', mtu: 65_536, from: 'device' })), 65_535);
 });
