@@ -5,15 +5,12 @@
  *
  *   npm run bench -- hostile [--datagrams=1000000] [--rate=20000] [--runs=5] [--out=FOLDER]
  */
-import fs from 'node:fs';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import type { Container } from '../src/lab/container.js';
 import { enterLab, labLacks } from '../src/lab/enter.js';
-import type { Host } from '../src/lab/host.js';
 import { Lab } from '../src/lab/lab.js';
-import { leaseKey, leaseValue } from '../src/lab/lease.js';
 import { GOODPUT_LEAST } from './bars.js';
 import { hostileKinds } from './hostile-kinds.js';
 import { describeMachine, machineLine } from './machine.js';
@@ -21,6 +18,7 @@ import { figure } from './plot.js';
 import { writeResult } from './result.js';
 import { weftStatus } from './rig.js';
 import { spread } from './statistics.js';
+import { openTrio, TRIO, type Trio } from './trio.js';
 
 const { values: given } = parseArgs({
   options: {
@@ -53,77 +51,36 @@ console.log(machineLine(machine));
 console.log(machine.command);
 
 const lab = await Lab.open();
-const peers = [1, 2, 3, 4].map((n) => ({
-  publicIp: `192.168.56.${10 + n}`,
-  subnet: `10.10.${n}.0/24`,
-  mac: `02:00:00:00:00:0${n}`,
-}));
-const [victim, friend, bad] = peers as [(typeof peers)[0], (typeof peers)[0], (typeof peers)[0]];
-const config = { Network: '10.10.0.0/16', SubnetLen: 24, Backend: { Type: 'vxlan' } };
-const subnets = peers.map((peer) => [leaseKey(peer), JSON.parse(leaseValue(peer))]);
-fs.writeFileSync(
-  `${lab.shared}/network.json`,
-  JSON.stringify({ config, subnets: Object.fromEntries(subnets) }),
-);
-
-interface Side {
-  readonly name: string;
-  readonly victim: Host;
-  readonly bad: Host;
-  readonly from: Container;
-  readonly to: Container;
-}
-
-/** A network of its own: the receiving host, the sending one, and who sends hostile datagrams. */
-async function open(name: 'weft' | 'kernel'): Promise<Side> {
-  const network = await lab.network({ address: '192.168.56.1/24' });
-  const hosts: Host[] = [];
-  for (const peer of [victim, friend]) {
-    const host = await network.host(`${name}${hosts.length}`, { address: `${peer.publicIp}/24` });
-    hosts.push(host);
-    if (name === 'kernel') {
-      await host.kernelPeer({ ...peer, peers: peers.filter((other) => other !== peer) });
-    } else {
-      const weft = host.weft('-store-file=/run/shared/network.json', '-iface=ens33');
-      await weft.waitFor(/ready/, 20_000);
-    }
-  }
-  const third = await network.host(`${name}-bad`, { address: `${bad.publicIp}/24` });
-  await third.ip(`address add ${STRANGER}/24 dev ens33`);
-  const to = await hosts[0]!.container(`${name}-to`);
-  const from = await hosts[1]!.container(`${name}-from`);
-  await from.run(['ping', '-c', '2', '-i', '0.1', '-W', '2', to.address]);
-  return { name, victim: hosts[0]!, bad: third, from, to };
-}
+const [victim, , bad] = TRIO as [(typeof TRIO)[0], (typeof TRIO)[0], (typeof TRIO)[0]];
 
 const payloads = (to: Container): string => {
-  const places = { inner: to.address, own: '10.10.3.7', other: '10.10.4.7', mac: victim.mac };
+  const places = { inner: to.address, own: '10.10.3.7', other: '10.10.2.7', mac: victim.mac };
   return hostileKinds(places)
     .map(([, bytes]) => bytes.toString('hex'))
     .join('\n');
 };
 
 /** Gb/s of one run. */
-async function stream(side: Side, hostile: boolean): Promise<number> {
-  const server = side.to.start(['iperf3', '-s', '-1', '--forceflush']);
+async function stream({ hosts, ends: [to, from] }: Trio, hostile: boolean): Promise<number> {
+  const server = to!.start(['iperf3', '-s', '-1', '--forceflush']);
   await server.waitFor(/listening/i, 5_000);
   const half = String(rate / 2);
   const sending = (hostile ? [STRANGER, bad.publicIp] : []).map((address) => {
     const argv = [process.execPath, SEND, address, victim.publicIp, String(PORT), half];
-    const options = { input: payloads(side.to), timeout: (seconds + 20) * 1000 };
-    return side.bad.run([...argv, String(seconds)], options);
+    const options = { input: payloads(to!), timeout: (seconds + 20) * 1000 };
+    return hosts[2]!.run([...argv, String(seconds)], options);
   });
-  const { stdout } = await side.from.run(
-    ['iperf3', '-J', '-c', side.to.address, '-t', String(seconds)],
-    { timeout: (seconds + 20) * 1000 },
-  );
+  const { stdout } = await from!.run(['iperf3', '-J', '-c', to!.address, '-t', String(seconds)], {
+    timeout: (seconds + 20) * 1000,
+  });
   for (const { stdout: sent } of await Promise.all(sending)) total += Number(sent);
   return JSON.parse(stdout).end.sum_received.bits_per_second / 1e9;
 }
 
 let total = 0;
-const sides = [await open('weft'), await open('kernel')];
-const before = await weftStatus(sides[0]!.victim);
+const sides = [await openTrio(lab, 'weft'), await openTrio(lab, 'kernel')];
+for (const { hosts } of sides) await hosts[2]!.ip(`address add ${STRANGER}/24 dev ens33`);
+const before = await weftStatus(sides[0]!.hosts[0]!);
 const ratios: number[] = [];
 const rows = new Map<string, number[]>();
 for (let run = 0; run < runs; run += 1) {
@@ -140,7 +97,7 @@ for (let run = 0; run < runs; run += 1) {
     }
   }
 }
-const after = await weftStatus(sides[0]!.victim);
+const after = await weftStatus(sides[0]!.hosts[0]!);
 await lab.close();
 
 const bars = [...rows].map(([name, values]) => ({ name, ...spread(values) }));

@@ -236,8 +236,8 @@ function outbound(
         for (let row = 0; row < count; row += 1) {
           const at = place(row);
           for (let i = 0; i < HEADERS; i += 1) bytes[at + i] = headers[i]!;
-          const type = gsoSize > 0 ? vnet.TCPV4 : vnet.NONE;
-          vnet.write(bytes, at - vnet.HEADER, gsoSize > 0 ? 1 : 0, type, 0, gsoSize, 20, 16);
+          if (gsoSize === 0) vnet.clear(bytes, at - vnet.HEADER);
+          else vnet.writeSuper(bytes, at - vnet.HEADER, vnet.TCPV4, 20, 16, 0, gsoSize);
           const word = (LAYOUT.packets >> 2) + row * PACKET_ROW.words;
           words[word + PACKET_ROW.offset] = at;
           words[word + PACKET_ROW.length] = packet.length;

@@ -43,6 +43,8 @@ export interface LanePlace {
   /** Of the underlay, dotted. */
   readonly address: string;
   readonly port: number;
+  /** The VRF that the address is in, if any. */
+  readonly vrf?: string | undefined;
 }
 
 /** What the kernel may refuse to several lanes alone. */
@@ -53,14 +55,14 @@ const REFUSABLE = ['bpf', 'TUNSETSTEERINGEBPF', 'SO_ATTACH_REUSEPORT_CBPF'];
  * not let several be steered. Rejects with a StartError, with nothing left open.
  */
 export async function openLanes(
-  { device, address, port }: LanePlace,
+  { device, address, port, vrf }: LanePlace,
   tier: Tier,
   wanted: LaneCount,
   runner: Runner,
   log: Log,
 ): Promise<OpenLanes> {
   const open = async (count: LaneCount): Promise<OpenLanes> => {
-    const sockets = await openSockets(runner, address, port, tier, count.lanes);
+    const sockets = await openSockets(runner, address, port, tier, count.lanes, vrf);
     try {
       return { tun: openDevice(device, tier, count.lanes), sockets, count };
     } catch (error) {
@@ -117,7 +119,7 @@ export class Lanes {
     this.count = count;
     this.counters = counters;
     const kinds: Directions[] = count.threads === 1 ? ['both'] : ['outbound', 'inbound'];
-    this.#threads = sockets.flatMap(({ listener, sender }, lane) =>
+    this.#threads = sockets.flatMap(({ listener, sender, device }, lane) =>
       kinds.map((directions, kind) => ({
         lane,
         thread: new LaneThread({
@@ -129,6 +131,7 @@ export class Lanes {
           tun: tun.queues[lane]!,
           listener,
           sender,
+          device,
           options,
         }),
       })),

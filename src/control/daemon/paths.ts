@@ -50,6 +50,12 @@ const TOLD_ONE_BY_ONE = 10;
 
 type Prober = Pick<Echo, 'send' | 'closed' | 'close'>;
 
+/** An address on the underlay, dotted, and the VRF that it is in. */
+export interface Here {
+  readonly address: string;
+  readonly vrf?: string | undefined;
+}
+
 export interface PathsOptions {
   readonly clock: Clock;
   readonly random: Random;
@@ -59,13 +65,11 @@ export interface PathsOptions {
     readonly places: Publisher['places'];
     readonly rows: Pick<Publisher['rows'], 'setPathMtu'>;
   };
-  /** weft's own address on the underlay, dotted; undefined while it has none. */
-  readonly source: () => string | undefined;
+  /** Where weft is on the underlay; undefined while it has no address there. */
+  readonly here: () => Here | undefined;
   /** weft's own device. */
   readonly tunnel: string;
-  /** The VRF whose routes count. */
-  readonly vrf?: string;
-  /** Rejects with why nothing can be measured, in words. */
+  /** Of the VRF in which weft is then. Rejects with why nothing can be measured, in words. */
   readonly openEcho: (hint: (address: number) => void) => Promise<Prober>;
 }
 
@@ -86,6 +90,8 @@ export class Paths implements Member {
   readonly #paths = new Map<number, Path>();
   readonly #checking = new Set<number>();
   #echo: Prober | undefined;
+  /** The VRF that it is in. */
+  #echoVrf: string | undefined;
   #openAt = Number.NEGATIVE_INFINITY;
   #opening = false;
   /** Why nothing is measured; empty while it is. */
@@ -173,6 +179,12 @@ export class Paths implements Member {
     this.#tellLog();
     if (this.#stopped) return;
     if (this.#echo !== undefined && this.#echo.closed !== '') this.#lose(this.#echo.closed);
+    const vrf = this.#options.here()?.vrf;
+    if (this.#echo !== undefined && vrf !== this.#echoVrf) {
+      this.#echo.close();
+      this.#echo = undefined;
+      this.#openAt = Number.NEGATIVE_INFINITY;
+    }
     if (this.#echo === undefined) {
       const wanted = this.#paths.size > 0 && this.#options.clock.now() >= this.#openAt;
       if (wanted) void this.#open();
@@ -190,6 +202,7 @@ export class Paths implements Member {
   async #open(): Promise<void> {
     if (this.#opening) return;
     this.#opening = true;
+    this.#echoVrf = this.#options.here()?.vrf;
     try {
       const echo = await this.#options.openEcho((address) => this.#hear(address));
       if (this.#stopped) {
@@ -224,16 +237,13 @@ export class Paths implements Member {
   }
 
   async #ask(addresses: readonly number[]): Promise<void> {
-    const { ip, source: sourceNow, tunnel, vrf } = this.#options;
-    const source = sourceNow();
+    const { ip, here: hereNow, tunnel } = this.#options;
+    const here = hereNow();
     // While the address is gone the underlay's own fault says it.
-    if (source === undefined || addresses.length === 0) return;
+    if (here === undefined || addresses.length === 0) return;
+    const { address: source, vrf } = here;
     const names = addresses.map(formatAddress);
-    const ways = await findWays(ip, names, {
-      source,
-      tunnel,
-      ...(vrf === undefined ? {} : { vrf }),
-    });
+    const ways = await findWays(ip, names, { source, tunnel, vrf });
     for (const address of addresses) {
       const way = ways.get(formatAddress(address));
       const path = this.#paths.get(address);

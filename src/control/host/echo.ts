@@ -48,7 +48,7 @@ export interface EchoOptions {
   /** UDP port of VXLAN, the same on every host. */
   readonly port: number;
   /** The interface that the socket is bound to (a VRF); any unless told. */
-  readonly device?: string;
+  readonly device?: string | undefined;
   /** Somebody says that a VXLAN packet of ours to this address did not fit: it may be forged. */
   readonly hint: (address: number) => void;
 }

@@ -24,7 +24,7 @@ export interface WaysOptions {
   /** weft's own device: a way through it is none. */
   readonly tunnel: string;
   /** The VRF whose routes count. */
-  readonly vrf?: string;
+  readonly vrf?: string | undefined;
 }
 
 interface Row {

@@ -31,6 +31,8 @@ export interface LaneThreadOptions {
   readonly tun: number;
   readonly listener: number;
   readonly sender: number;
+  /** The VRF that both sockets are in, if any. */
+  readonly device?: string | undefined;
   readonly options: LaneOptions;
 }
 
@@ -45,7 +47,7 @@ export class LaneThread {
 
   constructor(options: LaneThreadOptions) {
     const native = loadNative();
-    const { publisher, lane, counters, tun, listener, sender } = options;
+    const { publisher, lane, counters, tun, listener, sender, device } = options;
     const { directions = 'both', thread = lane } = options;
     this.directions = directions;
     const control = new SharedArrayBuffer(CONTROL_WORDS * 4);
@@ -64,6 +66,7 @@ export class LaneThread {
       tun,
       listener,
       sender,
+      device,
       wake: this.#wake,
       options: options.options,
     };

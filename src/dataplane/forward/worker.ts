@@ -53,6 +53,8 @@ export interface LaneData {
   readonly tun: number;
   readonly listener: number;
   readonly sender: number;
+  /** The VRF that both sockets are in, if any. */
+  readonly device: string | undefined;
   readonly wake: number;
   readonly options: LaneOptions;
 }

@@ -78,6 +78,7 @@ export interface Native {
   tunSteer(fd: number): void;
   udpOpen(family: 4 | 6): number;
   udpBind(fd: number, address: Uint8Array): void;
+  udpBindDevice(fd: number, name: string): void;
   udpConnect(fd: number, address: Uint8Array): void;
   udpName(fd: number, out: Uint8Array): void;
   udpDiscard(fd: number): void;

@@ -42,14 +42,16 @@ const REFUSED = 256;
 
 /**
  * Opens a socket that only sends, bound to `address` (int32) and `port` (0: the kernel's
- * choice): DF clear, as a kernel VTEP's packets, and cut to fragments by this host where its device
- * takes no more, whatever ICMP says; what arrives is discarded in the kernel. Throws a NativeError.
+ * choice), and in the VRF `device` if given: DF clear, as a kernel VTEP's packets, and cut to
+ * fragments by this host where its device takes no more, whatever ICMP says; what arrives is
+ * discarded in the kernel. Throws a NativeError.
  */
-export function openSender(native: Native, address: number, port: number): number {
+export function openSender(native: Native, address: number, port: number, device?: string): number {
   const fd = native.udpOpen(4);
   try {
     native.setOption(fd, SOL_SOCKET, SO_REUSEPORT, 1);
     native.udpDiscard(fd);
+    if (device !== undefined) native.udpBindDevice(fd, device);
     const row = new Uint8Array(ADDRESS_SIZE);
     socketAddress.writeIpv4(row, 0, address, port);
     native.udpBind(fd, row);
@@ -81,6 +83,7 @@ interface PeerSocket {
 export class PeerSockets {
   readonly #native: Native;
   readonly #most: number;
+  readonly #device: string | undefined;
   readonly #local: number;
   readonly #localPort: number;
   readonly #sockets = new Map<number, PeerSocket>();
@@ -96,10 +99,12 @@ export class PeerSockets {
   /**
    * @param sender the lane's unconnected socket: its address and port are shared
    * @param most sockets at most
+   * @param device the VRF that it is in, if any
    */
-  constructor(native: Native, sender: number, most = PEER_SOCKETS) {
+  constructor(native: Native, sender: number, most = PEER_SOCKETS, device?: string) {
     this.#native = native;
     this.#most = most;
+    this.#device = device;
     const row = new Uint8Array(ADDRESS_SIZE);
     native.udpName(sender, row);
     this.#local = socketAddress.ipv4Address(row, 0);
@@ -172,7 +177,7 @@ export class PeerSockets {
     if (crowds) this.#crowding = 0;
     let fd = -1;
     try {
-      fd = openSender(this.#native, this.#local, this.#localPort);
+      fd = openSender(this.#native, this.#local, this.#localPort, this.#device);
       const row = new Uint8Array(ADDRESS_SIZE);
       socketAddress.writeIpv4(row, 0, address, port);
       this.#native.udpConnect(fd, row);

@@ -112,6 +112,11 @@ export class PeerRows {
     Atomics.store(this.#ticks, 0, Math.max(1, Math.floor(seconds)));
   }
 
+  /** The seconds that the lanes were told last. */
+  get now(): number {
+    return Atomics.load(this.#ticks, 0);
+  }
+
   /** A peer has taken a place that was free. Addresses are int32. */
   begin(place: number, address: number, overlay: number): void {
     const row = rowOf(place);
@@ -142,7 +147,7 @@ export class PeerRows {
     const row = rowOf(place);
     const sum = this.#sum(row);
     const before = this.#before.get(row);
-    const now = Atomics.load(this.#ticks, 0);
+    const now = this.now;
     const turn = this.#known[row * KNOWN.words + KNOWN.turn]!;
     let again = 0;
     for (let thread = 0; thread < this.#threads; thread += 1) {

@@ -16,8 +16,8 @@ export class Places {
   /** Whose each place is; undefined: free. */
   #owners: (Peer | undefined)[] = [];
   readonly #places = new Map<string, number>();
-  /** The places of each address; undefined: to be gathered anew. */
-  #ofAddress: Map<number, number[]> | undefined;
+  /** The places of each outer address, in their order. */
+  #ofAddress = new Map<number, number[]>();
 
   /**
    * Gives each of these peers, and nobody else, a place: the one that it has; else that of a peer
@@ -25,7 +25,6 @@ export class Places {
    * was free before this call, since a lane may still be at work with the table before.
    */
   assign(peers: readonly Peer[]): Placed[] {
-    this.#ofAddress = undefined;
     const wanted = new Map(peers.map((peer) => [identityOf(peer), peer]));
     /** Places that are given up, and one of them for each address. */
     const left = new Set<number>();
@@ -56,24 +55,19 @@ export class Places {
       placed.push({ peer, place, isNew });
     }
     for (const place of left) this.#owners[place] = undefined;
+    this.#ofAddress = new Map();
+    for (const [place, owner] of this.#owners.entries()) {
+      if (owner === undefined) continue;
+      const others = this.#ofAddress.get(owner.address);
+      if (others === undefined) this.#ofAddress.set(owner.address, [place]);
+      else others.push(place);
+    }
     return placed;
   }
 
   /** The places of the peers with this outer address (int32). */
   of(address: number): readonly number[] {
-    this.#ofAddress ??= this.#gather();
     return this.#ofAddress.get(address) ?? [];
-  }
-
-  #gather(): Map<number, number[]> {
-    const all = new Map<number, number[]>();
-    for (const [place, owner] of this.#owners.entries()) {
-      if (owner === undefined) continue;
-      const places = all.get(owner.address);
-      if (places === undefined) all.set(owner.address, [place]);
-      else places.push(place);
-    }
-    return all;
   }
 }
 

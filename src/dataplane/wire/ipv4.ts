@@ -37,15 +37,15 @@ const OFFSET_MASK = 0x1fff;
 /** Why `check` refuses a packet; 0 when it does not. */
 export type Fault = 0 | 1 | 2 | 3 | 4 | 5;
 /** Fewer bytes than a header. */
-export const SHORT = 1;
+export const BAD_SIZE = 1;
 /** Not version 4. */
-export const VERSION = 2;
-/** The header length is below 20 bytes or more than there is. */
-export const HEADER_LENGTH = 3;
-/** The total length is less than the header or more than there is. */
-export const TOTAL_LENGTH = 4;
+export const BAD_VERSION = 2;
+/** The header length is below 20 bytes, or more than there is or than the total length. */
+export const BAD_HEADER_LENGTH = 3;
+/** The total length is more than there is. */
+export const BAD_LENGTH = 4;
 /** The header checksum is wrong. */
-export const SUM = 5;
+export const BAD_SUM = 5;
 
 /**
  * Whether [at, end) starts with a sound IPv4 packet. The packet may be shorter than the
@@ -54,13 +54,13 @@ export const SUM = 5;
  */
 export function check(bytes: Uint8Array, at: number, end: number): Fault {
   const there = end - at;
-  if (there < HEADER) return SHORT;
-  if (version(bytes, at) !== 4) return VERSION;
+  if (there < HEADER) return BAD_SIZE;
+  if (version(bytes, at) !== 4) return BAD_VERSION;
   const header = headerLength(bytes, at);
-  if (header < HEADER || header > there) return HEADER_LENGTH;
   const total = totalLength(bytes, at);
-  if (total < header || total > there) return TOTAL_LENGTH;
-  if (sumOf(bytes, at, header) !== 0xffff) return SUM;
+  if (header < HEADER || header > there || header > total) return BAD_HEADER_LENGTH;
+  if (total > there) return BAD_LENGTH;
+  if (sumOf(bytes, at, header) !== 0xffff) return BAD_SUM;
   return 0;
 }
 
@@ -104,10 +104,6 @@ export function isLaterFragment(bytes: Uint8Array, at: number): boolean {
 
 export function dontFragment(bytes: Uint8Array, at: number): boolean {
   return (fragment(bytes, at) & DONT_FRAGMENT) !== 0;
-}
-
-export function ttl(bytes: Uint8Array, at: number): number {
-  return bytes[at + TTL]!;
 }
 
 export function protocol(bytes: Uint8Array, at: number): number {
@@ -156,16 +152,17 @@ export function setTos(bytes: Uint8Array, at: number, value: number): void {
   setSum(bytes, at, update(sum(bytes, at), before, read16(bytes, at + VERSION_AND_LENGTH)));
 }
 
-/** Leaves the header checksum as it is: `seal` when all fields are set. */
+/** Voids `check` and the header checksum: `seal` when all fields are set. */
 export function setTotalLength(bytes: Uint8Array, at: number, value: number): void {
   write16(bytes, at + TOTAL, value);
 }
 
-/** Leaves the header checksum as it is: `seal` when all fields are set. */
+/** Voids `check` and the header checksum: `seal` when all fields are set. */
 export function setId(bytes: Uint8Array, at: number, value: number): void {
   write16(bytes, at + ID, value);
 }
 
+/** Voids `check` unless the value is the right one, as `seal` computes it. */
 export function setSum(bytes: Uint8Array, at: number, value: number): void {
   write16(bytes, at + HEADER_SUM, value);
 }

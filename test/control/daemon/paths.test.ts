@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { SMALL } from '../../../src/control/daemon/path-search.js';
-import { A_SECOND, AT_ONCE, Paths } from '../../../src/control/daemon/paths.js';
+import { A_SECOND, AT_ONCE, type Here, Paths } from '../../../src/control/daemon/paths.js';
 import type { EchoResult } from '../../../src/control/host/echo.js';
 import type { Peer } from '../../../src/control/overlay/peers.js';
 import { formatAddress } from '../../../src/dataplane/wire/ipv4.js';
@@ -24,7 +24,7 @@ function begin(options: { lack?: string } = {}) {
   const world = {
     /** Of the device. */
     mtu: 1500,
-    source: '192.168.0.1' as string | undefined,
+    here: { address: '192.168.0.1' } as Here | undefined,
     /** What `ip route get` refuses, by address. */
     refused: new Map<string, string>(),
     /** What the path answers a size; at once for what it cannot. */
@@ -69,7 +69,7 @@ function begin(options: { lack?: string } = {}) {
   };
   const lanes = new Map<number, string>();
   const paths = new Paths({
-    ...{ clock, random: seeded(3), log, ip, tunnel: 'flannel.1', source: () => world.source },
+    ...{ clock, random: seeded(3), log, ip, tunnel: 'flannel.1', here: () => world.here },
     publisher: {
       places: (address) => [address & 0xffff],
       rows: {
@@ -257,7 +257,7 @@ test('faults of many peers with one reason are one line; of a peer that left, no
 test('while the underlay address is gone no peer is at fault', async () => {
   const { follow, clock, paths, world } = begin();
   world.refused.set('192.168.0.2', 'RTNETLINK answers: Network is unreachable');
-  world.source = undefined;
+  world.here = undefined;
   follow([peer(2)]);
   await clock.pass(SECOND);
   await paths.reconcile();
@@ -325,4 +325,16 @@ test('stopped, it sends nothing more', async () => {
   paths.remeasure();
   await clock.pass(20 * MINUTE);
   assert.equal(sent.length, 1);
+});
+
+test('in another VRF another socket measures, and its routes count', async () => {
+  const { clock, follow, world, opened, asked, paths } = begin();
+  follow([peer(2)]);
+  await clock.pass(2 * SECOND);
+  world.here = { address: '192.168.0.1', vrf: 'blue' };
+  paths.changed();
+  await paths.reconcile();
+  await clock.pass(2 * SECOND);
+  assert.equal(opened(), 2);
+  assert.ok(asked.flat().includes('route get 192.168.0.2 from 192.168.0.1 vrf blue'));
 });

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { Counter, type CounterName, Counters } from '../../../src/dataplane/forward/counters.js';
 import { DROP_NAMES, type DropName } from '../../../src/dataplane/forward/drops.js';
+import type { Accept } from '../../../src/dataplane/forward/inbound.js';
 import { Lane } from '../../../src/dataplane/forward/lane.js';
 import { LaneMemory } from '../../../src/dataplane/io/memory.js';
 import {
@@ -22,6 +23,7 @@ export interface RigOptions {
   readonly segments?: boolean;
   readonly vnet?: boolean;
   readonly merges?: boolean;
+  readonly accept?: Accept;
 }
 
 /** A datagram that left for a peer. */
@@ -60,8 +62,8 @@ export class Rig {
   readonly device: MemoryDevice;
   readonly underlay = new MemoryUnderlay(this.memory);
   readonly counters = new Counters();
-  readonly lane: Lane;
   readonly publisher: Publisher;
+  readonly lane: Lane;
 
   constructor(options: RigOptions = {}) {
     const {
@@ -71,6 +73,7 @@ export class Rig {
       segments = true,
       vnet = true,
       merges = true,
+      accept = 'peers',
     } = options;
     this.device = new MemoryDevice(this.memory, vnet);
     this.publisher = publisherOf(vni);
@@ -83,6 +86,7 @@ export class Rig {
       segments,
       vnet,
       merges,
+      accept,
     });
   }
 

@@ -153,7 +153,7 @@ test('a TUN that is down tells a faulty vnet header (EINVAL) from its being down
   const answer = (type: number, size: number): number => {
     const arena = new Arena();
     const header = Buffer.alloc(VNET);
-    vnet.write(header, 0, vnet.NEEDS_CSUM, type, 40, size, 20, 16);
+    vnet.writeSuper(header, 0, type, 20, 16, 40, size);
     assert.equal(arena.writePackets(fd, [[header, large]]), 0);
     return native.lastError();
   };

@@ -9,7 +9,6 @@
  *   traffic.js udp-gso ADDRESS PORT SEGMENT TOTAL  one send of TOTAL bytes with UDP_SEGMENT
  *   traffic.js udp-no-sum ADDRESS PORT SIZES  a datagram of each size, its UDP checksum zero
  *   traffic.js udp-ask ADDRESS PORT SIZES   "0-1422,2000": asks with each size, compares the echo
- *   traffic.js udp-flood ADDRESS PORT SECONDS  sends as much as the socket takes, datagrams of 1400
  *   traffic.js udp-pace ADDRESS PORT RATE SECONDS  RATE datagrams of 1250 bytes a second; prints how many
  *   traffic.js udp-count-all PORT           prints every 100 ms how many have come, while some come
  *   traffic.js udp-sweep ADDRESS…           two datagrams to each
@@ -134,25 +133,6 @@ function udpNoSum(address: string, port: number, sizes: readonly number[]): void
   }
 }
 
-async function udpFlood(address: string, port: number, seconds: number): Promise<void> {
-  const socket = dgram.createSocket('udp4');
-  const payload = Buffer.alloc(1400);
-  socket.connect(port, address);
-  await new Promise((resolve) => socket.once('connect', resolve));
-  console.log('flooding');
-  const end = performance.now() + seconds * 1000;
-  let sent = 0;
-  // An error tells of an earlier datagram, or that the socket is full: neither ends the flood.
-  socket.on('error', () => {});
-  while (performance.now() < end) {
-    for (let i = 0; i < 32; i += 1) socket.send(payload, () => {});
-    sent += 32;
-    await new Promise((resolve) => setImmediate(resolve));
-  }
-  console.log(`sent ${sent}`);
-  socket.close();
-}
-
 async function udpPace(
   address: string,
   port: number,
@@ -165,7 +145,8 @@ async function udpPace(
   let sent = 0;
   while (sent < rate * seconds) {
     const due = Math.min(rate * seconds, ((performance.now() - begun) / 1000) * rate);
-    for (; sent < due; sent += 1) socket.send(payload, port, address);
+    // An error tells of an earlier datagram, or that the socket is full: neither ends it.
+    for (; sent < due; sent += 1) socket.send(payload, port, address, () => {});
     await new Promise((resolve) => setTimeout(resolve, 1));
   }
   socket.close();
@@ -250,9 +231,6 @@ switch (what) {
     break;
   case 'udp-ask':
     await udpAsk(a, Number(b), parseSizes(c));
-    break;
-  case 'udp-flood':
-    await udpFlood(a, Number(b), Number(c));
     break;
   case 'udp-pace':
     await udpPace(a, Number(b), Number(c), Number(d));

@@ -1,11 +1,18 @@
 /** A status with something in every field. */
 import { COUNTER_NAMES, type CounterName } from '../../../src/dataplane/forward/counters.js';
+import { SEEN_NAMES, type SeenName } from '../../../src/dataplane/routes/peer-rows.js';
 import type { Status } from '../../../src/operate/status/status.js';
+import type { PeerSeen } from '../../../src/operate/status/traffic.js';
 
 const counters = Object.fromEntries(COUNTER_NAMES.map((name) => [name, 0])) as Record<
   CounterName,
   number
 >;
+
+const none = Object.fromEntries(SEEN_NAMES.map((name) => [name, 0])) as Record<SeenName, number>;
+
+/** A peer of which nothing was seen. */
+export const UNSEEN: PeerSeen = { ...none, heardSecondsAgo: null, segmentAgainIn: 0, pathMtu: 0 };
 
 export const fullStatus: Status = {
   version: '0.1.0',
@@ -14,6 +21,7 @@ export const fullStatus: Status = {
   faults: ['the underlay address 192.168.56.11 is gone from ens33'],
   backend: 'vxlan',
   directRouting: true,
+  accept: 'peers',
   device: { name: 'flannel.1', address: '10.10.58.0/32', mtu: 1450 },
   underlay: {
     interface: 'ens33',
@@ -50,6 +58,7 @@ export const fullStatus: Status = {
         checking: false,
         problem: '',
       },
+      seen: UNSEEN,
     },
     {
       subnet: '10.10.60.0/24',
@@ -62,6 +71,13 @@ export const fullStatus: Status = {
         measuredSecondsAgo: null,
         checking: true,
         problem: 'it does not answer',
+      },
+      seen: {
+        ...UNSEEN,
+        sentPackets: 1_161_463,
+        receivedPackets: 999,
+        heardSecondsAgo: 61,
+        pathMtu: 1500,
       },
     },
   ],
@@ -92,5 +108,6 @@ export const fullStatus: Status = {
     inbound_out_bytes: 999,
   },
   drops: { outbound_ipv6: 7, unknown_sender: 1200 },
+  strangers: [{ address: '198.51.100.7', packets: 1200, secondsAgo: 3 }],
   kernelUdp: { badChecksums: 2, bufferFull: 3000 },
 };
