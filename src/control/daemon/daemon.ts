@@ -177,13 +177,6 @@ export class Daemon {
     const address = formatAddress(lease.subnet.address);
     const anySource = backend.directRouting;
     await awaited(path.start({ vni, mac, address, network, anySource, publisher }));
-    const here = () => (watch.present ? watch.now : undefined);
-    const paths = startPaths({ ...this.#options, ip, publisher, tunnel: name, port, here });
-    const tick = (seconds: number) => {
-      publisher.rows.tick(seconds);
-      paths.tick();
-    };
-    lifecycle.onLeave('the seconds', eachSecond({ clock, log, look: () => path.lanes, tick }));
     const subnetFile = await this.#setUpHost(journal, config, lease, place.mtu);
 
     this.#doing = `reading the peers from ${store.description}`;
@@ -203,6 +196,13 @@ export class Daemon {
       resized: (mtu) => subnetFile.changeMtu(mtu),
       soon: (ms) => this.#loop.soon(ms),
     });
+    const here = () => (watch.present ? watch.now : undefined);
+    const paths = startPaths({ ...this.#options, ip, publisher, tunnel: name, port, here });
+    const tick = (seconds: number) => {
+      publisher.rows.tick(seconds);
+      paths.tick();
+    };
+    lifecycle.onLeave('the seconds', eachSecond({ clock, log, look: () => path.lanes, tick }));
     this.#loop.add(watch);
     this.#loop.add(path);
     // Without ours, whatever has its name is somebody else's.
