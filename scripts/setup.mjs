@@ -51,6 +51,9 @@ const needs = {
     [{ file: '/bin/busybox' }, 'busybox-static'],
   ],
   test: [
+    ['make', 'make'],
+    ['g++', 'g++'],
+    ['python3', 'python3'],
     ['etcdctl', 'etcd-client'],
     ['tcpdump', 'tcpdump'],
     ['tshark', 'tshark'],
@@ -181,6 +184,16 @@ for (const turn of [1, 2]) {
   }
 }
 
+/**
+ * Where Node's own headers are, for npm's node-gyp, which else downloads them: raw-socket needs
+ * them. Nothing is said of a Node that came without.
+ */
+function nodeHeaders() {
+  const prefix = path.resolve(path.dirname(fs.realpathSync(process.execPath)), '..');
+  const has = fs.existsSync(path.join(prefix, 'include/node/node.h'));
+  return has ? { npm_package_config_node_gyp_nodedir: prefix } : {};
+}
+
 // 3. npm
 const manifest = ['package.json', 'package-lock.json'].map((name) => fs.readFileSync(name));
 const platform = `${process.versions.modules} ${process.platform} ${process.arch}`;
@@ -190,11 +203,19 @@ if (!stampMatches(npmStampFile, npmStamp)) {
   say('installing the npm packages');
   const args = ['ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error'];
   const npm = process.env.npm_execpath;
+  const options = { env: nodeHeaders() };
   const done =
     npm !== undefined && /\.[cm]?js$/.test(npm)
-      ? run(process.execPath, [npm, ...args])
-      : run('npm', args);
+      ? run(process.execPath, [npm, ...args], options)
+      : run('npm', args, options);
   if (!done.ok) fail(`npm ci failed (${done.why}); its messages stand above`);
+  if (!fs.existsSync('node_modules/raw-socket/build/Release/raw.node')) {
+    say(
+      'going on without the optional package raw-socket, which is built by make, g++ and python3 ' +
+        "from Node's headers: path MTUs are those of routes and devices, not measured " +
+        '(delete node_modules to have it built)',
+    );
+  }
   fs.writeFileSync(npmStampFile, npmStamp);
 }
 

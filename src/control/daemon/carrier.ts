@@ -23,6 +23,8 @@ export interface CarrierOptions {
   readonly table?: LaneTable;
   readonly routes: Pick<RouteSync, 'set' | 'reconcile' | 'isDirect'>;
   readonly log: Log;
+  /** Called when the lanes have a new membership in their table. */
+  readonly published?: (membership: Membership) => void;
 }
 
 export class Carrier {
@@ -57,9 +59,11 @@ export class Carrier {
    * both are needed, also for one that is reached directly, since its packets may come by VXLAN
    * all the same. Resolves when the kernel has them, or a newer membership. Never rejects.
    */
-  async adopt({ peers, added, changed, removed }: Membership): Promise<void> {
-    const { table, routes } = this.#options;
+  async adopt(membership: Membership): Promise<void> {
+    const { peers, added, changed, removed } = membership;
+    const { table, routes, published } = this.#options;
     if (table !== undefined) publish(peers, table);
+    published?.(membership);
     this.#peers = peers;
     this.#sets += 1;
     this.#setting += 1;

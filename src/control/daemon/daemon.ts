@@ -37,6 +37,7 @@ import { systemRunner } from '../host/runner.js';
 import type { OwnLease } from '../overlay/acquire.js';
 import type { Config, HostGw, Vxlan } from '../overlay/config.js';
 import { Overlay } from '../overlay/network.js';
+import type { Membership } from '../overlay/peers.js';
 import { formatSubnet } from '../overlay/subnet.js';
 import { readPreviousSubnet } from '../overlay/subnet-env.js';
 import { Carrier } from './carrier.js';
@@ -53,6 +54,7 @@ import { addressOf, checkHost, deviceName, StartError } from './open.js';
 import { OwnAddresses } from './own-addresses.js';
 import { Reconciler } from './reconcile.js';
 import { describeRefused, isVxlan, report, reportHostGw } from './report.js';
+import { startPaths } from './start-paths.js';
 import { NamedStatus } from './status.js';
 import { SubnetFile } from './subnet-file.js';
 import type { Look } from './systemd.js';
@@ -175,8 +177,6 @@ export class Daemon {
     const address = formatAddress(lease.subnet.address);
     const anySource = backend.directRouting;
     await awaited(path.start({ vni, mac, address, network, anySource, publisher }));
-    const tick = (seconds: number) => publisher.rows.tick(seconds);
-    lifecycle.onLeave('the seconds', eachSecond({ clock, log, look: () => path.lanes, tick }));
     const subnetFile = await this.#setUpHost(journal, config, lease, place.mtu);
 
     this.#doing = `reading the peers from ${store.description}`;
@@ -185,7 +185,8 @@ export class Daemon {
       ...(backend.directRouting && vrf === undefined ? { underlay: underlay.name } : {}),
       ...this.#blackhole(lease),
     });
-    const carrier = new Carrier({ table: { publisher, local, port }, routes, log });
+    const published = (membership: Membership) => paths.follow(membership);
+    const carrier = new Carrier({ table: { publisher, local, port }, routes, log, published });
     const watch = new UnderlayWatch({
       ...{ ip, clock, log, path, runner: systemRunner, chosen: underlay, measure },
       selection: this.#options.underlay,
@@ -195,12 +196,20 @@ export class Daemon {
       resized: (mtu) => subnetFile.changeMtu(mtu),
       soon: (ms) => this.#loop.soon(ms),
     });
+    const here = () => (watch.present ? watch.now : undefined);
+    const paths = startPaths({ ...this.#options, ip, publisher, tunnel: name, port, here });
+    const tick = (seconds: number) => {
+      publisher.rows.tick(seconds);
+      paths.tick();
+    };
+    lifecycle.onLeave('the seconds', eachSecond({ clock, log, look: () => path.lanes, tick }));
     this.#loop.add(watch);
     this.#loop.add(path);
     // Without ours, whatever has its name is somebody else's.
     const reconcile = async () => (path.running ? carrier.reconcile() : []);
     this.#loop.add({ name: 'routes', reconcile });
-    this.#startLoop();
+    this.#loop.add(paths);
+    this.#startLoop(() => paths.changed());
     await awaited(this.#follow(ground, carrier));
 
     const { vnet, uso } = path.tun;
@@ -209,8 +218,11 @@ export class Daemon {
         `UDP port ${port}, tier ${tierName(vnet, uso, path.lanes.segments)}, ` +
         `lanes ${describeLanes(path.count)}, ${carrier.peers.length} peers`,
     );
-    const same = { name, backend, accept, store: store.description, lease, publisher, carrier };
+    const told = { accept, store: store.description, lease };
+    const same = { name, backend, ...told, publisher, carrier, paths };
     return {
+      remeasure: () => paths.remeasure(),
+      faults: () => paths.faults,
       ready: () => path.running && watch.present && subnetFile.written,
       turns: () => path.turns,
       parts: () => {
@@ -331,9 +343,12 @@ export class Daemon {
   }
 
   /** From here on what others change on the host is put right. */
-  #startLoop(): void {
+  #startLoop(alsoTell = () => {}): void {
     const { clock, log, lifecycle } = this.#options;
-    const changed = () => this.#loop.soon();
+    const changed = () => {
+      alsoTell();
+      this.#loop.soon();
+    };
     const monitor = new Monitor({ runner: systemRunner, clock, log, changed });
     lifecycle.onLeave('ip monitor', () => monitor.stop());
     lifecycle.onLeave('reconciling', () => this.#loop.stop());
@@ -364,8 +379,9 @@ export class Daemon {
 
   /** Looks at the host at once, and at the store anew, over new connections. */
   async reload(): Promise<void> {
-    this.#options.log.info('reloading: looking at the host and at the store anew');
+    this.#options.log.info('reloading: looking at the host, the store and the paths anew');
     this.#overlay?.reconnect();
+    this.#running?.remeasure?.();
     await this.#loop.now();
   }
 
@@ -397,6 +413,7 @@ export class Daemon {
     const faults = [
       ...this.#loop.faults,
       ...(this.#firewall?.faults ?? []),
+      ...(running.faults?.() ?? []),
       ...describeRefused(refused),
     ];
     const now = { version, uptimeSeconds, held, storeState, faults, lost: this.#lost };

@@ -54,4 +54,8 @@ export interface Running {
   readonly ready: () => boolean;
   readonly turns: () => readonly number[];
   readonly parts: () => Parts;
+  /** What is wrong beside what the loop looks after. */
+  readonly faults?: () => readonly string[];
+  /** Has path MTUs measured anew. */
+  readonly remeasure?: () => void;
 }

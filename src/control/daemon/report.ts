@@ -17,6 +17,7 @@ import type { Peer } from '../overlay/peers.js';
 import { formatSubnet } from '../overlay/subnet.js';
 import type { Carrier } from './carrier.js';
 import type { Lanes } from './lanes.js';
+import type { Paths } from './paths.js';
 import { seenOf, strangersOf } from './seen.js';
 import { readKernelUdp } from './snmp.js';
 
@@ -46,6 +47,7 @@ export interface VxlanParts extends Common {
   readonly tun: Pick<OpenTun, 'vnet' | 'tso' | 'uso'>;
   readonly sockets: Pick<OpenUdp, 'gro' | 'receiveBuffer'>;
   readonly lanes: Pick<Lanes, 'count' | 'counters' | 'segments' | 'reports' | 'turns'>;
+  readonly paths: Pick<Paths, 'report' | 'lack'>;
 }
 
 export type Parts = VxlanParts | HostGwParts;
@@ -114,8 +116,10 @@ export function report(parts: VxlanParts, now: Moment): Status {
     peers: parts.carrier.peers.map((peer) => ({
       ...reportPeer(peer, parts.carrier),
       vtepMac: peer.vtepMac === undefined ? '' : formatMac(peer.vtepMac),
+      pathMtu: parts.paths.report(peer.publicIp) ?? null,
       seen: seenOf(publisher, peer.publicIp),
     })),
+    pathsNotMeasured: parts.paths.lack,
     routes: { published: routes, epoch, problems: parts.carrier.problems },
     offload: {
       tier: tierName(tun.vnet, tun.uso, lanes.segments),

@@ -83,7 +83,8 @@ export class Ip {
   query(line: string): Promise<unknown[]> {
     return this.#inTurn(async () => {
       let rows: unknown[] = [];
-      const failures = await this.#exchange([line], (stdout) => {
+      const failures = await this.#exchange([line], (stdout, refused) => {
+        if (refused > 0) return true;
         const whole = parseArray(stdout);
         if (whole !== null) rows = whole;
         return whole !== null;
@@ -91,6 +92,31 @@ export class Ip {
       if (failures.length === 0) return rows;
       this.restart();
       throw new HostError('EIP', `ip ${line}: ${failures[0]?.reason}`);
+    });
+  }
+
+  /**
+   * Executes many listings that each answer an array; resolves to what each line was answered, or
+   * `ip`'s words for why it was refused. Rejects with a HostError as `change` does.
+   */
+  queryAll(lines: readonly string[]): Promise<Map<string, unknown[] | string>> {
+    const answers = new Map<string, unknown[] | string>();
+    if (lines.length === 0) return Promise.resolve(answers);
+    return this.#inTurn(async () => {
+      let arrays: string[] = [];
+      const failures = await this.#exchange(lines, (stdout, refused) => {
+        arrays = stdout.split('\n').filter((text) => text !== '');
+        const wanted = lines.length - refused;
+        return wanted === 0 || (stdout.endsWith('\n') && arrays.length === wanted);
+      });
+      for (const { line, reason } of failures) answers.set(line, reason);
+      let next = 0;
+      for (const line of lines) {
+        if (answers.has(line)) continue;
+        answers.set(line, parseArray(arrays[next] ?? '') ?? 'ip did not answer in JSON');
+        next += 1;
+      }
+      return answers;
     });
   }
 
@@ -119,7 +145,11 @@ export class Ip {
     return done;
   }
 
-  #exchange(lines: readonly string[], complete: (stdout: string) => boolean): Promise<Failure[]> {
+  /** `complete` tells whether all output is there, of lines of which so many were refused. */
+  #exchange(
+    lines: readonly string[],
+    complete: (stdout: string, refused: number) => boolean,
+  ): Promise<Failure[]> {
     const child = this.#running();
     const first = child.lines + 1;
     child.lines += lines.length + 1;
@@ -142,7 +172,7 @@ export class Ip {
       child.wake = () => {
         if (child.stderr.endsWith(syncMark)) {
           const failures = readFailures(child.stderr, lines, first);
-          if (failures.length > 0 || complete(child.stdout)) {
+          if (complete(child.stdout, failures.length)) {
             finish(() => resolve(failures));
             return;
           }

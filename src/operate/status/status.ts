@@ -75,9 +75,23 @@ export interface Status {
     readonly vtepMac: string;
     /** Whether the kernel routes by the peer's own address, and not into the tunnel. */
     readonly direct: boolean;
+    /** The longest outer packet that reaches it whole; null: not known, or no way there. */
+    readonly pathMtu: {
+      readonly mtu: number;
+      /** Which is the least; `measured` only where that is less than the other two. */
+      readonly from: 'route' | 'device' | 'measured';
+      /** Since the measurement that came to something; null: none did. */
+      readonly measuredSecondsAgo: number | null;
+      /** Whether it is being measured just now. */
+      readonly checking: boolean;
+      /** Why the last measurement came to nothing; empty unless it did. */
+      readonly problem: string;
+    } | null;
     /** Of all peers with this public IP together. */
     readonly seen: PeerSeen;
   }[];
+  /** Why path MTUs are not measured on this host; empty where they are. */
+  readonly pathsNotMeasured: string;
   readonly routes: {
     /** In the table of the lanes, our own subnet included. */
     readonly published: number;
@@ -123,7 +137,7 @@ export interface HostGwStatus
   readonly underlay: Omit<Status['underlay'], 'port'>;
   readonly lease: Omit<Status['lease'], 'vtepMac' | 'vni'>;
   /** `direct`: the kernel has the route. */
-  readonly peers: readonly Omit<Status['peers'][number], 'vtepMac' | 'seen'>[];
+  readonly peers: readonly Omit<Status['peers'][number], 'vtepMac' | 'pathMtu' | 'seen'>[];
   readonly routes: Pick<Status['routes'], 'problems'>;
 }
 
@@ -256,6 +270,9 @@ function describeStatus(status: Status): [string, string][] {
   }
   if (kernelUdp.bufferFull > 0) {
     rows.push(['kernel', `${count(kernelUdp.bufferFull)} datagrams lost: receive buffer full`]);
+  }
+  if (status.pathsNotMeasured !== '') {
+    rows.push(['path MTU', `of routes and devices, not measured: ${status.pathsNotMeasured}`]);
   }
   rows.push(['peers', status.peers.length === 0 ? 'none yet' : String(status.peers.length)]);
   rows.push(...continued(describePeers(status)));

@@ -65,6 +65,7 @@ function parts(): VxlanParts {
       reports: [{ running: true, outboundPackets: 0, inboundPackets: 0 }],
     },
     carrier: { peers: [PEER], problems: [], isDirect: () => true },
+    paths: { report: () => undefined, lack: '' },
   };
 }
 
@@ -100,6 +101,7 @@ test('peers, counters and drops, for people and as values', () => {
       publicIp: '10.0.0.2',
       vtepMac: '02:00:00:00:00:02',
       direct: true,
+      pathMtu: null,
       seen: UNSEEN,
     },
   ]);
@@ -117,6 +119,16 @@ test('peers, counters and drops, for people and as values', () => {
     /^peers +1\n.*\n +10\.10\.2\.0\/24 +10\.0\.0\.2 +02:00:00:00:00:02 .* direct$/m,
   );
   assert.match(text, /^backend +vxlan with direct routing$/m);
+});
+
+test('path MTU: of each peer that it is known of, and why it is not measured', () => {
+  const measured = { from: 'measured', measuredSecondsAgo: 7 } as const;
+  const path = { mtu: 1400, ...measured, checking: false, problem: '' };
+  const paths = { report: () => path, lack: 'CAP_NET_RAW is needed' };
+  const status = report({ ...parts(), paths }, NOW);
+  assert.deepEqual(status.peers[0]?.pathMtu, path);
+  const text = describe(status);
+  assert.match(text, /^path MTU {2}of routes and devices, not measured: CAP_NET_RAW is needed$/m);
 });
 
 test('host-gw has no device, no port, no lanes', () => {

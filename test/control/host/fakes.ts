@@ -46,6 +46,8 @@ export class FakeIp implements Runner {
   /** When set, what is written waits here for `release`. */
   held: (() => void)[] | null = null;
   silent = false;
+  /** Standard output that is still to come. */
+  #late = '';
 
   run(): never {
     throw new Error('nothing is to be run');
@@ -121,9 +123,21 @@ export class FakeIp implements Runner {
 
   #answer(listener: Listener, rows: readonly object[]): void {
     const text = `${JSON.stringify(rows)}\n`;
+    if (this.#late !== '') {
+      this.#late += text;
+      return;
+    }
     listener.stdout(text.slice(0, 3));
+    this.#late = text.slice(3);
     // Standard output is another pipe: its rest comes after the mark on standard error.
-    queueMicrotask(() => listener.stdout(text.slice(3)));
+    const flush = (): void => {
+      const end = this.#late.indexOf('\n') + 1;
+      const line = this.#late.slice(0, end);
+      this.#late = this.#late.slice(end);
+      listener.stdout(line);
+      if (this.#late !== '') queueMicrotask(flush);
+    };
+    queueMicrotask(flush);
   }
 
   /** A route with another gateway is another to `del`, and the one to be replaced to `replace`. */

@@ -63,3 +63,19 @@ test('a child that hangs is given up', async () => {
   assert.deepEqual(await ip.change([add('10.5.1.0/24')]), []);
   assert.equal(timers.waiting.size, 0);
 });
+
+test('many listings: each line has its answer or its reason, whichever failed', async () => {
+  const fake = new FakeIp();
+  fake.ways.set('10.0.0.1', { dev: 'eth0' });
+  fake.ways.set('10.0.0.3', { dev: 'eth1' });
+  const ip = new Ip(fake, new FakeTimers());
+  const get = (last: number) => `route get 10.0.0.${last}`;
+  const answers = await ip.queryAll([1, 2, 3, 4].map(get));
+  assert.deepEqual(answers.get(get(1)), [{ dst: '10.0.0.1', dev: 'eth0', flags: [] }]);
+  assert.match(String(answers.get(get(2))), /Network is unreachable/);
+  assert.deepEqual(answers.get(get(3)), [{ dst: '10.0.0.3', dev: 'eth1', flags: [] }]);
+  assert.match(String(answers.get(get(4))), /Network is unreachable/);
+  assert.equal((await ip.queryAll([get(2), get(4)])).size, 2);
+  assert.equal((await ip.queryAll([])).size, 0);
+  assert.equal(fake.starts, 1);
+});

@@ -110,3 +110,19 @@ test('from 0 to 70 peers, the hash has room', () => {
   }
   close();
 });
+
+test('the places of an address: those of its peers in the table that is published', () => {
+  const { publisher, close } = lanes();
+  const one = route('10.5.1.0/24', peer('192.168.64.4', '02:00:00:00:00:01'));
+  const two = route('10.5.2.0/24', peer('192.168.64.4', '02:00:00:00:00:02'));
+  const other = route('10.5.3.0/24', peer('192.168.64.5', '02:00:00:00:00:03'));
+  assert.deepEqual(publisher.places(ip('192.168.64.4')), []);
+  publisher.publish([one, other], []);
+  assert.equal(publisher.places(ip('192.168.64.4')).length, 1);
+  publisher.publish([one, two, other], []);
+  assert.equal(publisher.places(ip('192.168.64.4')).length, 2);
+  publisher.publish([other], []);
+  assert.deepEqual(publisher.places(ip('192.168.64.4')), []);
+  assert.equal(publisher.places(ip('192.168.64.5')).length, 1);
+  close();
+});

@@ -81,6 +81,7 @@ const LONGEST = {
   publicIp: '255.255.255.255',
   vtepMac: '02:00:00:00:00:0c',
   direct: true,
+  pathMtu: null,
   seen: {
     sentPackets: 999_999_999,
     sentBytes: 2 ** 52,

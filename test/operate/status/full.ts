@@ -51,6 +51,13 @@ export const fullStatus: Status = {
       publicIp: '192.168.56.12',
       vtepMac: '02:00:00:00:00:0b',
       direct: true,
+      pathMtu: {
+        mtu: 1500,
+        from: 'device',
+        measuredSecondsAgo: 12,
+        checking: false,
+        problem: '',
+      },
       seen: UNSEEN,
     },
     {
@@ -58,6 +65,13 @@ export const fullStatus: Status = {
       publicIp: '203.0.113.250',
       vtepMac: '02:00:00:00:00:0c',
       direct: false,
+      pathMtu: {
+        mtu: 1400,
+        from: 'route',
+        measuredSecondsAgo: null,
+        checking: true,
+        problem: 'it does not answer',
+      },
       seen: {
         ...UNSEEN,
         sentPackets: 1_161_463,
@@ -67,6 +81,7 @@ export const fullStatus: Status = {
       },
     },
   ],
+  pathsNotMeasured: '',
   routes: {
     published: 3,
     epoch: 17,
