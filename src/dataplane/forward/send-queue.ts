@@ -77,7 +77,7 @@ export class SendQueue implements SegmentSink {
   #port = 0;
   #tos = 0;
   #cutByRoute = false;
-  /** The longest datagram to there that may go by UDP_SEGMENT. */
+  /** The longest datagram to there that may go by UDP_SEGMENT: never more than a message holds. */
   #longest = 0;
   /** The last message: its datagrams' size, its bytes, where its last iovec ends, may it grow? */
   #size = 0;
@@ -118,8 +118,8 @@ export class SendQueue implements SegmentSink {
     this.#mayGrow = false;
     this.#cutByRoute = this.#peers.isCutByRoute(peer);
     const pathMtu = this.#peers.pathMtu(peer);
-    if (!this.segments || !this.#peers.maySegment(peer)) this.#longest = 0;
-    else this.#longest = pathMtu === 0 ? MESSAGE_BYTES : pathMtu - OUTER_HEADERS;
+    const fits = pathMtu === 0 ? MESSAGE_BYTES : Math.min(pathMtu - OUTER_HEADERS, MESSAGE_BYTES);
+    this.#longest = this.segments && this.#peers.maySegment(peer) ? fits : 0;
   }
 
   /**

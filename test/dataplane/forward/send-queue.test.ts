@@ -319,8 +319,12 @@ test('what does not fit a path whole leaves singly, what does shares sends', () 
 });
 
 test('datagrams of any length make progress: over 65,000 bytes each goes alone', () => {
-  for (const gso of [64_900, 64_954, 65_000, 32_500]) {
+  for (const [gso, pathMtu] of [64_900, 64_954, 65_000, 32_500].flatMap((size) => [
+    [size, 0] as const,
+    [size, 65_535] as const,
+  ])) {
     const rig = new Rig({ mtu: 65_485 });
+    rig.setPathMtu(PEER_B, pathMtu);
     const packets = [pushUdp(rig, gso, 2 * gso > 65_000 ? 65_400 : 2 * gso)];
     rig.run(5);
     assert.deepEqual(innerOf(rig), packets.flat(), `${gso}`);
