@@ -42,6 +42,7 @@ import { readPreviousSubnet } from '../overlay/subnet-env.js';
 import { Carrier } from './carrier.js';
 import { DataPath, NoPath } from './data-path.js';
 import { startFirewall } from './firewall.js';
+import { ForeignQueues } from './foreign-queues.js';
 import { forwarding } from './forwarding.js';
 import type { DaemonOptions, Ground, Running } from './ground.js';
 import { closeLanes, type LanePlace, openLanes, threadsOf } from './lanes.js';
@@ -187,6 +188,10 @@ export class Daemon {
     });
     this.#loop.add(watch);
     this.#loop.add(path);
+    const { lanes: queues } = path.count;
+    if (queues > 1) {
+      this.#loop.add(new ForeignQueues({ device: name, queues, runner: systemRunner, clock }));
+    }
     // Without ours, whatever has its name is somebody else's.
     const reconcile = async () => (path.running ? carrier.reconcile() : []);
     this.#loop.add({ name: 'routes', reconcile });

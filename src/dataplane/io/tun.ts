@@ -58,7 +58,7 @@ export function openTun(name: string, wanted: TunOffloads = TIERS.segment, queue
   const fd = opened[0]!;
   try {
     while (opened.length < queues) opened.push(native.tunOpen(name, flags));
-    if (queues > 1) native.tunSteer(fd);
+    if (queues > 1) native.tunSteer(fd, queues);
   } catch (error) {
     for (const queue of opened) native.close(queue);
     throw error;
