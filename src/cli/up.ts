@@ -8,10 +8,12 @@ import { Lifecycle } from '../control/daemon/lifecycle.js';
 import { createLog } from '../control/daemon/log.js';
 import { tellSystemd } from '../control/daemon/systemd.js';
 import { type Pattern, readPattern } from '../control/host/go-pattern.js';
+import { JOURNAL_DIRECTORY } from '../control/host/journal.js';
 import { FileStore } from '../control/store/file.js';
 import { messageOf } from '../control/store/store.js';
 import { loadNative } from '../dataplane/io/native.js';
 import { TIER_NAMES, type TierName } from '../dataplane/io/tiers.js';
+import { saveBatch } from '../operate/capture/save-batch.js';
 import { Health } from '../operate/health/health.js';
 import type { LaneCount } from '../operate/status/status.js';
 import {
@@ -236,6 +238,8 @@ export async function main(args: string[]): Promise<number> {
       random: Math.random,
       log,
       lifecycle,
+      saveBatch: (batches, place) =>
+        saveBatch(batches, { ...place, directory: JOURNAL_DIRECTORY, now: timeOfDay() }),
     });
     const systemd = tellSystemd({
       environment: process.env,
@@ -254,6 +258,7 @@ export async function main(args: string[]): Promise<number> {
         address: flags.text('healthz-ip'),
         port: healthPort,
         ready: () => daemon.ready && !lifecycle.leaving,
+        standing: () => daemon.standing,
         now: timeOfDay,
       });
       lifecycle.onLeave('the health listener', () => health.close());

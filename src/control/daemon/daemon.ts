@@ -45,6 +45,8 @@ import { startFirewall } from './firewall.js';
 import { ForeignQueues } from './foreign-queues.js';
 import { forwarding } from './forwarding.js';
 import type { DaemonOptions, Ground, Running } from './ground.js';
+import { describeEnd } from './lane-end.js';
+import { LaneWatch } from './lane-watch.js';
 import { closeLanes, type LanePlace, openLanes, threadsOf } from './lanes.js';
 import { tunnelMtu } from './mtu.js';
 import { addressOf, checkHost, deviceName, StartError } from './open.js';
@@ -138,7 +140,7 @@ export class Daemon {
     }
     const path = new DataPath(
       {
-        ...{ name, port, tier, lanes: count, ip, journal, log, runner: systemRunner },
+        ...{ name, port, tier, lanes: count, ip, journal, log, clock, runner: systemRunner },
         gone: () => this.#loop.soon(),
         failed: (line, error) => {
           if (lifecycle.leaving) return;
@@ -199,6 +201,12 @@ export class Daemon {
     await awaited(this.#follow(overlay, carrier));
 
     const { vnet, uso } = path.tun;
+    const lanesWatch = new LaneWatch({
+      ...{ clock, log, look: () => path.turning },
+      dead: (line) =>
+        void lifecycle.leave(1, describeEnd(line, path, port, this.#options.saveBatch)),
+    });
+    lifecycle.onLeave('the watch over the lanes', () => lanesWatch.stop());
     const stopWatching = watchTier({ clock, log, vnet, uso, look: () => path.lanes });
     lifecycle.onLeave('the tier', stopWatching);
     log.info(
@@ -209,7 +217,7 @@ export class Daemon {
     const same = { name, backend, store: store.description, lease, publisher, carrier };
     return {
       ready: () => path.running && watch.present && subnetFile.written,
-      turns: () => path.turns,
+      standing: () => lanesWatch.faults,
       parts: () => {
         const { tun, sockets, lanes: running } = path;
         return { ...same, tun, sockets, lanes: running, mtu: path.place.mtu, underlay: watch.now };
@@ -260,7 +268,7 @@ export class Daemon {
     const same = { name: HOST_GW, backend, store: store.description, lease, carrier };
     return {
       ready: () => watch.present && subnetFile.written,
-      turns: () => [],
+      standing: () => [],
       parts: () => ({ ...same, mtu: path.place.mtu, underlay: watch.now }),
     };
   }
@@ -354,17 +362,22 @@ export class Daemon {
 
   /** For /readyz: packets flow, and Docker and CNI can read the subnet. */
   get ready(): boolean {
-    return this.#running?.ready() === true;
+    return this.#running?.ready() === true && this.standing.length === 0;
+  }
+
+  /** For /healthz: a line for each lane's thread that stands still. */
+  get standing(): readonly string[] {
+    return this.#running?.standing() ?? [];
   }
 
   /** For systemd. */
   look(): Look {
     const running = this.#running;
     const waitingFor = this.#overlay?.waitingFor ?? this.#doing;
-    if (running === undefined) return { ready: false, status: waitingFor, turns: [] };
+    if (running === undefined) return { ready: false, status: waitingFor, alive: true };
     const { name, lease, carrier } = running.parts();
     const status = `${name} ${formatSubnet(lease.subnet)}, ${carrier.peers.length} peers`;
-    return { ready: true, status, turns: running.turns() };
+    return { ready: true, status, alive: this.standing.length === 0 };
   }
 
   /** What `weft status` is told. */
@@ -377,7 +390,7 @@ export class Daemon {
       return { version, pid: process.pid, uptimeSeconds, waitingFor };
     }
     const { held, storeState } = this.#overlay ?? {};
-    const { faults } = this.#loop;
+    const faults = [...this.standing, ...this.#loop.faults];
     const now = { version, uptimeSeconds, held, storeState, faults, lost: this.#lost };
     const parts = running.parts();
     return isVxlan(parts) ? report(parts, now) : reportHostGw(parts, now);

@@ -15,7 +15,8 @@ import { HostError } from '../host/errors.js';
 import type { Ip } from '../host/ip.js';
 import type { Journal } from '../host/journal.js';
 import type { Runner } from '../host/runner.js';
-import type { Log } from '../runtime.js';
+import type { Clock, Log } from '../runtime.js';
+import type { Turning } from './lane-watch.js';
 import { closeTun, Lanes, openLanes } from './lanes.js';
 import { openDevice, openSockets, superPacketsTaken } from './open.js';
 import type { Member } from './reconcile.js';
@@ -32,6 +33,7 @@ export interface DataPathOptions {
   readonly ip: Ip;
   readonly journal: Pick<Journal, 'record' | 'forget'>;
   readonly log: Log;
+  readonly clock: Clock;
   /** A lane ended by itself: a line that names it. */
   readonly failed: (line: string, error: Error | undefined) => void;
   /** Somebody took the TUN away: `reconcile` makes it anew. */
@@ -118,9 +120,9 @@ export class DataPath implements Member {
     return this.#running;
   }
 
-  /** For the systems that watch: none while the lanes are to be started anew. */
-  get turns(): readonly number[] {
-    return this.#running ? this.lanes.turns : [];
+  /** For who watches: none while the lanes are to be started anew. */
+  get turning(): readonly Turning[] {
+    return this.#running ? this.lanes.turning : [];
   }
 
   /** What is in force; after `start`. */
@@ -266,7 +268,7 @@ export class DataPath implements Member {
   async #stop(): Promise<void> {
     this.#stopping = true;
     this.#running = false;
-    await this.#lanes?.stop();
+    await this.#lanes?.stop(this.#options.clock);
   }
 
   /** So that `close` can wait for it. */

@@ -1,4 +1,5 @@
 /** What the daemon is told, what both backends start from, and what they come to. */
+import type { Batch } from '../../dataplane/forward/batch.js';
 import type { TierName } from '../../dataplane/io/tiers.js';
 import type { LaneCount } from '../../operate/status/status.js';
 import type { Interface, Selection } from '../host/interfaces.js';
@@ -11,6 +12,15 @@ import type { FirewallOptions } from './firewall.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { Parts } from './report.js';
 import type { NamedStatus } from './status.js';
+
+/**
+ * Keeps what lanes had in hand at the end: the file, or undefined when it was nothing. `address`
+ * (int32) and `port` are where weft listens. Throws what the file system says.
+ */
+export type SaveBatch = (
+  batches: readonly Batch[],
+  place: { device: string; address: number; port: number },
+) => string | undefined;
 
 export interface DaemonOptions {
   readonly version: string;
@@ -31,6 +41,7 @@ export interface DaemonOptions {
   readonly random: Random;
   readonly log: Log;
   readonly lifecycle: Lifecycle;
+  readonly saveBatch: SaveBatch;
 }
 
 /** What both backends start from. */
@@ -46,6 +57,7 @@ export interface Ground {
 /** What the start has made, as it is just now. */
 export interface Running {
   readonly ready: () => boolean;
-  readonly turns: () => readonly number[];
+  /** A line for each lane's thread that stands still. */
+  readonly standing: () => readonly string[];
   readonly parts: () => Parts;
 }

@@ -2,6 +2,7 @@
  * The lanes of a weft: how many, what each needs of the kernel, and their threads, from their start
  * to their end.
  */
+import type { Batch } from '../../dataplane/forward/batch.js';
 import { createCounters, readTotals } from '../../dataplane/forward/counters.js';
 import type { Directions, LaneOptions } from '../../dataplane/forward/lane.js';
 import { LaneThread } from '../../dataplane/forward/lane-thread.js';
@@ -12,8 +13,9 @@ import { closeUdp, type OpenUdp } from '../../dataplane/io/udp.js';
 import type { Publisher } from '../../dataplane/routes/publisher.js';
 import type { LaneCount, Status } from '../../operate/status/status.js';
 import type { Runner } from '../host/runner.js';
-import type { Log } from '../runtime.js';
+import type { Clock, Log } from '../runtime.js';
 import { messageOf } from '../store/store.js';
+import type { Turning } from './lane-watch.js';
 import { openDevice, openSockets, type StartError } from './open.js';
 
 export const MOST_LANES = 16;
@@ -95,6 +97,13 @@ export function threadsOf({ lanes, threads }: LaneCount): number {
   return lanes * threads;
 }
 
+/** A lane leaves its loop within the longest wait and a turn; so many milliseconds are enough. */
+const PATIENCE = 1_500;
+
+function which({ directions }: LaneThread): string {
+  return directions === 'both' ? '' : ` (${directions})`;
+}
+
 /** The threads. */
 export class Lanes {
   readonly counters: SharedArrayBuffer;
@@ -140,18 +149,21 @@ export class Lanes {
   onEnd(call: (line: string, error: Error | undefined, tunGone: boolean) => void): void {
     for (const { lane, thread } of this.#threads) {
       void thread.ended.then((error) => {
-        const which = thread.directions === 'both' ? '' : ` (${thread.directions})`;
         const name = this.count.lanes === 1 ? 'the lane' : `lane ${lane}`;
-        const line = `${name}${which} ended: ${error?.message ?? 'without an error'}`;
+        const line = `${name}${which(thread)} ended: ${error?.message ?? 'without an error'}`;
         call(line, error, thread.tunGone);
       });
     }
   }
 
-  /** Tells all to leave their loops, and waits until they have. */
-  async stop(): Promise<void> {
+  /** Tells all to leave their loops, and waits until they have; who does not is torn out of it. */
+  async stop(clock: Clock): Promise<void> {
     for (const { thread } of this.#threads) thread.stop();
+    const cancel = clock.after(PATIENCE, () => {
+      for (const { thread } of this.#threads) thread.tear();
+    });
     await Promise.all(this.#threads.map(({ thread }) => thread.ended));
+    cancel();
   }
 
   /** Whether every lane's super-packets leave by UDP_SEGMENT just now. */
@@ -164,9 +176,16 @@ export class Lanes {
     return this.#threads.every(({ thread }) => thread.directions === 'outbound' || thread.merges);
   }
 
-  /** A number for each thread that stands still when it hangs. */
-  get turns(): number[] {
-    return this.#threads.map(({ thread }) => thread.turns);
+  get turning(): Turning[] {
+    return this.#threads.map(({ lane, thread }) => ({
+      name: `lane ${lane}${which(thread)}`,
+      turns: thread.turns,
+    }));
+  }
+
+  /** What each thread works at just now. */
+  get batches(): Batch[] {
+    return this.#threads.map(({ thread }) => thread.batch);
   }
 
   get reports(): Status['lanes'] {

@@ -40,7 +40,7 @@ export interface VxlanParts extends Common {
   readonly publisher: Pick<Publisher, 'counts'>;
   readonly tun: Pick<OpenTun, 'vnet' | 'tso' | 'uso'>;
   readonly sockets: Pick<OpenUdp, 'gro' | 'receiveBuffer'>;
-  readonly lanes: Pick<Lanes, 'count' | 'counters' | 'segments' | 'reports' | 'turns'>;
+  readonly lanes: Pick<Lanes, 'count' | 'counters' | 'segments' | 'reports'>;
 }
 
 export type Parts = VxlanParts | HostGwParts;

@@ -12,7 +12,12 @@ export const TURNS = 3;
 export const QUEUED = 4;
 /** 1 while merged packets are written to the TUN; written by the lane. */
 export const MERGES = 5;
-export const CONTROL_WORDS = 8;
+/** Rows of the batch in hand, 0 between two: what may be read of it when the lane stands still. */
+export const OUTBOUND_ROWS = 6;
+/** Behind it: the segment size that the outbound batch was read for, 0 in one piece each. */
+export const OUTBOUND_SIZE = 7;
+export const INBOUND_ROWS = 8;
+export const CONTROL_WORDS = 12;
 
 export const STARTING = 0;
 export const RUNNING = 1;

@@ -163,12 +163,19 @@ export class UdpUnderlay implements Underlay {
   readonly #native: Native;
   readonly #listener: number;
   readonly #peers: PeerSockets;
+  readonly #told: Int32Array;
 
-  constructor(native: Native, sockets: Pick<OpenUdp, 'listener' | 'sender'>) {
+  /** @param told where the rows of each batch received are told to who looks from outside */
+  constructor(
+    native: Native,
+    sockets: Pick<OpenUdp, 'listener' | 'sender'>,
+    told: Int32Array = new Int32Array(1),
+  ) {
     this.#native = native;
     this.#listener = sockets.listener;
     this.sender = sockets.sender;
     this.#peers = new PeerSockets(native, sockets.sender);
+    this.#told = told;
   }
 
   /** Closes the peers' sockets; the two that were given belong to their opener. */
@@ -181,7 +188,7 @@ export class UdpUnderlay implements Underlay {
   }
 
   receive(): number {
-    return this.#native.udpReceive(
+    const rows = this.#native.udpReceive(
       this.#listener,
       LAYOUT.datagrams,
       BATCH,
@@ -190,6 +197,8 @@ export class UdpUnderlay implements Underlay {
       INBOUND_HEADROOM,
       LAYOUT.senders,
     );
+    this.#told[0] = rows;
+    return rows;
   }
 
   send(from: number, rows: number, iovecRows: number): number {

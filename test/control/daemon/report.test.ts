@@ -52,7 +52,6 @@ function parts(): VxlanParts {
       count: { lanes: 1, threads: 1, reason: '' },
       counters,
       segments: true,
-      turns: [1],
       reports: [{ running: true, queued: 0, outboundPackets: 0, inboundPackets: 0 }],
     },
     carrier: { peers: [PEER], problems: [], isDirect: () => true },
