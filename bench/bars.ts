@@ -90,6 +90,8 @@ export const BARS: readonly Bar[] = [
 
 /** Megabytes resident of a weft with 100 peers under load (memory.ts). */
 export const MEMORY_MOST = 100;
+/** Of a stream's quiet goodput, beside a million hostile datagrams. */
+export const GOODPUT_LEAST = 0.95;
 
 /** A comparator that is not at its best voids every comparison with it (one stream of TCP). */
 export const COMPARATORS: readonly Bar[] = [

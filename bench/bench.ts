@@ -6,12 +6,23 @@
  *   npm run bench -- join …               how fast a host follows the network
  *   npm run bench -- start …              how fast a host joins, beside flanneld's record
  *   npm run bench -- memory …             a weft with many peers under load
+ *   npm run bench -- slow-peer …          pings beside a flood to a peer whose way is slow
+ *   npm run bench -- hostile …            a stream beside hostile datagrams
  *   npm run bench -- quiet-lane …         collections and deoptimisations of a lane
  */
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 
-const PROGRAMS = ['side-by-side', 'micro', 'join', 'start', 'memory', 'quiet-lane'];
+const PROGRAMS = [
+  'side-by-side',
+  'micro',
+  'join',
+  'start',
+  'memory',
+  'slow-peer',
+  'hostile',
+  'quiet-lane',
+];
 
 const word = process.argv[2];
 const named = word !== undefined && !word.startsWith('-');

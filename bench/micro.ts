@@ -89,7 +89,7 @@ interface Lookups extends Subject {
 }
 
 function lookups(routes: number, where: keyof typeof SPREADS): Lookups {
-  const publisher = new Publisher({ vni: 1, ownMac: OWN_MAC, lanes: 1 });
+  const publisher = new Publisher({ vni: 1, ownMac: OWN_MAC, threads: 1 });
   const networkOf = SPREADS[where];
   const list = Array.from({ length: routes }, (_, i) => ({
     network: networkOf(i),
@@ -182,12 +182,13 @@ function laneOver(
   };
   const underlay: Underlay = {
     sender: 0,
+    full: () => {},
     socketTo: () => -1,
     receive: datagrams,
     send: (_from, rows) => rows,
     lastError: () => 0,
   };
-  const publisher = new Publisher({ vni: 1, ownMac: OWN_MAC, lanes: 1 });
+  const publisher = new Publisher({ vni: 1, ownMac: OWN_MAC, threads: 1 });
   publisher.publish(
     [{ network: REMOTE & ~255, length: 24, peer: { address: PEER, port: 8472, mac: PEER_MAC } }],
     [{ network: LOCAL & ~255, length: 24 }],
@@ -235,8 +236,8 @@ function outbound(
         for (let row = 0; row < count; row += 1) {
           const at = place(row);
           for (let i = 0; i < HEADERS; i += 1) bytes[at + i] = headers[i]!;
-          const type = gsoSize > 0 ? vnet.TCPV4 : vnet.NONE;
-          vnet.write(bytes, at - vnet.HEADER, gsoSize > 0 ? 1 : 0, type, 0, gsoSize, 20, 16);
+          if (gsoSize === 0) vnet.clear(bytes, at - vnet.HEADER);
+          else vnet.writeSuper(bytes, at - vnet.HEADER, vnet.TCPV4, 20, 16, 0, gsoSize);
           const word = (LAYOUT.packets >> 2) + row * PACKET_ROW.words;
           words[word + PACKET_ROW.offset] = at;
           words[word + PACKET_ROW.length] = packet.length;

@@ -79,6 +79,7 @@ NAPI_MODULE_INIT() {
       METHOD("tunSteer", tun_steer),
       METHOD("udpOpen", udp_open),
       METHOD("udpBind", udp_bind),
+      METHOD("udpBindDevice", udp_bind_device),
       METHOD("udpConnect", udp_connect),
       METHOD("udpName", udp_name),
       METHOD("udpDiscard", udp_discard),

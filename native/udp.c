@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <linux/filter.h>
+#include <linux/if.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
 #include <string.h>
@@ -87,6 +88,29 @@ napi_value udp_name(napi_env env, napi_callback_info info) {
   if (!get_fd_and_address(env, info, &fd, &row)) return NULL;
   if (getsockname(fd, (struct sockaddr *)row, &length) < 0)
     return throw_errno(env, "getsockname", errno);
+  return NULL;
+}
+
+/*
+ * udpBindDevice(fd, name): from now on this socket has the routes and the packets of that device,
+ * a VRF's too. Throws ENAMETOOLONG over 15 bytes, EINVAL for no name, ENODEV, EPERM.
+ */
+napi_value udp_bind_device(napi_env env, napi_callback_info info) {
+  napi_value arguments[2];
+  size_t given = 2, length = 0;
+  int32_t fd = -1;
+  char name[4 * IFNAMSIZ]; /* longer than any good name, so that none is cut to a good one */
+  napi_get_cb_info(env, info, &given, arguments, NULL, NULL);
+  if (given < 2 || napi_get_value_int32(env, arguments[0], &fd) != napi_ok ||
+      napi_get_value_string_utf8(env, arguments[1], name, sizeof name, &length) != napi_ok) {
+    napi_throw_type_error(env, NULL, "udpBindDevice wants a descriptor and a name");
+    return NULL;
+  }
+  if (length >= IFNAMSIZ) return throw_errno(env, "SO_BINDTODEVICE", ENAMETOOLONG);
+  /* The kernel takes an empty name for no device at all. */
+  if (length == 0 || strlen(name) != length) return throw_errno(env, "SO_BINDTODEVICE", EINVAL);
+  if (setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, name, (socklen_t)length + 1) < 0)
+    return throw_errno(env, "SO_BINDTODEVICE", errno);
   return NULL;
 }
 

@@ -109,6 +109,7 @@ napi_value tun_write(napi_env env, napi_callback_info info);
 napi_value tun_steer(napi_env env, napi_callback_info info);
 napi_value udp_open(napi_env env, napi_callback_info info);
 napi_value udp_bind(napi_env env, napi_callback_info info);
+napi_value udp_bind_device(napi_env env, napi_callback_info info);
 napi_value udp_connect(napi_env env, napi_callback_info info);
 napi_value udp_name(napi_env env, napi_callback_info info);
 napi_value udp_discard(napi_env env, napi_callback_info info);

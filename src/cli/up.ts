@@ -11,6 +11,7 @@ import { type Pattern, readPattern } from '../control/host/go-pattern.js';
 import { JOURNAL_DIRECTORY } from '../control/host/journal.js';
 import { FileStore } from '../control/store/file.js';
 import { messageOf } from '../control/store/store.js';
+import { ACCEPT, type Accept } from '../dataplane/forward/inbound.js';
 import { loadNative } from '../dataplane/io/native.js';
 import { TIER_NAMES, type TierName } from '../dataplane/io/tiers.js';
 import { saveBatch } from '../operate/capture/save-batch.js';
@@ -134,6 +135,12 @@ const WEFT: readonly Flag[] = [
     default: 'exit',
   },
   {
+    name: 'guard',
+    kind: 'bool',
+    help: "refuse, by a firewall rule, VXLAN packets that this host's containers send themselves; false removes the rule",
+    default: 'true',
+  },
+  {
     name: 'store-file',
     kind: 'string',
     value: 'path',
@@ -145,6 +152,13 @@ const WEFT: readonly Flag[] = [
     value: 'auto|tier',
     help: 'the fastest tier to use: segment, segment-tso, sendmmsg or none; auto: what this kernel has',
     default: 'auto',
+  },
+  {
+    name: 'accept',
+    kind: 'string',
+    value: ACCEPT.join('|'),
+    help: "whose packets are let in: a peer's, to this host's own subnet, and none that claims another peer's address; strict: only what the sender's own subnets send; any: what the kernel's VTEP takes, anybody's to anywhere",
+    default: 'peers',
   },
   {
     name: 'lanes',
@@ -196,6 +210,7 @@ export async function main(args: string[]): Promise<number> {
   const prefix = flags.text('etcd-prefix');
   const healthPort = readHealthPort(flags);
   const offload = readTier(flags.text('offload'));
+  const accept = readAccept(flags.text('accept'));
   const lanes = readLanes(flags, os.availableParallelism());
   const firewall = readFirewall(flags);
   const renewMargin = readRenewMargin(flags);
@@ -226,6 +241,7 @@ export async function main(args: string[]): Promise<number> {
       subnetFile: flags.text('subnet-file'),
       offload,
       lanes,
+      accept,
       firewall,
       blackhole: flags.bool('ip-blackhole-route'),
       openStore: () =>
@@ -298,6 +314,7 @@ function readFirewall(flags: Flags): FirewallOptions {
     fullyRandom: !flags.bool('ip-masq-fully-random-disable'),
     forward,
     forwardAsked: forward && flags.given('iptables-forward-rules'),
+    guard: flags.bool('guard'),
     resync,
   };
 }
@@ -326,6 +343,12 @@ function readTier(text: string): TierName {
   const tier = TIER_NAMES.find((name) => name === text);
   if (tier !== undefined) return tier;
   throw new UsageError(`-offload=${text}: give auto, ${TIER_NAMES.join(', ')}`);
+}
+
+function readAccept(text: string): Accept {
+  const accept = ACCEPT.find((name) => name === text);
+  if (accept !== undefined) return accept;
+  throw new UsageError(`-accept=${text}: give ${ACCEPT.join(', ')}`);
 }
 
 function readLanes(flags: Flags, processors: number): LaneCount {

@@ -45,6 +45,16 @@ const steps = [
   'tcp-kernel-to-weft',
   'weft-status',
   'weft-down-h1',
+  'vrf-modules',
+  'vrf',
+  'weft-in-vrf',
+  'ping-vrf-to-kernel',
+  'ping-kernel-to-vrf',
+  'tcp-vrf-to-kernel',
+  'tcp-kernel-to-vrf',
+  'route-mtu-in-vrf',
+  'out-of-vrf',
+  'weft-down-vrf',
 ];
 
 /** Bytes of one TCP transfer in the guest. */
@@ -53,7 +63,7 @@ const transferred = 1_048_576;
 /** Lines of the console worth a look when all went well. */
 const excerpt = /^(kernel |Error: |node |h\d weft: |STEP |(sent|got) |up for )/;
 
-test('weft on a kernel without VXLAN', { timeout: 240_000 }, async (t) => {
+test('weft on a kernel without VXLAN', { timeout: 300_000 }, async (t) => {
   const kernel = requirements();
   if (typeof kernel === 'string') {
     t.skip(kernel);
@@ -64,7 +74,7 @@ test('weft on a kernel without VXLAN', { timeout: 240_000 }, async (t) => {
   const initramfs = path.join(folder, 'initramfs');
   pack(kernel, initramfs, folder);
 
-  const { console: said, ended } = await boot(kernel.image, initramfs, 120_000);
+  const { console: said, ended } = await boot(kernel.image, initramfs, 180_000);
   const outcome = [...said.matchAll(/^STEP (\S+): (ok|FAILED)$/gm)].map((m) => `${m[1]}: ${m[2]}`);
   const expected = steps.map((name) => `${name}: ok`);
   const good = ended === 'exit 0' && outcome.join() === expected.join();
@@ -143,8 +153,13 @@ function pack(kernel: Kernel, initramfs: string, folder: string): void {
   files.set('weft/package.json', path.join(root, 'package.json'));
 
   const base = addModules(files, kernel.modules, ['tun', 'veth']);
-  const all = addModules(files, kernel.modules, ['tun', 'veth', 'vxlan']);
-  const lists = { base, vxlan: all.filter((name) => !base.includes(name)) };
+  const vxlan = addModules(files, kernel.modules, ['tun', 'veth', 'vxlan']);
+  const all = addModules(files, kernel.modules, ['tun', 'veth', 'vxlan', 'vrf']);
+  const lists = {
+    base,
+    vxlan: vxlan.filter((name) => !base.includes(name)),
+    vrf: all.filter((name) => !vxlan.includes(name)),
+  };
   for (const [name, modules] of Object.entries(lists)) {
     const list = path.join(folder, name);
     fs.writeFileSync(list, modules.join('\n'));

@@ -180,6 +180,8 @@ test('the flags of the lease: what cannot be is refused with exit code 2', () =>
     ['-subnet-lease-renew-margin=0', /give 1 to 1439 minutes/],
     ['-subnet-lease-renew-margin=1440', /give 1 to 1439 minutes/],
     ['-on-lease-loss=stay', /give exit or reacquire/],
+    ['-accept=all', /-accept=all: give peers, strict, any/],
+    ['-accept=', /-accept=: give peers/],
   ] as const) {
     const { code, stderr } = weft('up', flag);
     assert.equal(code, 2, flag);

@@ -51,11 +51,17 @@ const here = ({ listing, network, subnet }: Recorded): Recorded => ({
 const iptables = here(IPTABLES.find(({ title }) => title.startsWith('FORWARD policy DROP'))!);
 const nftables = here(NFTABLES[0]!);
 
-/** What lists a host's rules while weft or flanneld runs. */
+/** The guard of weft's own, which stays until `weft down`, and the table of iptables around it. */
+const GUARD = /^(?:\*mangle[\s\S]*?COMMIT|table ip (?:mangle|weft-guard) \{\n[\s\S]*?^\})\n/gm;
+const GUARD_TABLE = /^table ip (?:mangle|weft-guard)$/;
+
+/** What lists a host's rules while weft or flanneld runs, without the guard. */
 export async function rules(host: Host, flavour: Flavour): Promise<string> {
-  if (flavour === 'nftables') return say(host, 'nft', 'list', 'ruleset');
-  const saved = await say(host, 'iptables-save');
-  return saved.replace(/^#.*\n/gm, '').replace(/\[\d+:\d+\]/g, '[0:0]');
+  if (flavour === 'nftables') {
+    return (await say(host, 'nft', 'list', 'ruleset')).replace(GUARD, '').trimStart();
+  }
+  const saved = (await say(host, 'iptables-save')).replace(/^#.*\n/gm, '');
+  return saved.replace(GUARD, '').replace(/\[\d+:\d+\]/g, '[0:0]');
 }
 
 /** The rules that weft makes in place of flanneld's. */
@@ -156,7 +162,7 @@ export async function list(host: Host, flavour: Flavour): Promise<string> {
     neighbours: await lines('ip', '-4', 'neigh', 'show', 'nud', 'permanent', ...ofDevice),
     forwarding: await lines('bridge', 'fdb', 'show', ...ofDevice),
     rules: [await rules(host, flavour)],
-    tables: await lines('nft', 'list', 'tables'),
+    tables: (await lines('nft', 'list', 'tables')).filter((line) => !GUARD_TABLE.test(line)),
     sysctls: await lines('sysctl', '-a', '--pattern', '^net.ipv[46].(conf|ip_forward|ip_local)'),
     sockets: (await lines('ss', '-Hlun')).map((line) => line.split(/\s+/)[3]),
     files: files(host.path('/run/flannel')).concat(files(host.path('/run/weft'))),

@@ -41,8 +41,9 @@ describe('membership', { skip: lacks ?? false, timeout: 180_000 }, () => {
     await agree([]);
   });
 
+  /** None of them the broadcast address of the host's own network. */
   const value = (n: number, mac = n) =>
-    `{"PublicIP":"192.168.${56 + (n >> 8)}.${n & 255}","PublicIPv6":null,"BackendType":"vxlan",` +
+    `{"PublicIP":"192.168.${56 + Math.floor(n / 250)}.${n % 250}","PublicIPv6":null,"BackendType":"vxlan",` +
     `"BackendData":{"VNI":1,"VtepMAC":"02:00:00:00:${hex(mac >> 8)}:${hex(mac & 255)}"}}`;
   const hex = (n: number) => n.toString(16).padStart(2, '0');
   const put = (key: string, text: string) => etcd.put(`${SUBNETS}/${key}`, text);
@@ -171,5 +172,33 @@ describe('membership', { skip: lacks ?? false, timeout: 180_000 }, () => {
     const now = await agree(['10.80.0.0/24']);
     assert.equal(now.routes.epoch, epoch + 1);
     assert.equal(now.peers[0]!.publicIp, '192.168.56.81');
+  });
+
+  test('a public IP that no other host can have: refused, told in the status, and healed', async () => {
+    const at = (publicIp: string) => value(90).replace('192.168.56.90', publicIp);
+    await put('10.90.0.0-24', value(90));
+    const impossible = {
+      '10.91.1.0-24': ['127.0.0.1', /is no address of a host/],
+      '10.91.2.0-24': ['192.168.56.255', /is the broadcast address of 192\.168\.56\.0\/24/],
+      '10.91.3.0-24': ['10.200.0.0', /is inside the overlay, in 10\.200\.0\.0\/24/],
+      '10.91.4.0-24': ['10.91.5.9', /is inside the overlay, in 10\.91\.5\.0\/24/],
+      '10.91.5.0-24': ['10.91.4.9', /is inside the overlay, in 10\.91\.4\.0\/24/],
+      '10.91.6.0-24': ['192.168.77.1', /is an address of this host, on extra/],
+    } as const;
+    await host.ip(
+      'link add extra type veth peer name extra2',
+      'address add 192.168.77.1/24 dev extra',
+      'link set extra up',
+    );
+    for (const [key, [publicIp]] of Object.entries(impossible)) await put(key, at(publicIp));
+    for (const [key, [, why]] of Object.entries(impossible)) {
+      await weft.waitFor(new RegExp(`${key} is not used: its PublicIP \\S+ ${why.source}`), 5_000);
+    }
+    const { faults } = await agree(['10.90.0.0/24']);
+    assert.equal(faults.length, Object.keys(impossible).length, faults.join('\n'));
+    await remove('10.91.5.0-24');
+    await host.ip('link del extra');
+    const now = await agree(['10.90.0.0/24', '10.91.4.0/24', '10.91.6.0/24']);
+    assert.equal(now.faults.length, 3);
   });
 });

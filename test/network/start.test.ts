@@ -199,7 +199,7 @@ describe('weft up that cannot start, or waits', { skip: lacks ?? false, timeout:
     const { entries } = JSON.parse(host.read('/run/weft/flannel.1.json')!);
     assert.deepEqual(
       entries.map(({ kind }: { kind: string }) => kind),
-      ['iptables', 'file'],
+      ['iptables', 'iptables', 'file'],
     );
     assert.match((await weft('status')).stderr, /no weft runs on this host/);
   });

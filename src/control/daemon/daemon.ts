@@ -9,7 +9,7 @@
  *   6. sockets     the UDP port, one listener a lane                exits when it is taken
  *   7. TUN         opened, one queue a lane                         exits when it is in use
  *   8. lease       acquired
- *   9. firewall    masquerade and forward rules                    exits when asked for and refused
+ *   9. firewall    masquerade and forward rules, the guard         exits when asked for and refused
  *  10. lanes       the TUN up with its address, packets can flow
  *  11. subnet.env  so that Docker and CNI may start
  *  12. reconcile   from here on what others change is put right
@@ -41,23 +41,25 @@ import { formatSubnet } from '../overlay/subnet.js';
 import { readPreviousSubnet } from '../overlay/subnet-env.js';
 import { Carrier } from './carrier.js';
 import { DataPath, NoPath } from './data-path.js';
+import { eachSecond } from './each-second.js';
 import { startFirewall } from './firewall.js';
 import { ForeignQueues } from './foreign-queues.js';
 import { forwarding } from './forwarding.js';
 import type { DaemonOptions, Ground, Running } from './ground.js';
-import { describeEnd } from './lane-end.js';
-import { LaneWatch } from './lane-watch.js';
+import { guardedBy, type TunnelOfHost } from './guard.js';
+import type { Keeper } from './keeper.js';
+import { watchLanes } from './lane-end.js';
 import { closeLanes, type LanePlace, openLanes, threadsOf } from './lanes.js';
-import { tunnelMtu } from './mtu.js';
+import { measuring, tunnelMtu } from './mtu.js';
 import { addressOf, checkHost, deviceName, StartError } from './open.js';
+import { OwnAddresses } from './own-addresses.js';
 import { Reconciler } from './reconcile.js';
-import { isVxlan, report, reportHostGw } from './report.js';
+import { describeRefused, isVxlan, report, reportHostGw } from './report.js';
 import { NamedStatus } from './status.js';
 import { SubnetFile } from './subnet-file.js';
 import type { Look } from './systemd.js';
 import { clear, rehearse } from './takeover.js';
-import { UnderlayWatch } from './underlay.js';
-import { watchTier } from './watch-tier.js';
+import { describeUnderlay, UnderlayWatch } from './underlay.js';
 
 /** In place of a device's name, where there is none. */
 const HOST_GW = 'host-gw';
@@ -69,6 +71,7 @@ export class Daemon {
   /** What the start does just now, for `weft status`. */
   #doing = 'looking at this host';
   #overlay: Overlay | undefined;
+  #firewall: Keeper | undefined;
   /** Once the start is done. */
   #running: Running | undefined;
   #lost: string | null = null;
@@ -106,25 +109,29 @@ export class Daemon {
     if (backend.type === 'vxlan' && tunLack !== null) throw new StartError(tunLack);
 
     this.#doing = 'choosing the underlay interface';
-    const underlay = await awaited(chooseInterface(systemRunner, this.#options.underlay));
-    log.info(
-      `underlay ${underlay.name}, address ${underlay.address}, MTU ${underlay.mtu}` +
-        (underlay.publicIp === underlay.address ? '' : `, public IP ${underlay.publicIp}`),
-    );
     const ip = new Ip(systemRunner, clock);
     lifecycle.onLeave('ip', () => ip.close());
-    const ground = { config, underlay, store, overlay, socket, ip };
+    const measure = measuring(ip, formatSubnet(config.network));
+    const chosen = await awaited(chooseInterface(systemRunner, this.#options.underlay));
+    const underlay = await awaited(measure(chosen));
+    log.info(`underlay ${describeUnderlay(underlay)}`);
+    const ground = { config, underlay, measure, store, overlay, socket, ip };
     this.#running = await (backend.type === 'vxlan'
       ? this.#startVxlan(backend, ground)
       : this.#startHostGw(backend, ground));
   }
 
   async #startVxlan(backend: Vxlan, ground: Ground): Promise<Running> {
-    const { log, lifecycle, clock, lanes } = this.#options;
+    const { log, lifecycle, clock, lanes, accept } = this.#options;
     const awaited = <T>(work: Promise<T>) => lifecycle.unlessLeaving(work);
-    const { config, underlay, store, overlay, ip } = ground;
+    const { config, underlay, measure, store, overlay, ip } = ground;
     const { vni, port } = backend;
-    const place = { address: underlay.address, mtu: tunnelMtu(backend.mtu, underlay, log) };
+    const { address: at, vrf } = underlay;
+    const place = { address: at, mtu: tunnelMtu(backend.mtu, underlay, log), vrf };
+
+    if (backend.directRouting && vrf !== undefined) {
+      log.warn(`no direct routes: what peers send directly would arrive in the VRF ${vrf}`);
+    }
 
     this.#doing = 'making the device';
     const name = deviceName(vni);
@@ -135,12 +142,13 @@ export class Daemon {
     let count = lanes;
     if (leftover !== null) {
       const open = (at: LanePlace) => openLanes(at, tier, lanes, systemRunner, log);
-      const where = { device: name, address: place.address, port };
+      const where = { device: name, address: at, port, vrf };
       count = await awaited(rehearse(where, leftover, open, closeLanes));
     }
     const path = new DataPath(
       {
-        ...{ name, port, tier, lanes: count, ip, journal, log, clock, runner: systemRunner },
+        ...{ name, port, tier, lanes: count, accept, ip, journal, log, clock },
+        runner: systemRunner,
         gone: () => this.#loop.soon(),
         failed: (line, error) => {
           if (lifecycle.leaving) return;
@@ -155,7 +163,7 @@ export class Daemon {
 
     // Where the lease is gone; one that is there keeps its own.
     const lease = await awaited(this.#join(ground, parseMac(leftover?.mac ?? '')));
-    await awaited(this.#setFirewall(journal, config, lease));
+    await awaited(this.#setFirewall(journal, config, lease, { device: name, backend, underlay }));
 
     this.#doing = 'setting up the device';
     if (leftover !== null) {
@@ -164,23 +172,26 @@ export class Daemon {
     }
     const network = formatSubnet(config.network);
     const mac = lease.vtepMac;
-    const publisher = new Publisher({ vni, ownMac: mac, lanes: threadsOf(path.count) });
+    const publisher = new Publisher({ vni, ownMac: mac, threads: threadsOf(path.count) });
     const local = { network: lease.subnet.address, length: lease.subnet.length };
     publisher.publish([], [local]);
     const address = formatAddress(lease.subnet.address);
     const anySource = backend.directRouting;
     await awaited(path.start({ vni, mac, address, network, anySource, publisher }));
+    const tick = (seconds: number) => publisher.rows.tick(seconds);
+    lifecycle.onLeave('the seconds', eachSecond({ clock, log, look: () => path.lanes, tick }));
+    const turning = watchLanes(this.#options, path, port);
     const subnetFile = await this.#setUpHost(journal, config, lease, place.mtu);
 
     this.#doing = `reading the peers from ${store.description}`;
     const routes = new RouteSync(ip, name, network, {
       journal,
-      ...(backend.directRouting ? { underlay: underlay.name } : {}),
+      ...(backend.directRouting && vrf === undefined ? { underlay: underlay.name } : {}),
       ...this.#blackhole(lease),
     });
     const carrier = new Carrier({ table: { publisher, local, port }, routes, log });
     const watch = new UnderlayWatch({
-      ...{ ip, clock, log, path, runner: systemRunner, chosen: underlay },
+      ...{ ip, clock, log, path, runner: systemRunner, chosen: underlay, measure },
       selection: this.#options.underlay,
       tunnelMtu: (now) => tunnelMtu(backend.mtu, now),
       renamed: (iface) => routes.moveTo(iface),
@@ -198,26 +209,18 @@ export class Daemon {
     const reconcile = async () => (path.running ? carrier.reconcile() : []);
     this.#loop.add({ name: 'routes', reconcile });
     this.#startLoop();
-    await awaited(this.#follow(overlay, carrier));
+    await awaited(this.#follow(ground, carrier));
 
     const { vnet, uso } = path.tun;
-    const lanesWatch = new LaneWatch({
-      ...{ clock, log, look: () => path.turning },
-      dead: (line) =>
-        void lifecycle.leave(1, describeEnd(line, path, port, this.#options.saveBatch)),
-    });
-    lifecycle.onLeave('the watch over the lanes', () => lanesWatch.stop());
-    const stopWatching = watchTier({ clock, log, vnet, uso, look: () => path.lanes });
-    lifecycle.onLeave('the tier', stopWatching);
     log.info(
       `ready: ${name} ${formatSubnet(lease.subnet)}, MTU ${path.place.mtu}, VNI ${vni}, ` +
         `UDP port ${port}, tier ${tierName(vnet, uso, path.lanes.segments)}, ` +
         `lanes ${describeLanes(path.count)}, ${carrier.peers.length} peers`,
     );
-    const same = { name, backend, store: store.description, lease, publisher, carrier };
+    const same = { name, backend, accept, store: store.description, lease, publisher, carrier };
     return {
       ready: () => path.running && watch.present && subnetFile.written,
-      standing: () => lanesWatch.faults,
+      standing: () => turning.faults,
       parts: () => {
         const { tun, sockets, lanes: running } = path;
         return { ...same, tun, sockets, lanes: running, mtu: path.place.mtu, underlay: watch.now };
@@ -228,8 +231,14 @@ export class Daemon {
   async #startHostGw(backend: HostGw, ground: Ground): Promise<Running> {
     const { log, lifecycle, clock } = this.#options;
     const awaited = <T>(work: Promise<T>) => lifecycle.unlessLeaving(work);
-    const { config, underlay, store, overlay, ip } = ground;
-    const { mtu, address, publicIp } = underlay;
+    const { config, underlay, measure, store, overlay, ip } = ground;
+    const { mtu, address, vrf, publicIp } = underlay;
+    if (vrf !== undefined) {
+      throw new StartError(
+        `${underlay.name} is in the VRF ${vrf}, and host-gw's routes lead to containers outside ` +
+          'it: use the vxlan backend, or name an interface outside with -iface',
+      );
+    }
     if (publicIp !== address) {
       throw new StartError(
         `the public IP ${publicIp} is not the address of ${underlay.name}, ${address}: with ` +
@@ -250,7 +259,7 @@ export class Daemon {
     const carrier = new Carrier({ routes, log });
     const path = new NoPath(HOST_GW, { address, mtu });
     const watch = new UnderlayWatch({
-      ...{ ip, clock, log, path, runner: systemRunner, chosen: underlay },
+      ...{ ip, clock, log, path, runner: systemRunner, chosen: underlay, measure },
       selection: this.#options.underlay,
       tunnelMtu: (now) => now.mtu,
       renamed: (iface) => routes.moveTo(iface),
@@ -261,7 +270,7 @@ export class Daemon {
     this.#loop.add(watch);
     this.#loop.add({ name: 'routes', reconcile: () => carrier.reconcile() });
     this.#startLoop();
-    await awaited(this.#follow(overlay, carrier));
+    await awaited(this.#follow(ground, carrier));
     log.info(
       `ready: host-gw ${formatSubnet(lease.subnet)}, MTU ${mtu}, ${carrier.peers.length} peers`,
     );
@@ -291,16 +300,23 @@ export class Daemon {
     });
   }
 
-  async #setFirewall(journal: Journal, config: Config, { subnet }: OwnLease): Promise<void> {
+  /** With `tunnel`, the guard too. */
+  async #setFirewall(
+    journal: Journal,
+    config: Config,
+    lease: OwnLease,
+    tunnel?: TunnelOfHost,
+  ): Promise<void> {
     const { firewall, clock, log, lifecycle } = this.#options;
     this.#doing = 'setting the firewall rules';
     const wanted = {
       network: formatSubnet(config.network),
-      subnet: formatSubnet(subnet),
+      subnet: formatSubnet(lease.subnet),
       nftables: config.nftables,
+      guarded: tunnel === undefined ? null : guardedBy(tunnel, config.network, lease.subnet),
     };
     const around = { runner: systemRunner, journal, clock, log, lifecycle };
-    await lifecycle.unlessLeaving(startFirewall(around, wanted, firewall));
+    this.#firewall = await lifecycle.unlessLeaving(startFirewall(around, wanted, firewall));
   }
 
   /** Forwarding, and the subnet file: after the rules, so that Docker and CNI start behind them. */
@@ -333,8 +349,9 @@ export class Daemon {
   }
 
   /** Follows the peers from now on; resolves when the first of them are in force. */
-  #follow(overlay: Overlay, carrier: Carrier): Promise<void> {
+  async #follow({ overlay, ip }: Ground, carrier: Carrier): Promise<void> {
     const { lifecycle, onLeaseLoss } = this.#options;
+    await this.#loop.begin(new OwnAddresses(ip, overlay));
     return new Promise<void>((resolve) => {
       overlay.follow({
         members: (membership) => {
@@ -389,8 +406,13 @@ export class Daemon {
       const waitingFor = this.#overlay?.waitingFor ?? this.#doing;
       return { version, pid: process.pid, uptimeSeconds, waitingFor };
     }
-    const { held, storeState } = this.#overlay ?? {};
-    const faults = [...this.standing, ...this.#loop.faults];
+    const { held, storeState, refused = [] } = this.#overlay ?? {};
+    const faults = [
+      ...this.standing,
+      ...this.#loop.faults,
+      ...(this.#firewall?.faults ?? []),
+      ...describeRefused(refused),
+    ];
     const now = { version, uptimeSeconds, held, storeState, faults, lost: this.#lost };
     const parts = running.parts();
     return isVxlan(parts) ? report(parts, now) : reportHostGw(parts, now);

@@ -5,22 +5,25 @@
  * The TUN is kept as long as it is there, since the kernel's routes and what others set on it go
  * with it. The counters are those of all lanes there have been.
  */
+import type { Accept } from '../../dataplane/forward/inbound.js';
+import { PEER_SOCKETS } from '../../dataplane/io/peer-sockets.js';
 import type { Tier } from '../../dataplane/io/tiers.js';
 import type { OpenTun } from '../../dataplane/io/tun.js';
 import { closeUdp, type OpenUdp } from '../../dataplane/io/udp.js';
 import type { Publisher } from '../../dataplane/routes/publisher.js';
 import type { LaneCount } from '../../operate/status/status.js';
+import { spareDescriptors } from '../host/descriptors.js';
 import { configure } from '../host/device.js';
 import { HostError } from '../host/errors.js';
 import type { Ip } from '../host/ip.js';
 import type { Journal } from '../host/journal.js';
 import type { Runner } from '../host/runner.js';
 import type { Clock, Log } from '../runtime.js';
+import { MERGING_REFUSED } from './each-second.js';
 import type { Turning } from './lane-watch.js';
 import { closeTun, Lanes, openLanes } from './lanes.js';
 import { openDevice, openSockets, superPacketsTaken } from './open.js';
 import type { Member } from './reconcile.js';
-import { MERGING_REFUSED } from './watch-tier.js';
 
 export interface DataPathOptions {
   /** The TUN's. */
@@ -29,6 +32,8 @@ export interface DataPathOptions {
   readonly port: number;
   readonly tier: Tier;
   readonly lanes: LaneCount;
+  /** Whose packets the lanes let in. */
+  readonly accept: Accept;
   readonly runner: Runner;
   readonly ip: Ip;
   readonly journal: Pick<Journal, 'record' | 'forget'>;
@@ -59,6 +64,8 @@ export interface Place {
   readonly address: string;
   /** The TUN's MTU; with host-gw, which has none, the containers'. */
   readonly mtu: number;
+  /** The VRF that the address is in, if any. */
+  readonly vrf?: string | undefined;
 }
 
 export class DataPath implements Member {
@@ -67,6 +74,8 @@ export class DataPath implements Member {
   #place: Place;
   #count: LaneCount;
   #sockets: readonly OpenUdp[] = [];
+  /** Whether they are open. */
+  #open = false;
   #tun: OpenTun | undefined;
   /** The TUN's, once known. */
   #index: number | undefined;
@@ -91,9 +100,11 @@ export class DataPath implements Member {
   open(): Promise<void> {
     return this.#work(async () => {
       const { name: device, port, tier, lanes, runner, log } = this.#options;
-      const place = { device, address: this.#place.address, port };
+      const { address, vrf } = this.#place;
+      const place = { device, address, port, vrf };
       const { tun, sockets, count } = await openLanes(place, tier, lanes, runner, log);
       this.#sockets = sockets;
+      this.#open = true;
       this.#count = count;
       this.#take(tun);
       if (tun.vnet && !this.#takes.tcp) log.warn(MERGING_REFUSED);
@@ -144,14 +155,19 @@ export class DataPath implements Member {
    */
   move(place: Place): Promise<void> {
     return this.#work(async () => {
-      const { port, tier, runner } = this.#options;
-      const moves = place.address !== this.#place.address;
-      const sockets = moves
-        ? await openSockets(runner, place.address, port, tier, this.#count.lanes)
-        : this.#sockets;
-      await this.#stop();
-      if (moves) closeUdp(this.#sockets);
-      this.#sockets = sockets;
+      const { address, vrf } = place;
+      const before = this.#place;
+      if (address !== before.address) {
+        const sockets = await this.#openAt(place);
+        await this.#stop();
+        this.#closeSockets();
+        this.#sockets = sockets;
+        this.#open = true;
+      } else {
+        await this.#stop();
+        // Of one address and port there can be but one, in a VRF or not: `#start` opens it anew.
+        if (vrf !== before.vrf) this.#closeSockets();
+      }
       this.#place = place;
       await this.#start();
     });
@@ -181,13 +197,15 @@ export class DataPath implements Member {
     this.#closing = true;
     await this.#working;
     await this.#stop();
-    closeUdp(this.#sockets);
+    this.#closeSockets();
     this.#drop();
   }
 
   async #start(): Promise<void> {
-    const { name, journal, failed, gone } = this.#options;
+    const { name, journal, failed, gone, accept } = this.#options;
     const { vni, mac, publisher } = this.#tunnel!;
+    if (!this.#open) this.#sockets = await this.#openAt(this.#place);
+    this.#open = true;
     await this.#setUp();
     journal.record({ kind: 'device', name, index: this.#index! });
     this.#throwIfClosing();
@@ -203,7 +221,9 @@ export class DataPath implements Member {
         uso: this.#takes.udp,
         merges: this.#takes.tcp,
         segments: this.#sockets.every(({ segment }) => segment),
+        peerSockets: Math.min(PEER_SOCKETS, Math.floor(spareDescriptors() / this.#count.lanes)),
         vnet: tun.vnet,
+        accept,
       },
       this.#lanes?.counters,
     );
@@ -248,6 +268,16 @@ export class DataPath implements Member {
     const { index, changed } = await configure(this.#options.ip, wanted);
     this.#index = index;
     return changed;
+  }
+
+  #openAt({ address, vrf }: Place): Promise<readonly OpenUdp[]> {
+    const { runner, port, tier } = this.#options;
+    return openSockets(runner, address, port, tier, this.#count.lanes, vrf);
+  }
+
+  #closeSockets(): void {
+    if (this.#open) closeUdp(this.#sockets);
+    this.#open = false;
   }
 
   #take(tun: OpenTun): void {

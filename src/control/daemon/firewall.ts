@@ -2,13 +2,14 @@
  * The firewall rules of a running weft: made at the start, looked at each period and mended when
  * somebody took them away, left where they are at the end, as flanneld does.
  */
-import { HostError } from '../host/errors.js';
 import { cleanIptables, Iptables } from '../host/firewall/iptables.js';
 import { cleanNftables, Nftables } from '../host/firewall/nftables.js';
 import type { Firewall, Rules } from '../host/firewall/rules.js';
 import type { Journal } from '../host/journal.js';
 import type { Runner } from '../host/runner.js';
 import type { Clock, Log } from '../runtime.js';
+import { cleanGuard, Guard, type Guarded } from './guard.js';
+import { Keeper, messageOfHost } from './keeper.js';
 import type { Lifecycle } from './lifecycle.js';
 import { StartError } from './open.js';
 
@@ -21,6 +22,8 @@ export interface FirewallOptions {
   readonly forward: boolean;
   /** Whether that was asked for by name, so that weft must not go without. */
   readonly forwardAsked: boolean;
+  /** `-guard`. */
+  readonly guard: boolean;
   /** `-iptables-resync`, in seconds. */
   readonly resync: number;
 }
@@ -38,33 +41,58 @@ export interface Wanted {
   readonly network: string;
   readonly subnet: string;
   readonly nftables: boolean;
+  /** What the guard is to be made for; null where there is no VXLAN. */
+  readonly guarded: Guarded | null;
 }
 
 /**
- * Cleans what an earlier run or a flanneld left, makes the rules, and keeps them. Throws a
- * StartError when rules that were asked for cannot be made.
+ * Cleans what an earlier run or a flanneld left, makes the rules, and keeps them; what cannot be
+ * kept is in the Keeper's faults. Throws a StartError when rules that were asked for cannot be made.
  */
 export async function startFirewall(
   around: Surroundings,
-  { network, subnet, nftables }: Wanted,
+  wanted: Wanted,
   options: FirewallOptions,
-): Promise<void> {
-  const { runner, journal, log, lifecycle, clock } = around;
-  const { masquerade, fullyRandom, forward, resync } = options;
-  const rules: Rules = { network, subnet, masquerade, fullyRandom, forward };
-  const any = masquerade || forward;
+): Promise<Keeper> {
+  const { log, lifecycle, clock } = around;
+  await cleanUp(around, wanted, options);
+  const keeper = new Keeper(clock, log, options.resync * 1000);
+  await setRules(around, wanted, options, keeper);
+  await setGuard(around, wanted, options, keeper);
+  lifecycle.onLeave('the firewall', () => keeper.stop());
+  keeper.start();
+  return keeper;
+}
 
+/** Takes out what is not wanted any more. */
+async function cleanUp(
+  { runner, journal, log }: Surroundings,
+  { nftables, guarded }: Wanted,
+  { masquerade, forward, guard }: FirewallOptions,
+): Promise<void> {
+  const any = masquerade || forward;
+  const flavour = nftables ? 'nftables' : 'iptables';
   const cleaned = await Promise.all([
     any && !nftables ? false : cleanIptables(runner, journal, 'iptables'),
     cleanIptables(runner, journal, 'ip6tables'),
     cleanNftables(runner, journal, !any || !nftables),
+    cleanGuard(runner, journal, guard && guarded !== null ? flavour : null),
   ]).catch((error: unknown): boolean[] => {
     log.warn(`rules of an earlier run could not be removed: ${messageOfHost(error)}`);
     return [];
   });
   if (cleaned.includes(true)) log.info('removed firewall rules of an earlier run');
-  if (!any) return;
+}
 
+/** flannel's own. */
+async function setRules(
+  { runner, journal, log }: Surroundings,
+  { network, subnet, nftables }: Wanted,
+  { masquerade, fullyRandom, forward, forwardAsked }: FirewallOptions,
+  keeper: Keeper,
+): Promise<void> {
+  if (!masquerade && !forward) return;
+  const rules: Rules = { network, subnet, masquerade, fullyRandom, forward };
   let firewall: Firewall;
   try {
     firewall = await (nftables ? Nftables : Iptables).open(runner, journal);
@@ -72,7 +100,7 @@ export async function startFirewall(
     log.debug(`firewall rules before: ${wrong.join(', ') || 'as wanted'}`);
   } catch (error) {
     const why = messageOfHost(error);
-    if (masquerade || options.forwardAsked) {
+    if (masquerade || forwardAsked) {
       throw new StartError(`the firewall rules cannot be made: ${why}`);
     }
     // Not tried again: where the kernel has no netfilter, that would be a process each period.
@@ -84,73 +112,32 @@ export async function startFirewall(
   }
   const what = [masquerade ? 'masquerade' : '', forward ? 'forward' : ''].filter(Boolean);
   log.info(`${what.join(' and ')} rules for ${network} set with ${firewall.description}`);
-  const keeper = new Keeper(firewall, rules, clock, log, resync * 1000);
-  lifecycle.onLeave('the firewall', () => keeper.stop());
+  keeper.add({
+    name: 'firewall rules',
+    ensure: () => firewall.ensure(rules),
+    get obstacles() {
+      return firewall.obstacles;
+    },
+  });
 }
 
-/** Looks at the rules each period. What is wrong is said when it begins, not while it lasts. */
-class Keeper {
-  readonly #firewall: Firewall;
-  readonly #rules: Rules;
-  readonly #clock: Clock;
-  readonly #log: Log;
-  readonly #period: number;
-  #cancel = () => {};
-  #looking: Promise<void> = Promise.resolve();
-  #stopped = false;
-  /** What was said last; empty while all is well. */
-  #said = '';
-  #obstacles = '';
-
-  constructor(firewall: Firewall, rules: Rules, clock: Clock, log: Log, period: number) {
-    this.#firewall = firewall;
-    this.#rules = rules;
-    this.#clock = clock;
-    this.#log = log;
-    this.#period = period;
-    this.#sayObstacles();
-    this.#later();
+async function setGuard(
+  { runner, journal, log }: Surroundings,
+  { nftables, guarded }: Wanted,
+  options: FirewallOptions,
+  keeper: Keeper,
+): Promise<void> {
+  if (!options.guard || guarded === null) return;
+  const guard = new Guard(runner, journal, nftables, guarded);
+  let refusal = '';
+  try {
+    await guard.ensure();
+    log.info(`guard rules set: containers here send no VXLAN to UDP port ${guarded.port}`);
+  } catch (error) {
+    refusal =
+      `no guard: ${messageOfHost(error)}; a container here could send VXLAN in this host's name ` +
+      '(-guard=false says that none is wanted)';
+    log.warn(refusal);
   }
-
-  /** Waits for a look that is under way: nothing is changed afterwards. */
-  async stop(): Promise<void> {
-    this.#stopped = true;
-    this.#cancel();
-    await this.#looking;
-  }
-
-  #later(): void {
-    if (this.#stopped) return;
-    this.#cancel = this.#clock.after(this.#period, () => {
-      this.#looking = this.#look().finally(() => this.#later());
-    });
-  }
-
-  async #look(): Promise<void> {
-    try {
-      const wrong = await this.#firewall.ensure(this.#rules);
-      this.#say(wrong.length === 0 ? '' : `firewall rules set again: ${wrong.join(', ')}`);
-      this.#sayObstacles();
-    } catch (error) {
-      this.#say(`firewall rules cannot be looked after: ${messageOfHost(error)}`);
-    }
-  }
-
-  #say(line: string): void {
-    if (line !== '' && line !== this.#said) this.#log.warn(line);
-    this.#said = line;
-  }
-
-  #sayObstacles(): void {
-    const line = this.#firewall.obstacles.join(', ');
-    if (line !== '' && line !== this.#obstacles)
-      this.#log.warn(`a firewall rule of others: ${line}`);
-    this.#obstacles = line;
-  }
-}
-
-/** Whatever else is thrown is a mistake in weft. */
-function messageOfHost(error: unknown): string {
-  if (error instanceof HostError) return error.message;
-  throw error;
+  keeper.add(guard, refusal);
 }

@@ -1,5 +1,6 @@
 /** What the daemon is told, what both backends start from, and what they come to. */
 import type { Batch } from '../../dataplane/forward/batch.js';
+import type { Accept } from '../../dataplane/forward/inbound.js';
 import type { TierName } from '../../dataplane/io/tiers.js';
 import type { LaneCount } from '../../operate/status/status.js';
 import type { Interface, Selection } from '../host/interfaces.js';
@@ -30,6 +31,8 @@ export interface DaemonOptions {
   /** The highest tier to use; what the kernel lacks of it is left out. */
   readonly offload: TierName;
   readonly lanes: LaneCount;
+  /** Whose packets the lanes let in. */
+  readonly accept: Accept;
   readonly firewall: FirewallOptions;
   /** `-ip-blackhole-route`. */
   readonly blackhole: boolean;
@@ -47,7 +50,10 @@ export interface DaemonOptions {
 /** What both backends start from. */
 export interface Ground {
   readonly config: Config;
+  /** With the MTU of what leaves by it. */
   readonly underlay: Interface;
+  /** Finds that MTU, which routes and devices may change. */
+  readonly measure: (underlay: Interface) => Promise<Interface>;
   readonly store: Store;
   readonly overlay: Overlay;
   readonly socket: NamedStatus;

@@ -1,10 +1,25 @@
-/** The last line of a weft whose lane stands still; what its lanes had in hand is kept. */
+/** The end of a weft whose lane stands still: its last line, and what its lanes had in hand. */
 import { messageOf } from '../store/store.js';
 import type { DataPath } from './data-path.js';
-import type { SaveBatch } from './ground.js';
+import type { DaemonOptions, SaveBatch } from './ground.js';
+import { LaneWatch } from './lane-watch.js';
 import { addressOf } from './open.js';
 
-/** `line`: what is wrong. `port`: where weft listens. Never throws. */
+/** Watches from now on; weft ends with 1 when a lane is given up. `port`: where weft listens. */
+export function watchLanes(
+  { clock, log, lifecycle, saveBatch }: DaemonOptions,
+  path: DataPath,
+  port: number,
+): LaneWatch {
+  const watch = new LaneWatch({
+    ...{ clock, log, look: () => path.turning },
+    dead: (line) => void lifecycle.leave(1, describeEnd(line, path, port, saveBatch)),
+  });
+  lifecycle.onLeave('the watch over the lanes', () => watch.stop());
+  return watch;
+}
+
+/** The last line; `line`: what is wrong. Never throws. */
 export function describeEnd(
   line: string,
   {

@@ -45,6 +45,8 @@ export interface LanePlace {
   /** Of the underlay, dotted. */
   readonly address: string;
   readonly port: number;
+  /** The VRF that the address is in, if any. */
+  readonly vrf?: string | undefined;
 }
 
 /** What the kernel may refuse to several lanes alone. */
@@ -55,14 +57,14 @@ const REFUSABLE = ['bpf', 'TUNSETSTEERINGEBPF', 'SO_ATTACH_REUSEPORT_CBPF'];
  * not let several be steered. Rejects with a StartError, with nothing left open.
  */
 export async function openLanes(
-  { device, address, port }: LanePlace,
+  { device, address, port, vrf }: LanePlace,
   tier: Tier,
   wanted: LaneCount,
   runner: Runner,
   log: Log,
 ): Promise<OpenLanes> {
   const open = async (count: LaneCount): Promise<OpenLanes> => {
-    const sockets = await openSockets(runner, address, port, tier, count.lanes);
+    const sockets = await openSockets(runner, address, port, tier, count.lanes, vrf);
     try {
       return { tun: openDevice(device, tier, count.lanes), sockets, count };
     } catch (error) {
@@ -126,7 +128,7 @@ export class Lanes {
     this.count = count;
     this.counters = counters;
     const kinds: Directions[] = count.threads === 1 ? ['both'] : ['outbound', 'inbound'];
-    this.#threads = sockets.flatMap(({ listener, sender }, lane) =>
+    this.#threads = sockets.flatMap(({ listener, sender, device }, lane) =>
       kinds.map((directions, kind) => ({
         lane,
         thread: new LaneThread({
@@ -138,6 +140,7 @@ export class Lanes {
           tun: tun.queues[lane]!,
           listener,
           sender,
+          device,
           options,
         }),
       })),
@@ -166,7 +169,7 @@ export class Lanes {
     cancel();
   }
 
-  /** Whether every lane's super-packets leave by UDP_SEGMENT just now. */
+  /** Whether every lane's super-packets leave by UDP_SEGMENT. */
   get segments(): boolean {
     return this.#threads.every(({ thread }) => thread.directions === 'inbound' || thread.segments);
   }
@@ -174,6 +177,10 @@ export class Lanes {
   /** Whether every lane writes merged packets to the TUN just now. */
   get merges(): boolean {
     return this.#threads.every(({ thread }) => thread.directions === 'outbound' || thread.merges);
+  }
+
+  get segmentationRefused(): number {
+    return readTotals(this.counters).counters.segmentation_refused;
   }
 
   get turning(): Turning[] {
@@ -195,7 +202,6 @@ export class Lanes {
       const { counters } = readTotals(this.counters, lane * threads, threads);
       return {
         running: own.every(({ running }) => running),
-        queued: own.reduce((sum, { queued }) => sum + queued, 0),
         outboundPackets: counters.outbound_in_packets,
         inboundPackets: counters.inbound_in_packets,
       };

@@ -1,11 +1,20 @@
-/** The tunnel's MTU. */
+/** The underlay's MTU, and the tunnel's. */
 import { HostError } from '../host/errors.js';
+import type { Interface } from '../host/interfaces.js';
+import type { Ip } from '../host/ip.js';
+import { underlayMtu } from '../host/underlay-mtu.js';
 import type { Log } from '../runtime.js';
 
 /** Outer IPv4 and UDP, VXLAN, inner Ethernet. */
 const OVERHEAD = 50;
-/** The least MTU that IPv4 may have (RFC 791). */
+/** The least MTU that IPv4 may have (RFC 791), and the longest IPv4 packet: a device may take more. */
 const LEAST_MTU = 68;
+const MOST_MTU = 65_535;
+
+/** Gives an interface the MTU of what leaves by it. `network` is the overlay's. */
+export function measuring(ip: Ip, network: string): (underlay: Interface) => Promise<Interface> {
+  return async (underlay) => ({ ...underlay, mtu: await underlayMtu(ip, underlay, network) });
+}
 
 /**
  * 50 bytes less than the smaller of Backend.MTU (which means the underlay's) and that of the
@@ -17,7 +26,7 @@ export function tunnelMtu(
   underlay: { readonly name: string; readonly mtu: number },
   log?: Log,
 ): number {
-  const mtu = Math.min(wanted ?? underlay.mtu, underlay.mtu) - OVERHEAD;
+  const mtu = Math.min(wanted ?? underlay.mtu, underlay.mtu, MOST_MTU) - OVERHEAD;
   if (mtu >= LEAST_MTU) {
     if (wanted !== undefined && wanted > underlay.mtu) {
       log?.warn(

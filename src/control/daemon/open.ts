@@ -45,7 +45,7 @@ export function deviceName(vni: number): string {
 }
 
 /**
- * The sockets on `address` (dotted), of each lane. Rejects with a StartError that names who has
+ * The sockets on `address` (dotted), of each lane, in the VRF `vrf` if given. Rejects with a StartError that names who has
  * the port.
  */
 export async function openSockets(
@@ -54,11 +54,19 @@ export async function openSockets(
   port: number,
   tier: Tier,
   lanes = 1,
+  vrf?: string,
 ): Promise<OpenUdp[]> {
   try {
-    return openUdpLanes(addressOf(address), port, lanes, tier);
+    return openUdpLanes(addressOf(address), port, lanes, tier, vrf);
   } catch (error) {
-    const { code } = error as NativeError;
+    const { code, syscall } = error as NativeError;
+    if (syscall === 'SO_BINDTODEVICE') {
+      throw new StartError(
+        `the underlay address ${address} is in the VRF ${vrf}, which weft cannot use: ` +
+          `${messageOf(error)}; it needs CAP_NET_RAW for that`,
+        { cause: error },
+      );
+    }
     if (code !== 'EADDRINUSE') {
       throw new StartError(`cannot listen on UDP ${address}:${port}: ${messageOf(error)}`, {
         cause: error,

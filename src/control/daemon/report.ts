@@ -1,5 +1,6 @@
 /** Fills `Status` from what the daemon has made. */
 import { readTotals } from '../../dataplane/forward/counters.js';
+import type { Accept } from '../../dataplane/forward/inbound.js';
 import { tierName } from '../../dataplane/io/tiers.js';
 import type { OpenTun } from '../../dataplane/io/tun.js';
 import type { OpenUdp } from '../../dataplane/io/udp.js';
@@ -9,12 +10,14 @@ import { formatAddress } from '../../dataplane/wire/ipv4.js';
 import type { HostGwStatus, Status } from '../../operate/status/status.js';
 import type { Interface } from '../host/interfaces.js';
 import type { OwnLease } from '../overlay/acquire.js';
+import type { Refused } from '../overlay/admit.js';
 import type { HostGw, Vxlan } from '../overlay/config.js';
 import type { StoreState } from '../overlay/network.js';
 import type { Peer } from '../overlay/peers.js';
 import { formatSubnet } from '../overlay/subnet.js';
 import type { Carrier } from './carrier.js';
 import type { Lanes } from './lanes.js';
+import { seenOf, strangersOf } from './seen.js';
 import { readKernelUdp } from './snmp.js';
 
 /** What weft has made, with either backend. */
@@ -37,7 +40,9 @@ export interface HostGwParts extends Common {
 
 export interface VxlanParts extends Common {
   readonly backend: Vxlan;
-  readonly publisher: Pick<Publisher, 'counts'>;
+  /** `-accept`. */
+  readonly accept: Accept;
+  readonly publisher: Pick<Publisher, 'counts' | 'places' | 'rows'>;
   readonly tun: Pick<OpenTun, 'vnet' | 'tso' | 'uso'>;
   readonly sockets: Pick<OpenUdp, 'gro' | 'receiveBuffer'>;
   readonly lanes: Pick<Lanes, 'count' | 'counters' | 'segments' | 'reports'>;
@@ -94,6 +99,7 @@ export function report(parts: VxlanParts, now: Moment): Status {
     faults: now.faults,
     backend: 'vxlan',
     directRouting,
+    accept: parts.accept,
     device: { name, address: `${formatAddress(lease.subnet.address)}/32`, mtu },
     underlay: {
       interface: underlay.name,
@@ -108,6 +114,7 @@ export function report(parts: VxlanParts, now: Moment): Status {
     peers: parts.carrier.peers.map((peer) => ({
       ...reportPeer(peer, parts.carrier),
       vtepMac: peer.vtepMac === undefined ? '' : formatMac(peer.vtepMac),
+      seen: seenOf(publisher, peer.publicIp),
     })),
     routes: { published: routes, epoch, problems: parts.carrier.problems },
     offload: {
@@ -122,6 +129,7 @@ export function report(parts: VxlanParts, now: Moment): Status {
     laneThreads: lanes.count.threads,
     lanesReason: lanes.count.reason,
     ...readTotals(lanes.counters),
+    strangers: strangersOf(lanes.counters, publisher),
     kernelUdp: readKernelUdp(),
   };
 }
@@ -142,4 +150,14 @@ function reportPeer(peer: Peer, carrier: Common['carrier']): HostGwStatus['peers
     publicIp: formatAddress(peer.publicIp),
     direct: carrier.isDirect(peer),
   };
+}
+
+/** More than this are told as a number. */
+const REFUSED_TOLD = 10;
+
+export function describeRefused(refused: readonly Refused[]): string[] {
+  const told = refused.slice(0, REFUSED_TOLD);
+  const lines = told.map(({ key, reason }) => `lease ${key} is not used: ${reason}`);
+  const more = refused.length - told.length;
+  return more === 0 ? lines : [...lines, `${more} more leases are not used; the log names them`];
 }

@@ -12,6 +12,7 @@ import {
   findAddress,
   type Interface,
   isLinkLocal,
+  listAddresses,
   lookAgain,
   type Selection,
 } from '../host/interfaces.js';
@@ -33,6 +34,8 @@ export interface UnderlayOptions {
   readonly selection: Selection;
   /** As chosen at the start. */
   readonly chosen: Interface;
+  /** The interface with the MTU of what leaves by it. */
+  readonly measure: (underlay: Interface) => Promise<Interface>;
   /** The tunnel's MTU on it. Throws a HostError when it is too small. */
   readonly tunnelMtu: (underlay: Interface) => number;
   readonly path: Pick<DataPath, 'name' | 'place' | 'move'>;
@@ -69,7 +72,7 @@ export class UnderlayWatch implements Member {
   async reconcile(): Promise<string[]> {
     const next = await this.#find();
     if (next !== undefined) {
-      await this.#follow(next);
+      await this.#follow(await this.#options.measure(next));
       this.#goneSince = undefined;
     }
     return [];
@@ -79,15 +82,20 @@ export class UnderlayWatch implements Member {
   async #find(): Promise<Interface | undefined> {
     const { runner, ip, clock, selection, soon } = this.#options;
     const before = this.#now;
+    const { publicIp = '' } = selection;
     const here = (await lookAgain(ip, before)) ?? (await findAddress(runner, before));
-    if (here !== undefined) return here;
+    if (here !== undefined) {
+      // A public IP that comes to this host, or back to it, is listened on as at a start.
+      const arrived = publicIp !== '' && publicIp !== before.address && (await this.#has(publicIp));
+      return arrived ? chooseInterface(runner, selection) : here;
+    }
     this.#goneSince ??= clock.now();
     const left = this.#goneSince + SETTLE - clock.now();
     if (left > 0) {
       soon(left);
       return undefined;
     }
-    const gone = `the underlay address ${before.address} is gone from ${before.name}`;
+    const gone = `the underlay address ${before.address} is gone from ${before.carrier ?? before.name}`;
     try {
       const next = await chooseInterface(runner, selection);
       // What a host gives itself for want of an address leads nowhere.
@@ -98,13 +106,18 @@ export class UnderlayWatch implements Member {
     throw new HostError('EADDRNOTAVAIL', `${gone}; waiting for it or another in its place`);
   }
 
+  async #has(wanted: string): Promise<boolean> {
+    const addresses = await listAddresses(this.#options.ip);
+    return addresses.some(({ address }) => address === wanted);
+  }
+
   async #follow(next: Interface): Promise<void> {
     const { path, moved, renamed, resized, tunnelMtu, log } = this.#options;
     const before = this.#now;
-    const moves = next.address !== before.address;
+    const moves = next.address !== before.address || next.vrf !== before.vrf;
     const mtu = tunnelMtu(next);
     const resizes = mtu !== path.place.mtu;
-    if (moves || resizes) await path.move({ address: next.address, mtu });
+    if (moves || resizes) await path.move({ address: next.address, mtu, vrf: next.vrf });
     this.#now = next;
 
     const did: string[] = [];
@@ -112,7 +125,10 @@ export class UnderlayWatch implements Member {
       renamed(next.name);
       did.push(`${next.name} in place of ${before.name}`);
     }
-    if (moves) did.push(`address ${next.address} (was ${before.address}), moved there`);
+    if (next.vrf !== before.vrf) did.push(next.vrf ? `in the VRF ${next.vrf}` : 'in no VRF');
+    if (next.address !== before.address) {
+      did.push(`address ${next.address} (was ${before.address}), moved there`);
+    }
     if (moves) moved(next.publicIp);
     if (next.publicIp !== before.publicIp) did.push('the other hosts are told');
     if (next.mtu !== before.mtu) did.push(`MTU ${next.mtu} (was ${before.mtu})`);
@@ -122,4 +138,13 @@ export class UnderlayWatch implements Member {
     }
     if (did.length > 0) log.warn(`underlay ${next.name}: ${did.join(', ')}`);
   }
+}
+
+/** `ens33, address 192.168.56.11, MTU 1500`, and what is unusual. */
+export function describeUnderlay(underlay: Interface): string {
+  const { name, address, carrier, vrf, mtu, publicIp } = underlay;
+  const on = carrier === undefined ? '' : ` (on ${carrier})`;
+  const told = publicIp === address ? '' : `, public IP ${publicIp}`;
+  const within = vrf === undefined ? '' : `, VRF ${vrf}`;
+  return `${name}, address ${address}${on}, MTU ${mtu}${within}${told}`;
 }

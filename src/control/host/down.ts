@@ -3,12 +3,13 @@ import fs from 'node:fs';
 import { errnoOf, HostError, textOf } from './errors.js';
 import { takeBackIptables } from './firewall/iptables.js';
 import { takeBackNftables } from './firewall/nftables.js';
-import { TABLE } from './firewall/nftables-rules.js';
 import {
   type Entry,
+  type IptablesTable,
   isAlive,
   JOURNAL_DIRECTORY,
   journalFile,
+  type NftTable,
   readJournal,
   writeJournal,
 } from './journal.js';
@@ -90,7 +91,7 @@ function takeBack(entry: Entry, runner: Runner, proc: string): Promise<string> |
     case 'iptables':
       return takeBackTable(entry.table, entry.made, runner);
     case 'nftables':
-      return takeBackNft(entry.made, runner);
+      return takeBackNft(entry.table, entry.made, runner);
     case 'routes':
       return takeBackRoutes(entry.made, runner);
   }
@@ -175,7 +176,7 @@ function takeBackFile(file: string, wrote: string): string {
 }
 
 async function takeBackTable(
-  table: 'nat' | 'filter',
+  table: IptablesTable,
   made: readonly string[],
   runner: Runner,
 ): Promise<string> {
@@ -183,14 +184,14 @@ async function takeBackTable(
   return `The rules in iptables' table ${table} ${found ? 'were removed' : 'are gone'}.`;
 }
 
-async function takeBackNft(made: string | null, runner: Runner): Promise<string> {
-  switch (await takeBackNftables(runner, made)) {
+async function takeBackNft(table: NftTable, made: string | null, runner: Runner): Promise<string> {
+  switch (await takeBackNftables(runner, table, made)) {
     case 'deleted':
-      return `The nft table ${TABLE} was deleted.`;
+      return `The nft table ${table} was deleted.`;
     case 'gone':
-      return `The nft table ${TABLE} is gone.`;
+      return `The nft table ${table} is gone.`;
     case 'left':
-      return `The nft table ${TABLE} was left: it holds what weft did not put there.`;
+      return `The nft table ${table} was left: it holds what weft did not put there.`;
   }
 }
 
@@ -215,7 +216,7 @@ function what(entry: Entry): string {
     case 'iptables':
       return `What weft put into iptables' table ${entry.table}`;
     case 'nftables':
-      return `The nft table ${TABLE}`;
+      return `The nft table ${entry.table}`;
     case 'routes':
       return 'The routes';
     default:

@@ -22,6 +22,8 @@ export interface Link {
   index: number;
   mtu: number;
   addresses: Address[];
+  /** The bridge, bond or VRF that it belongs to. */
+  master?: string;
 }
 
 /** The underlay interface. */
@@ -29,8 +31,14 @@ export interface Interface {
   name: string;
   index: number;
   mtu: number;
-  /** Dotted text: the address of the interface, where weft listens. */
+  /** Dotted text: where weft listens. */
   address: string;
+  /** The device that has the address, where that is another one, as `lo` for a routed address. */
+  carrier?: string;
+  /** The bridge, bond or VRF that the interface belongs to. */
+  master?: string;
+  /** The VRF that the address is in: sockets there must be bound to it. */
+  vrf?: string;
   /** Dotted text: what the lease advertises; differs from `address` behind a NAT. */
   publicIp: string;
 }
@@ -43,6 +51,7 @@ export interface Selection {
   ifaceRegex?: readonly Pattern[];
   /** An address: take the interface whose route leads there. Tried last. */
   canReach?: string;
+  /** What is advertised; where this host has that address, weft listens on it as well. */
   publicIp?: string;
 }
 
@@ -56,6 +65,7 @@ export async function listLinks(runner: Runner): Promise<Link[]> {
     name: row.ifname,
     index: row.ifindex,
     mtu: row.mtu,
+    ...(row.master === undefined ? {} : { master: row.master }),
     addresses: (row.addr_info ?? []).flatMap(({ family, local, deprecated, dynamic, secondary }) =>
       family !== 'inet' || local === undefined
         ? []
@@ -74,9 +84,13 @@ export async function listLinks(runner: Runner): Promise<Link[]> {
 /**
  * Chooses the underlay interface; of several that are asked for, the first that can be used, as
  * flannel does. `publicIp` alone names an interface by its address; beside another selector it is
- * only what is advertised. Throws a HostError whose sentence says what to give instead.
+ * what is advertised, and listened on if this host has it. Throws a HostError whose sentence says what to give instead.
  */
 export async function chooseInterface(runner: Runner, selection: Selection): Promise<Interface> {
+  return withVrf(runner, await choose(runner, selection));
+}
+
+async function choose(runner: Runner, selection: Selection): Promise<Interface> {
   const { iface = [], ifaceRegex = [], canReach = '', publicIp = '' } = selection;
   if (publicIp !== '' && parseAddress(publicIp) === null) {
     throw new HostError('EINVAL', `-public-ip ${publicIp} is not an IPv4 address`);
@@ -95,7 +109,7 @@ export async function chooseInterface(runner: Runner, selection: Selection): Pro
     const reasons: string[] = [];
     for (const find of asked) {
       try {
-        return finish(await find(), publicIp);
+        return finish(await find(), publicIp, links);
       } catch (error) {
         if (!(error instanceof HostError)) throw error;
         reasons.push(error.message);
@@ -104,47 +118,81 @@ export async function chooseInterface(runner: Runner, selection: Selection): Pro
     throw new HostError('ENODEV', `${reasons.join('; ')}; there are: ${describe(links)}`);
   }
   if (publicIp !== '') {
-    const link = links.find((l) => l.addresses.some((a) => a.address === publicIp));
-    if (link) return finish({ link, address: publicIp }, publicIp);
+    const link = holderOf(links, publicIp);
+    if (link) return finish({ link, address: publicIp }, publicIp, links);
     throw new HostError(
       'EADDRNOTAVAIL',
       `no interface has the address ${publicIp} of -public-ip; behind a NAT name the interface ` +
         `too, with -iface (there are: ${describe(links)})`,
     );
   }
-  return finish(await byDefaultRoute(runner, links), '');
+  return finish(await byDefaultRoute(runner, links), '', links);
 }
 
 /**
- * The interface as it is now, asked of the running `ip`; undefined when it does not have the
- * address (any more), or is another link by now, which that child would not see.
+ * The interface as it is now, asked of the running `ip`; undefined when the address is not where it
+ * was (any more), or it is another link by now, which that child would not see.
  */
 export async function lookAgain(ip: Ip, known: Interface): Promise<Interface | undefined> {
-  let rows: AddressRow[];
+  const row = await rowOf(ip, known.name);
+  const carrier = known.carrier === undefined ? row : await rowOf(ip, known.carrier);
+  const has = carrier?.addr_info?.some(({ family, local }) => {
+    return family === 'inet' && local === known.address;
+  });
+  const same = row?.ifindex === known.index && row.master === known.master;
+  return has === true && same ? { ...known, mtu: row.mtu } : undefined;
+}
+
+async function rowOf(ip: Ip, name: string): Promise<AddressRow | undefined> {
   try {
-    rows = (await ip.query(`addr show dev ${known.name}`)) as AddressRow[];
+    const rows = (await ip.query(`addr show dev ${name}`)) as AddressRow[];
+    return rows.find(({ ifname }) => ifname === name);
   } catch {
     return undefined;
   }
-  const row = rows.find(({ ifname }) => ifname === known.name);
-  const has = row?.addr_info?.some(({ family, local }) => {
-    return family === 'inet' && local === known.address;
-  });
-  return has === true && row?.ifindex === known.index ? { ...known, mtu: row.mtu } : undefined;
 }
 
-/** The link that has the address now, be it another than before; undefined when none has. */
+/**
+ * Where the address is now, be it on another link than before; undefined when none has it. An
+ * interface that never had the address itself stays, wherever the address went.
+ */
 export async function findAddress(
   runner: Runner,
   known: Interface,
 ): Promise<Interface | undefined> {
   const links = await listLinks(runner);
-  const link = links.find(({ addresses }) => {
-    return addresses.some(({ address }) => address === known.address);
-  });
-  if (link === undefined) return undefined;
-  const { name, index, mtu } = link;
-  return { ...known, name, index, mtu };
+  const holder = holderOf(links, known.address);
+  if (holder === undefined) return undefined;
+  const named = links.find(({ name }) => name === known.name);
+  const link = known.carrier === undefined ? holder : (named ?? holder);
+  return withVrf(runner, interfaceOn(link, known.address, known.publicIp, links));
+}
+
+/** An address with its network's prefix length. */
+export interface LocalAddress {
+  /** Dotted text. */
+  address: string;
+  length: number;
+  device: string;
+}
+
+/** All IPv4 addresses of this host, asked of the running `ip`: links without one cost nothing. Rejects with a HostError. */
+export async function listAddresses(ip: Ip): Promise<LocalAddress[]> {
+  const rows = (await ip.query('addr show to 0.0.0.0/0')) as AddressRow[];
+  return rows.flatMap(({ ifname: device, addr_info = [] }) =>
+    addr_info.flatMap(({ family, local: address, prefixlen: length = 32 }) =>
+      family === 'inet' && address !== undefined ? [{ address, length, device }] : [],
+    ),
+  );
+}
+
+/** The interface with its VRF, if its master is one. */
+async function withVrf(runner: Runner, found: Interface): Promise<Interface> {
+  const { master } = found;
+  if (master === undefined) return found;
+  const rows = await ask(runner, ['-d', 'link', 'show', 'dev', master]);
+  const [row] = rows as { linkinfo?: { info_kind?: string } }[];
+  return row?.linkinfo?.info_kind === 'vrf' ? { ...found, vrf: master } : found;
 }
 
 /** Whether a host gave itself the address for want of another (RFC 3927). */
@@ -160,7 +208,7 @@ interface Found {
 
 function byNameOrAddress(links: readonly Link[], wanted: string): Found {
   if (parseAddress(wanted) !== null) {
-    const link = links.find((l) => l.addresses.some((a) => a.address === wanted));
+    const link = holderOf(links, wanted);
     if (link) return { link, address: wanted };
   } else {
     const link = links.find((l) => l.name === wanted);
@@ -217,8 +265,9 @@ async function byDefaultRoute(runner: Runner, links: readonly Link[]): Promise<F
   );
 }
 
-function finish({ link, address }: Found, publicIp: string): Interface {
-  const own = address ?? usableAddresses(link)[0];
+function finish({ link, address }: Found, publicIp: string, links: readonly Link[]): Interface {
+  const here = publicIp !== '' && holderOf(links, publicIp) !== undefined;
+  const own = here ? publicIp : (address ?? usableAddresses(link)[0]);
   if (own === undefined) {
     throw new HostError(
       'EADDRNOTAVAIL',
@@ -232,8 +281,26 @@ function finish({ link, address }: Found, publicIp: string): Interface {
         'or name another with -iface',
     );
   }
-  const { name, index, mtu } = link;
-  return { name, index, mtu, address: own, publicIp: publicIp === '' ? own : publicIp };
+  return interfaceOn(link, own, publicIp === '' ? own : publicIp, links);
+}
+
+/** The link, and where the address is if not there. */
+function interfaceOn(
+  link: Link,
+  address: string,
+  publicIp: string,
+  links: readonly Link[],
+): Interface {
+  const { name, index, mtu, master } = link;
+  const of = master === undefined ? {} : { master };
+  const found = { name, index, mtu, ...of, address, publicIp };
+  if (holderOf([link], address) !== undefined) return found;
+  const carrier = holderOf(links, address)?.name;
+  return carrier === undefined ? found : { ...found, carrier };
+}
+
+function holderOf(links: readonly Link[], address: string): Link | undefined {
+  return links.find(({ addresses }) => addresses.some((one) => one.address === address));
 }
 
 /**
@@ -265,9 +332,11 @@ interface AddressRow {
   ifname: string;
   ifindex: number;
   mtu: number;
+  master?: string;
   addr_info?: {
     family?: string;
     local?: string;
+    prefixlen?: number;
     deprecated?: boolean;
     dynamic?: boolean;
     secondary?: boolean;

@@ -19,7 +19,8 @@
  * output is another pipe and may arrive later, so a query also waits until its JSON is whole.
  *
  * The child ends itself on a line it cannot parse (a prefix of 99 bits), and it remembers a
- * device's index for good; so callers send checked lines only, and `restart` after a failure.
+ * device's index for good; so callers send checked lines only, and `restart` after a failure. After
+ * a `link show`, its `addr show dev` tells no addresses any more (iproute2 6.1): ask `addr show`.
  */
 import { HostError } from './errors.js';
 import type { Ended, Runner, Running } from './runner.js';

@@ -19,6 +19,9 @@ export interface Owner {
   startTime: string;
 }
 
+export type IptablesTable = 'nat' | 'filter' | 'mangle';
+export type NftTable = 'ip flannel-ipv4' | 'ip weft-guard';
+
 /** Something made. */
 export type Entry =
   /** A TUN. `index` is null from before the device is opened until its number is known. */
@@ -28,9 +31,9 @@ export type Entry =
   /** A file with just this content. */
   | { kind: 'file'; path: string; wrote: string }
   /** Rules of a table of iptables, as `iptables-save` prints them. */
-  | { kind: 'iptables'; table: 'nat' | 'filter'; made: readonly string[] }
-  /** The table of nft, as `nft list` prints it; null until that is known. */
-  | { kind: 'nftables'; made: string | null }
+  | { kind: 'iptables'; table: IptablesTable; made: readonly string[] }
+  /** A table of nft, as `nft list` prints it; null until that is known. */
+  | { kind: 'nftables'; table: NftTable; made: string | null }
   /** Kernel routes that do not go with a device of ours, each as `ip route del` wants it. */
   | { kind: 'routes'; made: readonly string[] };
 
@@ -38,8 +41,9 @@ export type Entry =
 export type EntryName =
   | { kind: 'device'; name: string }
   | { kind: 'sysctl' | 'file'; path: string }
-  | { kind: 'iptables'; table: 'nat' | 'filter' }
-  | { kind: 'nftables' | 'routes' };
+  | { kind: 'iptables'; table: IptablesTable }
+  | { kind: 'nftables'; table: NftTable }
+  | { kind: 'routes' };
 
 interface Content {
   version: 1;
@@ -216,6 +220,7 @@ function identity(entry: EntryName): string {
     case 'iptables':
       return `iptables ${entry.table}`;
     case 'nftables':
+      return `nftables ${entry.table}`;
     case 'routes':
       return entry.kind;
     default:
@@ -241,11 +246,16 @@ function isEntry(value: unknown): value is Entry {
     case 'file':
       return isText('path') && isText('wrote');
     case 'iptables':
-      return (value.table === 'nat' || value.table === 'filter') && isLines(value.made);
+      return ['nat', 'filter', 'mangle'].includes(String(value.table)) && isLines(value.made);
     case 'routes':
       return isLines(value.made);
     case 'nftables':
-      return value.made === null || isText('made');
+      // An earlier weft had one table, and did not name it.
+      value.table ??= 'ip flannel-ipv4';
+      return (
+        ['ip flannel-ipv4', 'ip weft-guard'].includes(String(value.table)) &&
+        (value.made === null || isText('made'))
+      );
     default:
       return false;
   }

@@ -107,8 +107,11 @@ export function backendProblem(
   return backendType === ours ? undefined : otherBackend(backendType, ours);
 }
 
+/** The problem with a lease that an administrator wrote for a host to come, which is no fault. */
+export const RESERVATION = 'it has no BackendType (a reservation)';
+
 function otherBackend(type: string, ours: string): string {
-  if (type === '') return 'it has no BackendType (a reservation)';
+  if (type === '') return RESERVATION;
   return `its BackendType is ${show(type)}, not ${show(ours)}`;
 }
 

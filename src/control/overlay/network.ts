@@ -14,6 +14,7 @@ import { formatAddress } from '../../dataplane/wire/ipv4.js';
 import type { Clock, Log, Random } from '../runtime.js';
 import { type Following, messageOf, type Store, StoreUnreachable } from '../store/store.js';
 import { acquire, describeLease, type Identity, LEASE_TTL, type OwnLease } from './acquire.js';
+import type { HostAddress, Refused } from './admit.js';
 import { type Backend, type Config, ConfigError, parseConfig } from './config.js';
 import { LeaseHolder } from './hold.js';
 import { backendProblem, ownLeaseValue, parseLeaseValue } from './lease-value.js';
@@ -74,6 +75,7 @@ export class Overlay {
   private following: Following | undefined;
   private holder: LeaseHolder | undefined;
   private peers: Peers | undefined;
+  private addresses: readonly HostAddress[] = [];
   /** The text of the config in force. */
   private configText = '';
   /** What an earlier run saved of this network, until the store answers. */
@@ -102,6 +104,10 @@ export class Overlay {
   /** The etcd lease that holds our key now; undefined before `follow`. */
   get held(): LeaseHolder['held'] | undefined {
     return this.holder?.held;
+  }
+
+  get refused(): readonly Refused[] {
+    return this.peers?.refused ?? [];
   }
 
   /** How it stands with the store; undefined before `follow`. */
@@ -251,6 +257,7 @@ export class Overlay {
       ownKey: own.key,
       ownSubnet: own.subnet,
       publicIp,
+      addresses: this.addresses,
       clock,
       backend: this.backend,
       log,
@@ -314,6 +321,12 @@ export class Overlay {
     this.saver?.begin({ config: this.configText, publicIp, own });
     this.peers?.changePublicIp(publicIp);
     this.holder?.changePublicIp(publicIp);
+  }
+
+  /** The addresses that this host has from now on: no other host is reached at one of them. */
+  changeAddresses(addresses: readonly HostAddress[]): void {
+    this.addresses = addresses;
+    this.peers?.changeAddresses(addresses);
   }
 
   /** Stops following and renewing; the lease stays, as flannel leaves it. The store stays open. */

@@ -1,18 +1,19 @@
 /**
  * Who is in the network: turns the store's snapshots and changes into the list of peers, and
  * says what changed in it. An entry that cannot be used costs that peer alone, and one line of
- * log for each value it takes.
+ * log for each value it takes and each reason.
  *
  * Peers that are missing because the store was emptied or set back are still there and will
  * write their keys again: they are kept for a while.
  */
 import { formatMac } from '../../dataplane/wire/ethernet.js';
-import { formatAddress, isUnspecified } from '../../dataplane/wire/ipv4.js';
+import { formatAddress } from '../../dataplane/wire/ipv4.js';
 import type { Clock, Log } from '../runtime.js';
 import { type Change, type Entry, type Listing, messageOf } from '../store/store.js';
+import { admit, type HostAddress, type Refused } from './admit.js';
 import type { Backend } from './config.js';
-import { backendProblem, type LeaseValue, parseLeaseValue } from './lease-value.js';
-import { contains, formatSubnet, keyOf, overlaps, parseKey, type Subnet } from './subnet.js';
+import { backendProblem, type LeaseValue, parseLeaseValue, RESERVATION } from './lease-value.js';
+import { formatSubnet, keyOf, overlaps, parseKey, type Subnet } from './subnet.js';
 
 export interface Peer {
   readonly key: string;
@@ -36,6 +37,8 @@ export interface PeersOptions {
   readonly ownKey: string;
   readonly ownSubnet: Subnet;
   readonly publicIp: number;
+  /** This host's addresses, as far as they are known. */
+  readonly addresses?: readonly HostAddress[];
   readonly clock: Clock;
   /** Leases of others are not used. vxlan unless told. */
   readonly backend?: Backend['type'];
@@ -44,56 +47,73 @@ export interface PeersOptions {
   readonly update: (membership: Membership) => void;
 }
 
+/** An entry as it was read: the peer in it, or why there is none. */
+interface Read {
+  readonly value: string;
+  readonly peer: Peer | string;
+}
+
 /** How long peers that an emptied store does not have are kept, in milliseconds. */
 const KEEP_FOR = 300_000;
 
 export class Peers {
   private readonly options: PeersOptions;
-  /** Keyed like the store, without our own key and what cannot be used. */
+  /** What the store has, but for our own key, and what of it is kept. */
+  private entries = new Map<string, Read>();
+  /** Those of them that may be used. */
   private peers = new Map<string, Peer>();
-  /** The value that each unusable key was complained about with. */
-  private readonly complaints = new Map<string, string>();
+  private refusals: readonly Refused[] = [];
+  /** What each unusable key was complained about with. */
+  private complaints = new Map<string, string>();
   /** The keys of peers that the store does not have (any more), but once had. */
   private readonly kept = new Set<string>();
   private cancelTimer = () => {};
   private first = true;
   private publicIp: number;
+  private addresses: readonly HostAddress[];
 
   constructor(options: PeersOptions) {
     this.options = options;
     this.publicIp = options.publicIp;
+    this.addresses = options.addresses ?? [];
   }
 
-  /** Ours is another from now on, for what is read from now on. */
+  /** The leases that are not used, each with the reason; reservations are as they should be. */
+  get refused(): readonly Refused[] {
+    return this.refusals.filter(({ reason }) => reason !== RESERVATION);
+  }
+
+  /** Ours is another from now on. */
   changePublicIp(publicIp: number): void {
     this.publicIp = publicIp;
+    if (!this.first) this.become(this.entries);
+  }
+
+  /** This host has other addresses from now on. */
+  changeAddresses(addresses: readonly HostAddress[]): void {
+    this.addresses = addresses;
+    if (!this.first) this.become(this.entries);
   }
 
   snapshot({ entries, replaced = false }: Listing): void {
-    const now = new Map<string, Peer>();
+    const now = new Map<string, Read>();
     for (const entry of entries) this.put(now, entry);
-    const keys = new Set(entries.map(({ key }) => key));
-    for (const key of this.complaints.keys()) if (!keys.has(key)) this.complaints.delete(key);
-    if (replaced) this.keep(keys);
+    if (replaced) this.keep(now);
     for (const key of this.kept) {
-      const peer = this.peers.get(key);
-      if (keys.has(key)) this.kept.delete(key);
-      else if (peer !== undefined) now.set(key, peer);
+      const known = this.entries.get(key);
+      if (now.has(key)) this.kept.delete(key);
+      else if (known !== undefined) now.set(key, known);
     }
     this.become(now);
   }
 
   changes(batch: readonly Change[]): void {
-    const now = new Map(this.peers);
+    const now = new Map(this.entries);
     for (const change of batch) {
-      if (change.type === 'put') {
-        this.kept.delete(change.entry.key);
-        this.put(now, change.entry);
-      } else {
-        this.kept.delete(change.key);
-        now.delete(change.key);
-        this.complaints.delete(change.key);
-      }
+      const key = change.type === 'put' ? change.entry.key : change.key;
+      this.kept.delete(key);
+      if (change.type === 'put') this.put(now, change.entry);
+      else now.delete(key);
     }
     this.become(now);
   }
@@ -102,8 +122,8 @@ export class Peers {
     this.cancelTimer();
   }
 
-  /** Remembers the peers that are not among the keys of an emptied store. */
-  private keep(keys: ReadonlySet<string>): void {
+  /** Remembers the peers that an emptied store does not have. */
+  private keep(keys: ReadonlyMap<string, Read>): void {
     const { clock, log } = this.options;
     const missing = [...this.peers.keys()].filter((key) => !keys.has(key));
     if (missing.length === 0) return;
@@ -114,7 +134,7 @@ export class Peers {
     );
     this.cancelTimer();
     this.cancelTimer = clock.after(KEEP_FOR, () => {
-      const now = new Map(this.peers);
+      const now = new Map(this.entries);
       for (const key of this.kept) now.delete(key);
       this.kept.clear();
       this.become(now);
@@ -122,38 +142,33 @@ export class Peers {
   }
 
   /** What the store has now goes before what it had. */
-  private dropReplaced(now: Map<string, Peer>): void {
+  private dropReplaced(now: Map<string, Read>): void {
+    if (this.kept.size === 0) return;
+    const present = [...now].flatMap(([key, { peer }]) => {
+      return this.kept.has(key) || typeof peer === 'string' ? [] : [peer];
+    });
     for (const key of this.kept) {
-      const peer = now.get(key);
-      const replaced =
-        peer === undefined ||
-        [...now.values()].some(
-          (other) =>
-            !this.kept.has(other.key) &&
-            (other.publicIp === peer.publicIp || overlaps(other.subnet, peer.subnet)),
+      const peer = now.get(key)?.peer;
+      const stays =
+        typeof peer === 'object' &&
+        !present.some(
+          (other) => other.publicIp === peer.publicIp || overlaps(other.subnet, peer.subnet),
         );
-      if (!replaced) continue;
+      if (stays) continue;
       this.kept.delete(key);
       now.delete(key);
     }
   }
 
-  private put(peers: Map<string, Peer>, entry: Entry): void {
-    if (entry.key === this.options.ownKey) return;
-    const peer = this.read(entry);
-    if (typeof peer === 'string') {
-      peers.delete(entry.key);
-      this.complain(entry, peer);
-    } else {
-      peers.set(entry.key, peer);
-      this.complaints.delete(entry.key);
-    }
+  private put(now: Map<string, Read>, entry: Entry): void {
+    const { key, value } = entry;
+    if (key === this.options.ownKey) return;
+    const known = this.entries.get(key);
+    now.set(key, known?.value === value ? known : { value, peer: this.read(entry) });
   }
 
   /** The peer in an entry, or why there is none. */
   private read({ key, value: text }: Entry): Peer | string {
-    const { ownSubnet } = this.options;
-    const { publicIp } = this;
     const name = parseKey(key);
     if (name === undefined) return 'the key names no subnet';
     if (name.ipv6 !== undefined) return `the key is dual-stack (${name.ipv6}), weft is IPv4 only`;
@@ -166,32 +181,40 @@ export class Peers {
     } catch (error) {
       return messageOf(error);
     }
-    if (value.publicIp === publicIp) {
-      return `it has our own public IP ${formatAddress(publicIp)}: two hosts with one public IP?`;
-    }
-    // Its route would lead the underlay's own packets into the tunnel.
-    for (const address of [publicIp, value.publicIp]) {
-      if (contains(subnet, address)) {
-        return `it holds ${formatAddress(address)}, which is an address of the underlay`;
-      }
-    }
-    if (overlaps(subnet, ownSubnet)) return `it overlaps our subnet ${formatSubnet(ownSubnet)}`;
-    if (isUnspecified(value.publicIp)) return 'its PublicIP is no address of a host';
     const problem = backendProblem(value, this.options.backend ?? 'vxlan');
     if (problem !== undefined) return problem;
     const vtepMac = 'mac' in value.vtep ? value.vtep.mac : undefined;
     return { key, subnet, publicIp: value.publicIp, vtepMac };
   }
 
-  private complain({ key, value }: Entry, problem: string): void {
-    if (this.complaints.get(key) === value) return;
-    this.complaints.set(key, value);
-    this.options.log.warn(`lease ${key} is not used: ${problem}`);
+  /** The entries that may be used; the others are complained of once for each value and reason. */
+  private decide(entries: ReadonlyMap<string, Read>): Map<string, Peer> {
+    const { ownSubnet: subnet, log } = this.options;
+    const { publicIp, addresses } = this;
+    const candidates = [...entries.values()].flatMap(({ peer }) => {
+      return typeof peer === 'string' ? [] : [peer];
+    });
+    const { admitted, refused } = admit(candidates, { subnet, publicIp, addresses });
+    const reasons = new Map(refused.map(({ key, reason }) => [key, reason]));
+    this.refusals = [...entries].flatMap(([key, { peer }]) => {
+      const reason = typeof peer === 'string' ? peer : reasons.get(key);
+      return reason === undefined ? [] : [{ key, reason }];
+    });
+    const complaints = new Map<string, string>();
+    for (const { key, reason } of this.refusals) {
+      const complaint = `${reason}: ${entries.get(key)?.value}`;
+      complaints.set(key, complaint);
+      if (this.complaints.get(key) !== complaint) log.warn(`lease ${key} is not used: ${reason}`);
+    }
+    this.complaints = complaints;
+    return new Map(admitted.map((peer) => [peer.key, peer]));
   }
 
-  private become(now: Map<string, Peer>): void {
-    this.dropReplaced(now);
+  private become(entries: Map<string, Read>): void {
+    this.dropReplaced(entries);
+    this.entries = entries;
     const before = this.peers;
+    const now = this.decide(entries);
     const added: Peer[] = [];
     const changed: Peer[] = [];
     for (const peer of now.values()) {

@@ -22,13 +22,38 @@ import * as udp from '../wire/udp.js';
 import * as vnet from '../wire/vnet.js';
 import * as vxlan from '../wire/vxlan.js';
 import { finishSum } from './finish-sum.js';
+import { isRight, pseudoSum, sumOffset, writePartial } from './transport-sum.js';
 import type { WriteQueue } from './write-queue.js';
 
 const IP_PACKET_MAX = 65535;
 /** Flags that end a run and stay on it. */
 const LAST = tcp.PSH | tcp.FIN;
-/** Datagrams in one UDP run: what every kernel takes (UDP_MAX_SEGMENTS before 6.9). */
-const DATAGRAMS_MAX = 64;
+/** Datagrams in one UDP super-packet: what every TUN takes (UDP_MAX_SEGMENTS before 6.9). */
+export const DATAGRAMS_MAX = 64;
+
+// Where fields stand, in bytes from the inner IPv4 header on (RFC 791) ...
+const TOS = 1;
+const FRAGMENT = 6;
+const TTL = 8;
+const PROTOCOL = 9;
+const SOURCE = 12;
+// ... and behind one of 20 bytes (RFC 9293).
+const ACKNOWLEDGEMENT = 28;
+const TCP_FLAGS = 33;
+const WINDOW = 34;
+const URGENT = 38;
+const PORTS_END = 24;
+
+// The same in words of four bytes, where that header lies on one.
+const VNI_WORD = -5; // the VXLAN header's last 6 bytes and the Ethernet header: to word 0
+const LENGTH_WORD = 0; // version, header length, TOS, total length
+const SOURCE_WORD = 3;
+const DESTINATION_WORD = 4;
+const PORTS_WORD = 5;
+const ACKNOWLEDGEMENT_WORD = 7;
+const FLAGS_WORD = 8; // data offset, flags, window
+const URGENT_WORD = 9; // checksum, urgent pointer
+const OPTIONS_WORD = 10;
 
 export class Coalescer {
   readonly #bytes: Uint8Array;
@@ -80,30 +105,42 @@ export class Coalescer {
   extend(at: number, end: number, tos: number): boolean {
     const first = this.#at;
     const length = end - at;
+    // A run is open, of undamaged packets, and may be compared by words.
     if (!this.#mayGrow || !this.#verified || !this.#repeatable) return false;
-    if (tos !== this.#tos || (at & 3) !== 0) return false;
+    if ((at & 3) !== 0) return false;
+    // The frame is a full segment and nothing behind it, and there is room for one more.
     if (length !== this.#headers + this.#segment) return false;
-    if (this.#total + this.#segment > IP_PACKET_MAX || !this.#queue.mayAppend) return false;
+    if (this.#total + this.#segment > IP_PACKET_MAX) return false;
+    if (!this.#queue.mayAppend) return false;
+    // The outer ECN would have the same effect.
+    if (tos !== this.#tos) return false;
+
     const words = this.#words;
     const bytes = this.#bytes;
     const here = at >> 2;
     const there = first >> 2;
-    // The VXLAN header's first two bytes, the rest of it, Ethernet; version to total length.
-    if (bytes[at - 22] !== bytes[first - 22] || bytes[at - 21] !== bytes[first - 21]) return false;
-    for (let i = -5; i <= 0; i += 1) if (words[here + i] !== words[there + i]) return false;
-    // DF and offset; TTL and protocol; the header's sum, which the id alone may change.
-    if (bytes[at + 6] !== bytes[first + 6] || bytes[at + 7] !== bytes[first + 7]) return false;
-    if (bytes[at + 8] !== bytes[first + 8] || bytes[at + 9] !== bytes[first + 9]) return false;
+    // VXLAN flags; the rest of that header, Ethernet, and IPv4 up to the total length.
+    if (bytes[at - ENCAPSULATION] !== bytes[first - ENCAPSULATION]) return false;
+    if (bytes[at - ENCAPSULATION + 1] !== bytes[first - ENCAPSULATION + 1]) return false;
+    for (let i = VNI_WORD; i <= LENGTH_WORD; i += 1) {
+      if (words[here + i] !== words[there + i]) return false;
+    }
+    // DF, and no fragment.
+    if (bytes[at + FRAGMENT] !== bytes[first + FRAGMENT]) return false;
+    if (bytes[at + FRAGMENT + 1] !== bytes[first + FRAGMENT + 1]) return false;
+    if (bytes[at + TTL] !== bytes[first + TTL]) return false;
+    if (bytes[at + PROTOCOL] !== bytes[first + PROTOCOL]) return false;
+    // The header's checksum is right when the id alone makes it differ from the first one's.
     const id = ipv4.id(bytes, at);
     if (checksum.fold(id + ipv4.sum(bytes, at)) !== this.#idAndSum) return false;
     if (!this.#anyId && id !== ((this.#id + this.#count) & 0xffff)) return false;
-    // Addresses, ports.
-    if (words[here + 3] !== words[there + 3] || words[here + 4] !== words[there + 4]) return false;
-    if (words[here + 5] !== words[there + 5]) return false;
-    const transport = at + ipv4.HEADER;
-    if (!(this.#isUdp ? this.#isNextDatagram(transport) : this.#isNextSegment(at))) return false;
-
-    const sum = this.#sum(transport, length - ipv4.HEADER);
+    // One flow; and the addresses are those that were let in.
+    if (words[here + SOURCE_WORD] !== words[there + SOURCE_WORD]) return false;
+    if (words[here + DESTINATION_WORD] !== words[there + DESTINATION_WORD]) return false;
+    if (words[here + PORTS_WORD] !== words[there + PORTS_WORD]) return false;
+    if (!(this.#isUdp ? this.#isNextDatagram(at) : this.#isNextSegment(at))) return false;
+    // The transport checksum is complete and right.
+    const sum = this.#sum(at + ipv4.HEADER, length - ipv4.HEADER);
     if (checksum.add(this.#pseudo, sum) !== 0xffff) return false;
     this.#append(at, length);
     return true;
@@ -114,22 +151,24 @@ export class Coalescer {
     const words = this.#words;
     const here = at >> 2;
     const there = this.#at >> 2;
-    // Sequence; acknowledgement; flags and window; urgent pointer, options.
     if (tcp.sequenceWord(this.#bytes, at + ipv4.HEADER) !== this.#sequence) return false;
-    if (words[here + 7] !== words[there + 7]) return false;
-    if (((words[here + 8]! ^ words[there + 8]!) & ~(LAST << 8)) !== 0) return false;
-    if (words[here + 9]! >>> 16 !== words[there + 9]! >>> 16) return false;
-    const options = this.#headers >> 2;
-    for (let i = 10; i < options; i += 1) if (words[here + i] !== words[there + i]) return false;
+    if (words[here + ACKNOWLEDGEMENT_WORD] !== words[there + ACKNOWLEDGEMENT_WORD]) return false;
+    // Flags but for those that end a run; the flags are the second byte of their word.
+    const differing = words[here + FLAGS_WORD]! ^ words[there + FLAGS_WORD]!;
+    if ((differing & ~(LAST << 8)) !== 0) return false;
+    // The urgent pointer is the upper half of its word.
+    if (words[here + URGENT_WORD]! >>> 16 !== words[there + URGENT_WORD]! >>> 16) return false;
+    for (let i = OPTIONS_WORD; i < this.#headers >> 2; i += 1) {
+      if (words[here + i] !== words[there + i]) return false;
+    }
     return true;
   }
 
   /** The rest of the UDP header for `extend`: the run's length, and a checksum at all. */
-  #isNextDatagram(transport: number): boolean {
-    const bytes = this.#bytes;
-    return (
-      udp.length(bytes, transport) === udp.HEADER + this.#segment && udp.sum(bytes, transport) !== 0
-    );
+  #isNextDatagram(at: number): boolean {
+    const transport = at + ipv4.HEADER;
+    if (udp.length(this.#bytes, transport) !== udp.HEADER + this.#segment) return false;
+    return udp.sum(this.#bytes, transport) !== 0;
   }
 
   /**
@@ -180,7 +219,7 @@ export class Coalescer {
     this.#id = ipv4.id(bytes, at);
     this.#anyId = ipv4.dontFragment(bytes, at);
     this.#idAndSum = checksum.fold(this.#id + ipv4.sum(bytes, at));
-    this.#pseudo = this.#pseudoSum();
+    this.#pseudo = pseudoSum(bytes, at, this.#total);
   }
 
   /**
@@ -190,18 +229,10 @@ export class Coalescer {
   addSuper(at: number, length: number, headers: number, gsoType: number, gsoSize: number): void {
     this.close();
     if (this.#queue.full) this.#queue.flush();
-    const start = ipv4.headerLength(this.#bytes, at);
-    const field = gsoType === vnet.UDP_L4 ? udp.SUM_OFFSET : tcp.SUM_OFFSET;
-    vnet.write(
-      this.#bytes,
-      at - vnet.HEADER,
-      vnet.NEEDS_CSUM,
-      gsoType,
-      headers,
-      gsoSize,
-      start,
-      field,
-    );
+    const bytes = this.#bytes;
+    const start = ipv4.headerLength(bytes, at);
+    const offset = sumOffset(bytes, at);
+    vnet.writeSuper(bytes, at - vnet.HEADER, gsoType, start, offset, headers, gsoSize);
     this.#queue.begin(at, length);
   }
 
@@ -212,40 +243,33 @@ export class Coalescer {
     const at = this.#at;
     const header = at - vnet.HEADER;
     if (this.#count > 1) {
-      const transport = at + ipv4.HEADER;
-      const isUdp = this.#isUdp;
-      ipv4.setTotalLength(bytes, at, this.#total);
-      ipv4.seal(bytes, at);
-      if (isUdp) {
-        udp.setLength(bytes, transport, this.#total - ipv4.HEADER);
-        udp.setSum(bytes, transport, this.#pseudoSum());
-      } else {
-        tcp.setFlags(bytes, transport, this.#flags);
-        tcp.setSum(bytes, transport, this.#pseudoSum());
-      }
-      vnet.write(
-        bytes,
-        header,
-        vnet.NEEDS_CSUM,
-        isUdp ? vnet.UDP_L4 : vnet.TCPV4,
-        this.#headers,
-        this.#segment,
-        ipv4.HEADER,
-        isUdp ? udp.SUM_OFFSET : tcp.SUM_OFFSET,
-      );
-    } else if (this.#partial) {
-      const start = ipv4.headerLength(bytes, at);
-      const field = ipv4.protocol(bytes, at) === ipv4.TCP ? tcp.SUM_OFFSET : udp.SUM_OFFSET;
-      if (this.#queue.vnet) {
-        vnet.write(bytes, header, vnet.NEEDS_CSUM, vnet.NONE, 0, 0, start, field);
-      } else {
-        finishSum(bytes, this.#sum, at, this.#total, start, start + field);
-      }
-    } else {
+      this.#closeRun();
+    } else if (!this.#partial) {
       vnet.clear(bytes, header);
+    } else {
+      const start = ipv4.headerLength(bytes, at);
+      const offset = sumOffset(bytes, at);
+      if (this.#queue.vnet) vnet.writeSingle(bytes, header, start, offset);
+      else finishSum(bytes, this.#sum, at, this.#total, start, start + offset);
     }
     this.#count = 0;
     this.#mayGrow = false;
+  }
+
+  /** The headers of a run of several. */
+  #closeRun(): void {
+    const bytes = this.#bytes;
+    const at = this.#at;
+    const transport = at + ipv4.HEADER;
+    ipv4.setTotalLength(bytes, at, this.#total);
+    ipv4.seal(bytes, at);
+    if (this.#isUdp) udp.setLength(bytes, transport, this.#total - ipv4.HEADER);
+    else tcp.setFlags(bytes, transport, this.#flags);
+    writePartial(bytes, at, this.#total);
+    const type = this.#isUdp ? vnet.UDP_L4 : vnet.TCPV4;
+    const offset = sumOffset(bytes, at);
+    const header = at - vnet.HEADER;
+    vnet.writeSuper(bytes, header, type, ipv4.HEADER, offset, this.#headers, this.#segment);
   }
 
   /** Whether the packet is exactly what comes next in the open run, and undamaged. */
@@ -260,9 +284,9 @@ export class Coalescer {
     if (!this.#isUdp && tcp.sequenceWord(bytes, transport) !== this.#sequence) return false;
     if (!this.#sameAddressing(at)) return false;
     if (!this.#isUdp && !this.#sameTcpHeader(at)) return false;
-    if (!partial && !this.#sumIsRight(at, length)) return false;
+    if (!partial && !isRight(bytes, at, length, this.#sum)) return false;
     if (!this.#verified) {
-      if (!this.#sumIsRight(this.#at, this.#headers + this.#segment)) {
+      if (!isRight(bytes, this.#at, this.#headers + this.#segment, this.#sum)) {
         this.#mayGrow = false;
         return false;
       }
@@ -294,71 +318,34 @@ export class Coalescer {
   #sameAddressing(at: number): boolean {
     const bytes = this.#bytes;
     const first = this.#at;
-    if (bytes[at + 1] !== bytes[first + 1] || bytes[at + 8] !== bytes[first + 8]) return false;
-    if (bytes[at + 6] !== bytes[first + 6]) return false;
-    if (
-      !ipv4.dontFragment(bytes, at) &&
-      ipv4.id(bytes, at) !== ((ipv4.id(bytes, first) + this.#count) & 0xffff)
-    ) {
-      return false;
-    }
-    const addresses = 12;
-    for (let i = addresses; i < ipv4.HEADER + 4; i += 1) {
-      if (bytes[at + i] !== bytes[first + i]) return false;
-    }
-    return true;
+    if (bytes[at + TOS] !== bytes[first + TOS]) return false;
+    if (bytes[at + TTL] !== bytes[first + TTL]) return false;
+    if (bytes[at + FRAGMENT] !== bytes[first + FRAGMENT]) return false;
+    const nextId = (ipv4.id(bytes, first) + this.#count) & 0xffff;
+    if (!ipv4.dontFragment(bytes, at) && ipv4.id(bytes, at) !== nextId) return false;
+    return this.#same(at, SOURCE, PORTS_END);
   }
 
   /** Acknowledgement, flags, window, urgent pointer and options as in the run's first packet. */
   #sameTcpHeader(at: number): boolean {
     const bytes = this.#bytes;
-    const first = this.#at;
-    const ports = ipv4.HEADER;
-    // Acknowledgement, data offset; then flags but for those that end a run; then window.
-    for (let i = ports + 8; i < ports + 13; i += 1) {
-      if (bytes[at + i] !== bytes[first + i]) return false;
-    }
-    const flags = ports + 13;
-    if (((bytes[at + flags]! ^ bytes[first + flags]!) & ~LAST) !== 0) return false;
-    if (bytes[at + ports + 14] !== bytes[first + ports + 14]) return false;
-    if (bytes[at + ports + 15] !== bytes[first + ports + 15]) return false;
-    // Urgent pointer and options; the checksum before them is each packet's own.
-    for (let i = ports + 18; i < this.#headers; i += 1) {
-      if (bytes[at + i] !== bytes[first + i]) return false;
-    }
-    return true;
-  }
-
-  /** The pseudo-header's sum over the run as long as it is now. */
-  #pseudoSum(): number {
-    return checksum.pseudo(
-      ipv4.source(this.#bytes, this.#at),
-      ipv4.destination(this.#bytes, this.#at),
-      ipv4.protocol(this.#bytes, this.#at),
-      this.#total - ipv4.HEADER,
+    const flags = bytes[at + TCP_FLAGS]!;
+    if (((flags ^ bytes[this.#at + TCP_FLAGS]!) & ~LAST) !== 0) return false;
+    // The checksum between window and urgent pointer is each packet's own.
+    return (
+      this.#same(at, ACKNOWLEDGEMENT, TCP_FLAGS) &&
+      this.#same(at, WINDOW, WINDOW + 2) &&
+      this.#same(at, URGENT, this.#headers)
     );
   }
 
-  #sumIsRight(at: number, length: number): boolean {
-    return transportSumIsRight(this.#bytes, at, length, this.#sum);
+  /** Whether the bytes [from, to) of its headers are those of the run's first packet. */
+  #same(at: number, from: number, to: number): boolean {
+    const bytes = this.#bytes;
+    const first = this.#at;
+    for (let i = from; i < to; i += 1) if (bytes[at + i] !== bytes[first + i]) return false;
+    return true;
   }
-}
-
-/** Whether the TCP or UDP checksum of the packet, all of it there, is right. */
-export function transportSumIsRight(
-  bytes: Uint8Array,
-  at: number,
-  length: number,
-  sum: (at: number, length: number) => number,
-): boolean {
-  const start = ipv4.headerLength(bytes, at);
-  const pseudo = checksum.pseudo(
-    ipv4.source(bytes, at),
-    ipv4.destination(bytes, at),
-    ipv4.protocol(bytes, at),
-    length - start,
-  );
-  return checksum.add(pseudo, sum(at + start, length - start)) === 0xffff;
 }
 
 /** TCP with data; ACK set and of the rest only PSH, FIN, ECE; no IP options, not a fragment. */

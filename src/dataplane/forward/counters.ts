@@ -1,12 +1,16 @@
 /**
  * The counters of a lane's thread: one row of doubles in shared memory (int32 byte counts wrap in
- * seconds). Only that thread writes its row; readers add the rows up.
+ * seconds), with its table of strangers behind them. Only that thread writes its row; readers add
+ * the rows up.
  *
  * A packet is what travels on the underlay: a super-packet from the TUN counts as the
  * segments it is cut into, a merged train from the socket as its datagrams. So in each
- * direction: in = out + dropped + queued (what waits for the underlay just now).
+ * direction: in + generated = out + dropped, where what weft generates goes inbound (too-big.ts).
+ * Bytes are those of the inner packets; inbound_in_bytes has whatever lies behind one in its frame,
+ * too.
  */
 import { DROP_NAMES } from './drops.js';
+import { STRANGERS_LENGTH } from './strangers.js';
 
 export const COUNTER_NAMES = [
   'outbound_in_packets',
@@ -17,12 +21,15 @@ export const COUNTER_NAMES = [
   'inbound_in_bytes',
   'inbound_out_packets',
   'inbound_out_bytes',
+  // written to the TUN beside what came in
+  'generated_packets',
   // notes: no packet is lost by these
   'sends',
   'writes',
   'receives',
   'reads',
-  'underlay_full',
+  'read_errors',
+  'receive_errors',
   'reserved_bits_seen',
   'segmentation_refused',
   'peer_refused',
@@ -36,7 +43,8 @@ export const Counter = Object.fromEntries(COUNTER_NAMES.map((name, index) => [na
 };
 
 const DROPS = COUNTER_NAMES.length;
-export const ROW_LENGTH = DROPS + DROP_NAMES.length;
+const STRANGERS = DROPS + DROP_NAMES.length;
+export const ROW_LENGTH = STRANGERS + STRANGERS_LENGTH;
 
 /** Shared memory for a row each of `threads`. */
 export function createCounters(threads: number): SharedArrayBuffer {
@@ -49,6 +57,11 @@ export class Counters {
 
   constructor(shared: SharedArrayBuffer = createCounters(1), thread = 0) {
     this.row = new Float64Array(shared, thread * ROW_LENGTH * 8, ROW_LENGTH);
+  }
+
+  /** The table of the last strangers: see strangers.ts. */
+  get strangers(): Float64Array {
+    return this.row.subarray(STRANGERS, ROW_LENGTH);
   }
 
   add(counter: number, amount: number): void {
@@ -93,4 +106,10 @@ export function readTotals(
     ),
   );
   return { counters: counters as Record<CounterName, number>, drops };
+}
+
+/** The tables of strangers of all threads. */
+export function strangerTables(shared: SharedArrayBuffer): Float64Array[] {
+  const threads = shared.byteLength / (ROW_LENGTH * 8);
+  return Array.from({ length: threads }, (_, thread) => new Counters(shared, thread).strangers);
 }

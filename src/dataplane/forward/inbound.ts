@@ -2,16 +2,22 @@
  * Inbound: what peers sent us, on its way into the TUN.
  *
  *   1. receive     a batch of datagrams, or trains of equal ones that the kernel merged
- *   2. sender      is the outer source a peer we know?                     unknown_sender
- *   3. train       one inner packet, or a train: the inner length decides  wrong_length
- *   4. vxlan       length, I flag, VNI                 truncated, no_vni_flag, foreign_vni
- *   5. frame       inner Ethernet: for our MAC, IPv4   …_mac, inner_arp, inner_vlan, …
- *   6. packet      inner IPv4: lengths, header sum     malformed_ipv4, wrong_length, bad_…
- *   7. addresses   not our own as source, no martians  spoofed_source, multicast, martian_…
- *   8. congestion  outer ECN into the inner header (RFC 6040)              ecn_congestion
- *   9. write       runs of one flow as one super-packet                    tun_refused
+ *   2. sender      is the outer source a peer we know?                        unknown_sender
+ *   3. train       one inner packet, or a train of frames; what could be both wrong_length
+ *   4. vxlan       length, I flag, VNI                    truncated, no_vni_flag, foreign_vni
+ *   5. frame       inner Ethernet: IPv4, for our MAC, not from it
+ *                  inner_arp, inner_vlan, inner_ipv6, inner_not_ip, multicast, foreign_mac, own_mac
+ *   6. packet      inner IPv4: its header, not longer than its datagram; what is behind it is cut
+ *                  truncated, malformed_ipv4, wrong_length, bad_ipv4_checksum
+ *   7. addresses   source: no martian, not ours, not another peer's; destination: ours
+ *                  spoofed_source, foreign_source, multicast, martian_destination, not_for_us
+ *   8. congestion  outer ECN into the inner header (RFC 6040)                 ecn_congestion
+ *   9. write       runs of one flow as one super-packet       too_long, bad_inner_checksum
+ *                  what the TUN does not take (write-queue.ts)                tun_refused
  *
- * The mirror of outbound.ts. Nothing here allocates.
+ * The mirror of outbound.ts. Nothing here allocates. A frame that continues a run (coalesce.ts,
+ * `extend`) passes by steps 4 to 8: it has the bytes of the run's first one, of the same sender
+ * under the same table, so it would pass them as that did.
  */
 import type { Underlay } from '../io/device.js';
 import {
@@ -24,7 +30,6 @@ import {
 import * as socketAddress from '../io/socket-address.js';
 import { FIRST_PEER, LOCAL } from '../routes/peer.js';
 import type { RouteReader } from '../routes/reader.js';
-import * as checksum from '../wire/checksum.js';
 import * as ecn from '../wire/ecn.js';
 import * as ethernet from '../wire/ethernet.js';
 import * as ipv4 from '../wire/ipv4.js';
@@ -32,14 +37,27 @@ import * as tcp from '../wire/tcp.js';
 import * as udp from '../wire/udp.js';
 import * as vnet from '../wire/vnet.js';
 import * as vxlan from '../wire/vxlan.js';
-import { Coalescer, transportSumIsRight } from './coalesce.js';
+import { Coalescer, DATAGRAMS_MAX } from './coalesce.js';
 import { Counter, type Counters } from './counters.js';
 import { Drop } from './drops.js';
 import { Segmenter } from './segment.js';
+import { Strangers } from './strangers.js';
+import { isPartial, isRight, writePartial } from './transport-sum.js';
 import type { WriteQueue } from './write-queue.js';
 
-/** A frame this short may be padded (Ethernet's least is 60 bytes); a longer one may not. */
-const PADDED_MAX = ENCAPSULATION + 60;
+/** Datagrams in one UDP super-packet of a peer: what a kernel makes (UDP_MAX_SEGMENTS from 6.9). */
+const PEER_DATAGRAMS_MAX = 128;
+
+/**
+ * Whose packets are let in.
+ *
+ * - peers: a peer's, with an inner source that is not another peer's, to our own subnet
+ * - strict: besides, the inner source must lie in a subnet of the sender
+ * - any: what the kernel's VTEP takes: anybody's, with any inner addresses; the IP stack behind
+ *   the TUN judges those, and routes on what is not for this host
+ */
+export const ACCEPT = ['peers', 'strict', 'any'] as const;
+export type Accept = (typeof ACCEPT)[number];
 
 export interface InboundOptions {
   readonly vni: number;
@@ -49,6 +67,8 @@ export interface InboundOptions {
   readonly mtu: number;
   /** Whether the TUN takes UDP super-packets (USO, kernel 6.2; but see io/probe-writes.ts). */
   readonly uso: boolean;
+  /** Whose packets are let in; `peers` unless told. */
+  readonly accept?: Accept;
 }
 
 export class Inbound {
@@ -57,6 +77,7 @@ export class Inbound {
   readonly #underlay: Underlay;
   readonly #routes: RouteReader;
   readonly #counters: Counters;
+  readonly #strangers: Strangers;
   readonly #queue: WriteQueue;
   readonly #coalescer: Coalescer;
   readonly #segmenter: Segmenter;
@@ -66,8 +87,11 @@ export class Inbound {
   readonly #macLow: number;
   readonly #mtu: number;
   readonly #uso: boolean;
-  /** The peer whose packets the coalescer saw last. */
-  #peer = 0;
+  readonly #acceptsAny: boolean;
+  readonly #acceptsOwnOnly: boolean;
+  /** The outer source of the datagram in work, int32, and the TOS byte of its outer header. */
+  #sender = 0;
+  #tos = 0;
 
   constructor(
     memory: LaneMemory,
@@ -82,6 +106,7 @@ export class Inbound {
     this.#underlay = underlay;
     this.#routes = routes;
     this.#counters = counters;
+    this.#strangers = new Strangers(counters.strangers);
     this.#queue = queue;
     this.#sum = memory.sum;
     this.#coalescer = new Coalescer(memory, queue, this.#sum, options.uso);
@@ -91,12 +116,15 @@ export class Inbound {
     this.#macLow = ethernet.destinationLow(options.mac, 0);
     this.#mtu = options.mtu;
     this.#uso = options.uso;
+    this.#acceptsAny = options.accept === 'any';
+    this.#acceptsOwnOnly = options.accept === 'strict';
   }
 
-  /** One batch. Returns the datagrams received. */
+  /** One batch. Returns the datagrams received, or -errno. */
   step(): number {
+    // 1. receive
     const received = this.#underlay.receive();
-    if (received <= 0) return 0;
+    if (received <= 0) return received;
     this.#counters.add(Counter.receives, received);
     for (let row = 0; row < received; row += 1) this.#datagram(row);
     this.#coalescer.close();
@@ -104,109 +132,140 @@ export class Inbound {
     return received;
   }
 
-  /** Steps 2 and 3. */
+  /** A row of the batch. */
   #datagram(row: number): void {
     const words = this.#words;
+    const counters = this.#counters;
     const at = (LAYOUT.datagrams >> 2) + row * DATAGRAM_ROW.words;
     const offset = words[at + DATAGRAM_ROW.offset]!;
     const length = words[at + DATAGRAM_ROW.length]!;
     const segment = words[at + DATAGRAM_ROW.segment]!;
-    const tos = words[at + DATAGRAM_ROW.tos]!;
-    const sender = LAYOUT.senders + words[at + DATAGRAM_ROW.address]! * ADDRESS_SIZE;
+    const from = LAYOUT.senders + words[at + DATAGRAM_ROW.address]! * ADDRESS_SIZE;
     const end = offset + length;
 
-    // With inner UDP segmentation at the peer, `segment` is the inner size and the datagram is
-    // one packet; so the inner length is asked first.
-    const isTrain = segment > 0 && segment < length && !this.#isOnePacket(offset, length);
-    const step = isTrain ? segment : length;
-    const pieces = isTrain ? Math.ceil(length / segment) : 1;
-    this.#counters.add(Counter.inbound_in_packets, pieces);
-    this.#counters.add(Counter.inbound_in_bytes, length);
+    const isMerged = segment > 0 && segment < length;
+    const isOne = !isMerged || this.#isOnePacket(offset, length, segment);
+    const size = isOne ? length : segment;
+    const frames = isOne ? 1 : Math.ceil(length / segment);
+    const inner = Math.max(0, length - frames * ENCAPSULATION);
+    counters.add(Counter.inbound_in_packets, frames);
+    counters.add(Counter.inbound_in_bytes, inner);
 
-    const peer = socketAddress.isIpv4(this.#bytes, sender)
-      ? this.#routes.peerByAddress(socketAddress.ipv4Address(this.#bytes, sender))
-      : 0;
-    if (peer < FIRST_PEER) {
-      this.#counters.drop(Drop.unknown_sender, pieces);
+    // 2. sender
+    const isIpv4 = socketAddress.isIpv4(this.#bytes, from);
+    const sender = isIpv4 ? socketAddress.ipv4Address(this.#bytes, from) : 0;
+    const peer = isIpv4 ? this.#routes.peerByAddress(sender) : 0;
+    if (peer >= FIRST_PEER) {
+      this.#routes.peers.heard(peer, frames, inner);
+    } else if (!isIpv4 || !this.#acceptsAny) {
+      counters.drop(Drop.unknown_sender, frames);
+      if (isIpv4) this.#strangers.note(sender, frames, this.#routes.peers.now);
       return;
     }
-    // Never merge what two peers sent, be it the same flow by its addresses and ports.
-    if (peer !== this.#peer) this.#coalescer.close();
-    this.#peer = peer;
-    for (let piece = offset; piece < end; piece += step) {
-      const pieceEnd = Math.min(piece + step, end);
-      if (this.#coalescer.extend(piece + ENCAPSULATION, pieceEnd, tos)) continue;
-      const reason = this.#frame(piece, pieceEnd, tos, isTrain ? 0 : segment);
-      if (reason !== Drop.none) this.#counters.drop(reason, 1);
+    // Never merge what two hosts sent, be it the same flow by its addresses and ports.
+    if (sender !== this.#sender) this.#coalescer.close();
+    this.#sender = sender;
+    this.#tos = words[at + DATAGRAM_ROW.tos]!;
+
+    // 3. train
+    const innerSize = isMerged && isOne ? segment : 0;
+    if (innerSize > 0 && this.#isFrame(offset + segment, end)) {
+      counters.drop(Drop.wrong_length, 1);
+      return;
     }
-    if (length === 0) this.#counters.drop(Drop.truncated, 1);
+    let frame = offset;
+    do {
+      const frameEnd = Math.min(frame + size, end);
+      const packet = frame + ENCAPSULATION;
+      if (innerSize > 0 || !this.#coalescer.extend(packet, frameEnd, this.#tos)) {
+        const reason = this.#frame(frame, frameEnd, innerSize);
+        if (reason !== Drop.none) counters.drop(reason, 1);
+      }
+      frame += size;
+    } while (frame < end);
   }
 
-  /** Whether the first inner packet fills the datagram. */
-  #isOnePacket(offset: number, length: number): boolean {
+  /**
+   * Whether a datagram with a segment size is no train but one inner packet: with inner UDP
+   * segmentation at the peer, what the kernel tells is the inner size. Such a packet fills the
+   * datagram by its IPv4 and its UDP length, and its checksum is unfinished. A frame of a train
+   * whose length lies has not all of that by chance.
+   */
+  #isOnePacket(offset: number, length: number, segment: number): boolean {
+    const bytes = this.#bytes;
+    const at = offset + ENCAPSULATION;
+    const end = offset + length;
+    const total = end - at;
+    if (total < ipv4.HEADER || ipv4.totalLength(bytes, at) !== total) return false;
+    if (ipv4.check(bytes, at, end) !== 0) return false;
+    if (ipv4.protocol(bytes, at) !== ipv4.UDP || ipv4.isFragment(bytes, at)) return false;
+    const transport = at + ipv4.headerLength(bytes, at);
+    const payload = end - transport - udp.HEADER;
     return (
-      length >= ENCAPSULATION + ipv4.HEADER &&
-      ipv4.totalLength(this.#bytes, offset + ENCAPSULATION) + ENCAPSULATION === length
+      udp.check(bytes, transport, end) &&
+      udp.length(bytes, transport) === end - transport &&
+      segment < payload &&
+      payload <= PEER_DATAGRAMS_MAX * segment &&
+      isPartial(bytes, at, total)
     );
   }
 
-  /** Steps 4 to 9 for one VXLAN frame at [at, end). Returns the reason of a drop, or none. */
-  #frame(at: number, end: number, tos: number, segment: number): number {
-    const bytes = this.#bytes;
-    if (end - at < ENCAPSULATION) return Drop.truncated;
-    if (!vxlan.hasVniFlag(bytes, at)) return Drop.no_vni_flag;
-    if (vxlan.vni(bytes, at) !== this.#vni) return Drop.foreign_vni;
-    if (vxlan.reservedBitsSet(bytes, at)) this.#counters.add(Counter.reserved_bits_seen, 1);
-
-    const frame = at + vxlan.HEADER;
-    const refused = this.#ethernet(frame);
-    if (refused !== Drop.none) return refused;
-
-    const packet = at + ENCAPSULATION;
-    const fault = ipv4.check(bytes, packet, end);
-    if (fault !== 0) return dropOf(fault, bytes, packet);
-    const total = ipv4.totalLength(bytes, packet);
-    if (packet + total < end && end - at > PADDED_MAX) return Drop.wrong_length;
-
-    const source = ipv4.source(bytes, packet);
-    if (
-      ipv4.isUnspecified(source) ||
-      ipv4.isLoopback(source) ||
-      ipv4.isMulticast(source) ||
-      ipv4.isLimitedBroadcast(source) ||
-      this.#routes.lookup(source) === LOCAL
-    ) {
-      return Drop.spoofed_source;
-    }
-    const destination = ipv4.destination(bytes, packet);
-    if (ipv4.isMulticast(destination) || ipv4.isLimitedBroadcast(destination)) {
-      return Drop.multicast;
-    }
-    if (ipv4.isUnspecified(destination) || ipv4.isLoopback(destination)) {
-      return Drop.martian_destination;
-    }
-
-    const innerTos = ipv4.tos(bytes, packet);
-    const congestion = ecn.decapsulate(innerTos & 3, tos & 3);
-    if (congestion === ecn.DROP) return Drop.ecn_congestion;
-    if (congestion !== (innerTos & 3)) {
-      ipv4.setTos(bytes, packet, (innerTos & ~3) | congestion);
-    }
-    return this.#write(packet, total, tos, segment);
+  /**
+   * Whether the bytes at [at, end) could be a frame for us. Where the second frame of a train would
+   * begin, inside of one packet, somebody made it so: either a peer's frame that swallows the next,
+   * or a container's datagram that wants to be taken for frames.
+   */
+  #isFrame(at: number, end: number): boolean {
+    return this.#vxlan(at, end) === Drop.none && this.#ethernet(at + vxlan.HEADER) === Drop.none;
   }
 
-  /** Step 5: as the kernel's VTEP does it (vxlan_rcv, eth_type_trans). */
+  /**
+   * Steps 4 to 9 for one frame at [at, end). `innerSize`: the payload of each datagram that a UDP
+   * super-packet stands for, else 0. Returns the reason of a drop, or none.
+   */
+  #frame(at: number, end: number, innerSize: number): number {
+    let refused = this.#vxlan(at, end);
+    if (refused !== Drop.none) return refused;
+    if (vxlan.reservedBitsSet(this.#bytes, at)) this.#counters.add(Counter.reserved_bits_seen, 1);
+    refused = this.#ethernet(at + vxlan.HEADER);
+    if (refused !== Drop.none) return refused;
+    const packet = at + ENCAPSULATION;
+    refused = this.#packet(packet, end);
+    if (refused !== Drop.none) return refused;
+    refused = this.#acceptsAny ? Drop.none : this.#addresses(packet);
+    if (refused !== Drop.none) return refused;
+    refused = this.#congestion(packet);
+    if (refused !== Drop.none) return refused;
+    return this.#write(packet, innerSize);
+  }
+
+  // 4. vxlan
+  #vxlan(at: number, end: number): number {
+    if (end - at < ENCAPSULATION) return Drop.truncated;
+    if (!vxlan.hasVniFlag(this.#bytes, at)) return Drop.no_vni_flag;
+    return vxlan.vni(this.#bytes, at) === this.#vni ? Drop.none : Drop.foreign_vni;
+  }
+
+  // 5. frame: as the kernel's VTEP does it (vxlan_rcv, eth_type_trans)
   #ethernet(frame: number): number {
     const bytes = this.#bytes;
-    const type = ethernet.type(bytes, frame);
-    if (type !== ethernet.IPV4) {
-      if (type === ethernet.ARP) return Drop.inner_arp;
-      if (type === ethernet.VLAN || type === ethernet.QINQ) return Drop.inner_vlan;
-      return type === ethernet.IPV6 ? Drop.inner_ipv6 : Drop.inner_not_ip;
+    switch (ethernet.type(bytes, frame)) {
+      case ethernet.IPV4:
+        break;
+      case ethernet.ARP:
+        return Drop.inner_arp;
+      case ethernet.VLAN:
+      case ethernet.QINQ:
+        return Drop.inner_vlan;
+      case ethernet.IPV6:
+        return Drop.inner_ipv6;
+      default:
+        return Drop.inner_not_ip;
     }
     const high = ethernet.destinationHigh(bytes, frame);
-    if (ethernet.isGroup(high)) return Drop.multicast;
-    if (high !== this.#macHigh || ethernet.destinationLow(bytes, frame) !== this.#macLow) {
+    if (ethernet.isGroup(high)) {
+      if (!this.#acceptsAny) return Drop.multicast;
+    } else if (high !== this.#macHigh || ethernet.destinationLow(bytes, frame) !== this.#macLow) {
       return Drop.foreign_mac;
     }
     const own =
@@ -215,19 +274,76 @@ export class Inbound {
     return own ? Drop.own_mac : Drop.none;
   }
 
-  /** Step 9. `segment`: the inner segment size that the kernel told, if it did. */
-  #write(at: number, total: number, tos: number, segment: number): number {
+  // 6. packet: the kernel, too, cuts what is behind it (ip_rcv_core), whatever that is
+  #packet(at: number, end: number): number {
+    switch (ipv4.check(this.#bytes, at, end)) {
+      case 0:
+        return Drop.none;
+      case ipv4.BAD_SIZE:
+        return Drop.truncated;
+      case ipv4.BAD_LENGTH:
+        return Drop.wrong_length;
+      case ipv4.BAD_SUM:
+        return Drop.bad_ipv4_checksum;
+      default:
+        return Drop.malformed_ipv4;
+    }
+  }
+
+  // 7. addresses
+  #addresses(at: number): number {
+    const source = ipv4.source(this.#bytes, at);
+    if (
+      ipv4.isUnspecified(source) ||
+      ipv4.isLoopback(source) ||
+      ipv4.isMulticast(source) ||
+      ipv4.isLimitedBroadcast(source)
+    ) {
+      return Drop.spoofed_source;
+    }
+    const owner = this.#routes.lookup(source);
+    if (owner === LOCAL) return Drop.spoofed_source;
+    // Several subnets may lie behind one outer address: that tells who they belong to.
+    const isForeign =
+      owner >= FIRST_PEER ? this.#routes.address(owner) !== this.#sender : this.#acceptsOwnOnly;
+    if (isForeign) return Drop.foreign_source;
+
+    const destination = ipv4.destination(this.#bytes, at);
+    if (ipv4.isMulticast(destination) || ipv4.isLimitedBroadcast(destination)) {
+      return Drop.multicast;
+    }
+    if (ipv4.isUnspecified(destination) || ipv4.isLoopback(destination)) {
+      return Drop.martian_destination;
+    }
+    return this.#routes.lookup(destination) === LOCAL ? Drop.none : Drop.not_for_us;
+  }
+
+  // 8. congestion
+  #congestion(at: number): number {
+    const tos = ipv4.tos(this.#bytes, at);
+    const inner = tos & 3;
+    const result = ecn.decapsulate(inner, this.#tos & 3);
+    if (result === ecn.DROP) return Drop.ecn_congestion;
+    if (result !== inner) ipv4.setTos(this.#bytes, at, (tos & ~3) | result);
+    return Drop.none;
+  }
+
+  // 9. write
+  #write(at: number, innerSize: number): number {
     const bytes = this.#bytes;
+    const total = ipv4.totalLength(bytes, at);
     const headerLength = ipv4.headerLength(bytes, at);
     const transport = at + headerLength;
     const protocol = ipv4.protocol(bytes, at);
     const whole = !ipv4.isFragment(bytes, at);
     const isTcp = whole && protocol === ipv4.TCP && tcp.check(bytes, transport, at + total);
     const isUdp = whole && protocol === ipv4.UDP && udp.check(bytes, transport, at + total);
-    const partial = (isTcp || isUdp) && this.#isPartial(at, total, isTcp);
+    const partial = (isTcp || isUdp) && isPartial(bytes, at, total);
 
-    if (total <= this.#mtu) {
-      this.#coalescer.add(at, total, partial, tos);
+    // A UDP super-packet is one however short: its datagrams must not become one.
+    const isUdpSuper = isUdp && innerSize > 0;
+    if (total <= this.#mtu && !isUdpSuper) {
+      this.#coalescer.add(at, total, partial, this.#tos);
       return Drop.none;
     }
     // Longer than the TUN's MTU: only a peer's super-packet may be that.
@@ -240,9 +356,9 @@ export class Inbound {
       gsoType = vnet.TCPV4;
       // Whoever cuts it must leave CWR on the first segment alone.
       if ((tcp.flags(bytes, transport) & tcp.CWR) !== 0) gsoType |= vnet.ECN;
-    } else if (isUdp && segment > 0) {
+    } else if (isUdpSuper) {
       headers = headerLength + udp.HEADER;
-      size = segment;
+      size = innerSize;
       gsoType = vnet.UDP_L4;
     } else {
       return Drop.too_long;
@@ -250,10 +366,11 @@ export class Inbound {
     if (size <= 0 || size > this.#mtu - headers || total <= headers) return Drop.too_long;
     if (!partial) {
       // A complete sum must not be finished again: put the unfinished one in its place.
-      if (!transportSumIsRight(bytes, at, total, this.#sum)) return Drop.bad_inner_checksum;
-      this.#writePartial(at, total, isTcp);
+      if (!isRight(bytes, at, total, this.#sum)) return Drop.bad_inner_checksum;
+      writePartial(bytes, at, total);
     }
-    if (this.#queue.merges && (isTcp || this.#uso)) {
+    const isTaken = isTcp || (this.#uso && total - headers <= DATAGRAMS_MAX * size);
+    if (this.#queue.merges && isTaken) {
       this.#coalescer.addSuper(at, total, headers, gsoType, size);
     } else {
       this.#writeSegments(at, total, gsoType, size);
@@ -261,50 +378,11 @@ export class Inbound {
     return Drop.none;
   }
 
-  /** A super-packet for a TUN that takes none of its kind. */
+  /** A super-packet that the TUN does not take as one. */
   #writeSegments(at: number, total: number, gsoType: number, size: number): void {
     this.#coalescer.close();
     this.#segmenter.begin(at, total, gsoType, size);
     while (!this.#segmenter.emit(this.#queue)) this.#queue.flush();
     this.#queue.countSegments(total);
-  }
-
-  /** Whether the checksum field holds only the pseudo-header's sum, to be finished by us. */
-  #isPartial(at: number, total: number, isTcp: boolean): boolean {
-    const transport = at + ipv4.headerLength(this.#bytes, at);
-    const field = isTcp ? tcp.sum(this.#bytes, transport) : udp.sum(this.#bytes, transport);
-    return field === this.#pseudo(at, total);
-  }
-
-  #writePartial(at: number, total: number, isTcp: boolean): void {
-    const transport = at + ipv4.headerLength(this.#bytes, at);
-    const value = this.#pseudo(at, total);
-    if (isTcp) tcp.setSum(this.#bytes, transport, value);
-    else udp.setSum(this.#bytes, transport, value);
-  }
-
-  #pseudo(at: number, total: number): number {
-    return checksum.pseudo(
-      ipv4.source(this.#bytes, at),
-      ipv4.destination(this.#bytes, at),
-      ipv4.protocol(this.#bytes, at),
-      total - ipv4.headerLength(this.#bytes, at),
-    );
-  }
-}
-
-function dropOf(fault: ipv4.Fault, bytes: Uint8Array, at: number): number {
-  switch (fault) {
-    case ipv4.SHORT:
-      return Drop.truncated;
-    case ipv4.TOTAL_LENGTH:
-      // Shorter than its own header: no length is right. Longer than what came: cut somewhere.
-      return ipv4.totalLength(bytes, at) < ipv4.headerLength(bytes, at)
-        ? Drop.malformed_ipv4
-        : Drop.wrong_length;
-    case ipv4.SUM:
-      return Drop.bad_ipv4_checksum;
-    default:
-      return Drop.malformed_ipv4;
   }
 }

@@ -4,20 +4,18 @@
 export const STOP = 0;
 /** One of the states below; written by the lane. */
 export const STATE = 1;
-/** 1 while super-packets leave by UDP_SEGMENT; written by the lane. */
+/** 1 where super-packets leave by UDP_SEGMENT; written by the lane. */
 export const SEGMENTS = 2;
 /** Turns so far, wrapping: it stands still when the lane hangs. */
 export const TURNS = 3;
-/** Packets that wait for the underlay just now. */
-export const QUEUED = 4;
 /** 1 while merged packets are written to the TUN; written by the lane. */
-export const MERGES = 5;
+export const MERGES = 4;
 /** Rows of the batch in hand, 0 between two: what may be read of it when the lane stands still. */
-export const OUTBOUND_ROWS = 6;
+export const OUTBOUND_ROWS = 5;
 /** Behind it: the segment size that the outbound batch was read for, 0 in one piece each. */
-export const OUTBOUND_SIZE = 7;
-export const INBOUND_ROWS = 8;
-export const CONTROL_WORDS = 12;
+export const OUTBOUND_SIZE = 6;
+export const INBOUND_ROWS = 7;
+export const CONTROL_WORDS = 8;
 
 export const STARTING = 0;
 export const RUNNING = 1;

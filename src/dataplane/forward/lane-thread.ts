@@ -4,13 +4,10 @@ import { createMemory } from '../io/memory.js';
 import { loadNative } from '../io/native.js';
 import type { Publisher } from '../routes/publisher.js';
 import { type Batch, readBatch } from './batch.js';
-import { Counters } from './counters.js';
-import { Drop } from './drops.js';
 import type { Directions, LaneOptions } from './lane.js';
 import {
   CONTROL_WORDS,
   MERGES,
-  QUEUED,
   RUNNING,
   SEGMENTS,
   STATE,
@@ -35,6 +32,8 @@ export interface LaneThreadOptions {
   readonly tun: number;
   readonly listener: number;
   readonly sender: number;
+  /** The VRF that both sockets are in, if any. */
+  readonly device?: string | undefined;
   readonly options: LaneOptions;
 }
 
@@ -51,7 +50,7 @@ export class LaneThread {
 
   constructor(options: LaneThreadOptions) {
     const native = loadNative();
-    const { publisher, lane, counters, tun, listener, sender } = options;
+    const { publisher, lane, counters, tun, listener, sender, device } = options;
     const { directions = 'both', thread = lane } = options;
     this.directions = directions;
     const control = new SharedArrayBuffer(CONTROL_WORDS * 4);
@@ -71,6 +70,7 @@ export class LaneThread {
       tun,
       listener,
       sender,
+      device,
       wake: this.#wake,
       options: options.options,
     };
@@ -93,9 +93,6 @@ export class LaneThread {
       worker.once('exit', () => {
         // From here on `stop` must not touch the descriptor: its number may be another's.
         Atomics.store(this.#control, STOP, 1);
-        // What still waited for the underlay went with the thread.
-        const left = Atomics.exchange(this.#control, QUEUED, 0);
-        if (left > 0) new Counters(counters, thread).drop(Drop.lane_stopped, left);
         port1.close();
         publisher.park(thread);
         native.close(this.#wake);
@@ -131,7 +128,7 @@ export class LaneThread {
     return Atomics.load(this.#control, STATE) === TUN_GONE;
   }
 
-  /** Whether super-packets leave by UDP_SEGMENT just now. */
+  /** Whether super-packets leave by UDP_SEGMENT. */
   get segments(): boolean {
     return Atomics.load(this.#control, SEGMENTS) === 1;
   }
@@ -144,9 +141,5 @@ export class LaneThread {
   /** Wraps; stands still when the lane hangs. */
   get turns(): number {
     return Atomics.load(this.#control, TURNS);
-  }
-
-  get queued(): number {
-    return Atomics.load(this.#control, QUEUED);
   }
 }

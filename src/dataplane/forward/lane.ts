@@ -6,10 +6,11 @@
 import type { Device, Underlay } from '../io/device.js';
 import type { LaneMemory } from '../io/memory.js';
 import type { RouteReader } from '../routes/reader.js';
-import type { Counters } from './counters.js';
+import { Counter, type Counters } from './counters.js';
 import { Inbound, type InboundOptions } from './inbound.js';
 import { Outbound } from './outbound.js';
 import { SendQueue } from './send-queue.js';
+import { TooBig } from './too-big.js';
 import { WriteQueue } from './write-queue.js';
 
 /** What of a lane one thread serves. */
@@ -20,12 +21,15 @@ export interface LaneOptions extends InboundOptions {
   readonly segments: boolean;
   /** Whether the TUN has a vnet header: without it, it takes single, finished packets. */
   readonly vnet: boolean;
+  /** Peers that may have a socket of their own; as many as a lane can have unless told. */
+  readonly peerSockets?: number;
   /** Whether the TUN takes super-packets, TCP ones at least; true unless told. */
   readonly merges?: boolean;
 }
 
 export class Lane {
   readonly #routes: RouteReader;
+  readonly #counters: Counters;
   readonly #outbound: Outbound;
   readonly #inbound: Inbound;
   readonly #queue: SendQueue;
@@ -40,33 +44,30 @@ export class Lane {
     options: LaneOptions,
   ) {
     this.#routes = routes;
-    this.#queue = new SendQueue(memory, underlay, counters, options.segments);
-    this.#outbound = new Outbound(memory, device, routes, counters, this.#queue);
+    this.#counters = counters;
+    this.#queue = new SendQueue(memory, underlay, routes.peers, counters, options.segments);
     const merges = options.vnet && options.merges !== false;
     this.#writes = new WriteQueue(memory, device, counters, options.vnet, merges);
+    const tooBig = new TooBig(memory, routes.peers, counters, this.#writes);
+    this.#outbound = new Outbound(memory, device, routes, counters, this.#queue, tooBig);
     this.#inbound = new Inbound(memory, underlay, routes, counters, this.#writes, options);
   }
 
   /**
    * One turn: a batch outbound, a batch inbound, or only one of them where the other is known
-   * to have nothing. Returns what moved; 0: there was nothing.
+   * to have nothing. Returns what moved (0: there was nothing), or -errno where nothing did and a
+   * side could not be read.
    */
   step(outbound = true, inbound = true): number {
     this.#routes.refresh();
-    return (outbound ? this.#outbound.step() : 0) + (inbound ? this.#inbound.step() : 0);
+    const read = outbound ? this.#outbound.step() : 0;
+    const received = inbound ? this.#inbound.step() : 0;
+    if (read < 0) this.#counters.add(Counter.read_errors, 1);
+    if (received < 0) this.#counters.add(Counter.receive_errors, 1);
+    return Math.max(read, 0) + Math.max(received, 0) || Math.min(read, received);
   }
 
-  /** Whether outbound waits for the underlay, so that the TUN is not to be read. */
-  get blocked(): boolean {
-    return this.#outbound.blocked;
-  }
-
-  /** While blocked: the descriptor that must take something first. */
-  get waitsFor(): number {
-    return this.#queue.waitsFor;
-  }
-
-  /** Whether super-packets still leave by UDP_SEGMENT. */
+  /** Whether super-packets leave by UDP_SEGMENT. */
   get segments(): boolean {
     return this.#queue.segments;
   }
@@ -74,10 +75,5 @@ export class Lane {
   /** Whether merged packets are still written to the TUN. */
   get merges(): boolean {
     return this.#writes.merges;
-  }
-
-  /** Packets that were read and wait for the underlay. */
-  get queued(): number {
-    return this.#outbound.queued;
   }
 }

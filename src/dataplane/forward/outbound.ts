@@ -3,14 +3,18 @@
  *
  *   1. read        a batch of packets and super-packets, each behind its vnet header, laid out
  *                  as the super-packets before them were cut
- *   2. packet      inner IPv4: version, lengths              outbound_ipv6, outbound_malformed
- *   3. route       destination -> peer, in the snapshot      outbound_multicast, _no_route, _local
- *   4. encapsulate the peer's VXLAN and Ethernet headers in front; ECN to the outer header
+ *   2. packet      inner IPv4: version, lengths          outbound_ipv6, outbound_malformed
+ *   3. route       destination -> peer, in the snapshot  outbound_multicast, outbound_no_route,
+ *                                                        outbound_local
+ *   4. fit         longer than the peer's path takes whole: it is sent all the same, and who
+ *                  forbade fragments is told
  *   5. segment     super-packets into datagrams; else finish the checksum   outbound_bad_offload
- *   6. send        what the queue holds                      send_…
+ *   6. encapsulate the peer's VXLAN and Ethernet headers in front; ECN to the outer header
+ *   7. send        the queue, in messages (send-queue.ts)
+ *                  send_too_long, send_peer_full, send_peer_unreachable, send_denied, send_failed
  *
- * The mirror of inbound.ts. Nothing here allocates. When the underlay is full, the TUN is not
- * read: its queue holds the packets until the send queue is empty again.
+ * The mirror of inbound.ts. Nothing here allocates, and nothing waits: after a step all that was
+ * read has left or was dropped.
  */
 import type { Device } from '../io/device.js';
 import { ENCAPSULATION, LAYOUT, type LaneMemory, PACKET_ROW } from '../io/memory.js';
@@ -18,6 +22,8 @@ import { FIRST_PEER, LOCAL } from '../routes/peer.js';
 import type { RouteReader } from '../routes/reader.js';
 import * as ecn from '../wire/ecn.js';
 import * as ipv4 from '../wire/ipv4.js';
+import * as tcp from '../wire/tcp.js';
+import * as udp from '../wire/udp.js';
 import * as vnet from '../wire/vnet.js';
 import { Counter, type Counters } from './counters.js';
 import { Drop } from './drops.js';
@@ -25,6 +31,10 @@ import { finishSum } from './finish-sum.js';
 import { ReadLayout } from './read-layout.js';
 import { Segmenter } from './segment.js';
 import type { SendQueue } from './send-queue.js';
+import type { TooBig } from './too-big.js';
+
+/** What a packet on the underlay has beside the inner one: IPv4 20, UDP 8, VXLAN 8, Ethernet 14. */
+const OVERHEAD = 50;
 
 export class Outbound {
   readonly #bytes: Uint8Array;
@@ -33,19 +43,17 @@ export class Outbound {
   readonly #routes: RouteReader;
   readonly #counters: Counters;
   readonly #queue: SendQueue;
+  readonly #tooBig: TooBig;
   readonly #segmenter: Segmenter;
   readonly #layout: ReadLayout;
   readonly #sum: (at: number, length: number) => number;
-  /** The batch in work: `#next` of `#count` rows are done. */
-  #count = 0;
-  #next = 0;
-
   constructor(
     memory: LaneMemory,
     device: Device,
     routes: RouteReader,
     counters: Counters,
     queue: SendQueue,
+    tooBig: TooBig,
   ) {
     this.#bytes = memory.bytes;
     this.#words = memory.words;
@@ -53,63 +61,38 @@ export class Outbound {
     this.#routes = routes;
     this.#counters = counters;
     this.#queue = queue;
+    this.#tooBig = tooBig;
     this.#sum = memory.sum;
     this.#segmenter = new Segmenter(memory, this.#sum);
     this.#layout = new ReadLayout(memory);
   }
 
-  /** Whether something waits for the underlay to take it. */
-  get blocked(): boolean {
-    return !this.#queue.empty || this.#segmenter.open || this.#next < this.#count;
-  }
-
-  /** Packets that were counted in and have not left: queued, or still to be cut. */
-  get queued(): number {
-    return this.#queue.queued + this.#segmenter.remaining;
-  }
-
-  /** One batch. Returns the packets read. */
+  /** One batch. Returns the packets read, or -errno. */
   step(): number {
-    if (!this.#queue.flush()) return 0;
-    if (this.#next === this.#count && !this.#segmenter.open) {
-      const read = this.#layout.read(this.#device);
-      this.#next = 0;
-      this.#count = Math.max(read, 0);
-      if (this.#count === 0) return 0;
-      this.#counters.add(Counter.reads, this.#count);
-    }
-    const begun = this.#next;
-    do {
-      this.#encode();
-    } while (this.#queue.flush() && (this.#next < this.#count || this.#segmenter.open));
-    return this.#next - begun;
+    // 1. read
+    const read = this.#layout.read(this.#device);
+    if (read <= 0) return read;
+    this.#counters.add(Counter.reads, read);
+    for (let row = 0; row < read; row += 1) this.#packet(row);
+    // 7. send
+    this.#queue.flush();
+    this.#tooBig.flush();
+    return read;
   }
 
-  /** Encodes packets until the batch is done or the queue is full. */
-  #encode(): void {
-    for (;;) {
-      if (this.#segmenter.open && !this.#emit()) return;
-      if (this.#next === this.#count || !this.#packet(this.#next)) return;
-      this.#next += 1;
-    }
-  }
-
-  #emit(): boolean {
-    const segmenter = this.#segmenter;
-    return segmenter.scattered ? segmenter.emitRuns(this.#queue) : segmenter.emit(this.#queue);
-  }
-
-  /** Steps 2 to 5 for one row. False when the queue is full: the row is to be tried again. */
-  #packet(row: number): boolean {
+  /** Steps 2 to 6 for one row. */
+  #packet(row: number): void {
     const bytes = this.#bytes;
     const counters = this.#counters;
     const at = this.#words[(LAYOUT.packets >> 2) + row * PACKET_ROW.words + PACKET_ROW.offset]!;
     const length = this.#words[(LAYOUT.packets >> 2) + row * PACKET_ROW.words + PACKET_ROW.length]!;
 
+    // 2. packet
     const fault = ipv4.check(bytes, at, at + length);
     if (fault !== 0) {
       const ipv6 = length > 0 && ipv4.version(bytes, at) === 6;
-      return this.#drop(ipv6 ? Drop.outbound_ipv6 : Drop.outbound_malformed, length);
+      this.#drop(ipv6 ? Drop.outbound_ipv6 : Drop.outbound_malformed, length);
+      return;
     }
     const total = ipv4.totalLength(bytes, at);
     // The template will lie over the vnet header: read that first.
@@ -118,40 +101,66 @@ export class Outbound {
     const gsoSize = vnet.gsoSize(bytes, header);
     const gap = this.#layout.settle(row, gsoType, gsoSize);
 
+    // 3. route
     const destination = ipv4.destination(bytes, at);
     if (ipv4.isMulticast(destination) || ipv4.isLimitedBroadcast(destination)) {
-      return this.#drop(Drop.outbound_multicast, total);
+      this.#drop(Drop.outbound_multicast, total);
+      return;
     }
     const peer = this.#routes.lookup(destination);
     if (peer < FIRST_PEER) {
-      return this.#drop(peer === LOCAL ? Drop.outbound_local : Drop.outbound_no_route, total);
+      this.#drop(peer === LOCAL ? Drop.outbound_local : Drop.outbound_no_route, total);
+      return;
     }
 
-    const address = this.#routes.address(peer);
-    const port = this.#routes.port(peer);
     const tos = ecn.encapsulate(ipv4.tos(bytes, at));
+    const pathMtu = this.#routes.peers.pathMtu(peer);
+
+    // 4. fit (before the segmenter takes the headers to pieces)
+    if (pathMtu > 0) {
+      const longest = gsoType === vnet.NONE ? total : headersOf(bytes, at) + gsoSize;
+      if (longest > pathMtu - OVERHEAD) this.#tooBig.tell(at, peer, pathMtu - OVERHEAD);
+    }
 
     if (gsoType !== vnet.NONE) {
+      // 5. segment
       if (!this.#segmenter.begin(at, total, gsoType, gsoSize, gap)) {
-        return this.#drop(Drop.outbound_bad_offload, total);
+        this.#drop(Drop.outbound_bad_offload, total);
+        return;
       }
       this.#layout.learn(this.#segmenter);
+      // 6. encapsulate
       this.#routes.stamp(bytes, at, peer);
       counters.add(Counter.outbound_in_packets, this.#segmenter.segments);
       counters.add(Counter.outbound_in_bytes, this.#segmenter.innerBytes);
-      this.#queue.aim(address, port, tos);
-      return true;
+      this.#aim(peer, tos);
+      while (!this.#emit()) {
+        this.#queue.flush();
+        this.#aim(peer, tos);
+      }
+      return;
     }
-    if (this.#queue.full) return false;
+    // 5. segment: it is one
     if ((vnet.flags(bytes, header) & vnet.NEEDS_CSUM) !== 0 && !this.#finishSum(at, total)) {
-      return this.#drop(Drop.outbound_bad_offload, total);
+      this.#drop(Drop.outbound_bad_offload, total);
+      return;
     }
+    // 6. encapsulate
     this.#routes.stamp(bytes, at, peer);
     counters.add(Counter.outbound_in_packets, 1);
     counters.add(Counter.outbound_in_bytes, total);
-    this.#queue.aim(address, port, tos);
+    if (this.#queue.full) this.#queue.flush();
+    this.#aim(peer, tos);
     this.#queue.add(at - ENCAPSULATION, ENCAPSULATION, at, total);
-    return true;
+  }
+
+  #aim(peer: number, tos: number): void {
+    this.#queue.aim(peer, this.#routes.address(peer), this.#routes.port(peer), tos);
+  }
+
+  #emit(): boolean {
+    const segmenter = this.#segmenter;
+    return segmenter.scattered ? segmenter.emitRuns(this.#queue) : segmenter.emit(this.#queue);
   }
 
   #finishSum(at: number, total: number): boolean {
@@ -161,10 +170,17 @@ export class Outbound {
     return finishSum(this.#bytes, this.#sum, at, total, start, field);
   }
 
-  #drop(reason: number, length: number): true {
+  #drop(reason: number, length: number): void {
     this.#counters.add(Counter.outbound_in_packets, 1);
     this.#counters.add(Counter.outbound_in_bytes, length);
     this.#counters.drop(reason, 1);
-    return true;
   }
+}
+
+/** IPv4 and transport headers of a packet that was checked; its transport header may be cut. */
+function headersOf(bytes: Uint8Array, at: number): number {
+  const ip = ipv4.headerLength(bytes, at);
+  return (
+    ip + (ipv4.protocol(bytes, at) === ipv4.UDP ? udp.HEADER : tcp.headerLength(bytes, at + ip))
+  );
 }

@@ -24,6 +24,17 @@ import * as vnet from '../wire/vnet.js';
 /** Before the template in a slot, so that the IPv4 header behind it lies on a word. */
 const PADDING = 2;
 
+// Words of four bytes that hold what differs from segment to segment: of the IPv4 header ...
+const LENGTH_WORD = 0; // version, header length, TOS, total length
+const ID_WORD = 1; // id, flags, fragment offset
+const IP_SUM_WORD = 2; // TTL, protocol, checksum
+// ... of the TCP header ...
+const SEQUENCE_WORD = 1;
+const FLAGS_WORD = 3; // data offset, flags, window
+const TCP_SUM_WORD = 4; // checksum, urgent pointer
+// ... and of the UDP header.
+const UDP_LENGTH_WORD = 1; // length, checksum
+
 /** Where segments go: the send queue, or the write queue where the TUN takes no super-packet. */
 export interface SegmentSink {
   /** Slots for headers. */
@@ -61,11 +72,11 @@ export class Segmenter {
   #sequence = 0;
   #flags = 0;
   /** The words they lie in, with zeros in their place. */
-  #ipWord0 = 0;
-  #ipWord1 = 0;
-  #ipWord2 = 0;
-  #tcpWord3 = 0;
-  #tcpWord4 = 0;
+  #lengthWord = 0;
+  #idWord = 0;
+  #ipSumWord = 0;
+  #flagsWord = 0;
+  #tcpSumWord = 0;
   /** The sums of what all segments share. */
   #ipSum = 0;
   #transportSum = 0;
@@ -161,9 +172,9 @@ export class Segmenter {
     ipv4.setTotalLength(bytes, at, 0);
     ipv4.setId(bytes, at, 0);
     ipv4.setSum(bytes, at, 0);
-    this.#ipWord0 = littleEndian(bytes, at);
-    this.#ipWord1 = littleEndian(bytes, at + 4);
-    this.#ipWord2 = littleEndian(bytes, at + 8);
+    this.#lengthWord = littleEndian(bytes, at + 4 * LENGTH_WORD);
+    this.#idWord = littleEndian(bytes, at + 4 * ID_WORD);
+    this.#ipSumWord = littleEndian(bytes, at + 4 * IP_SUM_WORD);
     this.#ipSum = checksum.sum(bytes, at, this.#ipLength);
     if (this.#isTcp) {
       this.#sequence = tcp.sequenceWord(bytes, transport);
@@ -171,8 +182,8 @@ export class Segmenter {
       tcp.setSequence(bytes, transport, 0);
       tcp.setFlags(bytes, transport, 0);
       tcp.setSum(bytes, transport, 0);
-      this.#tcpWord3 = littleEndian(bytes, transport + 12);
-      this.#tcpWord4 = littleEndian(bytes, transport + 16);
+      this.#flagsWord = littleEndian(bytes, transport + 4 * FLAGS_WORD);
+      this.#tcpSumWord = littleEndian(bytes, transport + 4 * TCP_SUM_WORD);
     } else {
       udp.setLength(bytes, transport, 0);
       udp.setSum(bytes, transport, 0);
@@ -234,9 +245,9 @@ export class Segmenter {
     const id = (this.#id + this.#index) & 0xffff;
     const ipSum = checksum.complement(checksum.fold(this.#ipSum + total + id));
     const ipWord = ip >> 2;
-    words[ipWord] = this.#ipWord0 | (swap16(total) << 16);
-    words[ipWord + 1] = this.#ipWord1 | swap16(id);
-    words[ipWord + 2] = this.#ipWord2 | (swap16(ipSum) << 16);
+    words[ipWord + LENGTH_WORD] = this.#lengthWord | (swap16(total) << 16);
+    words[ipWord + ID_WORD] = this.#idWord | swap16(id);
+    words[ipWord + IP_SUM_WORD] = this.#ipSumWord | (swap16(ipSum) << 16);
 
     const transport = (ip + this.#ipLength) >> 2;
     const transportLength = total - this.#ipLength;
@@ -249,12 +260,13 @@ export class Segmenter {
       const high = sequence >>> 16;
       const low = sequence & 0xffff;
       const tcpSum = checksum.complement(checksum.fold(sum + high + low + flags));
-      words[transport + 1] = swap16(high) | (swap16(low) << 16);
-      words[transport + 3] = this.#tcpWord3 | (flags << 8);
-      words[transport + 4] = this.#tcpWord4 | swap16(tcpSum);
+      words[transport + SEQUENCE_WORD] = swap16(high) | (swap16(low) << 16);
+      words[transport + FLAGS_WORD] = this.#flagsWord | (flags << 8);
+      words[transport + TCP_SUM_WORD] = this.#tcpSumWord | swap16(tcpSum);
     } else {
       const udpSum = checksum.complement(checksum.fold(sum + transportLength));
-      words[transport + 1] = swap16(transportLength) | (swap16(udp.encodeSum(udpSum)) << 16);
+      const sumField = swap16(udp.encodeSum(udpSum)) << 16;
+      words[transport + UDP_LENGTH_WORD] = swap16(transportLength) | sumField;
     }
   }
 

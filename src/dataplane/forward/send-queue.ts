@@ -1,7 +1,14 @@
 /**
- * What outbound has made and the underlay has not taken yet: messages of one or more
- * datagrams each, as rows in the lane's memory. Order is kept; a message that a peer's fault
- * stops costs that message alone.
+ * What outbound has made in this batch: messages of one or more datagrams each, as rows in the
+ * lane's memory. Order is kept. `flush` empties it, whatever the kernel answers:
+ *
+ *   taken             counted for its peer
+ *   its socket full   dropped, as a full qdisc would drop it: nobody waits for one peer
+ *   an ICMP error     told of an earlier datagram, and this message was not sent: it goes again
+ *   UDP_SEGMENT fails its datagrams go one by one, and that peer's so for a while
+ *   anything else     dropped
+ *
+ * So what stops a message costs that message, and its peer alone.
  */
 import type { Underlay } from '../io/device.js';
 import {
@@ -17,17 +24,22 @@ import {
   SEND_IOVECS,
 } from '../io/memory.js';
 import {
+  EACCES,
   EAGAIN,
   ECONNREFUSED,
+  EHOSTDOWN,
   EHOSTUNREACH,
   EINVAL,
   EIO,
   EMSGSIZE,
+  ENETDOWN,
   ENETUNREACH,
+  ENOBUFS,
   EPERM,
 } from '../io/native.js';
 import { PacketPool } from '../io/pool.js';
 import * as socketAddress from '../io/socket-address.js';
+import { type PeerView, Seen } from '../routes/peer-rows.js';
 import { Counter, type Counters } from './counters.js';
 import { Drop } from './drops.js';
 import type { SegmentSink } from './segment.js';
@@ -36,60 +48,55 @@ import type { SegmentSink } from './segment.js';
 const MESSAGE_BYTES = 65000;
 /** Datagrams in one UDP_SEGMENT send: 64 is what every kernel since 4.18 takes. */
 const MESSAGE_DATAGRAMS = 64;
+/** Outer IPv4 and UDP headers, which a path's MTU counts and a datagram's size does not. */
+const OUTER_HEADERS = 28;
+/** Sends of one message at most, when each meets an error of an earlier one. */
+const TRIES = 8;
 
 export class SendQueue implements SegmentSink {
   /** Slots for the headers of segments; taken back when the queue is empty again. */
   readonly pool = new PacketPool(LAYOUT.headers, HEADER_SLOTS, HEADER_SLOT_SIZE);
+  /** Whether several datagrams may leave by one UDP_SEGMENT send. */
+  readonly segments: boolean;
   readonly #memory: LaneMemory;
   readonly #underlay: Underlay;
+  readonly #peers: PeerView;
   readonly #counters: Counters;
-  /** Datagrams and inner bytes of each message that have not left yet. */
+  /** Each message's peer, datagrams, and inner bytes; those that have not left yet. */
+  readonly #to = new Int32Array(MESSAGES);
+  readonly #addresses = new Int32Array(MESSAGES);
   readonly #packets = new Int32Array(MESSAGES);
   readonly #payload = new Int32Array(MESSAGES);
   /** Bytes of each message's datagrams but the last, which may be shorter. */
   readonly #sizes = new Int32Array(MESSAGES);
-  #from = 0;
   #rows = 0;
   #iovecs = 0;
-  /** Where datagrams go from now on. */
+  /** Where datagrams go from now on; peer 0: nowhere yet. */
+  #peer = 0;
   #address = 0;
   #port = 0;
   #tos = 0;
+  #cutByRoute = false;
+  /** The longest datagram to there that may go by UDP_SEGMENT. */
+  #longest = 0;
   /** The last message: its datagrams' size, its bytes, where its last iovec ends, may it grow? */
   #size = 0;
   #bytes = 0;
   #end = 0;
   #mayGrow = false;
-  /** The message that is on its second try. */
-  #again = -1;
-  #segments: boolean;
 
-  constructor(memory: LaneMemory, underlay: Underlay, counters: Counters, segments: boolean) {
+  constructor(
+    memory: LaneMemory,
+    underlay: Underlay,
+    peers: PeerView,
+    counters: Counters,
+    segments: boolean,
+  ) {
     this.#memory = memory;
     this.#underlay = underlay;
+    this.#peers = peers;
     this.#counters = counters;
-    this.#segments = segments;
-  }
-
-  /** Whether several datagrams leave by one UDP_SEGMENT send. */
-  get segments(): boolean {
-    return this.#segments;
-  }
-
-  /** Packets that wait for the underlay. */
-  get queued(): number {
-    let total = 0;
-    for (let row = this.#from; row < this.#rows; row += 1) total += this.#packets[row]!;
-    return total;
-  }
-
-  get empty(): boolean {
-    return this.#from === this.#rows;
-  }
-
-  /** The descriptor whose buffer is full, while something waits. */
-  get waitsFor(): number {
-    return this.#memory.words[this.#message(this.#from) + MESSAGE_ROW.fd]!;
+    this.segments = segments;
   }
 
   /** Whether one more datagram would not fit. */
@@ -97,13 +104,22 @@ export class SendQueue implements SegmentSink {
     return this.#rows === MESSAGES || this.#iovecs + 2 > SEND_IOVECS;
   }
 
-  /** What is added from now on goes to `address` (int32), with the TOS of its outer header. */
-  aim(address: number, port: number, tos: number): void {
-    if (address === this.#address && port === this.#port && tos === this.#tos) return;
+  /**
+   * What is added from now on goes to `peer` at `address` (int32), with the TOS of its outer
+   * header. A datagram that does not fit the path whole must not share a UDP_SEGMENT send: the
+   * kernel numbers those packets so that the fragments of two could be taken for one's.
+   */
+  aim(peer: number, address: number, port: number, tos: number): void {
+    if (peer === this.#peer && tos === this.#tos) return;
+    this.#peer = peer;
     this.#address = address;
     this.#port = port;
     this.#tos = tos;
     this.#mayGrow = false;
+    this.#cutByRoute = this.#peers.isCutByRoute(peer);
+    const pathMtu = this.#peers.pathMtu(peer);
+    if (!this.segments || !this.#peers.maySegment(peer)) this.#longest = 0;
+    else this.#longest = pathMtu === 0 ? MESSAGE_BYTES : pathMtu - OUTER_HEADERS;
   }
 
   /**
@@ -126,33 +142,46 @@ export class SendQueue implements SegmentSink {
   /**
    * Queues datagrams of `size` bytes that lie side by side from `at` on; ask `full` before. Takes
    * as many of the `count` as one more message, or the rest of the last one, has room for: at
-   * least one. Returns how many.
+   * least one, however long it is. Returns how many.
    */
   addRun(at: number, size: number, count: number): number {
     if (!this.#continues(size)) this.#begin(size);
     let taken = 1;
-    if (this.#segments && size === this.#size) {
+    if (size <= this.#longest && size === this.#size) {
       const room = MESSAGE_DATAGRAMS - this.#packets[this.#rows - 1]!;
-      taken = Math.min(count, room, Math.floor((MESSAGE_BYTES - this.#bytes) / size));
+      const fit = Math.floor((MESSAGE_BYTES - this.#bytes) / size);
+      taken = Math.max(1, Math.min(count, room, fit));
     }
     this.#piece(at, taken * size);
     this.#grow(size, taken);
     return taken;
   }
 
-  /** Sends what is queued. False when the underlay is full: flush again before the next batch. */
-  flush(): boolean {
-    while (this.#from < this.#rows) {
-      const whole = this.#segments || this.#packets[this.#from]! === 1;
-      if (!(whole ? this.#sendWhole() : this.#sendOne())) return false;
+  /** Sends what is queued; the queue is empty afterwards. */
+  flush(): void {
+    let row = 0;
+    let tries = 0;
+    while (row < this.#rows) {
+      const sent = this.#underlay.send(row, this.#rows - row, this.#iovecs);
+      if (sent > 0) {
+        for (let one = row; one < row + sent; one += 1) this.#left(one);
+        row += sent;
+        tries = 0;
+      }
+      if (row === this.#rows) break;
+      const errno = this.#underlay.lastError();
+      tries += 1;
+      if (this.#isToBeTriedAgain(row, errno, tries)) continue;
+      if (this.#packets[row]! > 1 && mayBeOfSegments(errno)) this.#sendSingly(row);
+      else this.#drop(row, errno);
+      row += 1;
+      tries = 0;
     }
-    this.#from = 0;
     this.#rows = 0;
     this.#iovecs = 0;
+    this.#peer = 0;
     this.#mayGrow = false;
-    this.#again = -1;
     this.pool.reset();
-    return true;
   }
 
   /** Counts datagrams that were put into the last message. */
@@ -161,7 +190,7 @@ export class SendQueue implements SegmentSink {
     this.#packets[last]! += datagrams;
     this.#payload[last]! += datagrams * (size - ENCAPSULATION);
     this.#bytes += datagrams * size;
-    this.#mayGrow = this.#segments && size === this.#size;
+    this.#mayGrow = size <= this.#longest && size === this.#size;
     // A message of one datagram goes without UDP_SEGMENT.
     if (this.#packets[last]! > 1) {
       this.#memory.words[this.#message(last) + MESSAGE_ROW.segment] = this.#size;
@@ -181,7 +210,7 @@ export class SendQueue implements SegmentSink {
     const row = this.#rows;
     const words = this.#memory.words;
     const at = this.#message(row);
-    const socket = this.#underlay.socketTo(this.#address, this.#port);
+    const socket = this.#underlay.socketTo(this.#address, this.#port, this.#cutByRoute);
     words[at + MESSAGE_ROW.fd] = socket < 0 ? this.#underlay.sender : socket;
     words[at + MESSAGE_ROW.address] = socket < 0 ? row : -1;
     words[at + MESSAGE_ROW.segment] = 0;
@@ -190,6 +219,8 @@ export class SendQueue implements SegmentSink {
     words[at + MESSAGE_ROW.count] = 0;
     const destination = LAYOUT.destinations + row * ADDRESS_SIZE;
     socketAddress.writeIpv4(this.#memory.bytes, destination, this.#address, this.#port);
+    this.#to[row] = this.#peer;
+    this.#addresses[row] = this.#address;
     this.#packets[row] = 0;
     this.#payload[row] = 0;
     this.#sizes[row] = size;
@@ -224,107 +255,140 @@ export class SendQueue implements SegmentSink {
     return (LAYOUT.sendIovecs >> 2) + row * IOVEC_ROW.words;
   }
 
-  /** Sends messages as they are: without UDP_SEGMENT up to the next of several datagrams. */
-  #sendWhole(): boolean {
-    let rows = this.#rows - this.#from;
-    if (!this.#segments) {
-      rows = 0;
-      while (this.#from + rows < this.#rows && this.#packets[this.#from + rows]! === 1) rows += 1;
-    }
-    const sent = this.#underlay.send(this.#from, rows, this.#iovecs);
-    for (let row = this.#from; row < this.#from + sent; row += 1) this.#left(row);
-    this.#from += sent;
-    return sent === rows || this.#stopped(this.#underlay.lastError());
-  }
-
-  /** Without UDP_SEGMENT: the next datagram of a message leaves alone. */
-  #sendOne(): boolean {
+  /**
+   * After a UDP_SEGMENT send was refused: the message's datagrams leave one by one. If the first
+   * does, then UDP_SEGMENT was at fault, and this peer goes without it for a while.
+   */
+  #sendSingly(row: number): void {
     const words = this.#memory.words;
-    const row = this.#from;
     const at = this.#message(row);
     const size = this.#sizes[row]!;
-    const first = words[at + MESSAGE_ROW.first]!;
-    const count = words[at + MESSAGE_ROW.count]!;
-    let pieces = 0;
-    let length = 0;
-    while (pieces < count && length < size) {
-      length += words[this.#iovec(first + pieces) + IOVEC_ROW.length]!;
-      pieces += 1;
-    }
-    // What its last iovec has beyond it is of the datagrams after it.
-    const last = this.#iovec(first + pieces - 1);
-    const beyond = Math.max(0, length - size);
-    const datagram = length - beyond;
-    words[last + IOVEC_ROW.length]! -= beyond;
+    const end = words[at + MESSAGE_ROW.first]! + words[at + MESSAGE_ROW.count]!;
+    let next = words[at + MESSAGE_ROW.first]!;
+    let tries = 0;
+    let isFirst = true;
     words[at + MESSAGE_ROW.segment] = 0;
-    words[at + MESSAGE_ROW.count] = pieces;
-    const sent = this.#underlay.send(row, 1, this.#iovecs);
-    words[at + MESSAGE_ROW.count] = count;
-    if (sent < 1) {
-      words[last + IOVEC_ROW.length]! += beyond;
-      return this.#stopped(this.#underlay.lastError());
+    while (next < end) {
+      let last = next;
+      let length = words[this.#iovec(next) + IOVEC_ROW.length]!;
+      while (length < size && last + 1 < end) {
+        last += 1;
+        length += words[this.#iovec(last) + IOVEC_ROW.length]!;
+      }
+      // What its last iovec has beyond it is of the datagrams after it.
+      const iovec = this.#iovec(last);
+      const beyond = Math.max(0, length - size);
+      words[iovec + IOVEC_ROW.length]! -= beyond;
+      words[at + MESSAGE_ROW.first] = next;
+      words[at + MESSAGE_ROW.count] = last + 1 - next;
+      while (this.#underlay.send(row, 1, this.#iovecs) < 1) {
+        const errno = this.#underlay.lastError();
+        tries += 1;
+        if (!this.#isToBeTriedAgain(row, errno, tries)) {
+          this.#drop(row, errno);
+          return;
+        }
+      }
+      if (isFirst) this.#segmentRefused(this.#to[row]!);
+      isFirst = false;
+      tries = 0;
+      this.#counted(row, 1, length - beyond - ENCAPSULATION);
+      this.#packets[row]! -= 1;
+      if (beyond > 0) {
+        words[iovec + IOVEC_ROW.offset]! += words[iovec + IOVEC_ROW.length]!;
+        words[iovec + IOVEC_ROW.length] = beyond;
+        next = last;
+      } else {
+        next = last + 1;
+      }
     }
-    this.#counters.add(Counter.outbound_out_packets, 1);
-    this.#counters.add(Counter.outbound_out_bytes, datagram - ENCAPSULATION);
-    this.#counters.add(Counter.sends, 1);
-    this.#packets[row]! -= 1;
-    this.#payload[row]! -= datagram - ENCAPSULATION;
-    let gone = pieces;
-    if (beyond > 0) {
-      words[last + IOVEC_ROW.offset]! += words[last + IOVEC_ROW.length]!;
-      words[last + IOVEC_ROW.length] = beyond;
-      gone -= 1;
-    }
-    words[at + MESSAGE_ROW.first] = first + gone;
-    words[at + MESSAGE_ROW.count] = count - gone;
-    return true;
+  }
+
+  #segmentRefused(peer: number): void {
+    this.#counters.add(Counter.segmentation_refused, 1);
+    // Once for the messages of a batch, which were made before.
+    if (this.#peers.maySegment(peer)) this.#peers.refuseSegment(peer);
   }
 
   #left(row: number): void {
-    this.#counters.add(Counter.outbound_out_packets, this.#packets[row]!);
-    this.#counters.add(Counter.outbound_out_bytes, this.#payload[row]!);
-    this.#counters.add(Counter.sends, 1);
+    this.#counted(row, this.#packets[row]!, this.#payload[row]!);
   }
 
-  /** What an errno at row `from` means. True: go on with the rows after it. */
-  #stopped(errno: number): boolean {
-    if (errno === EAGAIN) {
-      this.#counters.add(Counter.underlay_full, 1);
-      return false;
+  #counted(row: number, packets: number, bytes: number): void {
+    this.#counters.add(Counter.outbound_out_packets, packets);
+    this.#counters.add(Counter.outbound_out_bytes, bytes);
+    this.#counters.add(Counter.sends, 1);
+    this.#peers.add(this.#to[row]!, Seen.sentPackets, packets);
+    this.#peers.add(this.#to[row]!, Seen.sentBytes, bytes);
+  }
+
+  /**
+   * Whether a send that met `errno` goes again: the errno may be what an ICMP message said of an
+   * earlier datagram, told now, and then nothing was sent. Bounded, since it may be this one's.
+   */
+  #isToBeTriedAgain(row: number, errno: number, tries: number): boolean {
+    if (!mayBeTold(errno)) return false;
+    const refused = errno === ECONNREFUSED;
+    if (refused) this.#counters.add(Counter.peer_refused, 1);
+    this.#peers.add(this.#to[row]!, refused ? Seen.portUnreachable : Seen.otherErrors, 1);
+    return tries < TRIES;
+  }
+
+  /** Counts what is left of a message that cannot be sent. */
+  #drop(row: number, errno: number): void {
+    const peer = this.#to[row]!;
+    const packets = this.#packets[row]!;
+    switch (errno) {
+      case EAGAIN:
+      case ENOBUFS:
+        this.#counters.drop(Drop.send_peer_full, packets);
+        this.#peers.add(peer, Seen.droppedFull, packets);
+        this.#underlay.full(
+          this.#addresses[row]!,
+          this.#peers.get(peer, Seen.sentBytes),
+          this.#peers.now,
+        );
+        break;
+      case EPERM:
+      case EACCES:
+        this.#counters.drop(Drop.send_denied, packets);
+        this.#peers.add(peer, Seen.droppedDenied, packets);
+        break;
+      case ECONNREFUSED:
+      case EHOSTUNREACH:
+      case ENETUNREACH:
+      case EHOSTDOWN:
+      case ENETDOWN:
+        this.#counters.drop(Drop.send_peer_unreachable, packets);
+        this.#peers.add(peer, Seen.droppedUnreachable, packets);
+        break;
+      default:
+        this.#counters.drop(errno === EMSGSIZE ? Drop.send_too_long : Drop.send_failed, packets);
+        this.#peers.add(peer, Seen.droppedFailed, packets);
     }
-    const words = this.#memory.words;
-    const at = this.#message(this.#from);
-    if (errno === EIO && words[at + MESSAGE_ROW.segment] !== 0) {
-      // The route's device cannot do the checksums that segmentation needs (kernels before
-      // 6.11): the tier is at fault, so the same message goes again datagram by datagram.
-      this.#segments = false;
-      this.#counters.add(Counter.segmentation_refused, 1);
-      return true;
-    }
-    if (errno === ECONNREFUSED && this.#again !== this.#from) {
-      // What an earlier datagram met, told now, and this one was not sent: it goes again.
-      this.#again = this.#from;
-      this.#counters.add(Counter.peer_refused, 1);
-      return true;
-    }
-    this.#counters.drop(dropOf(errno), this.#packets[this.#from]!);
-    this.#from += 1;
-    return true;
   }
 }
 
-function dropOf(errno: number): number {
+/** Errnos that no ICMP message becomes (net/ipv4/icmp.c icmp_err_convert): the send's own. */
+function mayBeTold(errno: number): boolean {
   switch (errno) {
-    case EMSGSIZE:
-      return Drop.send_too_long;
+    case EAGAIN:
+    case ENOBUFS:
     case EPERM:
-      return Drop.send_denied;
-    case ECONNREFUSED:
-    case EHOSTUNREACH:
-    case ENETUNREACH:
-    case EINVAL: // what a blackhole route answers
-      return Drop.send_peer_unreachable;
+    case EACCES:
+    case EINVAL:
+    case EIO:
+      return false;
     default:
-      return Drop.send_failed;
+      return true;
   }
+}
+
+/**
+ * Errnos of a UDP_SEGMENT send whose datagrams may be sent one by one: EIO where the route's
+ * device cannot do the checksums (kernels before 6.11), EINVAL (before 5.19 or so) and EMSGSIZE
+ * where they do not fit it. A route that throws packets away answers EINVAL, too.
+ */
+function mayBeOfSegments(errno: number): boolean {
+  return errno === EIO || errno === EINVAL || errno === EMSGSIZE;
 }

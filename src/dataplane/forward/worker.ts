@@ -19,7 +19,6 @@ import {
   POLLHUP,
   POLLIN,
   POLLNVAL,
-  POLLOUT,
 } from '../io/native.js';
 import { probeSegmentation } from '../io/probe.js';
 import { TunDevice } from '../io/tun.js';
@@ -34,7 +33,6 @@ import {
   LONGEST_WAIT,
   MERGES,
   OUTBOUND_ROWS,
-  QUEUED,
   RUNNING,
   SEGMENTS,
   STATE,
@@ -57,6 +55,8 @@ export interface LaneData {
   readonly tun: number;
   readonly listener: number;
   readonly sender: number;
+  /** The VRF that both sockets are in, if any. */
+  readonly device: string | undefined;
   readonly wake: number;
   readonly options: LaneOptions;
 }
@@ -74,7 +74,12 @@ function run(data: LaneData): void {
   const control = new Int32Array(data.control);
   const sends = data.directions !== 'inbound';
   const segments = data.options.segments && sends && probeSegmentation(native, memory);
-  const underlay = new UdpUnderlay(native, data, control.subarray(INBOUND_ROWS));
+  const underlay = new UdpUnderlay(
+    native,
+    data,
+    data.options.peerSockets,
+    control.subarray(INBOUND_ROWS),
+  );
   const lane = new Lane(
     memory,
     new TunDevice(native, memory, data.tun, data.options.vnet, control.subarray(OUTBOUND_ROWS)),
@@ -90,6 +95,9 @@ function run(data: LaneData): void {
     underlay.close();
   }
 }
+
+/** So many milliseconds a lane rests when a side could not be read. */
+const REST = 50;
 
 /** The loop. */
 function forward(
@@ -107,33 +115,32 @@ function forward(
   Atomics.store(control, MERGES, lane.merges ? 1 : 0);
   Atomics.store(control, STATE, RUNNING);
   parentPort?.postMessage('running');
+  let resting = false;
   while (Atomics.load(control, STOP) === 0) {
     // poll skips a negative descriptor: what is not served, or not to be read now.
-    const blocked = lane.blocked;
-    words[wait] = reads && !blocked ? data.tun : -1;
+    words[wait] = reads && !resting ? data.tun : -1;
     words[wait + 1] = POLLIN;
-    words[wait + 2] = listener;
+    words[wait + 2] = resting ? -1 : listener;
     words[wait + 3] = POLLIN;
     words[wait + 4] = data.wake;
     words[wait + 5] = POLLIN;
-    words[wait + 6] = blocked ? lane.waitsFor : -1;
-    words[wait + 7] = POLLOUT;
-    const ready = native.wait(LAYOUT.wait, WAIT_ROWS, LONGEST_WAIT);
+    const ready = native.wait(LAYOUT.wait, WAIT_ROWS, resting ? REST : LONGEST_WAIT);
     if (ready < 0 && ready !== -EINTR) {
       throw new Error(`the lane cannot wait for packets: ${native.errnoName(-ready)}`);
     }
+    resting = false;
     if (ready > 0) {
       checkDescriptors(words, wait);
       // A direction that has nothing costs no system call: half of them, for single packets.
-      lane.step(isReady(words, wait) || isReady(words, wait + 6), isReady(words, wait + 2));
+      const moved = lane.step(isReady(words, wait), isReady(words, wait + 2));
+      // What is ready and cannot be read would be ready again at once, for ever.
+      resting = moved < 0;
       if (isReady(words, wait + 4)) native.eventDrain(data.wake);
     }
     control[OUTBOUND_ROWS] = 0;
     control[INBOUND_ROWS] = 0;
     control[TURNS] = (control[TURNS]! + 1) | 0;
-    control[SEGMENTS] = lane.segments ? 1 : 0;
     control[MERGES] = lane.merges ? 1 : 0;
-    control[QUEUED] = lane.queued;
   }
 }
 

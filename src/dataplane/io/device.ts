@@ -26,13 +26,19 @@ export interface Underlay {
   readonly sender: number;
   /**
    * A descriptor connected to `address` (int32) and `port`, whose rows have the address index
-   * -1; or -1: there is none, use `sender`.
+   * -1; or -1: there is none, use `sender`. `cutByRoute`: the kernel is to cut what does not fit
+   * by the MTU of the route there, and not by that of its device.
    */
-  socketTo(address: number, port: number): number;
+  socketTo(address: number, port: number, cutByRoute: boolean): number;
   /** Fills the `datagrams` and `senders` rows; returns how many (0: nothing), or -errno. */
   receive(): number;
   /** Sends `rows` rows of `messages` from row `from`; returns how many went. */
   send(from: number, rows: number, iovecRows: number): number;
+  /**
+   * The socket to `address` took no more. `bytes`: what it has taken so far; `now`: seconds. For
+   * the next messages, not for those that are queued.
+   */
+  full(address: number, bytes: number, now: number): void;
   /** The errno that stopped the last `send`, which belongs to the row it stopped at. */
   lastError(): number;
 }

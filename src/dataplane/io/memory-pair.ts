@@ -166,6 +166,13 @@ export class MemoryUnderlay implements Underlay {
     return -1;
   }
 
+  /** When set, is told what the lane tells of a full socket. */
+  told: ((address: number, bytes: number, now: number) => void) | undefined;
+
+  full(address: number, bytes: number, now: number): void {
+    this.told?.(address, bytes, now);
+  }
+
   /** Queues a datagram to be received. Throws RangeError for more than 65,535 bytes. */
   push(datagram: ReceivedDatagram): void {
     checkLength(datagram.payload, 'the datagram');

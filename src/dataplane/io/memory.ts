@@ -53,8 +53,8 @@ export const MESSAGE_ROW = {
 export const WRITE_ROW = { first: 0, count: 1, words: 2 } as const;
 export const IOVEC_ROW = { offset: 0, length: 1, words: 2 } as const;
 export const ADDRESS_SIZE = 32;
-/** Rows of the wait table: the TUN, the listening socket, the wake-up event, the sender. */
-export const WAIT_ROWS = 4;
+/** Rows of the wait table: the TUN, the listening socket, the wake-up event. */
+export const WAIT_ROWS = 3;
 
 const PAGE = 65536;
 /** A batch's bytes, and the longest packet's with the gaps in it. */

@@ -25,7 +25,8 @@ export const SO_SNDBUFFORCE = 32;
 export const SO_RCVBUFFORCE = 33;
 export const SOL_IP = 0;
 export const IP_MTU_DISCOVER = 10;
-export const IP_PMTUDISC_INTERFACE = 4;
+export const IP_PMTUDISC_DONT = 0;
+export const IP_PMTUDISC_OMIT = 5;
 export const IP_RECVTOS = 13;
 export const SOL_UDP = 17;
 export const UDP_SEGMENT = 103;
@@ -36,11 +37,14 @@ export const EPERM = 1;
 export const EINTR = 4;
 export const EIO = 5;
 export const EAGAIN = 11;
+export const EACCES = 13;
 export const EINVAL = 22;
 export const EMSGSIZE = 90;
+export const ENETDOWN = 100;
 export const ENETUNREACH = 101;
 export const ENOBUFS = 105;
 export const ECONNREFUSED = 111;
+export const EHOSTDOWN = 112;
 export const EHOSTUNREACH = 113;
 
 /** Bits of `wait`; the last three are answered without being asked for. */
@@ -74,6 +78,7 @@ export interface Native {
   tunSteer(fd: number, lanes: number): void;
   udpOpen(family: 4 | 6): number;
   udpBind(fd: number, address: Uint8Array): void;
+  udpBindDevice(fd: number, name: string): void;
   udpConnect(fd: number, address: Uint8Array): void;
   udpName(fd: number, out: Uint8Array): void;
   udpDiscard(fd: number): void;

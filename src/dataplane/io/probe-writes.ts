@@ -59,8 +59,7 @@ function isTaken(
   const packet = PACKET + vnet.HEADER;
   bytes.fill(0);
   const sumOffset = isTcp ? tcp.SUM_OFFSET : udp.SUM_OFFSET;
-  const needs = vnet.NEEDS_CSUM;
-  vnet.write(bytes, PACKET, needs, gsoType, headers, SEGMENT, ipv4.HEADER, sumOffset);
+  vnet.writeSuper(bytes, PACKET, gsoType, ipv4.HEADER, sumOffset, headers, SEGMENT);
   bytes[packet] = 0x45;
   bytes[packet + 8] = 1; // TTL
   bytes[packet + 9] = isTcp ? ipv4.TCP : ipv4.UDP;

@@ -37,6 +37,8 @@ export interface OpenUdp {
   readonly sender: number;
   readonly segment: boolean;
   readonly gro: boolean;
+  /** The VRF that they are in, if any. */
+  readonly device: string | undefined;
   /** Bytes, as the kernel accounts them. */
   readonly receiveBuffer: number;
 }
@@ -51,14 +53,16 @@ interface Share {
 const TRIES = 32;
 
 /**
- * Opens the sockets on `address` (int32). Throws a NativeError: EADDRINUSE when the port is
- * taken, by a process or by a kernel VXLAN device; EADDRNOTAVAIL when the address is not here.
+ * Opens the sockets on `address` (int32), in the VRF `device` if given. Throws a NativeError:
+ * EADDRINUSE when the port is taken, by a process or by a kernel VXLAN device; EADDRNOTAVAIL when
+ * the address is not here; with the syscall SO_BINDTODEVICE when the VRF cannot be used.
  */
 export function openUdp(
   address: number,
   port: number,
   wanted: { readonly segments: boolean; readonly gro: boolean } = TIERS.segment,
   share: Share = { lane: 0, lanes: 1 },
+  device?: string,
 ): OpenUdp {
   const native = loadNative();
   const opened: number[] = [];
@@ -66,6 +70,7 @@ export function openUdp(
     const listener = native.udpOpen(4);
     opened.push(listener);
     if (share.lanes > 1) native.setOption(listener, SOL_SOCKET, SO_REUSEPORT, 1);
+    if (device !== undefined) native.udpBindDevice(listener, device);
     const row = new Uint8Array(ADDRESS_SIZE);
     socketAddress.writeIpv4(row, 0, address, port);
     native.udpBind(listener, row);
@@ -76,10 +81,10 @@ export function openUdp(
     const gro = wanted.gro && native.setOption(listener, SOL_UDP, UDP_GRO, 1) === 0;
     const receiveBuffer = native.getOption(listener, SOL_SOCKET, SO_RCVBUF);
 
-    const sender = openLaneSender(native, address, port, share);
+    const sender = openLaneSender(native, address, port, share, device);
     opened.push(sender);
     const segment = wanted.segments && native.setOption(sender, SOL_UDP, UDP_SEGMENT, 0) === 0;
-    return { listener, sender, segment, gro, receiveBuffer };
+    return { listener, sender, segment, gro, device, receiveBuffer };
   } catch (error) {
     for (const fd of opened) native.close(fd);
     throw error;
@@ -96,14 +101,15 @@ export function openUdpLanes(
   port: number,
   lanes: number,
   wanted: { readonly segments: boolean; readonly gro: boolean } = TIERS.segment,
+  device?: string,
 ): OpenUdp[] {
-  if (lanes === 1) return [openUdp(address, port, wanted)];
+  if (lanes === 1) return [openUdp(address, port, wanted, { lane: 0, lanes }, device)];
   const native = loadNative();
-  checkFree(native, address, port);
+  checkFree(native, address, port, device);
   const opened: OpenUdp[] = [];
   try {
     for (let lane = 0; lane < lanes; lane += 1) {
-      const sockets = openUdp(address, port, wanted, { lane, lanes });
+      const sockets = openUdp(address, port, wanted, { lane, lanes }, device);
       opened.push(sockets);
       // The group's number of a socket is the place in which it was bound.
       if (lane === 0) native.udpSteer(sockets.listener, lanes);
@@ -124,9 +130,10 @@ export function closeUdp(opened: readonly OpenUdp[]): void {
 }
 
 /** Throws EADDRINUSE for a port that a socket has, though it would share it. */
-function checkFree(native: Native, address: number, port: number): void {
+function checkFree(native: Native, address: number, port: number, device?: string): void {
   const fd = native.udpOpen(4);
   try {
+    if (device !== undefined) native.udpBindDevice(fd, device);
     const row = new Uint8Array(ADDRESS_SIZE);
     socketAddress.writeIpv4(row, 0, address, port);
     native.udpBind(fd, row);
@@ -146,10 +153,11 @@ function openLaneSender(
   address: number,
   listens: number,
   { lane, lanes }: Share,
+  device?: string,
 ): number {
   const row = new Uint8Array(ADDRESS_SIZE);
   for (let left = lanes > 1 ? TRIES * lanes : 0; ; left -= 1) {
-    const fd = openSender(native, address, 0);
+    const fd = openSender(native, address, 0, device);
     if (lanes === 1) return fd;
     native.udpName(fd, row);
     const port = socketAddress.port(row, 0);
@@ -165,16 +173,20 @@ export class UdpUnderlay implements Underlay {
   readonly #peers: PeerSockets;
   readonly #told: Int32Array;
 
-  /** @param told where the rows of each batch received are told to who looks from outside */
+  /**
+   * @param most peers that may have a socket of their own
+   * @param told where the rows of each batch received are told to who looks from outside
+   */
   constructor(
     native: Native,
-    sockets: Pick<OpenUdp, 'listener' | 'sender'>,
+    sockets: Pick<OpenUdp, 'listener' | 'sender'> & { readonly device?: string | undefined },
+    most?: number,
     told: Int32Array = new Int32Array(1),
   ) {
     this.#native = native;
     this.#listener = sockets.listener;
     this.sender = sockets.sender;
-    this.#peers = new PeerSockets(native, sockets.sender);
+    this.#peers = new PeerSockets(native, sockets.sender, most, sockets.device);
     this.#told = told;
   }
 
@@ -183,8 +195,12 @@ export class UdpUnderlay implements Underlay {
     this.#peers.close();
   }
 
-  socketTo(address: number, port: number): number {
-    return this.#peers.socketTo(address, port);
+  socketTo(address: number, port: number, cutByRoute: boolean): number {
+    return this.#peers.socketTo(address, port, cutByRoute);
+  }
+
+  full(address: number, bytes: number, now: number): void {
+    this.#peers.full(address, bytes, now);
   }
 
   receive(): number {

@@ -2,13 +2,14 @@
  * Builds a routing table (table.ts) from a list of routes, always from scratch: 10,000 routes
  * to as many peers take about 20 ms, and there is no state that could be wrong.
  *
- *   1. plan    last of equal prefixes wins, number the peers, count what the trie needs
+ *   1. plan    last of equal prefixes wins, a place for each peer, count what the trie needs
  *   2. write   head, trie, peers, hash into a buffer that is large enough
  */
 import * as ethernet from '../wire/ethernet.js';
 import { formatAddress } from '../wire/ipv4.js';
 import * as vxlan from '../wire/vxlan.js';
 import { FIRST_PEER, LOCAL, type LocalRoute, type Peer, type Route } from './peer.js';
+import { identityOf, type Placed, Places } from './places.js';
 import * as layout from './table.js';
 
 /** The table to be, and how many bytes it takes. */
@@ -16,8 +17,9 @@ export interface Plan {
   readonly bytes: number;
   /** Shortest prefix first. */
   readonly entries: readonly Entry[];
-  /** Peer FIRST_PEER + i stands at i. */
-  readonly peers: readonly Peer[];
+  /** Peer FIRST_PEER + place stands at its place; there may be free ones between. */
+  readonly peers: readonly Placed[];
+  readonly places: number;
   /** Routes that another one with the same prefix replaced. */
   readonly duplicates: number;
   readonly nodes: number;
@@ -33,43 +35,45 @@ interface Entry {
 
 /**
  * Lays out the table for these routes. Of equal prefixes the last wins, and a local one wins
- * over a peer's: nobody takes our own subnet away. Throws RangeError for a prefix that is none.
+ * over a peer's: nobody takes our own subnet away. Throws RangeError for a prefix or a peer that
+ * is none, and then no place has changed.
  */
-export function plan(routes: readonly Route[], local: readonly LocalRoute[]): Plan {
-  const byPrefix = new Map<number, Entry>();
-  const peers = new Map<string, number>();
-  const list: Peer[] = [];
-
+export function plan(
+  routes: readonly Route[],
+  local: readonly LocalRoute[],
+  places = new Places(),
+): Plan {
   for (const { network, length, peer } of routes) {
     checkPrefix(network, length);
-    const identity = `${peer.address} ${peer.port} ${peer.mac.join(' ')}`;
-    let value = peers.get(identity);
-    if (value === undefined) {
-      checkPeer(peer);
-      value = FIRST_PEER + list.length;
-      peers.set(identity, value);
-      list.push(peer);
-    }
+    checkPeer(peer);
+  }
+  for (const { network, length } of local) checkPrefix(network, length);
+  const peers = places.assign(routes.map(({ peer }) => peer));
+  const placeOf = new Map(peers.map(({ peer, place }) => [identityOf(peer), place]));
+  const byPrefix = new Map<number, Entry>();
+  for (const { network, length, peer } of routes) {
+    const value = FIRST_PEER + placeOf.get(identityOf(peer))!;
     byPrefix.set(prefixKey(network, length), { network, length, value });
   }
   for (const { network, length } of local) {
-    checkPrefix(network, length);
     byPrefix.set(prefixKey(network, length), { network, length, value: LOCAL });
   }
 
   const entries = [...byPrefix.values()].sort((a, b) => a.length - b.length);
   const nodes = countNodes(entries);
   // At least twice as many slots as addresses, so that a search is short and ends.
-  const hashBits = Math.max(1, 32 - Math.clz32(2 * Math.max(1, list.length) - 1));
+  const hashBits = Math.max(1, 32 - Math.clz32(2 * Math.max(1, peers.length) - 1));
+  const count = peers.reduce((most, { place }) => Math.max(most, place + 1), 0);
   const words =
     layout.NODES_AT +
     nodes * layout.NODE_WORDS +
-    list.length * layout.PEER_WORDS +
+    count * layout.PEER_WORDS +
     (1 << hashBits) * layout.HASH_SLOT_WORDS;
   return {
     bytes: words * 4,
     entries,
-    peers: list,
+    peers,
+    places: count,
     duplicates: routes.length + local.length - entries.length,
     nodes,
     hashBits,
@@ -88,7 +92,7 @@ export function write(
   }
   const words = new Int32Array(buffer);
   const peersAt = layout.NODES_AT + plan.nodes * layout.NODE_WORDS;
-  const hashAt = peersAt + plan.peers.length * layout.PEER_WORDS;
+  const hashAt = peersAt + plan.places * layout.PEER_WORDS;
 
   words.fill(0, 0, plan.bytes >>> 2);
   words[layout.HEAD_MAGIC] = layout.MAGIC;
@@ -100,13 +104,13 @@ export function write(
   words[layout.HEAD_HASH_BITS] = plan.hashBits;
 
   writeTrie(words, plan);
-  for (const [i, peer] of plan.peers.entries()) {
-    const at = peersAt + i * layout.PEER_WORDS;
+  for (const { peer, place } of plan.peers) {
+    const at = peersAt + place * layout.PEER_WORDS;
     words[at + layout.PEER_ADDRESS] = peer.address;
     words[at + layout.PEER_PORT] = peer.port;
     const template = new Uint8Array(buffer, (at + layout.PEER_TEMPLATE) * 4, layout.TEMPLATE_BYTES);
     writeTemplate(template, vni, peer.mac, ownMac);
-    writeHash(words, hashAt, plan.hashBits, peer.address, FIRST_PEER + i);
+    writeHash(words, hashAt, plan.hashBits, peer.address, FIRST_PEER + place);
   }
 }
 

@@ -4,10 +4,12 @@
  */
 import { type Plan, plan, write } from './builder.js';
 import type { LocalRoute, Route } from './peer.js';
+import { PeerRows } from './peer-rows.js';
+import { identityOf, Places } from './places.js';
 import {
   ACTIVE,
   HELD,
-  MAX_LANES,
+  MAX_THREADS,
   NOTHING,
   type RoutesHandle,
   slotOf,
@@ -34,8 +36,8 @@ export interface PublisherOptions {
   readonly vni: number;
   /** The MAC address of our VTEP: the inner source of all we send. */
   readonly ownMac: Uint8Array;
-  /** How many lanes there will be. */
-  readonly lanes: number;
+  /** How many threads of lanes there will be. */
+  readonly threads: number;
 }
 
 interface Port {
@@ -43,6 +45,9 @@ interface Port {
 }
 
 export class Publisher {
+  /** What is known and seen of each peer. */
+  readonly rows: PeerRows;
+  private readonly placing = new Places();
   private readonly vni: number;
   private readonly ownMac: Uint8Array;
   private readonly control: Int32Array;
@@ -55,25 +60,31 @@ export class Publisher {
 
   /** Publishes an empty table at once, so that a lane always finds one. */
   constructor(options: PublisherOptions) {
-    const { lanes } = options;
-    if (!Number.isInteger(lanes) || lanes < 1 || lanes > MAX_LANES) {
-      throw new RangeError(`routes: ${lanes} lanes; there can be 1 to ${MAX_LANES}`);
+    const { threads } = options;
+    if (!Number.isInteger(threads) || threads < 1 || threads > MAX_THREADS) {
+      throw new RangeError(`routes: ${threads} threads; there can be 1 to ${MAX_THREADS}`);
     }
     if (options.ownMac.length !== 6) {
       throw new RangeError(`routes: own MAC address has ${options.ownMac.length} bytes, not 6`);
     }
     this.vni = options.vni;
     this.ownMac = options.ownMac.slice();
-    this.controlBuffer = new SharedArrayBuffer(4 * (HELD + lanes));
+    this.controlBuffer = new SharedArrayBuffer(4 * (HELD + threads));
     this.control = new Int32Array(this.controlBuffer);
-    this.slots = new Array(lanes + 2).fill(undefined);
-    this.ports = new Array(lanes).fill(undefined);
+    this.slots = new Array(threads + 2).fill(undefined);
+    this.ports = new Array(threads).fill(undefined);
+    this.rows = new PeerRows(threads);
     this.publish([], []);
   }
 
-  /** For the workerData of a lane. Take it anew for each start of a lane. */
+  /** The places, in the table and in `rows`, of the peers with this outer address (int32). */
+  places(address: number): readonly number[] {
+    return this.placing.of(address);
+  }
+
+  /** For the workerData of a thread. Take it anew for each start of one. */
   get handle(): RoutesHandle {
-    return { control: this.controlBuffer, tables: this.tables() };
+    return { control: this.controlBuffer, tables: this.tables(), rows: this.rows.handle };
   }
 
   get counts(): Counts {
@@ -92,7 +103,13 @@ export class Publisher {
    * host bits, a length over 32, a MAC that has not six bytes, a port out of range.
    */
   publish(routes: readonly Route[], local: readonly LocalRoute[]): number {
-    const next = plan(routes, local);
+    const next = plan(routes, local, this.placing);
+    const networks = new Map(routes.map(({ peer, network }) => [identityOf(peer), network]));
+    for (const { peer, place, isNew } of next.peers) {
+      const overlay = networks.get(identityOf(peer))!;
+      if (isNew) this.rows.begin(place, peer.address, overlay);
+      else this.rows.go(place, peer.address, overlay);
+    }
     const slot = this.freeSlot(next);
     write(this.slots[slot]!, next, this.vni, this.ownMac);
     this.epoch += 1;
@@ -103,23 +120,23 @@ export class Publisher {
   }
 
   /**
-   * Takes the port through which tables in new buffers reach a lane. It is for routes alone.
-   * What there is now is sent at once, so it does not matter how old the lane's handle is.
+   * Takes the port through which tables in new buffers reach a thread. It is for routes alone.
+   * What there is now is sent at once, so it does not matter how old its handle is.
    */
-  attach(lane: number, port: Port): void {
-    this.checkLane(lane);
-    this.ports[lane] = port;
+  attach(thread: number, port: Port): void {
+    this.checkThread(thread);
+    this.ports[thread] = port;
     for (const table of this.tables()) port.postMessage(table);
   }
 
   /**
-   * Lets go of the table that a lane holds. Only for a lane that has stopped: one that still
+   * Lets go of the table that a thread holds. Only for one that has stopped: one that still
    * looked things up would see its table change. It may start again with a new RouteReader.
    */
-  park(lane: number): void {
-    this.checkLane(lane);
-    this.ports[lane] = undefined;
-    Atomics.store(this.control, HELD + lane, NOTHING);
+  park(thread: number): void {
+    this.checkThread(thread);
+    this.ports[thread] = undefined;
+    Atomics.store(this.control, HELD + thread, NOTHING);
   }
 
   private tables(): TableMessage[] {
@@ -138,16 +155,17 @@ export class Publisher {
     if (large !== undefined) return large;
 
     const slot = free[0];
-    if (slot === undefined) throw new Error('routes: no free table; more lanes read than planned');
+    if (slot === undefined)
+      throw new Error('routes: no free table; more threads read than planned');
     const buffer = new SharedArrayBuffer(Math.ceil(plan.bytes / STEP_BYTES) * STEP_BYTES);
     this.slots[slot] = buffer;
     for (const port of this.ports) port?.postMessage({ slot, buffer } satisfies TableMessage);
     return slot;
   }
 
-  private checkLane(lane: number): void {
-    if (!Number.isInteger(lane) || lane < 0 || lane >= this.ports.length) {
-      throw new RangeError(`routes: lane ${lane}; there are ${this.ports.length}, from 0`);
+  private checkThread(thread: number): void {
+    if (!Number.isInteger(thread) || thread < 0 || thread >= this.ports.length) {
+      throw new RangeError(`routes: thread ${thread}; there are ${this.ports.length}, from 0`);
     }
   }
 }

@@ -1,12 +1,15 @@
 /**
- * A lane's view of the routes. Call `refresh` once a batch; between two calls all answers
+ * A lane thread's view of the routes. Call `refresh` once a batch; between two calls all answers
  * come from one and the same table. The contract with the publisher stands in snapshot.ts.
  * Nothing here allocates but the adoption of a buffer that was not seen before.
  */
+import { PeerView } from './peer-rows.js';
 import { ACTIVE, HELD, NOTHING, type RoutesHandle, slotOf, type TableMessage } from './snapshot.js';
 import { Table } from './table.js';
 
 export class RouteReader {
+  /** The rows of the peers that `lookup` and `peerByAddress` answer. */
+  readonly peers: PeerView;
   private readonly control: Int32Array;
   private readonly held: number;
   private readonly receive: () => unknown;
@@ -15,16 +18,19 @@ export class RouteReader {
   private adopted = NOTHING;
 
   /**
-   * `receive` takes the next message from the lane's port, as receiveMessageOnPort gives it
+   * `receive` takes the next message from the thread's port, as receiveMessageOnPort gives it
    * (`{ message }`) or the bare message, and gives undefined when there is none.
    */
-  constructor(handle: RoutesHandle, lane: number, receive: () => unknown) {
+  constructor(handle: RoutesHandle, thread: number, receive: () => unknown) {
     this.control = new Int32Array(handle.control);
-    this.held = HELD + lane;
+    this.held = HELD + thread;
     if (this.held >= this.control.length) {
-      throw new RangeError(`routes: lane ${lane}; there are ${this.control.length - HELD}, from 0`);
+      throw new RangeError(
+        `routes: thread ${thread}; there are ${this.control.length - HELD}, from 0`,
+      );
     }
     this.receive = receive;
+    this.peers = new PeerView(handle.rows, thread);
     for (const message of handle.tables) this.take(message);
     this.table = this.adopt();
   }
@@ -82,7 +88,7 @@ export class RouteReader {
     const table = this.tables[slotOf(stamp)];
     if (table === undefined) {
       throw new Error(
-        `routes: table ${slotOf(stamp)} never reached lane ${this.held - HELD}; attach its port to the publisher`,
+        `routes: table ${slotOf(stamp)} never reached thread ${this.held - HELD}; attach its port to the publisher`,
       );
     }
     table.open();

@@ -5,13 +5,25 @@
  *    head      16 words   magic, version, counts, where the parts start
  *    root   65536 words   indexed by bits 31..16 of the destination
  *    nodes  n x 256 words indexed by bits 15..8, a second one by bits 7..0
- *    peers    n x 8 words address, port, the 22 bytes that go in front of an inner packet
+ *    peers    n x 8 words address, port, the 22 bytes that go in front of an inner packet; each at
+ *                         its place (places.ts), some of which may be free
  *    hash   2^k x 2 words address, peer; open addressing; peer 0 = free
  *
  * The trie has strides of 16, 8 and 8 bits, and is leaf-pushed: every slot says the answer for
  * all destinations below it (>= 0: NO_ROUTE, LOCAL or a peer), or the word where the next
  * node starts (sign bit set). A lookup is one to three loads and no comparison of addresses,
- * so signs do not matter. 10,000 /24 routes take 0.3 MiB.
+ * so signs do not matter.
+ *
+ * With 10.5.0.0/16 behind peer 2, and in it 10.5.72.0/24 behind peer 3:
+ *
+ *    10.6.1.1    root[0x0a06] = 0                                           NO_ROUTE
+ *    10.5.72.9   root[0x0a05] = NODE | n, words[n + 72] = 3                 peer 3
+ *    10.5.73.9   root[0x0a05] = NODE | n, words[n + 73] = 2                 peer 2, pushed down
+ *
+ * Bytes: 4 (16 + 65,536 + 256 nodes + 8 places + 2 slots of the hash), where each /16 that holds
+ * longer prefixes has a node, each /24 that holds longer ones has another, and the hash has the
+ * least power of two that is twice the peers or more. 10,000 /24 routes in one /8 to as many peers:
+ * 4 (65,552 + 256 x 40 + 80,000 + 65,536) = 0.9 MB.
  */
 import { FIRST_PEER } from './peer.js';
 

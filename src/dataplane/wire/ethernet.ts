@@ -4,10 +4,10 @@
  *    0             6        12     14
  *    | destination | source | type | payload
  *
- * Call `check` once; after it the readers may be called without looking. A MAC address is two
+ * The readers do not look how much there is: HEADER bytes must be. A MAC address is two
  * numbers in the data plane: `high`, its first two bytes, and `low`, its last four as int32.
  */
-import { read16, read32, write16, write32 } from './words.js';
+import { read16, read32, write16 } from './words.js';
 
 export const HEADER = 14;
 
@@ -21,11 +21,6 @@ export const QINQ = 0x88a8;
 const DESTINATION = 0;
 const SOURCE = 6;
 const TYPE = 12;
-
-/** Whether [at, end) holds a whole Ethernet header. */
-export function check(_bytes: Uint8Array, at: number, end: number): boolean {
-  return end - at >= HEADER;
-}
 
 export function destinationHigh(bytes: Uint8Array, at: number): number {
   return read16(bytes, at + DESTINATION);
@@ -51,16 +46,6 @@ export function type(bytes: Uint8Array, at: number): number {
 /** Whether the address with this `high` is a multicast or the broadcast one (the I/G bit). */
 export function isGroup(high: number): boolean {
   return (high & 0x0100) !== 0;
-}
-
-export function setDestination(bytes: Uint8Array, at: number, high: number, low: number): void {
-  write16(bytes, at + DESTINATION, high);
-  write32(bytes, at + DESTINATION + 2, low);
-}
-
-export function setSource(bytes: Uint8Array, at: number, high: number, low: number): void {
-  write16(bytes, at + SOURCE, high);
-  write32(bytes, at + SOURCE + 2, low);
 }
 
 export function setType(bytes: Uint8Array, at: number, value: number): void {

@@ -8,10 +8,12 @@
  * int32 everywhere (192.168.0.1 is negative), so it compares and hashes without a heap number.
  */
 import { complement, sum as sumOf, update } from './checksum.js';
-import { read16, read32, write16 } from './words.js';
+import { read16, read32, write16, write32 } from './words.js';
 
 /** Bytes of a header without options. */
 export const HEADER = 20;
+/** What every link must carry (RFC 791). */
+export const LEAST_MTU = 68;
 
 export const ICMP = 1;
 export const TCP = 6;
@@ -35,15 +37,15 @@ const OFFSET_MASK = 0x1fff;
 /** Why `check` refuses a packet; 0 when it does not. */
 export type Fault = 0 | 1 | 2 | 3 | 4 | 5;
 /** Fewer bytes than a header. */
-export const SHORT = 1;
+export const BAD_SIZE = 1;
 /** Not version 4. */
-export const VERSION = 2;
-/** The header length is below 20 bytes or more than there is. */
-export const HEADER_LENGTH = 3;
-/** The total length is less than the header or more than there is. */
-export const TOTAL_LENGTH = 4;
+export const BAD_VERSION = 2;
+/** The header length is below 20 bytes, or more than there is or than the total length. */
+export const BAD_HEADER_LENGTH = 3;
+/** The total length is more than there is. */
+export const BAD_LENGTH = 4;
 /** The header checksum is wrong. */
-export const SUM = 5;
+export const BAD_SUM = 5;
 
 /**
  * Whether [at, end) starts with a sound IPv4 packet. The packet may be shorter than the
@@ -52,13 +54,13 @@ export const SUM = 5;
  */
 export function check(bytes: Uint8Array, at: number, end: number): Fault {
   const there = end - at;
-  if (there < HEADER) return SHORT;
-  if (version(bytes, at) !== 4) return VERSION;
+  if (there < HEADER) return BAD_SIZE;
+  if (version(bytes, at) !== 4) return BAD_VERSION;
   const header = headerLength(bytes, at);
-  if (header < HEADER || header > there) return HEADER_LENGTH;
   const total = totalLength(bytes, at);
-  if (total < header || total > there) return TOTAL_LENGTH;
-  if (sumOf(bytes, at, header) !== 0xffff) return SUM;
+  if (header < HEADER || header > there || header > total) return BAD_HEADER_LENGTH;
+  if (total > there) return BAD_LENGTH;
+  if (sumOf(bytes, at, header) !== 0xffff) return BAD_SUM;
   return 0;
 }
 
@@ -104,10 +106,6 @@ export function dontFragment(bytes: Uint8Array, at: number): boolean {
   return (fragment(bytes, at) & DONT_FRAGMENT) !== 0;
 }
 
-export function ttl(bytes: Uint8Array, at: number): number {
-  return bytes[at + TTL]!;
-}
-
 export function protocol(bytes: Uint8Array, at: number): number {
   return bytes[at + PROTOCOL]!;
 }
@@ -125,6 +123,28 @@ export function destination(bytes: Uint8Array, at: number): number {
   return read32(bytes, at + DESTINATION);
 }
 
+/** Writes a header without options, its sum included; TTL 64, TOS 0, no fragment. */
+export function write(
+  bytes: Uint8Array,
+  at: number,
+  total: number,
+  id: number,
+  protocol: number,
+  from: number,
+  to: number,
+): void {
+  bytes[at + VERSION_AND_LENGTH] = 0x45;
+  bytes[at + TOS] = 0;
+  write16(bytes, at + TOTAL, total);
+  write16(bytes, at + ID, id);
+  write16(bytes, at + FRAGMENT, 0);
+  bytes[at + TTL] = 64;
+  bytes[at + PROTOCOL] = protocol;
+  write32(bytes, at + SOURCE, from);
+  write32(bytes, at + DESTINATION, to);
+  seal(bytes, at);
+}
+
 /** Writes the TOS byte and keeps the header checksum right (RFC 1624). */
 export function setTos(bytes: Uint8Array, at: number, value: number): void {
   const before = read16(bytes, at + VERSION_AND_LENGTH);
@@ -132,16 +152,17 @@ export function setTos(bytes: Uint8Array, at: number, value: number): void {
   setSum(bytes, at, update(sum(bytes, at), before, read16(bytes, at + VERSION_AND_LENGTH)));
 }
 
-/** Leaves the header checksum as it is: `seal` when all fields are set. */
+/** Voids `check` and the header checksum: `seal` when all fields are set. */
 export function setTotalLength(bytes: Uint8Array, at: number, value: number): void {
   write16(bytes, at + TOTAL, value);
 }
 
-/** Leaves the header checksum as it is: `seal` when all fields are set. */
+/** Voids `check` and the header checksum: `seal` when all fields are set. */
 export function setId(bytes: Uint8Array, at: number, value: number): void {
   write16(bytes, at + ID, value);
 }
 
+/** Voids `check` unless the value is the right one, as `seal` computes it. */
 export function setSum(bytes: Uint8Array, at: number, value: number): void {
   write16(bytes, at + HEADER_SUM, value);
 }

@@ -14,10 +14,8 @@ export const HEADER = 20;
 const SOURCE = 0;
 const DESTINATION = 2;
 const SEQUENCE = 4;
-const ACKNOWLEDGEMENT = 8;
 const DATA_OFFSET = 12;
 const FLAGS = 13;
-const WINDOW = 14;
 /** Where the checksum stands in the header; also what a vnet header says of TCP. */
 export const SUM_OFFSET = 16;
 
@@ -26,7 +24,6 @@ export const SYN = 0x02;
 export const RST = 0x04;
 export const PSH = 0x08;
 export const ACK = 0x10;
-export const URG = 0x20;
 export const ECE = 0x40;
 export const CWR = 0x80;
 
@@ -56,39 +53,31 @@ export function sequenceWord(bytes: Uint8Array, at: number): number {
   return read32(bytes, at + SEQUENCE);
 }
 
-/** Unsigned, 0 to 2^32 - 1. */
-export function acknowledgement(bytes: Uint8Array, at: number): number {
-  return read32(bytes, at + ACKNOWLEDGEMENT) >>> 0;
-}
-
 /** Header with options, in bytes: 20 to 60. */
 export function headerLength(bytes: Uint8Array, at: number): number {
   return (bytes[at + DATA_OFFSET]! >>> 4) << 2;
 }
 
-/** The eight flags from CWR down to FIN. */
+/** The eight flags from CWR down to FIN; URG (0x20) has no use here. */
 export function flags(bytes: Uint8Array, at: number): number {
   return bytes[at + FLAGS]!;
-}
-
-/** As it stands in the header, without the scale. */
-export function window(bytes: Uint8Array, at: number): number {
-  return read16(bytes, at + WINDOW);
 }
 
 export function sum(bytes: Uint8Array, at: number): number {
   return read16(bytes, at + SUM_OFFSET);
 }
 
-/** Takes the number modulo 2^32, so that a caller may add to it without care. */
+/** Takes the number modulo 2^32, so that a caller may add to it without care. Voids the checksum. */
 export function setSequence(bytes: Uint8Array, at: number, value: number): void {
   write32(bytes, at + SEQUENCE, value);
 }
 
+/** Voids the checksum. */
 export function setFlags(bytes: Uint8Array, at: number, value: number): void {
   bytes[at + FLAGS] = value;
 }
 
+/** Writes the field as given: the finished checksum, or the pseudo-header's sum to be finished. */
 export function setSum(bytes: Uint8Array, at: number, value: number): void {
   write16(bytes, at + SUM_OFFSET, value);
 }

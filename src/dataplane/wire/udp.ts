@@ -42,6 +42,7 @@ export function sum(bytes: Uint8Array, at: number): number {
   return read16(bytes, at + SUM_OFFSET);
 }
 
+/** Voids `check` and the checksum, which covers the length twice. */
 export function setLength(bytes: Uint8Array, at: number, value: number): void {
   write16(bytes, at + LENGTH, value);
 }

@@ -6,7 +6,7 @@
  *    | flags | gso type | header length | gso size | checksum start | checksum offset | packet
  *
  * In the host's byte order, which is little-endian on every machine weft runs on.
- * `check` once; after it the readers may be called without looking.
+ * The readers do not look how much there is: HEADER bytes must be.
  */
 
 export const HEADER = 10;
@@ -20,20 +20,12 @@ const SUM_OFFSET = 8;
 
 /** Flags. NEEDS_CSUM: the checksum field holds the pseudo-header sum only, whoever sends it on finishes it. */
 export const NEEDS_CSUM = 1;
-export const DATA_VALID = 2;
 
 /** GSO types; ECN is a bit added to a TCP type. */
 export const NONE = 0;
 export const TCPV4 = 1;
-export const UDP = 3;
-export const TCPV6 = 4;
 export const UDP_L4 = 5;
 export const ECN = 0x80;
-
-/** Whether [at, end) holds a whole vnet header. */
-export function check(_bytes: Uint8Array, at: number, end: number): boolean {
-  return end - at >= HEADER;
-}
 
 export function flags(bytes: Uint8Array, at: number): number {
   return bytes[at + FLAGS]!;
@@ -63,27 +55,38 @@ export function checksumOffset(bytes: Uint8Array, at: number): number {
   return readLittle16(bytes, at + SUM_OFFSET);
 }
 
-export function write(
-  bytes: Uint8Array,
-  at: number,
-  flags: number,
-  gsoType: number,
-  headerLength: number,
-  gsoSize: number,
-  checksumStart: number,
-  checksumOffset: number,
-): void {
-  bytes[at + FLAGS] = flags;
-  bytes[at + GSO_TYPE] = gsoType;
-  writeLittle16(bytes, at + HEADER_LENGTH, headerLength);
-  writeLittle16(bytes, at + GSO_SIZE, gsoSize);
-  writeLittle16(bytes, at + SUM_START, checksumStart);
-  writeLittle16(bytes, at + SUM_OFFSET, checksumOffset);
+/** One packet with a finished checksum: all zero. */
+export function clear(bytes: Uint8Array, at: number): void {
+  for (let i = at; i < at + HEADER; i += 1) bytes[i] = 0;
 }
 
-/** All zero: one packet with a finished checksum. */
-export function clear(bytes: Uint8Array, at: number): void {
-  write(bytes, at, 0, NONE, 0, 0, 0, 0);
+/**
+ * One packet whose checksum holds the pseudo-header's sum only: summed from `start` on (the
+ * transport header) it goes to `start + offset`.
+ */
+export function writeSingle(bytes: Uint8Array, at: number, start: number, offset: number): void {
+  writeSuper(bytes, at, NONE, start, offset, 0, 0);
+}
+
+/**
+ * A super-packet: the same, to be cut behind its `headers` bytes into segments of `size` bytes
+ * each, the last of which may be shorter. `type`: TCPV4, with ECN or not, or UDP_L4.
+ */
+export function writeSuper(
+  bytes: Uint8Array,
+  at: number,
+  type: number,
+  start: number,
+  offset: number,
+  headers: number,
+  size: number,
+): void {
+  bytes[at + FLAGS] = NEEDS_CSUM;
+  bytes[at + GSO_TYPE] = type;
+  writeLittle16(bytes, at + HEADER_LENGTH, headers);
+  writeLittle16(bytes, at + GSO_SIZE, size);
+  writeLittle16(bytes, at + SUM_START, start);
+  writeLittle16(bytes, at + SUM_OFFSET, offset);
 }
 
 function readLittle16(bytes: Uint8Array, at: number): number {

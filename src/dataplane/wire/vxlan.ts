@@ -4,16 +4,11 @@
  *    0       1          4     7          8
  *    | flags | reserved | VNI | reserved | inner Ethernet frame
  *
- * Call `check` once; after it the readers may be called without looking.
+ * The readers do not look how much there is: HEADER bytes must be.
  */
 import { write32 } from './words.js';
 
 export const HEADER = 8;
-
-/** What the IANA assigned. */
-export const PORT = 4789;
-/** What the Linux driver used before, and flannel's default. */
-export const PORT_LINUX = 8472;
 
 const FLAGS = 0;
 const RESERVED = 1;
@@ -22,11 +17,6 @@ const RESERVED_LAST = 7;
 
 /** The I flag: the VNI is valid. It must be set. */
 const VNI_FLAG = 0x08;
-
-/** Whether [at, end) holds a whole VXLAN header. */
-export function check(_bytes: Uint8Array, at: number, end: number): boolean {
-  return end - at >= HEADER;
-}
 
 export function hasVniFlag(bytes: Uint8Array, at: number): boolean {
   return (bytes[at + FLAGS]! & VNI_FLAG) !== 0;

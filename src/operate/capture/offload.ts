@@ -45,7 +45,7 @@ export function toTun(packet: Uint8Array, mtu: number): Uint8Array | undefined {
   const field = sumField(packet, 0);
   if (packet.length <= mtu) {
     if (state === 'incomplete' && field !== undefined) {
-      vnet.write(header, 0, vnet.NEEDS_CSUM, vnet.NONE, 0, 0, transport, field - transport);
+      vnet.writeSingle(header, 0, transport, field - transport);
     }
     return header;
   }
@@ -58,7 +58,7 @@ export function toTun(packet: Uint8Array, mtu: number): Uint8Array | undefined {
   tcp.setSum(packet, transport, pseudoSum(packet, 0, packet.length - transport));
   const congestion = (tcp.flags(packet, transport) & tcp.CWR) !== 0 ? vnet.ECN : 0;
   const type = vnet.TCPV4 | congestion;
-  vnet.write(header, 0, vnet.NEEDS_CSUM, type, headers, size, transport, tcp.SUM_OFFSET);
+  vnet.writeSuper(header, 0, type, transport, tcp.SUM_OFFSET, headers, size);
   return header;
 }
 

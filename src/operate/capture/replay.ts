@@ -94,7 +94,7 @@ export class Replay {
   constructor(host: ReplayHost) {
     this.#host = host;
     this.#peers = new Set(host.routes.map(({ peer }) => peer.address));
-    const publisher = new Publisher({ vni: host.vni, ownMac: host.mac, lanes: 1 });
+    const publisher = new Publisher({ vni: host.vni, ownMac: host.mac, threads: 1 });
     publisher.publish(host.routes, host.local);
     const memory = new LaneMemory();
     this.#device = new MemoryDevice(memory);

@@ -4,7 +4,10 @@
  */
 import type { CounterName } from '../../dataplane/forward/counters.js';
 import type { DropName } from '../../dataplane/forward/drops.js';
+import type { Accept } from '../../dataplane/forward/inbound.js';
 import type { TierName } from '../../dataplane/io/tiers.js';
+import { bytes, count, duration } from './format.js';
+import { describeDrops, describePeers, type PeerSeen, type StrangerSeen } from './traffic.js';
 
 /** A weft on its way to its first packet. */
 export interface Starting {
@@ -32,6 +35,8 @@ export interface Status {
   readonly backend: 'vxlan';
   /** Whether peers on the underlay interface's own network are reached without the tunnel. */
   readonly directRouting: boolean;
+  /** Whose packets are let in: `-accept`. */
+  readonly accept: Accept;
   readonly device: { readonly name: string; readonly address: string; readonly mtu: number };
   readonly underlay: {
     readonly interface: string;
@@ -70,6 +75,8 @@ export interface Status {
     readonly vtepMac: string;
     /** Whether the kernel routes by the peer's own address, and not into the tunnel. */
     readonly direct: boolean;
+    /** Of all peers with this public IP together. */
+    readonly seen: PeerSeen;
   }[];
   readonly routes: {
     /** In the table of the lanes, our own subnet included. */
@@ -90,8 +97,6 @@ export interface Status {
   };
   readonly lanes: readonly {
     readonly running: boolean;
-    /** Packets that wait for the underlay. */
-    readonly queued: number;
     /** Packets that came in, from the TUN and from the underlay. */
     readonly outboundPackets: number;
     readonly inboundPackets: number;
@@ -104,6 +109,8 @@ export interface Status {
   /** Packets dropped, by reason; only the reasons that occurred. */
   readonly drops: Readonly<Partial<Record<DropName, number>>>;
   /** UDP of this network namespace (/proc/net/snmp): what is lost before weft sees it. */
+  /** The last senders that no lease names, the last one first. */
+  readonly strangers: readonly StrangerSeen[];
   readonly kernelUdp: { readonly badChecksums: number; readonly bufferFull: number };
 }
 
@@ -116,7 +123,7 @@ export interface HostGwStatus
   readonly underlay: Omit<Status['underlay'], 'port'>;
   readonly lease: Omit<Status['lease'], 'vtepMac' | 'vni'>;
   /** `direct`: the kernel has the route. */
-  readonly peers: readonly Omit<Status['peers'][number], 'vtepMac'>[];
+  readonly peers: readonly Omit<Status['peers'][number], 'vtepMac' | 'seen'>[];
   readonly routes: Pick<Status['routes'], 'problems'>;
 }
 
@@ -133,24 +140,6 @@ export interface LaneCount {
 export function describeLanes({ lanes, threads, reason }: LaneCount): string {
   const why = reason === '' ? '' : ` (${reason})`;
   return `${lanes}${why}${threads === 1 ? '' : `, ${threads} threads each`}`;
-}
-
-function count(n: number): string {
-  return n.toLocaleString('en-US');
-}
-
-function bytes(n: number): string {
-  if (n < 1e3) return `${n} B`;
-  if (n < 1e6) return `${(n / 1e3).toFixed(1)} kB`;
-  if (n < 1e9) return `${(n / 1e6).toFixed(1)} MB`;
-  return `${(n / 1e9).toFixed(2)} GB`;
-}
-
-function duration(seconds: number): string {
-  const s = Math.floor(seconds);
-  if (s < 60) return `${s} s`;
-  if (s < 3600) return `${Math.floor(s / 60)} min`;
-  return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
 }
 
 /** The answer for people: aligned lines, no colours. */
@@ -230,6 +219,7 @@ function describeStatus(status: Status): [string, string][] {
     ['store', status.store],
     ...describeStoreState(status.storeState).map((text): [string, string] => ['', text]),
     ['backend', `vxlan${status.directRouting ? ' with direct routing' : ''}`],
+    ...describeAccept(status.accept),
     ['device', `${device.name}  ${device.address}, MTU ${device.mtu}, VtepMAC ${lease.vtepMac}`],
     [
       'underlay',
@@ -259,9 +249,8 @@ function describeStatus(status: Status): [string, string][] {
       `${count(counters.inbound_out_packets)} packets, ${bytes(counters.inbound_out_bytes)} delivered`,
     ],
   ];
-  const drops = Object.entries(status.drops).sort(([, a], [, b]) => (b ?? 0) - (a ?? 0));
-  rows.push(['drops', drops.length === 0 ? 'none' : '']);
-  for (const [reason, packets] of drops) rows.push(['', `${reason}  ${count(packets ?? 0)}`]);
+  const drops = describeDrops(status);
+  rows.push(['drops', drops.length === 0 ? 'none' : ''], ...continued(drops));
   if (kernelUdp.badChecksums > 0) {
     rows.push(['kernel', `${count(kernelUdp.badChecksums)} datagrams with a bad checksum`]);
   }
@@ -269,16 +258,24 @@ function describeStatus(status: Status): [string, string][] {
     rows.push(['kernel', `${count(kernelUdp.bufferFull)} datagrams lost: receive buffer full`]);
   }
   rows.push(['peers', status.peers.length === 0 ? 'none yet' : String(status.peers.length)]);
-  for (const peer of status.peers) {
-    const direct = peer.direct ? ' direct' : '';
-    const where = `${peer.subnet.padEnd(18)} ${peer.publicIp.padEnd(15)} ${peer.vtepMac}`;
-    rows.push(['', where + direct]);
-  }
+  rows.push(...continued(describePeers(status)));
   return rows;
+}
+
+/** Lines under the one before. */
+function continued(lines: readonly string[]): [string, string][] {
+  return lines.map((text): [string, string] => ['', text]);
 }
 
 function layOut(rows: readonly [string, string][]): string {
   return `${rows.map(([name, text]) => `${name.padEnd(9)} ${text}`.trimEnd()).join('\n')}\n`;
+}
+
+/** Where it is not what it is unless told. */
+function describeAccept(accept: Accept): [string, string][] {
+  if (accept === 'peers') return [];
+  if (accept === 'any') return [['accept', "any: anybody's packets, with any inner addresses"]];
+  return [['accept', 'strict: from a peer only what its own subnets send']];
 }
 
 function yes(value: boolean): string {

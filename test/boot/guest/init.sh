@@ -69,6 +69,7 @@ hosts() { host 1 && host 2 && underlay && ip netns exec h1 ping -q -c 1 192.168.
 # The program itself, not the function, so that $! is weft's own number.
 weft_up() {
   mkdir -p /run/weft$1
+  rm -f /run/weft$1.log
   /usr/sbin/ip netns exec h$1 sh -c "
     mkdir -p /run/weft && mount --bind /run/weft$1 /run/weft &&
     exec node /weft/dist/src/cli/weft.js up -store-file=/network.json -iface=eth0 \
@@ -105,6 +106,31 @@ kernel_vtep() {
       nud permanent &&
     bridge -n h$1 fdb append 02:00:00:00:00:0$2 dev flannel.1 dst 192.168.56.1$2 &&
     ip -n h$1 route replace 10.10.$2.0/24 via 10.10.$2.0 dev flannel.1 onlink
+}
+
+# The underlay of the first host becomes a member of a VRF, with its address.
+vrf() {
+  ip -n h1 link add blue type vrf table 10 &&
+    ip -n h1 link set blue up &&
+    ip -n h1 link set eth0 master blue &&
+    ip netns exec h1 ping -q -c 1 -I blue 192.168.56.12
+}
+
+# logged N TEXT: what weft on a host says within 30 s.
+logged() { eventually grep -q "$2" /run/weft$1.log; }
+
+# The routes that count are those of the VRF's table.
+route_mtu() {
+  ip -n h1 route add default via 192.168.56.12 vrf blue mtu 1400 && logged 1 'flannel.1 has 1350' &&
+    ip -n h1 route del default vrf blue && logged 1 'flannel.1 has 1450'
+}
+
+# While weft runs the underlay leaves the VRF: weft goes along.
+out_of_vrf() {
+  ip -n h1 link set eth0 nomaster && logged 1 'in no VRF' && reach 1 2 && reach 2 1
+  result=$?
+  sed "s/^/h1 weft: /" /run/weft1.log
+  return $result
 }
 
 # reach FROM TO: five pings from container to container, small ones and full ones.
@@ -152,5 +178,15 @@ step tcp-weft-to-kernel transfer 1 2
 step tcp-kernel-to-weft transfer 2 1
 step weft-status weft_status 1
 step weft-down-h1 weft_down 1
+step vrf-modules insert vrf
+step vrf vrf
+step weft-in-vrf weft_up 1 -lanes=2
+step ping-vrf-to-kernel reach 1 2
+step ping-kernel-to-vrf reach 2 1
+step tcp-vrf-to-kernel transfer 1 2
+step tcp-kernel-to-vrf transfer 2 1
+step route-mtu-in-vrf route_mtu
+step out-of-vrf out_of_vrf
+step weft-down-vrf weft_down 1
 echo "up for $(cut -d ' ' -f 1 /proc/uptime) s"
 poweroff -f

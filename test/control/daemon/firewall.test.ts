@@ -4,12 +4,13 @@ import { type FirewallOptions, startFirewall } from '../../../src/control/daemon
 import { FakeClock, Lines } from '../fakes.js';
 import { FakeIptables, FakeJournal } from '../host/firewall/fake-iptables.js';
 
-const WANTED = { network: '10.20.0.0/16', subnet: '10.20.23.0/24', nftables: false };
+const WANTED = { network: '10.20.0.0/16', subnet: '10.20.23.0/24', nftables: false, guarded: null };
 const OPTIONS: FirewallOptions = {
   masquerade: true,
   fullyRandom: true,
   forward: true,
   forwardAsked: false,
+  guard: true,
   resync: 5,
 };
 

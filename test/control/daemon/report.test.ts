@@ -8,7 +8,10 @@ import {
 } from '../../../src/control/daemon/report.js';
 import { Counter, Counters, createCounters } from '../../../src/dataplane/forward/counters.js';
 import { Drop } from '../../../src/dataplane/forward/drops.js';
+import { Strangers } from '../../../src/dataplane/forward/strangers.js';
+import { Publisher } from '../../../src/dataplane/routes/publisher.js';
 import { describe } from '../../../src/operate/status/status.js';
+import { UNSEEN } from '../../operate/status/full.js';
 
 const PEER = {
   key: '10.10.2.0-24',
@@ -22,6 +25,11 @@ function parts(): VxlanParts {
   const row = new Counters(counters, 0);
   row.add(Counter.outbound_out_packets, 1234);
   row.drop(Drop.unknown_sender, 7);
+  new Strangers(row.strangers).note(0x0a00004d, 7, 1);
+  const publisher = new Publisher({ vni: 1, ownMac: Uint8Array.of(2, 0, 0, 0, 0, 1), threads: 1 });
+  const peer = { address: PEER.publicIp, port: 8472, mac: PEER.vtepMac };
+  publisher.publish([{ network: PEER.subnet.address, length: 24, peer }], []);
+  publisher.rows.tick(4);
   return {
     name: 'flannel.1',
     mtu: 1450,
@@ -45,14 +53,15 @@ function parts(): VxlanParts {
       lease: 0xabcn,
       ttl: 86_400,
     },
-    publisher: { counts: { routes: 2, peers: 1, bytes: 0, epoch: 3 } },
+    accept: 'peers',
+    publisher,
     tun: { vnet: true, tso: true, uso: false },
     sockets: { gro: true, receiveBuffer: 2 * 8 * 1024 * 1024 },
     lanes: {
       count: { lanes: 1, threads: 1, reason: '' },
       counters,
       segments: true,
-      reports: [{ running: true, queued: 0, outboundPackets: 0, inboundPackets: 0 }],
+      reports: [{ running: true, outboundPackets: 0, inboundPackets: 0 }],
     },
     carrier: { peers: [PEER], problems: [], isDirect: () => true },
   };
@@ -85,17 +94,27 @@ test('a key without an etcd lease has none to end', () => {
 test('peers, counters and drops, for people and as values', () => {
   const status = report(parts(), NOW);
   assert.deepEqual(status.peers, [
-    { subnet: '10.10.2.0/24', publicIp: '10.0.0.2', vtepMac: '02:00:00:00:00:02', direct: true },
+    {
+      subnet: '10.10.2.0/24',
+      publicIp: '10.0.0.2',
+      vtepMac: '02:00:00:00:00:02',
+      direct: true,
+      seen: UNSEEN,
+    },
   ]);
+  assert.deepEqual(status.strangers, [{ address: '10.0.0.77', packets: 7, secondsAgo: 3 }]);
   assert.deepEqual(status.drops, { unknown_sender: 7 });
   assert.equal(status.offload.receiveBuffer, 8 * 1024 * 1024);
   const text = describe(status);
   assert.match(text, /^weft +1\.2\.3, process \d+, up 1 min$/m);
   assert.match(text, /^underlay +ens33 {2}10\.0\.0\.1:8472, MTU 1500, public IP 203\.0\.113\.9$/m);
   assert.match(text, /^outbound +1,234 packets/m);
-  assert.match(text, /unknown_sender {2}7$/m);
+  assert.match(text, /unknown_sender {2}7 {2}last: 10\.0\.0\.77 \(7, 3 s ago\)$/m);
   assert.match(text, /receive buffer 8\.4 MB/);
-  assert.match(text, /^peers +1\n +10\.10\.2\.0\/24 +10\.0\.0\.2 +02:00:00:00:00:02 direct$/m);
+  assert.match(
+    text,
+    /^peers +1\n.*\n +10\.10\.2\.0\/24 +10\.0\.0\.2 +02:00:00:00:00:02 .* direct$/m,
+  );
   assert.match(text, /^backend +vxlan with direct routing$/m);
 });
 
@@ -151,7 +170,7 @@ test('a fallen tier, a lane that ended, a route problem and a lost lease are see
         lanes: {
           ...made.lanes,
           segments: false,
-          reports: [{ running: false, queued: 0, outboundPackets: 0, inboundPackets: 0 }],
+          reports: [{ running: false, outboundPackets: 0, inboundPackets: 0 }],
         },
         carrier: {
           ...made.carrier,

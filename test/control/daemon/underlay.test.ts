@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
 import { tunnelMtu } from '../../../src/control/daemon/mtu.js';
 import { UnderlayWatch } from '../../../src/control/daemon/underlay.js';
-import type { Selection } from '../../../src/control/host/interfaces.js';
+import type { Interface, Selection } from '../../../src/control/host/interfaces.js';
 import type { Ip } from '../../../src/control/host/ip.js';
 import type { Runner } from '../../../src/control/host/runner.js';
 import { FakeClock, Lines } from '../fakes.js';
@@ -12,12 +12,14 @@ interface Row {
   ifindex: number;
   mtu: number;
   addresses: string[];
+  master?: string;
 }
 
 let clock: FakeClock;
 let log: Lines;
 let links: Row[];
 let defaultDevice: string;
+let routeMtu: number;
 /** What was done, in its order. */
 let did: string[];
 let refusal: string | undefined;
@@ -35,6 +37,7 @@ beforeEach(() => {
   log = new Lines();
   links = [{ ifname: 'ens33', ifindex: 2, mtu: 1500, addresses: ['192.168.56.11'] }];
   defaultDevice = 'ens33';
+  routeMtu = 65535;
   did = [];
   refusal = undefined;
 });
@@ -47,31 +50,38 @@ const rows = (name?: string) =>
       addr_info: addresses.map((local) => ({ family: 'inet', local })),
     }));
 
-function watch(selection: Selection = {}, chosen = CHOSEN) {
+function watch(selection: Selection = {}, chosen: Interface = CHOSEN) {
   const ip = {
     query: async (line: string) => {
-      const found = rows(line.split(' ').at(-1));
+      const name = line.split(' ').at(-1);
+      const found = rows(line.startsWith('addr show to ') ? undefined : name);
       if (found.length === 0) throw new Error(`Device "${line}" does not exist.`);
       return found;
     },
   } as unknown as Ip;
   const runner = {
     run: async (argv: readonly string[]) => {
-      const stdout = argv.includes('route') ? [{ dst: 'default', dev: defaultDevice }] : rows();
+      const answer = () => {
+        if (argv.includes('-d')) return [{ linkinfo: { info_kind: 'vrf' } }];
+        return argv.includes('route') ? [{ dst: 'default', dev: defaultDevice }] : rows();
+      };
+      const stdout = answer();
       return { code: 0, signal: null, stdout: JSON.stringify(stdout), stderr: '' };
     },
   } as unknown as Runner;
   const path = {
     name: 'flannel.1',
     place: { address: chosen.address, mtu: chosen.mtu - 50 },
-    async move(place: { address: string; mtu: number }) {
+    async move(place: { address: string; mtu: number; vrf?: string | undefined }) {
       if (refusal !== undefined) throw new Error(refusal);
       path.place = place;
-      did.push(`move ${place.address} ${place.mtu}`);
+      const within = place.vrf === undefined ? '' : ` in ${place.vrf}`;
+      did.push(`move ${place.address} ${place.mtu}${within}`);
     },
   };
   return new UnderlayWatch({
     ...{ runner, ip, clock, log, selection, chosen, path },
+    measure: async (now) => ({ ...now, mtu: Math.min(now.mtu, routeMtu) }),
     tunnelMtu: (now) => tunnelMtu(undefined, now),
     renamed: (name) => void did.push(`renamed ${name}`),
     moved: (publicIp) => void did.push(`moved ${publicIp}`),
@@ -242,4 +252,81 @@ test('a move that fails is tried again', async () => {
   await one.reconcile();
   assert.deepEqual(did.slice(-2), ['move 192.168.56.33 1450', 'moved 192.168.56.33']);
   assert.equal(log.lines.length, 1);
+});
+
+const VIP = '192.168.56.112';
+const NAMED: Selection = { iface: ['ens33'], publicIp: VIP };
+const BOUND = { ...CHOSEN, address: VIP, publicIp: VIP };
+
+test('a public IP on another interface than the named one is no move, whatever has it', async () => {
+  const one = watch(NAMED, { ...BOUND, carrier: 'lo' });
+  const lo = { ifname: 'lo', ifindex: 1, mtu: 65536, addresses: ['127.0.0.1', VIP] };
+  const eth1 = { ifname: 'eth1', ifindex: 3, mtu: 9000, addresses: ['10.0.0.1'] };
+  links.push(lo, eth1);
+  for (let i = 0; i < 3; i += 1) await settled(one);
+  lo.addresses.pop();
+  eth1.addresses.push(VIP);
+  await settled(one);
+  assert.deepEqual([one.now.name, one.now.mtu, one.now.carrier], ['ens33', 1500, 'eth1']);
+  eth1.addresses.pop();
+  links[0]!.addresses.push(VIP);
+  await settled(one);
+  assert.deepEqual([one.now.name, one.now.carrier], ['ens33', undefined]);
+  assert.deepEqual([did, log.lines], [[], []]);
+  links[0]!.mtu = 1400;
+  await one.reconcile();
+  assert.deepEqual(did, [`move ${VIP} 1350`, 'resized 1350'], 'the MTU is that of the named one');
+});
+
+test('a public IP of this host that goes: as at a start without it, until it is back', async () => {
+  const one = watch(NAMED, BOUND);
+  links[0]!.addresses.push(VIP);
+  await settled(one);
+  links[0]!.addresses.pop();
+  await settled(one);
+  assert.deepEqual(did.splice(0).slice(1), ['move 192.168.56.11 1450', `moved ${VIP}`]);
+  await settled(one);
+  assert.deepEqual(did, []);
+  links[0]!.addresses.push(VIP);
+  await one.reconcile();
+  assert.deepEqual(did, [`move ${VIP} 1450`, `moved ${VIP}`]);
+  assert.doesNotMatch(log.lines.join(), /other hosts are told/);
+});
+
+test('a public IP that comes to this host after the start is moved to', async () => {
+  const one = watch(NAMED, { ...CHOSEN, publicIp: VIP });
+  await settled(one);
+  assert.deepEqual(did, []);
+  links.push({ ifname: 'lo', ifindex: 1, mtu: 65536, addresses: [VIP] });
+  await one.reconcile();
+  assert.deepEqual(did, [`move ${VIP} 1450`, `moved ${VIP}`]);
+  assert.deepEqual([one.now.name, one.now.carrier], ['ens33', 'lo']);
+  await settled(one);
+  assert.equal(did.length, 2);
+});
+
+test('a route with a smaller MTU counts as the smaller MTU', async () => {
+  const one = watch();
+  routeMtu = 1400;
+  await settled(one);
+  assert.deepEqual(did, ['move 192.168.56.11 1350', 'resized 1350']);
+  routeMtu = 9000;
+  await settled(one);
+  assert.deepEqual(did.slice(2), ['move 192.168.56.11 1450', 'resized 1450']);
+});
+
+test('an interface that enters a VRF or leaves it takes the sockets along', async () => {
+  const one = watch();
+  links[0]!.master = 'blue';
+  await one.reconcile();
+  await one.reconcile();
+  assert.deepEqual(did.splice(0), ['move 192.168.56.11 1450 in blue', 'moved 192.168.56.11']);
+  assert.deepEqual([one.now.vrf, one.present], ['blue', true]);
+  assert.match(log.lines.at(-1)!, /^warn: underlay ens33: in the VRF blue$/);
+  delete links[0]!.master;
+  await one.reconcile();
+  await one.reconcile();
+  assert.deepEqual(did, ['move 192.168.56.11 1450', 'moved 192.168.56.11']);
+  assert.match(log.lines.at(-1)!, /^warn: underlay ens33: in no VRF$/);
+  assert.equal(log.lines.length, 2);
 });

@@ -2,7 +2,13 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { HostError } from '../../../src/control/host/errors.js';
 import { readPattern } from '../../../src/control/host/go-pattern.js';
-import { chooseInterface, type Selection } from '../../../src/control/host/interfaces.js';
+import {
+  chooseInterface,
+  findAddress,
+  lookAgain,
+  type Selection,
+} from '../../../src/control/host/interfaces.js';
+import type { Ip } from '../../../src/control/host/ip.js';
 import { FakeRunner } from './fakes.js';
 
 const inet = (local: string, more: object = {}) => ({ family: 'inet', local, ...more });
@@ -110,7 +116,7 @@ test('nothing that was asked for can be used: each says why', async () => {
   await assert.rejects(choose({ canReach: 'x' }), /-iface-can-reach x is not an IPv4 address/);
 });
 
-test('-public-ip alone selects the interface; beside -iface it is only advertised', async () => {
+test('-public-ip alone selects the interface; beside -iface, an address of another is advertised', async () => {
   assert.deepEqual(await choose({ publicIp: '10.0.0.8' }), {
     name: 'eth1',
     index: 3,
@@ -122,6 +128,67 @@ test('-public-ip alone selects the interface; beside -iface it is only advertise
     ...ENS33,
     publicIp: '203.0.113.7',
   });
+});
+
+test('-public-ip beside -iface is listened on where this host has it, the interface stays', async () => {
+  const iface = ['ens33'];
+  const secondary = '192.168.56.30';
+  assert.deepEqual(await choose({ iface, publicIp: secondary }), {
+    ...ENS33,
+    address: secondary,
+    publicIp: secondary,
+  });
+  assert.deepEqual(await choose({ iface, publicIp: '10.0.0.8' }), {
+    ...ENS33,
+    address: '10.0.0.8',
+    carrier: 'eth1',
+    publicIp: '10.0.0.8',
+  });
+  // An interface without an address of its own will do.
+  const bare = await choose({ iface: ['bare'], publicIp: '10.0.0.8' });
+  assert.deepEqual([bare.name, bare.carrier, bare.address], ['bare', 'eth1', '10.0.0.8']);
+  // Found in its own way, not by the address of the default route's choice.
+  assert.deepEqual(
+    (await choose({ ifaceRegex: patterns('eth'), publicIp: '10.0.0.7' })).carrier,
+    undefined,
+  );
+});
+
+test('a link in a VRF is told from one of a bridge', async () => {
+  const member = (ifname: string, master: string, address: string) => {
+    return { ifname, ifindex: 7, mtu: 1500, master, addr_info: [inet(address)] };
+  };
+  const kind = (info_kind: string) => ({ stdout: JSON.stringify([{ linkinfo: { info_kind } }]) });
+  const links = [member('in-vrf', 'blue', '10.1.0.1'), member('port', 'br0', '10.2.0.1')];
+  const runner = new FakeRunner({
+    'ip -j addr show': { stdout: JSON.stringify(links) },
+    'ip -j -d link show dev blue': kind('vrf'),
+    'ip -j -d link show dev br0': kind('bridge'),
+  });
+  const within = await chooseInterface(runner, { iface: ['in-vrf'] });
+  assert.deepEqual([within.vrf, within.master], ['blue', 'blue']);
+  const port = await chooseInterface(runner, { iface: ['port'] });
+  assert.deepEqual([port.vrf, port.master], [undefined, 'br0']);
+  assert.equal(
+    (await findAddress(runner, { ...port, name: 'gone', address: '10.1.0.1' }))?.vrf,
+    'blue',
+  );
+});
+
+test('a link that enters or leaves a VRF is looked up anew', async () => {
+  let master: string | undefined;
+  const ip = {
+    query: async () => [
+      { ifname: 'eth1', ifindex: 3, mtu: 9000, master, addr_info: [inet('10.0.0.7')] },
+    ],
+  } as unknown as Ip;
+  const known = { name: 'eth1', index: 3, mtu: 9000, address: '10.0.0.7', publicIp: '10.0.0.7' };
+  const within = { ...known, master: 'blue', vrf: 'blue' };
+  assert.deepEqual(await lookAgain(ip, known), known);
+  assert.equal(await lookAgain(ip, within), undefined);
+  master = 'blue';
+  assert.deepEqual(await lookAgain(ip, within), within);
+  assert.equal(await lookAgain(ip, known), undefined);
 });
 
 test('errors are sentences that say what to give', async () => {

@@ -77,12 +77,12 @@ test('firewall rules are entries of a table each; those that cannot be taken bac
   journal.record({ kind: 'iptables', table: 'nat', made: [] });
   journal.record({ kind: 'iptables', table: 'filter', made: [] });
   journal.record({ kind: 'iptables', table: 'filter', made });
-  journal.record({ kind: 'nftables', made: null });
+  journal.record({ kind: 'nftables', table: 'ip flannel-ipv4', made: null });
   journal.forget({ kind: 'iptables', table: 'nat' });
   journal.forget({ kind: 'iptables', table: 'nat' });
   assert.deepEqual(readJournal(journal.file)!.entries, [
     { kind: 'iptables', table: 'filter', made },
-    { kind: 'nftables', made: null },
+    { kind: 'nftables', table: 'ip flannel-ipv4', made: null },
   ]);
 
   const host = new FakeIptables();
@@ -94,7 +94,23 @@ test('firewall rules are entries of a table each; those that cannot be taken bac
   assert.match(problems[0]!, /nft table ip flannel-ipv4 could not be taken back: cannot run nft/);
   assert.equal(problems.length, 1);
   assert.deepEqual(host.chain('filter', 'FORWARD'), ['-j LOG']);
-  assert.deepEqual(readJournal(journal.file)!.entries, [{ kind: 'nftables', made: null }]);
+  assert.deepEqual(readJournal(journal.file)!.entries, [
+    { kind: 'nftables', table: 'ip flannel-ipv4', made: null },
+  ]);
+});
+
+test('a journal of a weft that knew one nft table is read as that', (t) => {
+  const root = scratch(t);
+  const journal = Journal.open('flannel.1', root, fakeProc(root, '1'));
+  const content = JSON.parse(fs.readFileSync(journal.file, 'utf8'));
+  content.entries = [{ kind: 'nftables', made: 'table' }];
+  fs.writeFileSync(journal.file, JSON.stringify(content));
+  assert.deepEqual(readJournal(journal.file)!.entries, [
+    { kind: 'nftables', table: 'ip flannel-ipv4', made: 'table' },
+  ]);
+  content.entries = [{ kind: 'nftables', table: 'ip others', made: 'table' }];
+  fs.writeFileSync(journal.file, JSON.stringify(content));
+  assert.throws(() => readJournal(journal.file), /is broken/);
 });
 
 test('a flanneld that runs in the place of weft keeps what weft left', async (t) => {

@@ -92,6 +92,7 @@ class StubDevice implements Device {
 class StubUnderlay implements Underlay {
   readonly sender = 0;
   readonly socketTo = () => -1;
+  readonly full = () => {};
   readonly #datagrams = inboundDatagrams();
   readonly #batch = batchOf(LAYOUT.inbound, INBOUND_HEADROOM, this.#datagrams);
   #error = 0;

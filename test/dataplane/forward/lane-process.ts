@@ -10,7 +10,7 @@ import { Publisher } from '../../../src/dataplane/routes/publisher.js';
 import { LOOPBACK, loopbackSocket } from '../io/arena.js';
 
 const mac = new Uint8Array([2, 0, 0, 0, 0, 1]);
-const publisher = new Publisher({ vni: 1, ownMac: mac, lanes: 1 });
+const publisher = new Publisher({ vni: 1, ownMac: mac, threads: 1 });
 const { listener, sender } = openUdp(LOOPBACK, 0);
 const [tun] = loopbackSocket(loadNative());
 

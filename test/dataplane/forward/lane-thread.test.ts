@@ -45,7 +45,7 @@ function start(
   more: { publisher?: Publisher; lane?: number; merges?: boolean; directions?: Directions } = {},
 ) {
   const counters = createCounters(2);
-  const publisher = more.publisher ?? new Publisher({ vni: 1, ownMac: MAC, lanes: 2 });
+  const publisher = more.publisher ?? new Publisher({ vni: 1, ownMac: MAC, threads: 2 });
   const { tun, listener, sender } = sides;
   const lane = new LaneThread({
     lane: more.lane ?? 0,
@@ -139,7 +139,7 @@ test('a flooded lane stops within a second', async (t) => {
 });
 
 test('two lanes of one publisher see a table that is published while they run', async (t) => {
-  const publisher = new Publisher({ vni: 1, ownMac: MAC, lanes: 2 });
+  const publisher = new Publisher({ vni: 1, ownMac: MAC, threads: 2 });
   const lanes = [0, 1].map((lane) => start(openSides(t), { publisher, lane }));
   for (const { lane } of lanes) await until(() => lane.running, 'the lane runs');
   // Too large for the buffers there are: each lane gets the new one by message.
@@ -160,7 +160,7 @@ test('two lanes of one publisher see a table that is published while they run', 
 
 test('fifty starts and stops leave nothing behind', { timeout: 120_000 }, async (t) => {
   const sides = openSides(t);
-  const publisher = new Publisher({ vni: 1, ownMac: MAC, lanes: 2 });
+  const publisher = new Publisher({ vni: 1, ownMac: MAC, threads: 2 });
   const round = async (waits: boolean) => {
     const { lane } = start(sides, { publisher });
     if (waits) await until(() => lane.running, 'the lane runs');
@@ -215,7 +215,7 @@ test('an error inside the lane ends it, and is handed out', async (t) => {
 
 test('an error before the first turn is handed out as well', async (t) => {
   const counters = createCounters(1); // a row too few for lane 1
-  const publisher = new Publisher({ vni: 1, ownMac: MAC, lanes: 2 });
+  const publisher = new Publisher({ vni: 1, ownMac: MAC, threads: 2 });
   const lane = new LaneThread({ lane: 1, counters, publisher, ...openSides(t), options: OPTIONS });
   assert.ok((await lane.ended) instanceof Error);
 });

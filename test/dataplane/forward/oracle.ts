@@ -67,9 +67,11 @@ export function receive({ vnet, packet }: Written): Uint8Array[] {
     if (start !== ihl(packet) || offset !== (packet[9] === 17 ? 6 : 16)) {
       throw new Error(`checksum at ${start} + ${offset}`);
     }
+    if (!isPartial(packet)) throw new Error('the sum to be finished is not begun');
     return [sealTransport(packet.slice())];
   }
   if (flags !== 1) throw new Error('a super-packet without NEEDS_CSUM');
+  if (!isPartial(packet)) throw new Error('the sum to be finished is not begun');
   if (type !== (packet[9] === 6 ? GSO_TCPV4 : GSO_UDP_L4)) throw new Error(`gso type ${type}`);
   if (start !== ihl(packet) || offset !== (type === GSO_TCPV4 ? 16 : 6)) {
     throw new Error(`checksum at ${start} + ${offset}`);

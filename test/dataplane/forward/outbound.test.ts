@@ -218,11 +218,17 @@ test('offloads that do not fit the packet are refused', () => {
   }
 });
 
-test('a read that fails moves nothing', () => {
+test('a side that cannot be read moves nothing, is told and counted, and the other goes on', () => {
   const rig = new Rig();
   rig.device.read = () => -5;
-  assert.equal(rig.lane.step(), 0);
-  assert.equal(rig.lane.blocked, false);
+  assert.equal(rig.lane.step(), -5);
+  assert.equal(rig.count('read_errors'), 1);
+  rig.underlay.push({ payload: frame(ipv4Packet({}, random.bytes(9))), address: PEER_B });
+  assert.equal(rig.lane.step(), 1);
+  rig.underlay.receive = () => -9;
+  rig.lane.step();
+  assert.equal(rig.count('receive_errors'), 1);
+  assert.equal(rig.takeWritten().length, 1);
   rig.checkBalance();
 });
 

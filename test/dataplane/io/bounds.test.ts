@@ -374,6 +374,9 @@ test('calls of plain integers check them, too', () => {
     }
     assert.throws(() => calls[name]!(-1, row), { code: 'EBADF' }, name);
   }
+  for (const given of [[], [-1], [-1, 5], ['1', 'lo']]) {
+    assert.throws(() => calls.udpBindDevice!(...given), TypeError);
+  }
   assert.throws(() => calls.udpOpen!(5), { code: 'EAFNOSUPPORT' });
   assert.throws(() => native.udpSteer(-1, 2), {
     code: 'EBADF',

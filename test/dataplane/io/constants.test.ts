@@ -21,7 +21,7 @@ test('the addon exports what the interface says, and no more', () => {
   const calls = [
     ...['attach', 'lastError', 'errnoName', 'constants'],
     ...['tunOpen', 'tunOffload', 'tunRead', 'tunWrite', 'tunSteer'],
-    ...['udpOpen', 'udpBind', 'udpConnect', 'udpName', 'udpDiscard', 'udpSteer'],
+    ...['udpOpen', 'udpBind', 'udpBindDevice', 'udpConnect', 'udpName', 'udpDiscard', 'udpSteer'],
     ...['setOption', 'getOption'],
     ...['udpReceive', 'udpSend', 'eventOpen', 'eventSignal', 'eventDrain', 'wait', 'close'],
     'notify',

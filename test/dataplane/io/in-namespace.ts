@@ -14,7 +14,7 @@ import {
   EINVAL,
   EIO,
   IP_MTU_DISCOVER,
-  IP_PMTUDISC_INTERFACE,
+  IP_PMTUDISC_OMIT,
   loadNative,
   type Native,
   SO_SNDBUF,
@@ -153,7 +153,7 @@ test('a TUN that is down tells a faulty vnet header (EINVAL) from its being down
   const answer = (type: number, size: number): number => {
     const arena = new Arena();
     const header = Buffer.alloc(VNET);
-    vnet.write(header, 0, vnet.NEEDS_CSUM, type, 40, size, 20, 16);
+    vnet.writeSuper(header, 0, type, 20, 16, 40, size);
     assert.equal(arena.writePackets(fd, [[header, large]]), 0);
     return native.lastError();
   };
@@ -261,7 +261,7 @@ test('DF is clear on what the underlay sends, and set on a socket as it comes', 
     native.close(plain);
     native.close(clear);
   });
-  native.setOption(clear, SOL_IP, IP_MTU_DISCOVER, IP_PMTUDISC_INTERFACE);
+  native.setOption(clear, SOL_IP, IP_MTU_DISCOVER, IP_PMTUDISC_OMIT);
   const to = ipv4(THEIRS, 9);
   arena.send([
     { fd: plain, to, tos: 1, parts: [pattern(10)] },
@@ -273,12 +273,17 @@ test('DF is clear on what the underlay sends, and set on a socket as it comes', 
   assert.deepEqual(got[1], [2, 0]);
   assert.ok(got.length >= 3 && got.slice(2).every(([tos, df]) => tos === 3 && df === 0));
 
-  // Over the interface's MTU of 1500 it is an error of that row, never two fragments.
-  const sent = arena.send([
-    { fd: clear, to, parts: [pattern(10)] },
-    { fd: clear, to, parts: [pattern(1473)] },
-  ]);
-  assert.equal(sent, 1);
+  // Over the interface's MTU of 1500 a datagram leaves in fragments; segments of one are refused.
+  assert.equal(arena.send([{ fd: clear, to, tos: 4, parts: [pattern(1473)] }]), 1);
+  const fragments = read(arena, fd, 2, isIpv4(17)).map(([, packet]) => packet);
+  assert.deepEqual(
+    fragments.map((packet) => [packet[1], packet.readUInt16BE(2), packet.readUInt16BE(6)]),
+    [
+      [4, 1500, 0x2000],
+      [4, 21, 185],
+    ],
+  );
+  assert.equal(arena.send([{ fd: clear, to, segment: 1473, parts: [pattern(1473 * 2)] }]), 0);
   assert.equal(native.errnoName(native.lastError()), 'EMSGSIZE');
 });
 
@@ -351,7 +356,7 @@ test('a lane on a real TUN: stops while idle, and ends by itself when the TUN is
     new LaneThread({
       lane: 0,
       counters: createCounters(1),
-      publisher: new Publisher({ vni: 1, ownMac: mac, lanes: 1 }),
+      publisher: new Publisher({ vni: 1, ownMac: mac, threads: 1 }),
       tun: fd,
       listener: udp.listener,
       sender: udp.sender,

@@ -2,7 +2,13 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import test from 'node:test';
 import { LaneMemory } from '../../../src/dataplane/io/memory.js';
-import { loadNative } from '../../../src/dataplane/io/native.js';
+import {
+  IP_MTU_DISCOVER,
+  loadNative,
+  SO_SNDBUF,
+  SOL_IP,
+  SOL_SOCKET,
+} from '../../../src/dataplane/io/native.js';
 import { openSender, PEER_SOCKETS, PeerSockets } from '../../../src/dataplane/io/peer-sockets.js';
 import * as socketAddress from '../../../src/dataplane/io/socket-address.js';
 import { parseAddress } from '../../../src/dataplane/wire/ipv4.js';
@@ -11,9 +17,9 @@ const native = loadNative();
 native.attach(new LaneMemory().bytes);
 const LOOPBACK = parseAddress('127.0.0.1')!;
 
-function withPeers(work: (peers: PeerSockets, sender: number) => void): void {
+function withPeers(work: (peers: PeerSockets, sender: number) => void, most?: number): void {
   const sender = openSender(native, LOOPBACK, 0);
-  const peers = new PeerSockets(native, sender);
+  const peers = new PeerSockets(native, sender, most);
   try {
     work(peers, sender);
   } finally {
@@ -66,5 +72,74 @@ test('a peer that cannot be connected to costs no descriptor and is not tried ea
     for (let i = 0; i < 1_000; i += 1) assert.equal(peers.socketTo(unreachable, 8472), -1);
     assert.equal(openDescriptors(), before);
     assert.equal(peers.size, 0);
+  });
+});
+
+test('the memory of peers that cannot be connected to is bounded, and each is tried again', () => {
+  withPeers((peers) => {
+    const at = (i: number) => parseAddress('203.0.113.0')! + i;
+    for (let i = 0; i < 1_000; i += 1) assert.equal(peers.socketTo(at(i % 250), 8472), -1);
+    assert.equal(peers.refused, 250);
+    for (let i = 0; i < 600; i += 1) peers.socketTo(parseAddress('198.51.100.0')! + i, 8472);
+    assert.ok(peers.refused <= 256);
+  });
+});
+
+test('a peer that fills the shared socket gets one of its own, in place of the least recently used', () => {
+  withPeers((peers) => {
+    const [a, b, c] = [1, 2, 3].map((i) => LOOPBACK + i) as [number, number, number];
+    for (const peer of [a, b]) assert.ok(peers.socketTo(peer, 8472) >= 0);
+    for (let i = 0; i < 1_000; i += 1) {
+      peers.socketTo(b, 8472);
+      assert.equal(peers.socketTo(c, 8472), -1);
+    }
+    peers.full(c, 1_000_000, 5);
+    assert.ok(peers.socketTo(c, 8472) >= 0);
+    assert.ok(peers.socketTo(b, 8472) >= 0);
+    assert.equal(peers.size, 2);
+    // No two peers throw each other out again and again within a second.
+    for (let i = 0; i < 300; i += 1) peers.socketTo(b, 8472);
+    peers.full(a, 1_000_000, 5);
+    assert.equal(peers.socketTo(a, 8472), -1);
+    peers.full(a, 1_000_000, 6);
+    assert.ok(peers.socketTo(a, 8472) >= 0);
+  }, 2);
+});
+
+test('none at all: all peers share the one', () => {
+  withPeers((peers) => assert.equal(peers.socketTo(LOOPBACK, 8472), -1), 0);
+});
+
+test('a buffer holds what its socket sends in some 20 ms, from 16 kB to 8 MiB', () => {
+  withPeers((peers) => {
+    const peer = LOOPBACK + 1;
+    const fd = peers.socketTo(peer, 8472);
+    const buffer = () => native.getOption(fd, SOL_SOCKET, SO_SNDBUF) / 2;
+    const first = buffer();
+    assert.equal(first, 1024 * 1024);
+    peers.full(peer, 5_000_000, 10);
+    assert.equal(buffer(), first, 'nothing is known of its speed');
+    peers.full(peer, 6_000_000, 10);
+    assert.equal(buffer(), first, 'once a second');
+    peers.full(peer, 17_500_000, 11); // 100 Mb/s
+    assert.equal(buffer(), 250_000);
+    peers.full(peer, 17_625_000, 12); // 1 Mb/s
+    assert.equal(buffer(), 16 * 1024);
+    peers.full(peer, 17_750_000, 20);
+    assert.equal(buffer(), 16 * 1024, 'it had little to send in between');
+    peers.full(peer, 17_750_000 + 125_000_000, 21); // 1 Gb/s
+    assert.equal(buffer(), 2_500_000);
+    peers.full(peer, 17_750_000 + 10_125_000_000, 22);
+    assert.equal(buffer(), 8 * 1024 * 1024);
+  });
+});
+
+test('cut by the route where that has an MTU of its own, else by the device', () => {
+  withPeers((peers) => {
+    const peer = LOOPBACK + 1;
+    const mode = (cut: boolean) =>
+      native.getOption(peers.socketTo(peer, 8472, cut), SOL_IP, IP_MTU_DISCOVER);
+    assert.deepEqual([mode(false), mode(true), mode(true), mode(false)], [5, 0, 0, 5]);
+    assert.equal(peers.size, 1);
   });
 });

@@ -6,7 +6,7 @@ import {
   ECONNREFUSED,
   EMSGSIZE,
   IP_MTU_DISCOVER,
-  IP_PMTUDISC_INTERFACE,
+  IP_PMTUDISC_OMIT,
   IP_RECVTOS,
   SO_SNDBUF,
   SOL_IP,
@@ -341,7 +341,7 @@ test('openUdp: a listener that merges and shows the TOS, a sender that does not 
 
   assert.ok(open.segment && open.gro, 'this kernel has both');
   assert.ok(open.receiveBuffer > 200_000);
-  assert.equal(native.getOption(open.sender, SOL_IP, IP_MTU_DISCOVER), IP_PMTUDISC_INTERFACE);
+  assert.equal(native.getOption(open.sender, SOL_IP, IP_MTU_DISCOVER), IP_PMTUDISC_OMIT);
   const message = { fd: open.sender, to: listenerAt, segment: 50, tos: 3 };
   assert.equal(arena.send([{ ...message, parts: [pattern(150)] }]), 1);
   const [train] = arena.receive(open.listener);

@@ -31,7 +31,7 @@ export interface Lanes {
 }
 
 export function lanes(count = 1, vni = 1): Lanes {
-  const publisher = new Publisher({ vni, ownMac: OWN_MAC, lanes: count });
+  const publisher = new Publisher({ vni, ownMac: OWN_MAC, threads: count });
   const ports: MessagePort[] = [];
   const readers = Array.from({ length: count }, (_, lane) => {
     const { port1, port2 } = new MessageChannel();

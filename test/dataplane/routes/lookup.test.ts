@@ -72,6 +72,40 @@ test('the usual flannel network', () => {
   });
 });
 
+test('a default route around nested prefixes: each address has the longest that holds it', () => {
+  const routes = [
+    route('0.0.0.0/0', P1),
+    route('10.0.0.0/8', P2),
+    route('10.5.0.0/16', P3),
+    route('10.5.72.128/25', P2),
+    route('10.5.72.200/32', P3),
+  ];
+  for (const order of [routes, [...routes].reverse()]) {
+    expectAnswers(order, [local('10.5.72.0/24')], {
+      '9.255.255.255': '192.168.64.1',
+      '10.0.0.0': '192.168.64.2',
+      '10.4.255.255': '192.168.64.2',
+      '10.5.0.0': '200.0.0.3',
+      '10.5.71.255': '200.0.0.3',
+      '10.5.72.0': 'local',
+      '10.5.72.127': 'local',
+      '10.5.72.128': '192.168.64.2',
+      '10.5.72.199': '192.168.64.2',
+      '10.5.72.200': '200.0.0.3',
+      '10.5.72.201': '192.168.64.2',
+      '10.5.73.0': '200.0.0.3',
+      '10.6.0.0': '192.168.64.2',
+      '11.0.0.0': '192.168.64.1',
+      '255.255.255.255': '192.168.64.1',
+    });
+  }
+  // A default of our own is the answer where no peer's prefix is.
+  expectAnswers([route('10.5.72.0/24', P1)], [local('0.0.0.0/0')], {
+    '10.5.72.9': '192.168.64.1',
+    '10.5.73.9': 'local',
+  });
+});
+
 test('a default route takes all, the ends included', () => {
   expectAnswers([route('0.0.0.0/0', P1)], [], {
     '0.0.0.0': '192.168.64.1',

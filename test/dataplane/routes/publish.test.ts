@@ -97,7 +97,7 @@ test('a table that grew arrives over the port, also after several growths at onc
 });
 
 test('a handle older than the port will do, and so will bare messages', () => {
-  const publisher = new Publisher({ vni: 1, ownMac: OWN_MAC, lanes: 1 });
+  const publisher = new Publisher({ vni: 1, ownMac: OWN_MAC, threads: 1 });
   const old = publisher.handle;
   publisher.publish(spread(2000), []);
   const queue: unknown[] = [];
@@ -107,10 +107,10 @@ test('a handle older than the port will do, and so will bare messages', () => {
 });
 
 test('a lane whose port was never attached says so', () => {
-  const publisher = new Publisher({ vni: 1, ownMac: OWN_MAC, lanes: 1 });
+  const publisher = new Publisher({ vni: 1, ownMac: OWN_MAC, threads: 1 });
   const reader = new RouteReader(publisher.handle, 0, () => undefined);
   publisher.publish(generation(1), []);
-  assert.throws(() => reader.refresh(), /never reached lane 0; attach its port/);
+  assert.throws(() => reader.refresh(), /never reached thread 0; attach its port/);
 });
 
 test('a parked lane holds nothing, and may start again', () => {
@@ -135,19 +135,22 @@ test('a parked lane holds nothing, and may start again', () => {
 
 test('lanes that are none are refused, and so is a MAC that is none', () => {
   assert.throws(
-    () => new Publisher({ vni: 1, ownMac: new Uint8Array(8), lanes: 1 }),
+    () => new Publisher({ vni: 1, ownMac: new Uint8Array(8), threads: 1 }),
     /8 bytes, not 6/,
   );
   for (const count of [0, -1, 1.5, 1000]) {
-    assert.throws(() => new Publisher({ vni: 1, ownMac: OWN_MAC, lanes: count }), RangeError);
+    assert.throws(() => new Publisher({ vni: 1, ownMac: OWN_MAC, threads: count }), RangeError);
   }
-  const publisher = new Publisher({ vni: 1, ownMac: OWN_MAC, lanes: 2 });
-  assert.throws(() => publisher.park(2), /lane 2; there are 2/);
-  assert.throws(() => new RouteReader(publisher.handle, 2, () => undefined), /lane 2; there are 2/);
+  const publisher = new Publisher({ vni: 1, ownMac: OWN_MAC, threads: 2 });
+  assert.throws(() => publisher.park(2), /thread 2; there are 2/);
+  assert.throws(
+    () => new RouteReader(publisher.handle, 2, () => undefined),
+    /thread 2; there are 2/,
+  );
 });
 
 test('a thread that looks up all the time never sees a half-built table', async () => {
-  const publisher = new Publisher({ vni: 1, ownMac: OWN_MAC, lanes: 1 });
+  const publisher = new Publisher({ vni: 1, ownMac: OWN_MAC, threads: 1 });
   const stop = new Int32Array(new SharedArrayBuffer(8));
   const { port1, port2 } = new MessageChannel();
   publisher.attach(0, port1);

@@ -31,6 +31,28 @@ test('the example of RFC 1071, section 3', () => {
   assert.equal(checksum.complement(0xddf2), 0x220d);
 });
 
+test('a fold whose second step carries, too', () => {
+  // ffff0001: its halves give 10000, and only the halves of that give 1.
+  assert.equal(checksum.fold(0xffff0001), 1);
+  assert.equal(checksum.fold(0x1ffff), 1);
+  assert.equal(checksum.fold(0x1fffe), 0xffff);
+  assert.equal(checksum.fold(0xffffffff), 0xffff);
+  // Four words, in either order of bytes, for each way to sum.
+  const memory = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true });
+  const bytes = new Uint8Array(memory.buffer);
+  const sums = [createSimdSummer(memory)!, checksum.createSummer(memory.buffer)];
+  const words = [0x0000, 0x0001, 0x0100, 0x0002, 0x0200, 0xff00, 0xfeff, 0xffff];
+  for (let i = 0; i < 8 ** 4; i += 1) {
+    for (let k = 0; k < 4; k += 1) {
+      const word = words[(i >> (3 * k)) & 7]!;
+      bytes.set([word >> 8, word], 2 * k);
+    }
+    const expected = oracle(bytes, 0, 8);
+    assert.equal(checksum.sum(bytes, 0, 8), expected);
+    for (const sum of sums) assert.equal(sum(0, 8), expected, `${bytes.subarray(0, 8)}`);
+  }
+});
+
 test('the example of RFC 1624, section 4', () => {
   // HC = DD2F, m = 5555, m' = 3285: the older equation of RFC 1141 gives FFFF, this one 0000.
   assert.equal(checksum.update(0xdd2f, 0x5555, 0x3285), 0x0000);

@@ -29,7 +29,6 @@ test('every field of D0', () => {
   assert.equal(ipv4.totalLength(D0, AT_IPV4), 36);
   assert.equal(ipv4.id(D0, AT_IPV4), 0x1234);
   assert.equal(ipv4.fragment(D0, AT_IPV4), 0x4000);
-  assert.equal(ipv4.ttl(D0, AT_IPV4), 63);
   assert.equal(ipv4.protocol(D0, AT_IPV4), ipv4.ICMP);
   assert.equal(ipv4.sum(D0, AT_IPV4), 0x998b);
   assert.equal(ipv4.formatAddress(ipv4.source(D0, AT_IPV4)), '10.5.72.9');
@@ -37,23 +36,23 @@ test('every field of D0', () => {
 });
 
 test('each fault has its own reason', () => {
-  assert.equal(ipv4.check(D0, AT_IPV4, AT_IPV4), ipv4.SHORT);
-  assert.equal(ipv4.check(D0, AT_IPV4, AT_IPV4 + 1), ipv4.SHORT);
-  assert.equal(ipv4.check(D0, AT_IPV4, AT_IPV4 + 19), ipv4.SHORT);
-  assert.equal(check(edited(22, '55')), ipv4.VERSION);
-  assert.equal(check(edited(22, '65')), ipv4.VERSION);
-  assert.equal(check(edited(22, '44000024123440003f01d897')), ipv4.HEADER_LENGTH);
-  assert.equal(check(edited(22, '4f')), ipv4.HEADER_LENGTH);
-  assert.equal(check(edited(22, '45000013123440003f01999c')), ipv4.TOTAL_LENGTH);
-  assert.equal(check(edited(22, '450005dc123440003f0193d3')), ipv4.TOTAL_LENGTH);
-  assert.equal(check(edited(32, '998c')), ipv4.SUM);
+  assert.equal(ipv4.check(D0, AT_IPV4, AT_IPV4), ipv4.BAD_SIZE);
+  assert.equal(ipv4.check(D0, AT_IPV4, AT_IPV4 + 1), ipv4.BAD_SIZE);
+  assert.equal(ipv4.check(D0, AT_IPV4, AT_IPV4 + 19), ipv4.BAD_SIZE);
+  assert.equal(check(edited(22, '55')), ipv4.BAD_VERSION);
+  assert.equal(check(edited(22, '65')), ipv4.BAD_VERSION);
+  assert.equal(check(edited(22, '44000024123440003f01d897')), ipv4.BAD_HEADER_LENGTH);
+  assert.equal(check(edited(22, '4f')), ipv4.BAD_HEADER_LENGTH);
+  assert.equal(check(edited(22, '45000013123440003f01999c')), ipv4.BAD_HEADER_LENGTH);
+  assert.equal(check(edited(22, '450005dc123440003f0193d3')), ipv4.BAD_LENGTH);
+  assert.equal(check(edited(32, '998c')), ipv4.BAD_SUM);
 });
 
 test('padding behind the packet is no fault, a missing byte is', () => {
   const padded = new Uint8Array(D0.length + 10);
   padded.set(D0);
   assert.equal(check(padded), 0);
-  assert.equal(ipv4.check(D0, AT_IPV4, D0.length - 1), ipv4.TOTAL_LENGTH);
+  assert.equal(ipv4.check(D0, AT_IPV4, D0.length - 1), ipv4.BAD_LENGTH);
 });
 
 test('fragments', () => {

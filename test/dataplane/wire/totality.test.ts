@@ -9,20 +9,11 @@ import fc from 'fast-check';
 import * as ethernet from '../../../src/dataplane/wire/ethernet.js';
 import * as icmp from '../../../src/dataplane/wire/icmp.js';
 import * as ipv4 from '../../../src/dataplane/wire/ipv4.js';
-import * as ipv6 from '../../../src/dataplane/wire/ipv6.js';
 import * as tcp from '../../../src/dataplane/wire/tcp.js';
 import * as udp from '../../../src/dataplane/wire/udp.js';
 import * as vnet from '../../../src/dataplane/wire/vnet.js';
 import * as vxlan from '../../../src/dataplane/wire/vxlan.js';
-import {
-  AT_ETHERNET,
-  AT_IPV4,
-  AT_TRANSPORT,
-  D0,
-  ROUTER_SOLICITATION,
-  TCP_SYN,
-  UDP_DATAGRAM,
-} from './frames.js';
+import { AT_ETHERNET, AT_IPV4, AT_TRANSPORT, D0, TCP_SYN, UDP_DATAGRAM } from './frames.js';
 
 type Reader = (bytes: Uint8Array, at: number) => number | boolean;
 
@@ -42,6 +33,12 @@ const passes = (check: (b: Uint8Array, at: number, end: number) => boolean) => (
   sound: check,
 });
 
+/** For a header without a check of its own: its callers look whether all of it is there. */
+const holds =
+  (header: number) =>
+  (_bytes: Uint8Array, at: number, end: number): boolean =>
+    end - at >= header;
+
 const HEADERS: readonly Header[] = [
   {
     name: 'ipv4',
@@ -58,18 +55,11 @@ const HEADERS: readonly Header[] = [
       ipv4.isFragment,
       ipv4.isLaterFragment,
       ipv4.dontFragment,
-      ipv4.ttl,
       ipv4.protocol,
       ipv4.sum,
       ipv4.source,
       ipv4.destination,
     ],
-  },
-  {
-    name: 'ipv6',
-    sample: ROUTER_SOLICITATION,
-    ...passes(ipv6.check),
-    readers: [ipv6.version, ipv6.payloadLength, ipv6.nextHeader],
   },
   {
     name: 'tcp',
@@ -79,10 +69,8 @@ const HEADERS: readonly Header[] = [
       tcp.sourcePort,
       tcp.destinationPort,
       tcp.sequence,
-      tcp.acknowledgement,
       tcp.headerLength,
       tcp.flags,
-      tcp.window,
       tcp.sum,
     ],
   },
@@ -95,13 +83,13 @@ const HEADERS: readonly Header[] = [
   {
     name: 'icmp',
     sample: D0.slice(AT_TRANSPORT),
-    ...passes(icmp.check),
-    readers: [icmp.type, icmp.code, icmp.sum],
+    ...passes(holds(icmp.HEADER)),
+    readers: [icmp.type],
   },
   {
     name: 'ethernet',
     sample: D0.slice(AT_ETHERNET),
-    ...passes(ethernet.check),
+    ...passes(holds(ethernet.HEADER)),
     readers: [
       ethernet.destinationHigh,
       ethernet.destinationLow,
@@ -113,13 +101,13 @@ const HEADERS: readonly Header[] = [
   {
     name: 'vxlan',
     sample: D0,
-    ...passes(vxlan.check),
+    ...passes(holds(vxlan.HEADER)),
     readers: [vxlan.hasVniFlag, vxlan.vni, vxlan.reservedBitsSet],
   },
   {
     name: 'vnet',
     sample: new Uint8Array(64),
-    ...passes(vnet.check),
+    ...passes(holds(vnet.HEADER)),
     readers: [
       vnet.flags,
       vnet.gsoType,

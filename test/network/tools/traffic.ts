@@ -9,6 +9,9 @@
  *   traffic.js udp-gso ADDRESS PORT SEGMENT TOTAL  one send of TOTAL bytes with UDP_SEGMENT
  *   traffic.js udp-no-sum ADDRESS PORT SIZES  a datagram of each size, its UDP checksum zero
  *   traffic.js udp-ask ADDRESS PORT SIZES   "0-1422,2000": asks with each size, compares the echo
+ *   traffic.js udp-pace ADDRESS PORT RATE SECONDS  RATE datagrams of 1250 bytes a second; prints how many
+ *   traffic.js udp-count-all PORT           prints every 100 ms how many have come, while some come
+ *   traffic.js udp-sweep ADDRESS…           two datagrams to each
  */
 import { createHash } from 'node:crypto';
 import dgram from 'node:dgram';
@@ -130,6 +133,50 @@ function udpNoSum(address: string, port: number, sizes: readonly number[]): void
   }
 }
 
+async function udpPace(
+  address: string,
+  port: number,
+  rate: number,
+  seconds: number,
+): Promise<void> {
+  const socket = dgram.createSocket('udp4');
+  const payload = Buffer.alloc(1250);
+  const begun = performance.now();
+  let sent = 0;
+  while (sent < rate * seconds) {
+    const due = Math.min(rate * seconds, ((performance.now() - begun) / 1000) * rate);
+    // An error tells of an earlier datagram, or that the socket is full: neither ends it.
+    for (; sent < due; sent += 1) socket.send(payload, port, address, () => {});
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  socket.close();
+  console.log(sent);
+}
+
+function udpCountAll(port: number): void {
+  const socket = dgram.createSocket({ type: 'udp4', recvBufferSize: 8 * 1024 * 1024 });
+  let count = 0;
+  let told = 0;
+  socket.on('message', () => {
+    count += 1;
+  });
+  setInterval(() => {
+    if (count > told) console.log(count);
+    told = count;
+  }, 100);
+  socket.bind(port, '0.0.0.0', () => console.log('listening'));
+}
+
+async function udpSweep(addresses: readonly string[]): Promise<void> {
+  const socket = dgram.createSocket('udp4');
+  for (let round = 0; round < 2; round += 1) {
+    for (const address of addresses) {
+      await new Promise((resolve) => socket.send('sweep', 9, address, resolve));
+    }
+  }
+  socket.close();
+}
+
 function parseSizes(text: string): number[] {
   return text.split(',').flatMap((part) => {
     const [first = 0, last = first] = part.split('-').map(Number);
@@ -184,6 +231,15 @@ switch (what) {
     break;
   case 'udp-ask':
     await udpAsk(a, Number(b), parseSizes(c));
+    break;
+  case 'udp-pace':
+    await udpPace(a, Number(b), Number(c), Number(d));
+    break;
+  case 'udp-count-all':
+    udpCountAll(Number(a));
+    break;
+  case 'udp-sweep':
+    await udpSweep(process.argv.slice(3));
     break;
   default:
     throw new Error(`traffic: what is ${JSON.stringify(what)}?`);

@@ -12,8 +12,8 @@ import { temporaryFolder } from './captures.js';
 
 const ip = (text: string) => packets.ip(text) | 0;
 const [US, PEER] = [packets.US, packets.PEER_B];
-const OUT = { source: ip('10.5.52.2'), destination: ip('10.5.72.2') };
-const IN = { source: ip('10.5.72.2'), destination: ip('10.5.52.2') };
+const OUT = { source: '10.5.52.2', destination: '10.5.72.2' };
+const IN = { source: '10.5.72.2', destination: '10.5.52.2' };
 const MAC = Uint8Array.from(packets.OUR_MAC);
 const PORTS = { sourcePort: 1, destinationPort: 2 };
 

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { describe } from '../../../src/operate/status/status.js';
-import { fullStatus } from './full.js';
+import { fullStatus, UNSEEN } from './full.js';
 
 test('a full status', () => {
   assert.equal(
@@ -23,13 +23,14 @@ routes    3 published, generation 17
 outbound  1,161,463 packets, 1.66 GB sent
 inbound   999 packets, 999 B delivered
 drops
-          unknown_sender  1,200
-          outbound_ipv6  7
+          unknown_sender  1,200  last: 198.51.100.7 (1,200, 3 s ago)
+          outbound_ipv6   7
 kernel    2 datagrams with a bad checksum
 kernel    3,000 datagrams lost: receive buffer full
 peers     2
-          10.10.59.0/24      192.168.56.12   02:00:00:00:00:0b direct
-          10.10.60.0/24      203.0.113.250   02:00:00:00:00:0c
+          subnet         public IP      VtepMAC            sent       heard  last heard
+          10.10.59.0/24  192.168.56.12  02:00:00:00:00:0b  0          0      never       direct
+          10.10.60.0/24  203.0.113.250  02:00:00:00:00:0c  1,161,463  999    1 min ago
 `,
   );
 });
@@ -72,4 +73,78 @@ test('a store that is away, and what is forwarded on', () => {
   const savedAt = '2026-01-02T03:04:05.000Z';
   assert.match(shown({ ...away, savedAt }), /forwarding on the network saved 2026-01-02T03:04/);
   assert.match(shown({ ...away, awaySeconds: null, mended: 2 }), /\n {10}mended by relist: 2\n/);
+});
+
+/** As long as they can be. */
+const LONGEST = {
+  subnet: '255.255.255.252/30',
+  publicIp: '255.255.255.255',
+  vtepMac: '02:00:00:00:00:0c',
+  direct: true,
+  seen: {
+    sentPackets: 999_999_999,
+    sentBytes: 2 ** 52,
+    receivedPackets: 2 ** 40,
+    receivedBytes: 2 ** 52,
+    portUnreachable: 999_999_999,
+    otherErrors: 999_999_999,
+    droppedFull: 999_999_999,
+    droppedUnreachable: 999_999_999,
+    droppedDenied: 999_999_999,
+    droppedFailed: 999_999_999,
+    segmentRefused: 999_999_999,
+    tooBigTold: 999_999_999,
+    heardSecondsAgo: 3599,
+    segmentAgainIn: 255,
+    pathMtu: 65_535,
+  },
+};
+
+test('what is wrong with a peer, in words, and what is not usual; nothing of what is not', () => {
+  const about = (seen: Partial<typeof UNSEEN>): string[] => {
+    const peer = { ...LONGEST, direct: false, seen: { ...UNSEEN, ...seen } };
+    const text = describe({ ...fullStatus, peers: [peer] });
+    const lines = text.slice(text.indexOf('\npeers')).trimEnd().split('\n');
+    return lines.slice(4).map((line) => line.trim());
+  };
+  assert.deepEqual(about({}), []);
+  assert.deepEqual(about({ pathMtu: 1500, sentPackets: 7, receivedBytes: 7 }), []);
+  assert.deepEqual(about({ portUnreachable: 1200 }), ['port unreachable 1,200 times']);
+  assert.deepEqual(about({ otherErrors: 2 }), ['other ICMP errors 2 times']);
+  assert.deepEqual(about({ droppedFull: 3 }), ['3 dropped: its socket full']);
+  assert.deepEqual(about({ droppedUnreachable: 3 }), ['3 dropped: no way there']);
+  assert.deepEqual(about({ droppedDenied: 3 }), ["3 dropped: forbidden by this host's firewall"]);
+  assert.deepEqual(about({ droppedFailed: 3 }), ['3 dropped: the send failed']);
+  assert.deepEqual(about({ tooBigTold: 3 }), ['3 senders told that a packet does not fit']);
+  assert.deepEqual(about({ segmentRefused: 3, segmentAgainIn: 70, pathMtu: 1400 }), [
+    'UDP_SEGMENT refused 3 times, each datagram sent alone, UDP_SEGMENT tried again in 1 min,',
+    'path MTU 1400',
+  ]);
+});
+
+test('no line of the tables is longer than 110 columns', () => {
+  const strangers = Array.from({ length: 16 }, (_, i) => ({
+    address: `255.255.255.1${i + 10}`,
+    packets: 2 ** 40,
+    secondsAgo: 3599,
+  }));
+  const text = describe({
+    ...fullStatus,
+    drops: { outbound_bad_offload: 2 ** 40, unknown_sender: 2 ** 50 },
+    strangers,
+    peers: [LONGEST, LONGEST],
+  });
+  const table = text.slice(text.indexOf('\ndrops')).split('\n');
+  assert.ok(table.length > 10);
+  for (const line of table) assert.ok(line.length <= 110, `${line.length}: ${line}`);
+  assert.match(text, /255\.255\.255\.117 \([^)]*\), and 8 more$/m);
+  assert.doesNotMatch(text, /255\.255\.255\.118/);
+});
+
+test('a policy other than that of a weft that was told none stands below the backend', () => {
+  assert.doesNotMatch(describe(fullStatus), /^accept/m);
+  for (const accept of ['strict', 'any'] as const) {
+    const text = describe({ ...fullStatus, accept });
+    assert.match(text, new RegExp(`^backend .*\naccept {4}${accept}: `, 'm'));
+  }
 });

@@ -1,11 +1,18 @@
 /** A status with something in every field. */
 import { COUNTER_NAMES, type CounterName } from '../../../src/dataplane/forward/counters.js';
+import { SEEN_NAMES, type SeenName } from '../../../src/dataplane/routes/peer-rows.js';
 import type { Status } from '../../../src/operate/status/status.js';
+import type { PeerSeen } from '../../../src/operate/status/traffic.js';
 
 const counters = Object.fromEntries(COUNTER_NAMES.map((name) => [name, 0])) as Record<
   CounterName,
   number
 >;
+
+const none = Object.fromEntries(SEEN_NAMES.map((name) => [name, 0])) as Record<SeenName, number>;
+
+/** A peer of which nothing was seen. */
+export const UNSEEN: PeerSeen = { ...none, heardSecondsAgo: null, segmentAgainIn: 0, pathMtu: 0 };
 
 export const fullStatus: Status = {
   version: '0.1.0',
@@ -14,6 +21,7 @@ export const fullStatus: Status = {
   faults: ['the underlay address 192.168.56.11 is gone from ens33'],
   backend: 'vxlan',
   directRouting: true,
+  accept: 'peers',
   device: { name: 'flannel.1', address: '10.10.58.0/32', mtu: 1450 },
   underlay: {
     interface: 'ens33',
@@ -43,12 +51,20 @@ export const fullStatus: Status = {
       publicIp: '192.168.56.12',
       vtepMac: '02:00:00:00:00:0b',
       direct: true,
+      seen: UNSEEN,
     },
     {
       subnet: '10.10.60.0/24',
       publicIp: '203.0.113.250',
       vtepMac: '02:00:00:00:00:0c',
       direct: false,
+      seen: {
+        ...UNSEEN,
+        sentPackets: 1_161_463,
+        receivedPackets: 999,
+        heardSecondsAgo: 61,
+        pathMtu: 1500,
+      },
     },
   ],
   routes: {
@@ -64,8 +80,8 @@ export const fullStatus: Status = {
     receiveBuffer: 16_777_216,
   },
   lanes: [
-    { running: true, queued: 0, outboundPackets: 1, inboundPackets: 2 },
-    { running: false, queued: 3, outboundPackets: 3, inboundPackets: 4 },
+    { running: true, outboundPackets: 1, inboundPackets: 2 },
+    { running: false, outboundPackets: 3, inboundPackets: 4 },
   ],
   laneThreads: 2,
   lanesReason: 'one for every 4 of 8 processors; -lanes sets it',
@@ -77,5 +93,6 @@ export const fullStatus: Status = {
     inbound_out_bytes: 999,
   },
   drops: { outbound_ipv6: 7, unknown_sender: 1200 },
+  strangers: [{ address: '198.51.100.7', packets: 1200, secondsAgo: 3 }],
   kernelUdp: { badChecksums: 2, bufferFull: 3000 },
 };

@@ -1,38 +1,42 @@
 /**
- * flannel's rules as `iptables-save` prints them, and what mends a table that is not so.
- * Nothing here runs a program.
+ * flannel's rules as `iptables-save` prints them, and what mends a table that is not so, whoever's
+ * rules they are. Nothing here runs a program.
  *
  * Whatever carries flannel's comment is ours, whoever made it: rules of an earlier network, or
  * those that flannel up to 0.19 kept in POSTROUTING and FORWARD themselves. All else belongs to
  * others and stays, behind ours when it stands in our chain.
  */
+import type { IptablesTable } from '../journal.js';
 import { KUBE_MARK, MULTICAST, type Rules } from './rules.js';
 
-export type TableName = 'nat' | 'filter';
-
-/** Where flannel's rules are in a table: a chain of their own, and a jump to it. */
+/** Where rules are in a table: a chain of their own, and a jump to it from each hook. */
 export interface Place {
-  readonly table: TableName;
-  readonly hook: 'POSTROUTING' | 'FORWARD';
-  readonly chain: 'FLANNEL-POSTRTG' | 'FLANNEL-FWD';
-  readonly comment: 'flanneld masq' | 'flanneld forward';
+  readonly table: IptablesTable;
+  readonly hooks: readonly string[];
+  readonly chain: string;
+  /** By which a rule is known. */
+  readonly comment: string;
+  /** Whose the rules are, for the log. */
+  readonly owner: 'flannel' | 'weft';
 }
 
 export const NAT: Place = {
   table: 'nat',
-  hook: 'POSTROUTING',
+  hooks: ['POSTROUTING'],
   chain: 'FLANNEL-POSTRTG',
   comment: 'flanneld masq',
+  owner: 'flannel',
 };
 export const FILTER: Place = {
   table: 'filter',
-  hook: 'FORWARD',
+  hooks: ['FORWARD'],
   chain: 'FLANNEL-FWD',
   comment: 'flanneld forward',
+  owner: 'flannel',
 };
 export const PLACES: readonly Place[] = [FILTER, NAT];
 
-/** A table's rules: the jump first, then the chain from top to bottom; empty when none are wanted. */
+/** flannel's rules: the jump first, then the chain from top to bottom; empty when none are wanted. */
 export function linesOf(place: Place, rules: Rules): string[] {
   const { network: n, subnet: s, fullyRandom } = rules;
   const rule = (match: string, target: string) =>
@@ -42,7 +46,7 @@ export function linesOf(place: Place, rules: Rules): string[] {
     return !rules.masquerade
       ? []
       : [
-          jumpOf(place),
+          ...jumpsTo(place),
           rule(`-m mark --mark ${KUBE_MARK}/${KUBE_MARK}`, 'RETURN'),
           rule(`-s ${s} -d ${n}`, 'RETURN'),
           rule(`-s ${n} -d ${s}`, 'RETURN'),
@@ -52,11 +56,14 @@ export function linesOf(place: Place, rules: Rules): string[] {
           rule(`! -s ${n} -d ${n}`, masquerade),
         ];
   }
-  return rules.forward ? [jumpOf(place), rule(`-s ${n}`, 'ACCEPT'), rule(`-d ${n}`, 'ACCEPT')] : [];
+  return rules.forward
+    ? [...jumpsTo(place), rule(`-s ${n}`, 'ACCEPT'), rule(`-d ${n}`, 'ACCEPT')]
+    : [];
 }
 
-function jumpOf({ hook, chain, comment }: Place): string {
-  return `-A ${hook} -m comment --comment "${comment}" -j ${chain}`;
+/** A jump from each hook, for packets that match. */
+export function jumpsTo({ hooks, chain, comment }: Place, match = ''): string[] {
+  return hooks.map((hook) => `-A ${hook} ${match}-m comment --comment "${comment}" -j ${chain}`);
 }
 
 /** A table as `iptables-save` printed it. */
@@ -83,8 +90,8 @@ export function isHidden({ table }: Place, text: string): boolean {
   return text.includes(`Table \`${table}' is incompatible`);
 }
 
-/** Whether a rule is flannel's, by its comment. */
-export function isFlannels({ comment }: Place, line: string): boolean {
+/** Whether a rule belongs there, by its comment. */
+export function isOf({ comment }: Place, line: string): boolean {
   return line.includes(`--comment "${comment}"`);
 }
 
@@ -106,27 +113,30 @@ export function mend(
   wanted: readonly string[],
   printed: readonly string[] = wanted,
 ): Mending | null {
-  const { hook, chain } = place;
-  const [jump = ''] = printed;
-  const { ours, others, jumps, strays } = sort(place, saved, jump, (line) =>
-    isFlannels(place, line),
-  );
+  const { hooks, chain, owner } = place;
+  const jumps = printed.slice(0, hooks.length);
+  const { ours, others, inHooks } = sort(place, saved, (line) => isOf(place, line));
   const inChain = saved.lines.filter((line) => line.startsWith(`-A ${chain} `));
-  const rules = printed.slice(1);
+  const rules = printed.slice(hooks.length);
   const inPlace = rules.every((line, i) => inChain[i] === line) && ours.length === rules.length;
 
   const wrong: string[] = [];
   const input: string[] = [];
   if (!inPlace || !saved.chain) {
-    wrong.push(`${chain} ${describe(saved.chain, inChain, ours, rules)}`);
+    wrong.push(`${chain} ${describe(place, saved.chain, inChain, ours, rules)}`);
     // To name a chain empties it, or makes it.
-    input.push(`:${chain} - [0:0]`, ...wanted.slice(1), ...others);
+    input.push(`:${chain} - [0:0]`, ...wanted.slice(hooks.length), ...others);
   }
-  if (strays.length > 0) wrong.push(`${hook} held ${count(strays, 'old rule')} of flannel's`);
-  if (jumps.length === 0) wrong.push(`${hook} had no jump to ${chain}`);
-  if (jumps.length > 1) wrong.push(`${hook} jumped to ${chain} ${jumps.length} times`);
-  input.push(...strays.map(deletion), ...jumps.slice(1).map(deletion));
-  if (jumps.length === 0) input.push(wanted[0]!);
+  for (const [i, hook] of hooks.entries()) {
+    const here = inHooks.filter((line) => line.startsWith(`-A ${hook} `));
+    const right = here.filter((line) => line === jumps[i]);
+    const strays = here.filter((line) => line !== jumps[i]);
+    if (strays.length > 0) wrong.push(`${hook} held ${count(strays, 'old rule')} of ${owner}'s`);
+    if (right.length === 0) wrong.push(`${hook} had no jump to ${chain}`);
+    if (right.length > 1) wrong.push(`${hook} jumped to ${chain} ${right.length} times`);
+    input.push(...strays.map(deletion), ...right.slice(1).map(deletion));
+    if (right.length === 0) input.push(wanted[i]!);
+  }
   return wrong.length === 0 ? null : { input: transaction(place, input), wrong };
 }
 
@@ -137,34 +147,36 @@ export function mend(
 export function clean(
   place: Place,
   saved: Saved,
-  isOurs = (line: string) => isFlannels(place, line),
+  isOurs = (line: string) => isOf(place, line),
 ): Mending | null {
-  const { hook, chain } = place;
-  const { ours, others, jumps, strays, used } = sort(place, saved, jumpOf(place), isOurs);
+  const { hooks, chain, owner } = place;
+  const { ours, others, inHooks, used } = sort(place, saved, isOurs);
   const keep = others.length > 0;
-  const input = [...strays, ...(keep ? [] : jumps)].map(deletion);
+  const isJump = (line: string) => line.endsWith(` -j ${chain}`);
+  const input = inHooks.filter((line) => !(keep && isJump(line))).map(deletion);
   if (ours.length > 0) input.push(`:${chain} - [0:0]`, ...others);
   if (saved.chain && !keep && !used) input.push(`-F ${chain}`, `-X ${chain}`);
   if (input.length === 0) return null;
-  return { input: transaction(place, input), wrong: [`${hook} and ${chain} held flannel's rules`] };
+  return {
+    input: transaction(place, input),
+    wrong: [`${hooks.join(' and ')} and ${chain} held ${owner}'s rules`],
+  };
 }
 
-/** A table's lines by whose they are. `jumps` and `strays` are ours in the hook. */
-function sort(place: Place, saved: Saved, jump: string, isOurs: (line: string) => boolean) {
-  const { hook, chain } = place;
+/** A table's lines by whose they are. `inHooks` are ours. */
+function sort({ hooks, chain }: Place, saved: Saved, isOurs: (line: string) => boolean) {
   const within = (name: string) => saved.lines.filter((line) => line.startsWith(`-A ${name} `));
-  const inHook = within(hook).filter(isOurs);
   return {
     ours: within(chain).filter(isOurs),
     others: within(chain).filter((line) => !isOurs(line)),
-    jumps: inHook.filter((line) => line === jump),
-    strays: inHook.filter((line) => line !== jump),
+    inHooks: hooks.flatMap(within).filter(isOurs),
     /** Whether somebody else jumps to our chain. */
     used: saved.lines.some((line) => !isOurs(line) && ` ${line} `.includes(` ${chain} `)),
   };
 }
 
 function describe(
+  { owner }: Place,
   there: boolean,
   inChain: readonly string[],
   ours: readonly string[],
@@ -175,7 +187,7 @@ function describe(
   const extra = ours.filter((line) => !rules.includes(line));
   const what = [
     ...(missing.length > 0 ? [`lacked ${count(missing, 'rule')}`] : []),
-    ...(extra.length > 0 ? [`held ${count(extra, 'other rule')} of flannel's`] : []),
+    ...(extra.length > 0 ? [`held ${count(extra, 'other rule')} of ${owner}'s`] : []),
   ];
   if (what.length > 0) return what.join(' and ');
   if (ours.length > rules.length) return 'held a rule twice';
@@ -197,12 +209,15 @@ function transaction({ table }: Place, input: readonly string[]): string {
   return `*${table}\n${input.join('\n')}\nCOMMIT\n`;
 }
 
-/** A rule that takes every packet before it reaches our jump, as `-A FORWARD -j DROP`. */
-export function obstacle(place: Place, saved: Saved): string | undefined {
-  const inHook = saved.lines.filter((line) => line.startsWith(`-A ${place.hook} `));
-  const jump = inHook.findIndex((line) => isFlannels(place, line));
-  const before = inHook.slice(0, Math.max(jump, 0));
-  return before.find((line) =>
-    /^-A \S+ -j (?:ACCEPT|DROP|REJECT|RETURN|MASQUERADE|SNAT)\b/.test(line),
-  );
+/** Rules that take every packet before it reaches our jump, as `-A FORWARD -j DROP`; one a hook. */
+export function obstacles(place: Place, saved: Saved): string[] {
+  return place.hooks.flatMap((hook) => {
+    const inHook = saved.lines.filter((line) => line.startsWith(`-A ${hook} `));
+    const jump = inHook.findIndex((line) => isOf(place, line));
+    const before = inHook.slice(0, Math.max(jump, 0));
+    const found = before.find((line) =>
+      /^-A \S+ -j (?:ACCEPT|DROP|REJECT|RETURN|MASQUERADE|SNAT)\b/.test(line),
+    );
+    return found ?? [];
+  });
 }

@@ -1,24 +1,24 @@
 /**
- * flannel's rules by iptables, whichever of its two variants the PATH has: one `iptables-save` of
+ * flannel's rules by iptables, and weft's guard, whichever of its two variants the PATH has: one `iptables-save` of
  * a table to look, one `iptables-restore` to mend, which does all of its input or nothing.
  */
 import { HostError } from '../errors.js';
-import type { Journal } from '../journal.js';
+import type { IptablesTable, Journal } from '../journal.js';
 import type { Runner } from '../runner.js';
+import { GUARD, guardLines } from './guard-rules.js';
 import {
   clean,
-  isFlannels,
   isHidden,
+  isOf,
   linesOf,
   mend,
-  obstacle,
+  obstacles,
   PLACES,
   type Place,
   parseSaved,
   type Saved,
-  type TableName,
 } from './iptables-rules.js';
-import type { Firewall, Rules } from './rules.js';
+import type { Firewall, GuardRules, Rules } from './rules.js';
 
 /** From this version on: `iptables-restore --wait` and `MASQUERADE --random-fully`. */
 const MODERN = [1, 6, 2];
@@ -35,7 +35,7 @@ export class Iptables implements Firewall {
   readonly #journal: Pick<Journal, 'record' | 'forget'>;
   readonly #modern: boolean;
   /** How this iptables prints what it was given, where that was seen. */
-  readonly #printed = new Map<TableName, { wanted: string; lines: string[] }>();
+  readonly #printed = new Map<Place, { wanted: string; lines: string[] }>();
   #cleaned = false;
 
   private constructor(
@@ -64,7 +64,7 @@ export class Iptables implements Firewall {
 
   async ensure(rules: Rules): Promise<string[]> {
     const wrong: string[] = [];
-    const obstacles: string[] = [];
+    const found: string[] = [];
     const able = { ...rules, fullyRandom: rules.fullyRandom && this.#modern };
     // Once, what is not wanted is looked for too: without naming a table, so that none is made.
     const all = this.#cleaned ? undefined : await run(this.#runner, ['iptables-save']);
@@ -81,19 +81,23 @@ export class Iptables implements Firewall {
         continue;
       }
       wrong.push(...(await this.#mend(place, saved, wanted)));
-      const found = obstacle(place, saved);
-      if (found !== undefined) {
-        obstacles.push(`${found} stands before the jump to ${place.chain} and takes every packet`);
-      }
+      found.push(...describeObstacles(place, saved));
     }
     this.#cleaned = true;
-    this.obstacles = obstacles;
+    this.obstacles = found;
+    return wrong;
+  }
+
+  async guard(rules: GuardRules): Promise<string[]> {
+    const saved = await this.#save(GUARD);
+    const wrong = await this.#mend(GUARD, saved, guardLines(rules));
+    this.obstacles = describeObstacles(GUARD, saved);
     return wrong;
   }
 
   async #mend(place: Place, saved: Saved, wanted: string[]): Promise<string[]> {
     const { table } = place;
-    const known = this.#printed.get(table);
+    const known = this.#printed.get(place);
     const printed = known?.wanted === wanted.join('\n') ? known.lines : wanted;
     // Recorded before it is made, as a file is.
     this.#journal.record({ kind: 'iptables', table, made: printed });
@@ -105,11 +109,11 @@ export class Iptables implements Firewall {
     if (mend(place, after, wanted, printed) === null) return [...mending.wrong];
     // Perhaps this iptables prints a rule in other words than it was told; if that is all, these
     // are the words to look for.
-    const lines = after.lines.filter((line) => isFlannels(place, line));
+    const lines = after.lines.filter((line) => isOf(place, line));
     if (lines.length !== wanted.length || mend(place, after, wanted, lines) !== null) {
       throw new HostError('EAGAIN', `the rules in the table ${table} do not stay as they are set`);
     }
-    this.#printed.set(table, { wanted: wanted.join('\n'), lines });
+    this.#printed.set(place, { wanted: wanted.join('\n'), lines });
     this.#journal.record({ kind: 'iptables', table, made: lines });
     return [...mending.wrong];
   }
@@ -124,13 +128,14 @@ export class Iptables implements Firewall {
 }
 
 /**
- * Takes out whatever flannel's rules there are, for the other flavour or another family. Where
+ * Takes out whatever rules there are in `places`, for the other flavour or another family. Where
  * the program is not there or is refused, there are none. Returns whether it found some.
  */
 export async function cleanIptables(
   runner: Runner,
   journal: Pick<Journal, 'forget'>,
   program: Program,
+  places = PLACES,
 ): Promise<boolean> {
   let text: string;
   try {
@@ -140,7 +145,7 @@ export async function cleanIptables(
     throw error;
   }
   let found = false;
-  for (const place of PLACES) {
+  for (const place of places) {
     const mending = isHidden(place, text) ? null : clean(place, parseSaved(place, text));
     if (mending !== null) {
       found = true;
@@ -154,15 +159,21 @@ export async function cleanIptables(
 /** Takes out of a table just these rules; returns whether one of them was there. */
 export async function takeBackIptables(
   runner: Runner,
-  table: TableName,
+  table: IptablesTable,
   made: readonly string[],
 ): Promise<boolean> {
-  const place = PLACES.find((one) => one.table === table)!;
+  const place = [...PLACES, GUARD].find((one) => one.table === table)!;
   const saved = read(place, await run(runner, ['iptables-save']));
   const mending = clean(place, saved, (line) => made.includes(line));
   if (mending === null) return false;
   await restore(runner, 'iptables', mending.input, await isModernHere(runner, 'iptables'));
   return true;
+}
+
+function describeObstacles(place: Place, saved: Saved): string[] {
+  return obstacles(place, saved).map(
+    (rule) => `${rule} stands before the jump to ${place.chain} and takes every packet`,
+  );
 }
 
 function read(place: Place, text: string): Saved {

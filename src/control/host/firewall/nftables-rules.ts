@@ -6,9 +6,10 @@
  *
  * Priorities are numbers, and nothing has a comment, since older versions of nft know neither.
  */
+import type { NftTable } from '../journal.js';
 import { KUBE_MARK, MULTICAST, type Rules } from './rules.js';
 
-export const TABLE = 'ip flannel-ipv4';
+export const TABLE: NftTable = 'ip flannel-ipv4';
 /** What a dual-stack flannel leaves, and an IPv4-only one makes without need. */
 export const TABLE_V6 = 'ip6 flannel-ipv6';
 
@@ -49,8 +50,8 @@ function chain(name: string, hook: string, rules: readonly string[]): string {
 }
 
 /** Replaces whatever table there is, in one transaction. To add it first makes deleting it safe. */
-export function replacement(text: string): string {
-  return `${deletion(TABLE)}${text}`;
+export function replacement(table: string, text: string): string {
+  return `${deletion(table)}${text}`;
 }
 
 /** Deletes a table, whether it is there or not. */
@@ -60,19 +61,23 @@ export function deletion(table: string): string {
 
 /** Which tables of flannel's `nft list tables` names. */
 export function flannelTables(listing: string): string[] {
-  const lines = listing.split('\n').map((line) => line.trim());
-  return [TABLE, TABLE_V6].filter((table) => lines.includes(`table ${table}`));
+  return [TABLE, TABLE_V6].filter((table) => isListed(table, listing));
+}
+
+/** Whether `nft list tables` names it. */
+export function isListed(table: string, listing: string): boolean {
+  return listing.split('\n').some((line) => line.trim() === `table ${table}`);
 }
 
 /** How a listing differs from the one that was printed after the table was made. */
-export function difference(now: string | null, made: string): string {
-  if (now === null) return `the table ${TABLE} was gone`;
+export function difference(table: string, now: string | null, made: string): string {
+  if (now === null) return `the table ${table} was gone`;
   const [lines, wanted] = [ruleLines(now), ruleLines(made)];
   const missing = wanted.filter((line) => !lines.includes(line)).length;
   const extra = lines.filter((line) => !wanted.includes(line)).length;
-  if (missing > 0) return `the table ${TABLE} lacked ${missing} of its lines`;
-  if (extra > 0) return `the table ${TABLE} held ${extra} lines that are not ours`;
-  return `the table ${TABLE} was out of order`;
+  if (missing > 0) return `the table ${table} lacked ${missing} of its lines`;
+  if (extra > 0) return `the table ${table} held ${extra} lines that are not ours`;
+  return `the table ${table} was out of order`;
 }
 
 /** Whether everything in a listing is as it was made: some of it may be gone. */

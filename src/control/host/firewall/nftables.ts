@@ -1,28 +1,30 @@
 /**
- * flannel's rules by nft, in a table of their own: one `nft list table` to look, one `nft -f -`,
- * a single transaction, to replace the whole table.
+ * flannel's rules by nft, and weft's guard, each in a table of its own: one `nft list table` to look,
+ * one `nft -f -`, a single transaction, to replace the whole table.
  */
 import { HostError } from '../errors.js';
-import type { Journal } from '../journal.js';
+import type { Journal, NftTable } from '../journal.js';
 import type { Runner } from '../runner.js';
+import { GUARD_TABLE, guardTable } from './guard-rules.js';
 import {
   deletion,
   difference,
   flannelTables,
+  isListed,
   isWithin,
   replacement,
   TABLE,
   tableText,
 } from './nftables-rules.js';
-import type { Firewall, Rules } from './rules.js';
+import type { Firewall, GuardRules, Rules } from './rules.js';
 
 export class Nftables implements Firewall {
   readonly description: string;
   readonly obstacles: readonly string[] = [];
   readonly #runner: Runner;
   readonly #journal: Pick<Journal, 'record' | 'forget'>;
-  /** What nft printed of the table after it was made. */
-  #made: { text: string; printed: string } | undefined;
+  /** What nft printed of each table after it was made. */
+  readonly #made = new Map<NftTable, { text: string; printed: string }>();
 
   private constructor(
     runner: Runner,
@@ -46,20 +48,28 @@ export class Nftables implements Firewall {
 
   async ensure(rules: Rules): Promise<string[]> {
     const text = tableText(rules);
-    if (text === null) return [];
-    const made = this.#made?.text === text ? this.#made : undefined;
-    const now = await list(this.#runner);
+    return text === null ? [] : this.#ensure(TABLE, text);
+  }
+
+  guard(rules: GuardRules): Promise<string[]> {
+    return this.#ensure(GUARD_TABLE, guardTable(rules));
+  }
+
+  async #ensure(table: NftTable, text: string): Promise<string[]> {
+    const known = this.#made.get(table);
+    const made = known?.text === text ? known : undefined;
+    const now = await list(this.#runner, table);
     if (made !== undefined && now === made.printed) return [];
 
-    this.#journal.record({ kind: 'nftables', made: made?.printed ?? null });
-    await run(this.#runner, ['nft', '-f', '-'], replacement(text));
-    const printed = await list(this.#runner);
+    this.#journal.record({ kind: 'nftables', table, made: made?.printed ?? null });
+    await run(this.#runner, ['nft', '-f', '-'], replacement(table, text));
+    const printed = await list(this.#runner, table);
     if (printed === null) {
-      throw new HostError('EAGAIN', `the table ${TABLE} does not stay as it is set`);
+      throw new HostError('EAGAIN', `the table ${table} does not stay as it is set`);
     }
-    this.#made = { text, printed };
-    this.#journal.record({ kind: 'nftables', made: printed });
-    return now === printed ? [] : [difference(now, printed)];
+    this.#made.set(table, { text, printed });
+    this.#journal.record({ kind: 'nftables', table, made: printed });
+    return now === printed ? [] : [difference(table, now, printed)];
   }
 }
 
@@ -83,8 +93,20 @@ export async function cleanNftables(
   if (unwanted.length > 0) {
     await run(runner, ['nft', '-f', '-'], unwanted.map(deletion).join(''));
   }
-  if (own) journal.forget({ kind: 'nftables' });
+  if (own) journal.forget({ kind: 'nftables', table: TABLE });
   return unwanted.length > 0;
+}
+
+/** Deletes the guard's table; the same where there is no nft. Returns whether it was there. */
+export async function cleanNftablesGuard(
+  runner: Runner,
+  journal: Pick<Journal, 'forget'>,
+): Promise<boolean> {
+  const { code, stdout } = await runner.run(['nft', 'list', 'tables']).catch(absent);
+  const found = code === 0 && isListed(GUARD_TABLE, stdout);
+  if (found) await run(runner, ['nft', '-f', '-'], deletion(GUARD_TABLE));
+  journal.forget({ kind: 'nftables', table: GUARD_TABLE });
+  return found;
 }
 
 /**
@@ -93,22 +115,29 @@ export async function cleanNftables(
  */
 export async function takeBackNftables(
   runner: Runner,
+  table: NftTable,
   made: string | null,
 ): Promise<'deleted' | 'gone' | 'left'> {
-  const now = await list(runner);
+  const now = await list(runner, table);
   if (now === null) return 'gone';
   if (made !== null && !isWithin(now, made)) return 'left';
-  await run(runner, ['nft', '-f', '-'], deletion(TABLE));
+  await run(runner, ['nft', '-f', '-'], deletion(table));
   return 'deleted';
 }
 
 /** The table as nft prints it, or null if there is none. */
-async function list(runner: Runner): Promise<string | null> {
-  const argv = ['nft', 'list', 'table', ...TABLE.split(' ')];
+async function list(runner: Runner, table: NftTable): Promise<string | null> {
+  const argv = ['nft', 'list', 'table', ...table.split(' ')];
   const { code, stdout, stderr } = await runner.run(argv);
   if (code === 0) return stdout;
   if (/No such file or directory/.test(stderr)) return null;
   throw failure(argv, code, stderr);
+}
+
+/** Where the program is not there, nothing of it is. */
+function absent(error: unknown): { code: number | null; stdout: string } {
+  if (error instanceof HostError) return { code: null, stdout: '' };
+  throw error;
 }
 
 async function run(runner: Runner, argv: readonly string[], input?: string): Promise<string> {

@@ -1,5 +1,6 @@
-/** What flannel wants of the firewall, whichever program writes it. */
+/** What flannel and weft want of the firewall, whichever program writes it. */
 
+/** flannel's. */
 export interface Rules {
   /** The overlay's whole network, `10.5.0.0/16`. */
   readonly network: string;
@@ -11,6 +12,20 @@ export interface Rules {
   readonly fullyRandom: boolean;
   /** Whether the overlay's packets are let through the host (`-iptables-forward-rules`). */
   readonly forward: boolean;
+}
+
+/** weft's guard; see guard-rules.ts. */
+export interface GuardRules {
+  /** UDP. */
+  readonly port: number;
+  /** The tunnel's, by which containers may send what they want. */
+  readonly device: string;
+  /** Our subnet, `10.5.52.0/24`. */
+  readonly subnet: string;
+  /** Where containers are that ours may send to without the tunnel: our subnet, or the network. */
+  readonly inside: string;
+  /** The devices that carry our subnet, the tunnel's not among them. */
+  readonly bridges: readonly string[];
 }
 
 /** A bit that kube-proxy sets on packets which it masquerades itself. */
@@ -28,6 +43,8 @@ export interface Firewall {
    * when the program is refused.
    */
   ensure(rules: Rules): Promise<string[]>;
-  /** One phrase for each rule of others that keeps ours from being reached, as seen by `ensure`. */
+  /** The same for weft's guard, whose rules stand apart from flannel's. */
+  guard(rules: GuardRules): Promise<string[]>;
+  /** One phrase for each rule of others that keeps ours from being reached, as seen just now. */
   readonly obstacles: readonly string[];
 }

@@ -7,6 +7,7 @@ import type { Entry, EntryName } from '../../../../src/control/host/journal.js';
 import type { Ran, Runner, RunOptions } from '../../../../src/control/host/runner.js';
 
 const HOOKS: Record<string, readonly string[]> = {
+  mangle: ['PREROUTING', 'INPUT', 'FORWARD', 'OUTPUT', 'POSTROUTING'],
   filter: ['INPUT', 'FORWARD', 'OUTPUT'],
   nat: ['PREROUTING', 'INPUT', 'OUTPUT', 'POSTROUTING'],
 };
@@ -22,8 +23,12 @@ export class FakeIptables implements Runner {
   absent = /^nft$/;
   /** What a restore is refused with; undefined: it is done. */
   refusal: string | undefined;
+  /** A table that the kernel does not have. */
+  lacking = '';
   /** How a rule is printed. */
   print = (line: string) => line;
+  /** The devices that carry our subnet, as `ip` tells them. */
+  devices: { ifname?: string; flags?: string[] }[] = [];
   /** Printed behind the listing. */
   remark = '';
 
@@ -34,11 +39,17 @@ export class FakeIptables implements Runner {
       throw new HostError('ENOENT', `cannot run ${program}: there is no such program in the PATH`);
     }
     const answer = (stdout: string): Ran => ({ code: 0, signal: null, stdout, stderr: '' });
+    if (program === 'ip') return answer(JSON.stringify(this.devices));
     if (args[0] === '--version') return answer(`${this.version}\n`);
+    const stdin = options.input ?? '';
+    if (this.lacking !== '' && (args[1] === this.lacking || stdin.startsWith(`*${this.lacking}`))) {
+      const stderr = `can't initialize iptables table \`${this.lacking}': Table does not exist`;
+      return { code: 3, signal: null, stdout: '', stderr };
+    }
     if (program === 'ip6tables-save') return answer('');
     if (program === 'iptables-save') return answer(this.save(args[1]));
     if (program !== 'iptables-restore') throw new Error(`unexpected: ${argv.join(' ')}`);
-    const stderr = this.refusal ?? this.restore(options.input ?? '');
+    const stderr = this.refusal ?? this.restore(stdin);
     return stderr === undefined ? answer('') : { code: 1, signal: null, stdout: '', stderr };
   }
 

@@ -4,12 +4,12 @@ import fc from 'fast-check';
 import {
   clean,
   FILTER,
-  isFlannels,
   isHidden,
+  isOf,
   linesOf,
   mend,
   NAT,
-  obstacle,
+  obstacles,
   PLACES,
   type Place,
   parseSaved,
@@ -33,7 +33,7 @@ describe('the rules', () => {
         const { lines } = parseSaved(place, recorded.listing);
         assert.deepEqual(
           linesOf(place, rulesOf(recorded)),
-          lines.filter((line) => isFlannels(place, line)),
+          lines.filter((line) => isOf(place, line)),
         );
       }
     });
@@ -46,8 +46,8 @@ describe('the rules', () => {
         if (wanted.length === 0) continue;
         host.save(place.table);
         for (const line of parseSaved(place, recorded.listing).lines) {
-          if (isFlannels(place, line)) continue;
-          host.chain(place.table, place.hook)!.push(line.replace(`-A ${place.hook} `, ''));
+          if (isOf(place, line)) continue;
+          host.chain(place.table, place.hooks[0]!)!.push(line.replace(`-A ${place.hooks[0]} `, ''));
         }
         host.restore(mend(place, parseSaved(place, host.save()), wanted)!.input);
         // A chain's policy is no business of ours.
@@ -152,12 +152,12 @@ test('a rule that takes everything before the jump is told', () => {
     const lines = [...before, linesOf(FILTER, RULES)[0]!].map((line) => `${line}\n`).join('');
     return parseSaved(FILTER, `*filter\n${lines}COMMIT\n`);
   };
-  assert.equal(
-    obstacle(FILTER, listing('-A FORWARD -j LOG', '-A FORWARD -s 1.0.0.0/8 -j DROP')),
-    undefined,
+  assert.deepEqual(
+    obstacles(FILTER, listing('-A FORWARD -j LOG', '-A FORWARD -s 1.0.0.0/8 -j DROP')),
+    [],
   );
   const reject = '-A FORWARD -j REJECT --reject-with icmp-port-unreachable';
-  assert.equal(obstacle(FILTER, listing(reject)), reject);
+  assert.deepEqual(obstacles(FILTER, listing(reject)), [reject]);
 });
 
 test('a table that only nft can show is recognised', () => {
@@ -186,7 +186,7 @@ const anyTable = (place: Place) => {
     const host = new FakeIptables();
     host.save(place.table);
     host
-      .chain(place.table, place.hook)!
+      .chain(place.table, place.hooks[0]!)!
       .push(...hook.filter((line) => chain || !/-j FLANNEL/.test(line)));
     if (chain !== null) host.tables.get(place.table)!.set(place.chain, chain);
     return host;
@@ -194,7 +194,8 @@ const anyTable = (place: Place) => {
 };
 
 for (const place of PLACES) {
-  const { table, hook, chain } = place;
+  const { table, chain } = place;
+  const hook = place.hooks[0]!;
   const wanted = linesOf(place, RULES);
   const foreign = (lines: readonly string[] = []) =>
     lines.filter((line) => !line.includes('flanneld'));

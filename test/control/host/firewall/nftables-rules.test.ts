@@ -31,7 +31,7 @@ describe('the table', () => {
 
 test('a table is replaced and deleted whether it is there or not', () => {
   assert.equal(
-    replacement('table ip flannel-ipv4 {}\n'),
+    replacement('ip flannel-ipv4', 'table ip flannel-ipv4 {}\n'),
     'add table ip flannel-ipv4\ndelete table ip flannel-ipv4\ntable ip flannel-ipv4 {}\n',
   );
   assert.equal(deletion('ip6 x'), 'add table ip6 x\ndelete table ip6 x\n');
@@ -52,10 +52,10 @@ test('what became of a table is told', () => {
   const without = lines.toSpliced(mark, 1).join('\n');
   const moved = lines.toSpliced(mark, 2, lines[mark + 1]!, lines[mark]!).join('\n');
   const more = lines.toSpliced(mark, 0, '\t\tip saddr 1.2.3.4 drop').join('\n');
-  assert.match(difference(null, listing), /was gone/);
-  assert.match(difference(without, listing), /lacked 1 of its lines/);
-  assert.match(difference(moved, listing), /out of order/);
-  assert.match(difference(more, listing), /held 1 lines that are not ours/);
+  assert.match(difference('ip flannel-ipv4', null, listing), /was gone/);
+  assert.match(difference('ip flannel-ipv4', without, listing), /lacked 1 of its lines/);
+  assert.match(difference('ip flannel-ipv4', moved, listing), /out of order/);
+  assert.match(difference('ip flannel-ipv4', more, listing), /held 1 lines that are not ours/);
   assert.equal(isWithin(without, listing), true);
   assert.equal(isWithin(more, listing), false);
 });

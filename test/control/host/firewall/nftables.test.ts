@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
   cleanNftables,
+  cleanNftablesGuard,
   Nftables,
   takeBackNftables,
 } from '../../../../src/control/host/firewall/nftables.js';
@@ -87,7 +88,7 @@ test("flannel's tables are cleaned, others' are not", async () => {
   const nft = new FakeNft();
   for (const name of ['ip nat', 'ip flannel-ipv4', 'ip6 flannel-ipv6']) nft.tables.set(name, '');
   const journal = new FakeJournal();
-  journal.record({ kind: 'nftables', made: null });
+  journal.record({ kind: 'nftables', table: 'ip flannel-ipv4', made: null });
   assert.equal(await cleanNftables(nft, journal, false), true);
   assert.deepEqual([...nft.tables.keys()], ['ip nat', 'ip flannel-ipv4']);
   assert.equal(journal.entries.length, 1);
@@ -105,8 +106,52 @@ test('a table is taken back unless it holds more than was made', async () => {
   assert.ok(entry?.kind === 'nftables');
   const text = nft.tables.get('ip flannel-ipv4')!;
   nft.tables.set('ip flannel-ipv4', text.replace('accept\n', 'accept\n\t\tcounter\n'));
-  assert.equal(await takeBackNftables(nft, entry.made), 'left');
+  assert.equal(await takeBackNftables(nft, entry.table, entry.made), 'left');
   nft.tables.set('ip flannel-ipv4', text);
-  assert.equal(await takeBackNftables(nft, entry.made), 'deleted');
-  assert.equal(await takeBackNftables(nft, entry.made), 'gone');
+  assert.equal(await takeBackNftables(nft, entry.table, entry.made), 'deleted');
+  assert.equal(await takeBackNftables(nft, entry.table, entry.made), 'gone');
+});
+
+test('the guard has a table and an entry of its own, beside those of flannel', async () => {
+  const nft = new FakeNft();
+  const journal = new FakeJournal();
+  const firewall = await Nftables.open(nft, journal);
+  await firewall.ensure(RULES);
+  const guarded = { port: 8472, device: 'flannel.1', subnet: '10.20.23.0/24', bridges: ['cni0'] };
+  const rules = { ...guarded, inside: '10.20.23.0/24' };
+  nft.refusal = 'Error: no\n';
+  await assert.rejects(firewall.guard(rules), /nft: Error: no/);
+  nft.refusal = '';
+  await firewall.guard(rules);
+  assert.deepEqual(
+    journal.entries.map((entry) => entry.kind === 'nftables' && [entry.table, entry.made !== null]),
+    [
+      ['ip flannel-ipv4', true],
+      ['ip weft-guard', true],
+    ],
+  );
+  assert.match(
+    nft.tables.get('ip weft-guard')!,
+    /ip saddr 10\.20\.23\.0\/24 drop\n\t\tiifname "cni0"/,
+  );
+  assert.deepEqual(await firewall.guard(rules), []);
+  assert.equal(await cleanNftablesGuard(nft, journal), true);
+  assert.equal(await cleanNftablesGuard(nft, journal), false);
+  assert.deepEqual([...nft.tables.keys()], ['ip flannel-ipv4']);
+  assert.equal(journal.entries.length, 1);
+});
+
+test("the guard's entry is there before its table is", async () => {
+  const nft = new FakeNft();
+  const journal = new FakeJournal();
+  const firewall = await Nftables.open(nft, journal);
+  const { run } = nft;
+  let entries = 0;
+  nft.run = async (argv, options) => {
+    if (argv.includes('-f')) entries = journal.entries.length;
+    return run.call(nft, argv, options);
+  };
+  const guarded = { port: 8472, device: 'flannel.1', subnet: '10.20.23.0/24', bridges: [] };
+  await firewall.guard({ ...guarded, inside: '10.20.23.0/24' });
+  assert.equal(entries, 1);
 });

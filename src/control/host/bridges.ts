@@ -1,0 +1,22 @@
+/** Which devices of this host its containers are behind. */
+import { HostError } from './errors.js';
+import type { Runner } from './runner.js';
+
+/** Names that a rule can hold, and that mean one device there. */
+const PLAIN = /^[^\s"\\+]+$/;
+
+/**
+ * The names of the devices that have an address in `subnet` (`10.5.52.0/24`), but for `tunnel`,
+ * which always has one, and loopback. Throws a HostError when `ip` cannot tell.
+ */
+export async function bridgesOf(runner: Runner, subnet: string, tunnel: string): Promise<string[]> {
+  const argv = ['ip', '-j', '-4', 'addr', 'show', 'to', subnet];
+  const { code, stdout, stderr } = await runner.run(argv);
+  if (code !== 0) throw new HostError('EIP', `${argv.join(' ')}: ${stderr.trim()}`);
+  const rows = JSON.parse(stdout.trim() || '[]') as { ifname?: string; flags?: string[] }[];
+  const names = rows.flatMap(({ ifname, flags }) => {
+    // Old versions of `ip` print an empty object for what they leave out.
+    return ifname === undefined || flags?.includes('LOOPBACK') === true ? [] : [ifname];
+  });
+  return names.filter((name) => name !== tunnel && PLAIN.test(name)).sort();
+}
