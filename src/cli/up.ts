@@ -186,7 +186,8 @@ ${describeOnlyDefault()}
 weft's own:
 ${describeFlags(WEFT)}`;
 
-export async function main(args: string[]): Promise<number> {
+/** @param laneProgram what the lanes' threads run; the forwarding loop unless given */
+export async function main(args: string[], laneProgram?: URL): Promise<number> {
   const flags = parseFlags([...FLANNELD, ...ONLY_DEFAULT, ...WEFT, HELP], args, process.env);
   if (flags.bool('help')) {
     process.stdout.write(USAGE);
@@ -254,6 +255,7 @@ export async function main(args: string[]): Promise<number> {
       random: Math.random,
       log,
       lifecycle,
+      laneProgram,
       saveBatch: (batches, place) =>
         saveBatch(batches, { ...place, directory: JOURNAL_DIRECTORY, now: timeOfDay() }),
     });

@@ -122,7 +122,7 @@ export class Daemon {
   }
 
   async #startVxlan(backend: Vxlan, ground: Ground): Promise<Running> {
-    const { log, lifecycle, clock, lanes, accept } = this.#options;
+    const { log, lifecycle, clock, lanes, accept, laneProgram } = this.#options;
     const awaited = <T>(work: Promise<T>) => lifecycle.unlessLeaving(work);
     const { config, underlay, measure, store, overlay, ip } = ground;
     const { vni, port } = backend;
@@ -148,7 +148,7 @@ export class Daemon {
     const path = new DataPath(
       {
         ...{ name, port, tier, lanes: count, accept, ip, journal, log, clock },
-        runner: systemRunner,
+        ...{ runner: systemRunner, laneProgram },
         gone: () => this.#loop.soon(),
         failed: (line, error) => {
           if (lifecycle.leaving) return;

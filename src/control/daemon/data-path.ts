@@ -39,6 +39,8 @@ export interface DataPathOptions {
   readonly journal: Pick<Journal, 'record' | 'forget'>;
   readonly log: Log;
   readonly clock: Clock;
+  /** What the lanes' threads run; the forwarding loop unless given. */
+  readonly laneProgram?: URL | undefined;
   /** A lane ended by itself: a line that names it. */
   readonly failed: (line: string, error: Error | undefined) => void;
   /** Somebody took the TUN away: `reconcile` makes it anew. */
@@ -226,6 +228,7 @@ export class DataPath implements Member {
         accept,
       },
       this.#lanes?.counters,
+      this.#options.laneProgram,
     );
     let lost = false;
     this.#stopping = false;
@@ -298,7 +301,13 @@ export class DataPath implements Member {
   async #stop(): Promise<void> {
     this.#stopping = true;
     this.#running = false;
-    await this.#lanes?.stop(this.#options.clock);
+    const { clock, log } = this.#options;
+    await this.#lanes?.stop(clock, (name) => {
+      const line = `${name} does not leave its loop: its thread is ended`;
+      // When weft ends, the last line is the reason.
+      if (this.#closing) log.debug(line);
+      else log.warn(line);
+    });
   }
 
   /** So that `close` can wait for it. */

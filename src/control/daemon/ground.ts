@@ -45,6 +45,8 @@ export interface DaemonOptions {
   readonly log: Log;
   readonly lifecycle: Lifecycle;
   readonly saveBatch: SaveBatch;
+  /** What the lanes' threads run; the forwarding loop unless given. */
+  readonly laneProgram?: URL | undefined;
 }
 
 /** What both backends start from. */

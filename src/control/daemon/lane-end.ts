@@ -13,13 +13,14 @@ export function watchLanes(
 ): LaneWatch {
   const watch = new LaneWatch({
     ...{ clock, log, look: () => path.turning },
-    dead: (line) => void lifecycle.leave(1, describeEnd(line, path, port, saveBatch)),
+    dead: (line, names) =>
+      void lifecycle.leave(1, describeEnd(line, path, { names, port }, saveBatch)),
   });
   lifecycle.onLeave('the watch over the lanes', () => watch.stop());
   return watch;
 }
 
-/** The last line; `line`: what is wrong. Never throws. */
+/** The last line; `line`: what is wrong, with the threads of these names. Never throws. */
 export function describeEnd(
   line: string,
   {
@@ -29,12 +30,12 @@ export function describeEnd(
   }: Pick<DataPath, 'name' | 'place'> & {
     readonly lanes: Pick<DataPath['lanes'], 'batches'>;
   },
-  port: number,
+  { names, port }: { readonly names: readonly string[]; readonly port: number },
   save: SaveBatch,
 ): string {
   const end = `${line}: weft ends, so that a new start can forward again`;
   try {
-    const file = save(lanes.batches, { device, address: addressOf(place.address), port });
+    const file = save(lanes.batches(names), { device, address: addressOf(place.address), port });
     if (file === undefined) return `${end}; it had no packets in hand`;
     return `${end}; the packets that it had in hand are kept for weft replay in ${file}`;
   } catch (error) {

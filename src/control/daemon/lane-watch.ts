@@ -27,8 +27,8 @@ export interface LaneWatchOptions {
   readonly log: Log;
   /** The threads that run; none while they are started anew. */
   readonly look: () => readonly Turning[];
-  /** Called once, with what is wrong: the thread will not turn again. */
-  readonly dead: (line: string) => void;
+  /** Called once, with what is wrong and the threads that stand still: they are given up. */
+  readonly dead: (line: string, names: readonly string[]) => void;
 }
 
 interface Seen {
@@ -50,13 +50,15 @@ export class LaneWatch {
 
   /** A line for each thread that stands still: `lane 0 has not turned for 4 s`. */
   get faults(): readonly string[] {
-    return [...this.#seen].flatMap(([name, { still }]) =>
-      still >= FAULT ? [describe(name, still)] : [],
-    );
+    return this.#standing.map(([name, { still }]) => describe(name, still));
   }
 
   stop(): void {
     this.#cancel();
+  }
+
+  get #standing(): [string, Seen][] {
+    return [...this.#seen].filter(([, { still }]) => still >= FAULT);
   }
 
   #sample(): void {
@@ -70,8 +72,12 @@ export class LaneWatch {
       if (still === 0 && (before?.still ?? 0) >= FAULT) log.info(`${name} turns again`);
     }
     this.#seen = seen;
-    if ([...seen.values()].some(({ still }) => still >= END)) dead(this.faults.join('; '));
-    else this.#cancel = clock.after(EVERY, () => this.#sample());
+    if ([...seen.values()].every(({ still }) => still < END)) {
+      this.#cancel = clock.after(EVERY, () => this.#sample());
+      return;
+    }
+    const names = this.#standing.map(([name]) => name);
+    dead(this.faults.join('; '), names);
   }
 }
 

@@ -106,24 +106,36 @@ function which({ directions }: LaneThread): string {
   return directions === 'both' ? '' : ` (${directions})`;
 }
 
+interface Member {
+  readonly lane: number;
+  readonly thread: LaneThread;
+}
+
+/** `lane 0`, `lane 0 (inbound)`. */
+function nameOf({ lane, thread }: Member): string {
+  return `lane ${lane}${which(thread)}`;
+}
+
 /** The threads. */
 export class Lanes {
   readonly counters: SharedArrayBuffer;
   readonly count: LaneCount;
   /** Settles when packets can flow, or when a thread ended before that. */
   readonly started: Promise<unknown>;
-  readonly #threads: readonly { readonly lane: number; readonly thread: LaneThread }[];
+  readonly #threads: readonly Member[];
 
   /**
    * Starts them.
    * @param publisher made for `threadsOf(count)` lanes
    * @param counters those of earlier threads, which go on; new ones unless given
+   * @param program what the threads run; the forwarding loop unless given
    */
   constructor(
     { tun, sockets, count }: OpenLanes,
     publisher: Publisher,
     options: LaneOptions,
     counters = createCounters(threadsOf(count)),
+    program?: URL,
   ) {
     this.count = count;
     this.counters = counters;
@@ -142,6 +154,7 @@ export class Lanes {
           sender,
           device,
           options,
+          program,
         }),
       })),
     );
@@ -159,13 +172,25 @@ export class Lanes {
     }
   }
 
-  /** Tells all to leave their loops, and waits until they have; who does not is torn out of it. */
-  async stop(clock: Clock): Promise<void> {
-    for (const { thread } of this.#threads) thread.stop();
+  /**
+   * Tells all to leave their loops, and waits until they have. Who does not is torn out of it, and
+   * told by its name.
+   */
+  async stop(clock: Clock, torn: (name: string) => void): Promise<void> {
+    const left = new Set(this.#threads);
     const cancel = clock.after(PATIENCE, () => {
-      for (const { thread } of this.#threads) thread.tear();
+      for (const member of left) {
+        torn(nameOf(member));
+        member.thread.tear();
+      }
     });
-    await Promise.all(this.#threads.map(({ thread }) => thread.ended));
+    await Promise.all(
+      this.#threads.map(async (member) => {
+        member.thread.stop();
+        await member.thread.ended;
+        left.delete(member);
+      }),
+    );
     cancel();
   }
 
@@ -184,15 +209,13 @@ export class Lanes {
   }
 
   get turning(): Turning[] {
-    return this.#threads.map(({ lane, thread }) => ({
-      name: `lane ${lane}${which(thread)}`,
-      turns: thread.turns,
-    }));
+    return this.#threads.map((member) => ({ name: nameOf(member), turns: member.thread.turns }));
   }
 
-  /** What each thread works at just now. */
-  get batches(): Batch[] {
-    return this.#threads.map(({ thread }) => thread.batch);
+  /** What the threads of these names work at just now. */
+  batches(names: readonly string[]): Batch[] {
+    const members = this.#threads.filter((member) => names.includes(nameOf(member)));
+    return members.map(({ thread }) => thread.batch);
   }
 
   get reports(): Status['lanes'] {

@@ -35,6 +35,8 @@ export interface LaneThreadOptions {
   /** The VRF that both sockets are in, if any. */
   readonly device?: string | undefined;
   readonly options: LaneOptions;
+  /** What the thread runs: worker.js unless told. */
+  readonly program?: URL | undefined;
 }
 
 export class LaneThread {
@@ -74,7 +76,7 @@ export class LaneThread {
       wake: this.#wake,
       options: options.options,
     };
-    const worker = new Worker(new URL('./worker.js', import.meta.url), {
+    const worker = new Worker(options.program ?? new URL('./worker.js', import.meta.url), {
       workerData: data,
       transferList: [port2],
       name: directions === 'both' ? `lane ${lane}` : `lane ${lane} ${directions}`,

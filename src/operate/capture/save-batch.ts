@@ -44,7 +44,8 @@ export function saveBatch(batches: readonly Batch[], place: BatchPlace): string 
   const file = path.join(directory, `${device}-${time}${ENDING}`);
   makeRoom(directory, device);
   const seconds = Math.floor(now.getTime() / 1000);
-  const writer = new PcapWriter(file);
+  // What containers send is not for every user of the host.
+  const writer = new PcapWriter(file, 0o600);
   try {
     for (const packet of packets) writer.write(seconds, 0, packet);
   } finally {

@@ -8,7 +8,7 @@ import { FakeClock, Lines } from '../fakes.js';
 let clock: FakeClock;
 let log: Lines;
 let threads: { name: string; turns: number }[];
-let dead: string[];
+let dead: [string, readonly string[]][];
 let watch: LaneWatch;
 
 beforeEach(() => {
@@ -20,7 +20,7 @@ beforeEach(() => {
   ];
   dead = [];
   const look = () => threads.map((thread) => ({ ...thread }));
-  watch = new LaneWatch({ clock, log, look, dead: (line) => void dead.push(line) });
+  watch = new LaneWatch({ clock, log, look, dead: (...told) => void dead.push(told) });
 });
 
 /** So many seconds, in each of which these threads turn. */
@@ -60,7 +60,10 @@ test('ten samples are the end, told once with all that stand still', async () =>
   assert.deepEqual(dead, []);
   await pass(1);
   assert.deepEqual(dead, [
-    'lane 0 has not turned for 10 s; lane 1 (inbound) has not turned for 10 s',
+    [
+      'lane 0 has not turned for 10 s; lane 1 (inbound) has not turned for 10 s',
+      ['lane 0', 'lane 1 (inbound)'],
+    ],
   ]);
   await pass(20);
   assert.equal(dead.length, 1);
@@ -77,12 +80,23 @@ test('samples count, not time: a machine that was suspended is no fault', () => 
     },
   };
   const look = () => threads;
-  const own = new LaneWatch({ clock: suspended, log, look, dead: (line) => void dead.push(line) });
+  const own = new LaneWatch({
+    clock: suspended,
+    log,
+    look,
+    dead: (...told) => void dead.push(told),
+  });
   timer();
   // All timers are late by an hour, and fire once.
   time += 3_600_000;
   timer();
   assert.deepEqual([own.faults, dead], [[], []]);
+});
+
+test('a thread that turns is none of those that are given up', async () => {
+  await pass(1, 0, 1);
+  await pass(10, 1);
+  assert.deepEqual(dead, [['lane 0 has not turned for 10 s', ['lane 0']]]);
 });
 
 test('lanes that are started anew begin anew', async () => {
@@ -106,9 +120,9 @@ test('a watch that was stopped samples no more', async () => {
 
 test('the last line says where the packets are, that there were none, or why they are not kept', () => {
   const place = { address: '192.168.56.11', mtu: 1450 };
-  const path = { name: 'flannel.1', place, lanes: { batches: [] } };
+  const path = { name: 'flannel.1', place, lanes: { batches: () => [] } };
   const end = (save: () => string | undefined) =>
-    describeEnd('lane 0 has not turned for 10 s', path, 8472, save);
+    describeEnd('lane 0 has not turned for 10 s', path, { names: ['lane 0'], port: 8472 }, save);
   const first =
     'lane 0 has not turned for 10 s: weft ends, so that a new start can forward again; ';
   assert.equal(

@@ -36,6 +36,7 @@ const place = (directory: string, seconds = 0) => ({
 test('packets go in at the TUN, datagrams at the underlay, from whom they came', () => {
   const file = saveBatch([BATCH], place(temporaryFolder()));
   assert.equal(path.basename(file!), 'flannel.1-20261128T020300Z.pcap');
+  assert.equal(fs.statSync(file!).mode & 0o777, 0o600);
   const replay = new Replay({
     ...{ address: US, mac: MAC, vni: 1, port: 8472, mtu: 1450 },
     network: { network: ip('10.5.0.0'), length: 16 },
