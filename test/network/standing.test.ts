@@ -14,9 +14,9 @@ import { enterLab, labLacks } from '../../src/lab/enter.js';
 import type { Etcd } from '../../src/lab/etcd.js';
 import { type Host, WEFT } from '../../src/lab/host.js';
 import { Lab } from '../../src/lab/lab.js';
+import { BLOCKS, SPINS } from '../dataplane/forward/standing-marks.js';
 import { CONFIG, PREFIX, ping, startWeft, weftFlags } from './overlay.js';
 import { eventually, statusOf } from './spoil.js';
-import { BLOCKS, SPINS } from './tools/standing-marks.js';
 
 const lacks = labLacks({ programs: ['ping', 'etcd'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
