@@ -36,30 +36,33 @@
 enum { R0, R1, R6 = 6, R7, R8 };
 
 /*
+ * tunSteer(fd, lanes): each packet goes to the queue of its hash modulo the lanes, and to none
+ * behind those: the kernel's own modulo counts the queues that another process attached, too.
+ * Throws what bpf or the TUN say; RangeError for no lane.
+ *
  * A hash of an IPv4 packet that is the same in both directions: of the addresses, and of the ports
  * where it is TCP and no fragment. All UDP between two addresses goes together, since a datagram's
  * fragments have no ports. The packet begins where a TUN's skb does: there is no link layer.
  */
-static const struct bpf_insn outbound[] = {
-    MOVE(R6, R1),                            /* the loads read the packet of R6 into R0 */
-    LOAD(BPF_W, 12), MOVE(R8, R0),           /* source address */
-    LOAD(BPF_W, 16), ALU_X(BPF_ADD, R8, R0), /* destination address: the sum, since the difference
-                                              of hosts numbered alike in two subnets is the same */
-    LOAD(BPF_B, 9), JUMP(BPF_JNE, R0, IPPROTO_TCP, 11),
-    LOAD(BPF_H, 6), JUMP(BPF_JSET, R0, 0x3fff, 9), /* more fragments, or an offset */
-    LOAD(BPF_B, 0), ALU(BPF_AND, R0, 0x0f), ALU(BPF_LSH, R0, 2), MOVE(R7, R0),
-    ALU(BPF_MUL, R8, (int32_t)0x9e3779b1),
-    LOAD_BEHIND(BPF_H, R7, 0), ALU_X(BPF_XOR, R8, R0), /* source port */
-    LOAD_BEHIND(BPF_H, R7, 2), ALU_X(BPF_XOR, R8, R0), /* destination port */
-    ALU(BPF_MUL, R8, (int32_t)0x85ebca6b), /* each bit counts in the upper half */
-    MOVE(R0, R8), ALU(BPF_RSH, R0, 16),
-    RETURN,
-};
-
-/* tunSteer(fd): each packet goes to the queue of its hash. Throws what bpf or the TUN say. */
 napi_value tun_steer(napi_env env, napi_callback_info info) {
-  int32_t a[1];
-  if (!get_ints(env, info, 1, a)) return NULL;
+  int32_t a[2];
+  if (!get_ints(env, info, 2, a)) return NULL;
+  if (a[1] < 1) return throw_range(env, "the number of lanes");
+  const struct bpf_insn outbound[] = {
+      MOVE(R6, R1),                            /* the loads read the packet of R6 into R0 */
+      LOAD(BPF_W, 12), MOVE(R8, R0),           /* source address */
+      LOAD(BPF_W, 16), ALU_X(BPF_ADD, R8, R0), /* destination address: the sum, since the difference
+                                                of hosts numbered alike in two subnets is the same */
+      LOAD(BPF_B, 9), JUMP(BPF_JNE, R0, IPPROTO_TCP, 11),
+      LOAD(BPF_H, 6), JUMP(BPF_JSET, R0, 0x3fff, 9), /* more fragments, or an offset */
+      LOAD(BPF_B, 0), ALU(BPF_AND, R0, 0x0f), ALU(BPF_LSH, R0, 2), MOVE(R7, R0),
+      ALU(BPF_MUL, R8, (int32_t)0x9e3779b1),
+      LOAD_BEHIND(BPF_H, R7, 0), ALU_X(BPF_XOR, R8, R0), /* source port */
+      LOAD_BEHIND(BPF_H, R7, 2), ALU_X(BPF_XOR, R8, R0), /* destination port */
+      ALU(BPF_MUL, R8, (int32_t)0x85ebca6b), /* each bit counts in the upper half */
+      MOVE(R0, R8), ALU(BPF_RSH, R0, 16), ALU(BPF_MOD, R0, a[1]),
+      RETURN,
+  };
   union bpf_attr load;
   memset(&load, 0, sizeof load);
   load.prog_type = BPF_PROG_TYPE_SOCKET_FILTER;

@@ -8,11 +8,13 @@ import { Lifecycle } from '../control/daemon/lifecycle.js';
 import { createLog } from '../control/daemon/log.js';
 import { tellSystemd } from '../control/daemon/systemd.js';
 import { type Pattern, readPattern } from '../control/host/go-pattern.js';
+import { JOURNAL_DIRECTORY } from '../control/host/journal.js';
 import { FileStore } from '../control/store/file.js';
 import { messageOf } from '../control/store/store.js';
 import { ACCEPT, type Accept } from '../dataplane/forward/inbound.js';
 import { loadNative } from '../dataplane/io/native.js';
 import { TIER_NAMES, type TierName } from '../dataplane/io/tiers.js';
+import { saveBatch } from '../operate/capture/save-batch.js';
 import { Health } from '../operate/health/health.js';
 import type { LaneCount } from '../operate/status/status.js';
 import {
@@ -184,7 +186,8 @@ ${describeOnlyDefault()}
 weft's own:
 ${describeFlags(WEFT)}`;
 
-export async function main(args: string[]): Promise<number> {
+/** @param laneProgram what the lanes' threads run; the forwarding loop unless given */
+export async function main(args: string[], laneProgram?: URL): Promise<number> {
   const flags = parseFlags([...FLANNELD, ...ONLY_DEFAULT, ...WEFT, HELP], args, process.env);
   if (flags.bool('help')) {
     process.stdout.write(USAGE);
@@ -252,6 +255,9 @@ export async function main(args: string[]): Promise<number> {
       random: Math.random,
       log,
       lifecycle,
+      laneProgram,
+      saveBatch: (batches, place) =>
+        saveBatch(batches, { ...place, directory: JOURNAL_DIRECTORY, now: timeOfDay() }),
     });
     const systemd = tellSystemd({
       environment: process.env,
@@ -270,6 +276,7 @@ export async function main(args: string[]): Promise<number> {
         address: flags.text('healthz-ip'),
         port: healthPort,
         ready: () => daemon.ready && !lifecycle.leaving,
+        standing: () => daemon.standing,
         now: timeOfDay,
       });
       lifecycle.onLeave('the health listener', () => health.close());

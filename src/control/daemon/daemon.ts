@@ -44,10 +44,12 @@ import { Carrier } from './carrier.js';
 import { DataPath, NoPath } from './data-path.js';
 import { eachSecond } from './each-second.js';
 import { startFirewall } from './firewall.js';
+import { ForeignQueues } from './foreign-queues.js';
 import { forwarding } from './forwarding.js';
 import type { DaemonOptions, Ground, Running } from './ground.js';
 import { guardedBy, type TunnelOfHost } from './guard.js';
 import type { Keeper } from './keeper.js';
+import { watchLanes } from './lane-end.js';
 import { closeLanes, type LanePlace, openLanes, threadsOf } from './lanes.js';
 import { measuring, tunnelMtu } from './mtu.js';
 import { addressOf, checkHost, deviceName, StartError } from './open.js';
@@ -122,7 +124,7 @@ export class Daemon {
   }
 
   async #startVxlan(backend: Vxlan, ground: Ground): Promise<Running> {
-    const { log, lifecycle, clock, lanes, accept } = this.#options;
+    const { log, lifecycle, clock, lanes, accept, laneProgram } = this.#options;
     const awaited = <T>(work: Promise<T>) => lifecycle.unlessLeaving(work);
     const { config, underlay, measure, store, overlay, ip } = ground;
     const { vni, port } = backend;
@@ -147,7 +149,8 @@ export class Daemon {
     }
     const path = new DataPath(
       {
-        ...{ name, port, tier, lanes: count, accept, ip, journal, log, runner: systemRunner },
+        ...{ name, port, tier, lanes: count, accept, ip, journal, log, clock },
+        ...{ runner: systemRunner, laneProgram },
         gone: () => this.#loop.soon(),
         failed: (line, error) => {
           if (lifecycle.leaving) return;
@@ -177,6 +180,7 @@ export class Daemon {
     const address = formatAddress(lease.subnet.address);
     const anySource = backend.directRouting;
     await awaited(path.start({ vni, mac, address, network, anySource, publisher }));
+    const turning = watchLanes(this.#options, path, port);
     const subnetFile = await this.#setUpHost(journal, config, lease, place.mtu);
 
     this.#doing = `reading the peers from ${store.description}`;
@@ -205,6 +209,10 @@ export class Daemon {
     lifecycle.onLeave('the seconds', eachSecond({ clock, log, look: () => path.lanes, tick }));
     this.#loop.add(watch);
     this.#loop.add(path);
+    const { lanes: queues } = path.count;
+    if (queues > 1) {
+      this.#loop.add(new ForeignQueues({ device: name, queues, runner: systemRunner, clock }));
+    }
     // Without ours, whatever has its name is somebody else's.
     const reconcile = async () => (path.running ? carrier.reconcile() : []);
     this.#loop.add({ name: 'routes', reconcile });
@@ -224,7 +232,7 @@ export class Daemon {
       remeasure: () => paths.remeasure(),
       faults: () => paths.faults,
       ready: () => path.running && watch.present && subnetFile.written,
-      turns: () => path.turns,
+      standing: () => turning.faults,
       parts: () => {
         const { tun, sockets, lanes: running } = path;
         return { ...same, tun, sockets, lanes: running, mtu: path.place.mtu, underlay: watch.now };
@@ -281,7 +289,7 @@ export class Daemon {
     const same = { name: HOST_GW, backend, store: store.description, lease, carrier };
     return {
       ready: () => watch.present && subnetFile.written,
-      turns: () => [],
+      standing: () => [],
       parts: () => ({ ...same, mtu: path.place.mtu, underlay: watch.now }),
     };
   }
@@ -387,17 +395,22 @@ export class Daemon {
 
   /** For /readyz: packets flow, and Docker and CNI can read the subnet. */
   get ready(): boolean {
-    return this.#running?.ready() === true;
+    return this.#running?.ready() === true && this.standing.length === 0;
+  }
+
+  /** For /healthz: a line for each lane's thread that stands still. */
+  get standing(): readonly string[] {
+    return this.#running?.standing() ?? [];
   }
 
   /** For systemd. */
   look(): Look {
     const running = this.#running;
     const waitingFor = this.#overlay?.waitingFor ?? this.#doing;
-    if (running === undefined) return { ready: false, status: waitingFor, turns: [] };
+    if (running === undefined) return { ready: false, status: waitingFor, alive: true };
     const { name, lease, carrier } = running.parts();
     const status = `${name} ${formatSubnet(lease.subnet)}, ${carrier.peers.length} peers`;
-    return { ready: true, status, turns: running.turns() };
+    return { ready: true, status, alive: this.standing.length === 0 };
   }
 
   /** What `weft status` is told. */
@@ -411,6 +424,7 @@ export class Daemon {
     }
     const { held, storeState, refused = [] } = this.#overlay ?? {};
     const faults = [
+      ...this.standing,
       ...this.#loop.faults,
       ...(this.#firewall?.faults ?? []),
       ...(running.faults?.() ?? []),

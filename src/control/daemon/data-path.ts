@@ -18,8 +18,9 @@ import { HostError } from '../host/errors.js';
 import type { Ip } from '../host/ip.js';
 import type { Journal } from '../host/journal.js';
 import type { Runner } from '../host/runner.js';
-import type { Log } from '../runtime.js';
+import type { Clock, Log } from '../runtime.js';
 import { MERGING_REFUSED } from './each-second.js';
+import type { Turning } from './lane-watch.js';
 import { closeTun, Lanes, openLanes } from './lanes.js';
 import { openDevice, openSockets, superPacketsTaken } from './open.js';
 import type { Member } from './reconcile.js';
@@ -37,6 +38,9 @@ export interface DataPathOptions {
   readonly ip: Ip;
   readonly journal: Pick<Journal, 'record' | 'forget'>;
   readonly log: Log;
+  readonly clock: Clock;
+  /** What the lanes' threads run; the forwarding loop unless given. */
+  readonly laneProgram?: URL | undefined;
   /** A lane ended by itself: a line that names it. */
   readonly failed: (line: string, error: Error | undefined) => void;
   /** Somebody took the TUN away: `reconcile` makes it anew. */
@@ -129,9 +133,9 @@ export class DataPath implements Member {
     return this.#running;
   }
 
-  /** For the systems that watch: none while the lanes are to be started anew. */
-  get turns(): readonly number[] {
-    return this.#running ? this.lanes.turns : [];
+  /** For who watches: none while the lanes are to be started anew. */
+  get turning(): readonly Turning[] {
+    return this.#running ? this.lanes.turning : [];
   }
 
   /** What is in force; after `start`. */
@@ -224,6 +228,7 @@ export class DataPath implements Member {
         accept,
       },
       this.#lanes?.counters,
+      this.#options.laneProgram,
     );
     let lost = false;
     this.#stopping = false;
@@ -296,7 +301,13 @@ export class DataPath implements Member {
   async #stop(): Promise<void> {
     this.#stopping = true;
     this.#running = false;
-    await this.#lanes?.stop();
+    const { clock, log } = this.#options;
+    await this.#lanes?.stop(clock, (name) => {
+      const line = `${name} does not leave its loop: its thread is ended`;
+      // When weft ends, the last line is the reason.
+      if (this.#closing) log.debug(line);
+      else log.warn(line);
+    });
   }
 
   /** So that `close` can wait for it. */

@@ -1,4 +1,5 @@
 /** What the daemon is told, what both backends start from, and what they come to. */
+import type { Batch } from '../../dataplane/forward/batch.js';
 import type { Accept } from '../../dataplane/forward/inbound.js';
 import type { TierName } from '../../dataplane/io/tiers.js';
 import type { LaneCount } from '../../operate/status/status.js';
@@ -12,6 +13,15 @@ import type { FirewallOptions } from './firewall.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { Parts } from './report.js';
 import type { NamedStatus } from './status.js';
+
+/**
+ * Keeps what lanes had in hand at the end: the file, or undefined when it was nothing. `address`
+ * (int32) and `port` are where weft listens. Throws what the file system says.
+ */
+export type SaveBatch = (
+  batches: readonly Batch[],
+  place: { device: string; address: number; port: number },
+) => string | undefined;
 
 export interface DaemonOptions {
   readonly version: string;
@@ -34,6 +44,9 @@ export interface DaemonOptions {
   readonly random: Random;
   readonly log: Log;
   readonly lifecycle: Lifecycle;
+  readonly saveBatch: SaveBatch;
+  /** What the lanes' threads run; the forwarding loop unless given. */
+  readonly laneProgram?: URL | undefined;
 }
 
 /** What both backends start from. */
@@ -52,7 +65,8 @@ export interface Ground {
 /** What the start has made, as it is just now. */
 export interface Running {
   readonly ready: () => boolean;
-  readonly turns: () => readonly number[];
+  /** A line for each lane's thread that stands still. */
+  readonly standing: () => readonly string[];
   readonly parts: () => Parts;
   /** What is wrong beside what the loop looks after. */
   readonly faults?: () => readonly string[];

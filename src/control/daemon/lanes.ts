@@ -2,6 +2,7 @@
  * The lanes of a weft: how many, what each needs of the kernel, and their threads, from their start
  * to their end.
  */
+import type { Batch } from '../../dataplane/forward/batch.js';
 import { createCounters, readTotals } from '../../dataplane/forward/counters.js';
 import type { Directions, LaneOptions } from '../../dataplane/forward/lane.js';
 import { LaneThread } from '../../dataplane/forward/lane-thread.js';
@@ -12,8 +13,9 @@ import { closeUdp, type OpenUdp } from '../../dataplane/io/udp.js';
 import type { Publisher } from '../../dataplane/routes/publisher.js';
 import type { LaneCount, Status } from '../../operate/status/status.js';
 import type { Runner } from '../host/runner.js';
-import type { Log } from '../runtime.js';
+import type { Clock, Log } from '../runtime.js';
 import { messageOf } from '../store/store.js';
+import type { Turning } from './lane-watch.js';
 import { openDevice, openSockets, type StartError } from './open.js';
 
 export const MOST_LANES = 16;
@@ -97,24 +99,43 @@ export function threadsOf({ lanes, threads }: LaneCount): number {
   return lanes * threads;
 }
 
+/** A lane leaves its loop within the longest wait and a turn; so many milliseconds are enough. */
+const PATIENCE = 1_500;
+
+function which({ directions }: LaneThread): string {
+  return directions === 'both' ? '' : ` (${directions})`;
+}
+
+interface Member {
+  readonly lane: number;
+  readonly thread: LaneThread;
+}
+
+/** `lane 0`, `lane 0 (inbound)`. */
+function nameOf({ lane, thread }: Member): string {
+  return `lane ${lane}${which(thread)}`;
+}
+
 /** The threads. */
 export class Lanes {
   readonly counters: SharedArrayBuffer;
   readonly count: LaneCount;
   /** Settles when packets can flow, or when a thread ended before that. */
   readonly started: Promise<unknown>;
-  readonly #threads: readonly { readonly lane: number; readonly thread: LaneThread }[];
+  readonly #threads: readonly Member[];
 
   /**
    * Starts them.
    * @param publisher made for `threadsOf(count)` lanes
    * @param counters those of earlier threads, which go on; new ones unless given
+   * @param program what the threads run; the forwarding loop unless given
    */
   constructor(
     { tun, sockets, count }: OpenLanes,
     publisher: Publisher,
     options: LaneOptions,
     counters = createCounters(threadsOf(count)),
+    program?: URL,
   ) {
     this.count = count;
     this.counters = counters;
@@ -133,6 +154,7 @@ export class Lanes {
           sender,
           device,
           options,
+          program,
         }),
       })),
     );
@@ -143,18 +165,33 @@ export class Lanes {
   onEnd(call: (line: string, error: Error | undefined, tunGone: boolean) => void): void {
     for (const { lane, thread } of this.#threads) {
       void thread.ended.then((error) => {
-        const which = thread.directions === 'both' ? '' : ` (${thread.directions})`;
         const name = this.count.lanes === 1 ? 'the lane' : `lane ${lane}`;
-        const line = `${name}${which} ended: ${error?.message ?? 'without an error'}`;
+        const line = `${name}${which(thread)} ended: ${error?.message ?? 'without an error'}`;
         call(line, error, thread.tunGone);
       });
     }
   }
 
-  /** Tells all to leave their loops, and waits until they have. */
-  async stop(): Promise<void> {
-    for (const { thread } of this.#threads) thread.stop();
-    await Promise.all(this.#threads.map(({ thread }) => thread.ended));
+  /**
+   * Tells all to leave their loops, and waits until they have. Who does not is torn out of it, and
+   * told by its name.
+   */
+  async stop(clock: Clock, torn: (name: string) => void): Promise<void> {
+    const left = new Set(this.#threads);
+    const cancel = clock.after(PATIENCE, () => {
+      for (const member of left) {
+        torn(nameOf(member));
+        member.thread.tear();
+      }
+    });
+    await Promise.all(
+      this.#threads.map(async (member) => {
+        member.thread.stop();
+        await member.thread.ended;
+        left.delete(member);
+      }),
+    );
+    cancel();
   }
 
   /** Whether every lane's super-packets leave by UDP_SEGMENT. */
@@ -171,9 +208,14 @@ export class Lanes {
     return readTotals(this.counters).counters.segmentation_refused;
   }
 
-  /** A number for each thread that stands still when it hangs. */
-  get turns(): number[] {
-    return this.#threads.map(({ thread }) => thread.turns);
+  get turning(): Turning[] {
+    return this.#threads.map((member) => ({ name: nameOf(member), turns: member.thread.turns }));
+  }
+
+  /** What the threads of these names work at just now. */
+  batches(names: readonly string[]): Batch[] {
+    const members = this.#threads.filter((member) => names.includes(nameOf(member)));
+    return members.map(({ thread }) => thread.batch);
   }
 
   get reports(): Status['lanes'] {

@@ -84,7 +84,7 @@ export class Lifecycle {
     else this.#log.error(reason);
     const watchdog = setTimeout(() => {
       const what = `stopping ${this.#stopping} takes longer than ${WATCHDOG / 1000} s`;
-      this.#log.error(`${what}; killing the process`);
+      this.#log.error(`${what}; killing the process (${reason})`);
       process.kill(process.pid, 'SIGKILL');
     }, WATCHDOG);
     this.#begin(reason);

@@ -46,7 +46,7 @@ export interface VxlanParts extends Common {
   readonly publisher: Pick<Publisher, 'counts' | 'places' | 'rows'>;
   readonly tun: Pick<OpenTun, 'vnet' | 'tso' | 'uso'>;
   readonly sockets: Pick<OpenUdp, 'gro' | 'receiveBuffer'>;
-  readonly lanes: Pick<Lanes, 'count' | 'counters' | 'segments' | 'reports' | 'turns'>;
+  readonly lanes: Pick<Lanes, 'count' | 'counters' | 'segments' | 'reports'>;
   readonly paths: Pick<Paths, 'report' | 'lack'>;
 }
 

@@ -10,8 +10,8 @@ export interface Look {
   readonly ready: boolean;
   /** One line. */
   readonly status: string;
-  /** A number for each lane's thread that stands still when it hangs. */
-  readonly turns: readonly number[];
+  /** Whether every lane turns. */
+  readonly alive: boolean;
 }
 
 export interface SystemdOptions {
@@ -60,16 +60,13 @@ export function tellSystemd(options: SystemdOptions): Systemd | undefined {
   };
   let told = '';
   let ready = false;
-  let turns: readonly number[] = [];
 
   const turn = (): void => {
     const now = look();
     const lines: string[] = [];
     if (now.ready && !ready) lines.push('READY=1');
     if (now.status !== told) lines.push(`STATUS=${oneLine(now.status)}`);
-    const moved = now.turns.every((count, lane) => count !== turns[lane]);
-    if (watchdog > 0 && moved) lines.push('WATCHDOG=1');
-    turns = now.turns;
+    if (watchdog > 0 && now.alive) lines.push('WATCHDOG=1');
     if (lines.length > 0 && send(lines)) {
       ready = now.ready;
       told = now.status;

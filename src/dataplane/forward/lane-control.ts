@@ -10,6 +10,11 @@ export const SEGMENTS = 2;
 export const TURNS = 3;
 /** 1 while merged packets are written to the TUN; written by the lane. */
 export const MERGES = 4;
+/** Rows of the batch in hand, 0 between two: what may be read of it when the lane stands still. */
+export const OUTBOUND_ROWS = 5;
+/** Behind it: the segment size that the outbound batch was read for, 0 in one piece each. */
+export const OUTBOUND_SIZE = 6;
+export const INBOUND_ROWS = 7;
 export const CONTROL_WORDS = 8;
 
 export const STARTING = 0;

@@ -3,6 +3,7 @@ import { MessageChannel, Worker } from 'node:worker_threads';
 import { createMemory } from '../io/memory.js';
 import { loadNative } from '../io/native.js';
 import type { Publisher } from '../routes/publisher.js';
+import { type Batch, readBatch } from './batch.js';
 import type { Directions, LaneOptions } from './lane.js';
 import {
   CONTROL_WORDS,
@@ -34,6 +35,8 @@ export interface LaneThreadOptions {
   /** The VRF that both sockets are in, if any. */
   readonly device?: string | undefined;
   readonly options: LaneOptions;
+  /** What the thread runs: worker.js unless told. */
+  readonly program?: URL | undefined;
 }
 
 export class LaneThread {
@@ -44,6 +47,8 @@ export class LaneThread {
   readonly ended: Promise<Error | undefined>;
   readonly #control: Int32Array;
   readonly #wake: number;
+  readonly #memory: WebAssembly.Memory;
+  readonly #worker: Worker;
 
   constructor(options: LaneThreadOptions) {
     const native = loadNative();
@@ -53,12 +58,13 @@ export class LaneThread {
     const control = new SharedArrayBuffer(CONTROL_WORDS * 4);
     this.#control = new Int32Array(control);
     this.#wake = native.eventOpen();
+    this.#memory = createMemory();
     const { port1, port2 } = new MessageChannel();
     port1.unref();
     const data: LaneData = {
       thread,
       directions,
-      memory: createMemory(),
+      memory: this.#memory,
       control,
       counters,
       routes: publisher.handle,
@@ -70,11 +76,12 @@ export class LaneThread {
       wake: this.#wake,
       options: options.options,
     };
-    const worker = new Worker(new URL('./worker.js', import.meta.url), {
+    const worker = new Worker(options.program ?? new URL('./worker.js', import.meta.url), {
       workerData: data,
       transferList: [port2],
       name: directions === 'both' ? `lane ${lane}` : `lane ${lane} ${directions}`,
     });
+    this.#worker = worker;
     publisher.attach(thread, port1);
     this.started = new Promise((resolve) => {
       worker.once('message', () => resolve());
@@ -99,6 +106,19 @@ export class LaneThread {
   /** Tells the thread to leave its loop; `ended` settles when it has. Safe to call at any time. */
   stop(): void {
     if (Atomics.exchange(this.#control, STOP, 1) === 0) loadNative().eventSignal(this.#wake);
+  }
+
+  /**
+   * Tears a thread that does not leave its loop out of its JavaScript; inside the addon nothing
+   * reaches it. What it opened itself stays open.
+   */
+  tear(): void {
+    void this.#worker.terminate();
+  }
+
+  /** What it works at just now. */
+  get batch(): Batch {
+    return readBatch(this.#memory, this.#control);
   }
 
   get running(): boolean {

@@ -29,8 +29,10 @@ import { Counters } from './counters.js';
 import { type Directions, Lane, type LaneOptions } from './lane.js';
 import {
   FAILED,
+  INBOUND_ROWS,
   LONGEST_WAIT,
   MERGES,
+  OUTBOUND_ROWS,
   RUNNING,
   SEGMENTS,
   STATE,
@@ -72,10 +74,15 @@ function run(data: LaneData): void {
   const control = new Int32Array(data.control);
   const sends = data.directions !== 'inbound';
   const segments = data.options.segments && sends && probeSegmentation(native, memory);
-  const underlay = new UdpUnderlay(native, data, data.options.peerSockets);
+  const underlay = new UdpUnderlay(
+    native,
+    data,
+    data.options.peerSockets,
+    control.subarray(INBOUND_ROWS),
+  );
   const lane = new Lane(
     memory,
-    new TunDevice(native, memory, data.tun, data.options.vnet),
+    new TunDevice(native, memory, data.tun, data.options.vnet, control.subarray(OUTBOUND_ROWS)),
     underlay,
     new RouteReader(data.routes, data.thread, () => receiveMessageOnPort(data.port)),
     new Counters(data.counters, data.thread),
@@ -130,6 +137,8 @@ function forward(
       resting = moved < 0;
       if (isReady(words, wait + 4)) native.eventDrain(data.wake);
     }
+    control[OUTBOUND_ROWS] = 0;
+    control[INBOUND_ROWS] = 0;
     control[TURNS] = (control[TURNS]! + 1) | 0;
     control[MERGES] = lane.merges ? 1 : 0;
   }

@@ -75,7 +75,7 @@ export interface Native {
     gap: number,
   ): number;
   tunWrite(fd: number, table: number, rows: number, iovecs: number, iovecRows: number): number;
-  tunSteer(fd: number): void;
+  tunSteer(fd: number, lanes: number): void;
   udpOpen(family: 4 | 6): number;
   udpBind(fd: number, address: Uint8Array): void;
   udpBindDevice(fd: number, name: string): void;

@@ -58,7 +58,7 @@ export function openTun(name: string, wanted: TunOffloads = TIERS.segment, queue
   const fd = opened[0]!;
   try {
     while (opened.length < queues) opened.push(native.tunOpen(name, flags));
-    if (queues > 1) native.tunSteer(fd);
+    if (queues > 1) native.tunSteer(fd, queues);
   } catch (error) {
     for (const queue of opened) native.close(queue);
     throw error;
@@ -76,13 +76,24 @@ export class TunDevice implements Device {
   readonly #memory: LaneMemory;
   readonly #fd: number;
   readonly #vnet: boolean;
+  readonly #told: Int32Array;
 
-  /** @param memory registered with `native` */
-  constructor(native: Native, memory: LaneMemory, fd: number, hasVnet: boolean) {
+  /**
+   * @param memory registered with `native`
+   * @param told where each batch read is told to who looks from outside: its rows, and its `size`
+   */
+  constructor(
+    native: Native,
+    memory: LaneMemory,
+    fd: number,
+    hasVnet: boolean,
+    told: Int32Array = new Int32Array(2),
+  ) {
     this.#native = native;
     this.#memory = memory;
     this.#fd = fd;
     this.#vnet = hasVnet;
+    this.#told = told;
   }
 
   read(headers = 0, size = 0): number {
@@ -98,6 +109,8 @@ export class TunDevice implements Device {
       size,
       ENCAPSULATION + headers,
     );
+    this.#told[0] = rows;
+    this.#told[1] = size;
     if (!this.#vnet) {
       for (let row = 0; row < rows; row += 1) {
         const at = (LAYOUT.packets >> 2) + row * PACKET_ROW.words + PACKET_ROW.offset;

@@ -171,17 +171,23 @@ export class UdpUnderlay implements Underlay {
   readonly #native: Native;
   readonly #listener: number;
   readonly #peers: PeerSockets;
+  readonly #told: Int32Array;
 
-  /** @param most peers that may have a socket of their own */
+  /**
+   * @param most peers that may have a socket of their own
+   * @param told where the rows of each batch received are told to who looks from outside
+   */
   constructor(
     native: Native,
     sockets: Pick<OpenUdp, 'listener' | 'sender'> & { readonly device?: string | undefined },
     most?: number,
+    told: Int32Array = new Int32Array(1),
   ) {
     this.#native = native;
     this.#listener = sockets.listener;
     this.sender = sockets.sender;
     this.#peers = new PeerSockets(native, sockets.sender, most, sockets.device);
+    this.#told = told;
   }
 
   /** Closes the peers' sockets; the two that were given belong to their opener. */
@@ -198,7 +204,7 @@ export class UdpUnderlay implements Underlay {
   }
 
   receive(): number {
-    return this.#native.udpReceive(
+    const rows = this.#native.udpReceive(
       this.#listener,
       LAYOUT.datagrams,
       BATCH,
@@ -207,6 +213,8 @@ export class UdpUnderlay implements Underlay {
       INBOUND_HEADROOM,
       LAYOUT.senders,
     );
+    this.#told[0] = rows;
+    return rows;
   }
 
   send(from: number, rows: number, iovecRows: number): number {

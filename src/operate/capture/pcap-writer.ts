@@ -14,9 +14,12 @@ const RECORD_HEADER = 16;
 export class PcapWriter {
   readonly #descriptor: number;
 
-  /** Creates the file, or empties it. Throws the system's error when it cannot be written. */
-  constructor(file: string) {
-    this.#descriptor = fs.openSync(file, 'w');
+  /**
+   * Creates the file, or empties it. Throws the system's error when it cannot be written.
+   * @param mode of a new file, less what the umask takes
+   */
+  constructor(file: string, mode = 0o666) {
+    this.#descriptor = fs.openSync(file, 'w', mode);
     const header = Buffer.alloc(FILE_HEADER);
     header.writeUInt32LE(MAGIC, 0);
     header.writeUInt16LE(2, 4);

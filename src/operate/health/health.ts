@@ -1,6 +1,7 @@
 /**
- * flanneld's health listener: /healthz answers 200 as long as the process runs, /readyz 200 once
- * packets flow and the subnet file is written, 503 before. Every method is answered alike, and to
+ * flanneld's health listener: /healthz answers 200 as long as the process runs and its lanes turn,
+ * 503 with the reason when one stands still; /readyz 200 once packets flow and the subnet file is
+ * written, 503 before. Every method is answered alike, and to
  * the byte as flanneld's (Go net/http) does, so that whatever reads the one reads the other. Node
  * parses the requests; the answers are written here, since Node's own have other headers.
  */
@@ -11,6 +12,8 @@ export interface HealthOptions {
   readonly address: string;
   readonly port: number;
   readonly ready: () => boolean;
+  /** What keeps it from forwarding, a line each; none while all is well. */
+  readonly standing: () => readonly string[];
   /** The time of day, for the Date header. */
   readonly now: () => Date;
 }
@@ -33,7 +36,7 @@ export class Health {
         // A body is read and forgotten, or the kernel would reset the connection under the answer.
         request.resume();
         request.once('end', () => {
-          const answer = answerTo(url, options.ready(), options.now());
+          const answer = answerTo(url, options);
           socket.write(format(answer, method, httpVersion));
           socket.destroySoon();
         });
@@ -94,16 +97,20 @@ interface Answer {
   readonly body: string;
 }
 
-function answerTo(url: string, ready: boolean, now: Date): Answer {
-  const date = `Date: ${now.toUTCString()}`;
+function answerTo(url: string, { ready, standing, now }: HealthOptions): Answer {
+  const date = `Date: ${now().toUTCString()}`;
   const known = (status: string, body: string): Answer => {
     return { status, headers: [date, `Content-Length: ${body.length}`, TYPE], body };
   };
   switch (url.replace(/\?.*$/s, '')) {
-    case '/healthz':
-      return known('200 OK', 'flanneld is running');
+    case '/healthz': {
+      const faults = standing();
+      return faults.length === 0
+        ? known('200 OK', 'flanneld is running')
+        : known('503 Service Unavailable', `weft does not forward: ${faults.join('; ')}`);
+    }
     case '/readyz':
-      return ready
+      return ready()
         ? known('200 OK', 'flanneld is ready')
         : known('503 Service Unavailable', 'flanneld is not ready yet');
     default: {

@@ -61,7 +61,6 @@ function parts(): VxlanParts {
       count: { lanes: 1, threads: 1, reason: '' },
       counters,
       segments: true,
-      turns: [1],
       reports: [{ running: true, outboundPackets: 0, inboundPackets: 0 }],
     },
     carrier: { peers: [PEER], problems: [], isDirect: () => true },

@@ -358,7 +358,7 @@ test('calls of plain integers check them, too', () => {
   for (const [name, count] of Object.entries({
     ...wanted,
     getOption: 3,
-    tunSteer: 1,
+    tunSteer: 2,
     udpSteer: 2,
     eventSignal: 1,
     eventDrain: 1,
@@ -382,9 +382,12 @@ test('calls of plain integers check them, too', () => {
     code: 'EBADF',
     syscall: 'SO_ATTACH_REUSEPORT_CBPF',
   });
-  for (const lanes of [0, -1]) assert.throws(() => native.udpSteer(-1, lanes), RangeError);
+  for (const lanes of [0, -1]) {
+    assert.throws(() => native.udpSteer(-1, lanes), RangeError);
+    assert.throws(() => native.tunSteer(-1, lanes), RangeError);
+  }
   // Which of the two it is depends on whether this process may load programs.
-  assert.throws(() => native.tunSteer(-1), { syscall: /^(bpf|TUNSETSTEERINGEBPF)$/ });
+  assert.throws(() => native.tunSteer(-1, 2), { syscall: /^(bpf|TUNSETSTEERINGEBPF)$/ });
   assert.throws(() => calls.tunOpen!('x'), TypeError);
   assert.throws(() => calls.tunOpen!(1, 1), TypeError);
   assert.equal(native.close(-1), -9);

@@ -18,9 +18,13 @@ const FIXTURE = new URL('../../../../test/operate/health/answers.json', import.m
 const { answers } = JSON.parse(fs.readFileSync(FIXTURE, 'utf8')) as { answers: Recorded[] };
 
 let ready = false;
+let standing: readonly string[] = [];
 let health: Health;
 const make = (port: number, address = '127.0.0.1') =>
-  new Health({ address, port, ready: () => ready, now: () => new Date(0) });
+  new Health({
+    ...{ address, port, ready: () => ready, standing: () => standing },
+    now: () => new Date(0),
+  });
 
 before(async () => {
   health = make(0);
@@ -54,6 +58,17 @@ test('every recorded answer, byte for byte', async () => {
     assert.equal(withDate(got), withDate(expected), `${method} ${path}`);
     assert.match(got, /^Date: Thu, 01 Jan 1970 00:00:00 GMT\r$/m);
   }
+});
+
+test('a lane that stands still is told by /healthz, with its length and its name', async () => {
+  standing = ['lane 0 has not turned for 4 s', 'lane 1 has not turned for 3 s'];
+  const got = await ask('GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n');
+  standing = [];
+  const body =
+    'weft does not forward: lane 0 has not turned for 4 s; lane 1 has not turned for 3 s';
+  assert.match(got, /^HTTP\/1\.1 503 Service Unavailable\r\n/);
+  assert.ok(got.includes(`\r\nContent-Length: ${body.length}\r\n`), got);
+  assert.ok(got.endsWith(`\r\n\r\n${body}`), got);
 });
 
 test('a body is taken, a query is passed over, the connection ends after one answer', async () => {

@@ -1,0 +1,37 @@
+/**
+ * A lane's thread that stands still on a packet with a mark: in JavaScript, or inside the addon. All
+ * else it forwards as ever.
+ */
+import { workerData } from 'node:worker_threads';
+import type { LaneData } from '../../../src/dataplane/forward/worker.js';
+import { LAYOUT } from '../../../src/dataplane/io/memory.js';
+import { loadNative } from '../../../src/dataplane/io/native.js';
+import { TunDevice } from '../../../src/dataplane/io/tun.js';
+import { UdpUnderlay } from '../../../src/dataplane/io/udp.js';
+import { BLOCKS, SPINS } from './standing-marks.js';
+
+const bytes = Buffer.from((workerData as LaneData).memory.buffer);
+const spins = Buffer.from(SPINS, 'hex');
+const blocks = Buffer.from(BLOCKS, 'hex');
+const LOOKED_AT = 65_536;
+const LONG = 600_000;
+
+/** Comes back when no packet of the batch has a mark. */
+function pass(rows: number, area: number): number {
+  if (rows <= 0) return rows;
+  const batch = bytes.subarray(area, area + LOOKED_AT);
+  while (batch.includes(spins));
+  while (batch.includes(blocks)) loadNative().wait(LAYOUT.wait, 0, LONG);
+  return rows;
+}
+
+const { read } = TunDevice.prototype;
+TunDevice.prototype.read = function (this: TunDevice, ...how) {
+  return pass(read.apply(this, how), LAYOUT.outbound);
+};
+const { receive } = UdpUnderlay.prototype;
+UdpUnderlay.prototype.receive = function (this: UdpUnderlay) {
+  return pass(receive.call(this), LAYOUT.inbound);
+};
+
+await import('../../../src/dataplane/forward/worker.js');
