@@ -194,7 +194,7 @@ function laneOver(
     [{ network: LOCAL & ~255, length: 24 }],
   );
   const counters = new Counters();
-  const options = { vni: 1, mac: OWN_MAC, mtu: 1450, uso: true, segments: true, vnet: true };
+  const options = { vni: 1, mac: OWN_MAC, mtu: 1450, uso: true, udpSegment: true, vnet: true };
   const reader = new RouteReader(publisher.handle, 0, () => undefined);
   return { lane: new Lane(memory, device, underlay, reader, counters, options), counters };
 }

@@ -223,7 +223,7 @@ export class Daemon {
     const { vnet, uso } = path.tun;
     log.info(
       `ready: ${name} ${formatSubnet(lease.subnet)}, MTU ${path.place.mtu}, VNI ${vni}, ` +
-        `UDP port ${port}, tier ${tierName(vnet, uso, path.lanes.segments)}, ` +
+        `UDP port ${port}, tier ${tierName(vnet, uso, path.lanes.udpSegment)}, ` +
         `lanes ${describeLanes(path.count)}, ${carrier.peers.length} peers`,
     );
     const told = { accept, store: store.description, lease };

@@ -222,7 +222,7 @@ export class DataPath implements Member {
         mtu: this.#place.mtu,
         uso: this.#takes.udp,
         merges: this.#takes.tcp,
-        segments: this.#sockets.every(({ segment }) => segment),
+        udpSegment: this.#sockets.every(({ segment }) => segment),
         peerSockets: Math.min(PEER_SOCKETS, Math.floor(spareDescriptors() / this.#count.lanes)),
         vnet: tun.vnet,
         accept,

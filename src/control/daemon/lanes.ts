@@ -195,8 +195,10 @@ export class Lanes {
   }
 
   /** Whether every lane's super-packets leave by UDP_SEGMENT. */
-  get segments(): boolean {
-    return this.#threads.every(({ thread }) => thread.directions === 'inbound' || thread.segments);
+  get udpSegment(): boolean {
+    return this.#threads.every(
+      ({ thread }) => thread.directions === 'inbound' || thread.udpSegment,
+    );
   }
 
   /** Whether every lane writes merged packets to the TUN just now. */

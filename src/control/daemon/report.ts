@@ -46,7 +46,7 @@ export interface VxlanParts extends Common {
   readonly publisher: Pick<Publisher, 'counts' | 'places' | 'rows'>;
   readonly tun: Pick<OpenTun, 'vnet' | 'tso' | 'uso'>;
   readonly sockets: Pick<OpenUdp, 'gro' | 'receiveBuffer'>;
-  readonly lanes: Pick<Lanes, 'count' | 'counters' | 'segments' | 'reports'>;
+  readonly lanes: Pick<Lanes, 'count' | 'counters' | 'udpSegment' | 'reports'>;
   readonly paths: Pick<Paths, 'report' | 'lack'>;
 }
 
@@ -122,7 +122,7 @@ export function report(parts: VxlanParts, now: Moment): Status {
     pathsNotMeasured: parts.paths.lack,
     routes: { published: routes, epoch, problems: parts.carrier.problems },
     offload: {
-      tier: tierName(tun.vnet, tun.uso, lanes.segments),
+      tier: tierName(tun.vnet, tun.uso, lanes.udpSegment),
       tunTso: tun.tso,
       tunUso: tun.uso,
       udpGro: sockets.gro,

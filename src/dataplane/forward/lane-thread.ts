@@ -131,7 +131,7 @@ export class LaneThread {
   }
 
   /** Whether super-packets leave by UDP_SEGMENT. */
-  get segments(): boolean {
+  get udpSegment(): boolean {
     return Atomics.load(this.#control, SEGMENTS) === 1;
   }
 

@@ -18,7 +18,7 @@ export type Directions = 'both' | 'outbound' | 'inbound';
 
 export interface LaneOptions extends InboundOptions {
   /** Whether the underlay takes UDP_SEGMENT sends. */
-  readonly segments: boolean;
+  readonly udpSegment: boolean;
   /** Whether the TUN has a vnet header: without it, it takes single, finished packets. */
   readonly vnet: boolean;
   /** Peers that may have a socket of their own; as many as a lane can have unless told. */
@@ -45,7 +45,7 @@ export class Lane {
   ) {
     this.#routes = routes;
     this.#counters = counters;
-    this.#queue = new SendQueue(memory, underlay, routes.peers, counters, options.segments);
+    this.#queue = new SendQueue(memory, underlay, routes.peers, counters, options.udpSegment);
     const merges = options.vnet && options.merges !== false;
     this.#writes = new WriteQueue(memory, device, counters, options.vnet, merges);
     const tooBig = new TooBig(memory, routes.peers, counters, this.#writes);
@@ -68,8 +68,8 @@ export class Lane {
   }
 
   /** Whether super-packets leave by UDP_SEGMENT. */
-  get segments(): boolean {
-    return this.#queue.segments;
+  get udpSegment(): boolean {
+    return this.#queue.udpSegment;
   }
 
   /** Whether merged packets are still written to the TUN. */

@@ -57,7 +57,7 @@ export class SendQueue implements SegmentSink {
   /** Slots for the headers of segments; taken back when the queue is empty again. */
   readonly pool = new PacketPool(LAYOUT.headers, HEADER_SLOTS, HEADER_SLOT_SIZE);
   /** Whether several datagrams may leave by one UDP_SEGMENT send. */
-  readonly segments: boolean;
+  readonly udpSegment: boolean;
   readonly #memory: LaneMemory;
   readonly #underlay: Underlay;
   readonly #peers: PeerView;
@@ -90,13 +90,13 @@ export class SendQueue implements SegmentSink {
     underlay: Underlay,
     peers: PeerView,
     counters: Counters,
-    segments: boolean,
+    udpSegment: boolean,
   ) {
     this.#memory = memory;
     this.#underlay = underlay;
     this.#peers = peers;
     this.#counters = counters;
-    this.segments = segments;
+    this.udpSegment = udpSegment;
   }
 
   /** Whether one more datagram would not fit. */
@@ -119,7 +119,7 @@ export class SendQueue implements SegmentSink {
     this.#cutByRoute = this.#peers.isCutByRoute(peer);
     const pathMtu = this.#peers.pathMtu(peer);
     const fits = pathMtu === 0 ? MESSAGE_BYTES : Math.min(pathMtu - OUTER_HEADERS, MESSAGE_BYTES);
-    this.#longest = this.segments && this.#peers.maySegment(peer) ? fits : 0;
+    this.#longest = this.udpSegment && this.#peers.maySegment(peer) ? fits : 0;
   }
 
   /**

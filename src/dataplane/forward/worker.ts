@@ -73,7 +73,7 @@ function run(data: LaneData): void {
   native.attach(memory.bytes);
   const control = new Int32Array(data.control);
   const sends = data.directions !== 'inbound';
-  const segments = data.options.segments && sends && probeSegmentation(native, memory);
+  const udpSegment = data.options.udpSegment && sends && probeSegmentation(native, memory);
   const underlay = new UdpUnderlay(
     native,
     data,
@@ -86,7 +86,7 @@ function run(data: LaneData): void {
     underlay,
     new RouteReader(data.routes, data.thread, () => receiveMessageOnPort(data.port)),
     new Counters(data.counters, data.thread),
-    { ...data.options, segments },
+    { ...data.options, udpSegment },
   );
 
   try {
@@ -111,7 +111,7 @@ function forward(
   const words = memory.words;
   const reads = data.directions !== 'inbound';
   const listener = data.directions !== 'outbound' ? data.listener : -1;
-  Atomics.store(control, SEGMENTS, lane.segments ? 1 : 0);
+  Atomics.store(control, SEGMENTS, lane.udpSegment ? 1 : 0);
   Atomics.store(control, MERGES, lane.merges ? 1 : 0);
   Atomics.store(control, STATE, RUNNING);
   parentPort?.postMessage('running');

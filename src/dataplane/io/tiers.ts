@@ -17,20 +17,20 @@ export interface Tier {
   readonly vnet: boolean;
   /** UDP super-packets on the TUN. */
   readonly uso: boolean;
-  readonly segments: boolean;
+  readonly udpSegment: boolean;
   readonly gro: boolean;
 }
 
 export const TIERS: { readonly [name in TierName]: Tier } = {
-  segment: { vnet: true, uso: true, segments: true, gro: true },
-  'segment-tso': { vnet: true, uso: false, segments: true, gro: true },
-  sendmmsg: { vnet: true, uso: true, segments: false, gro: false },
-  none: { vnet: false, uso: false, segments: false, gro: false },
+  segment: { vnet: true, uso: true, udpSegment: true, gro: true },
+  'segment-tso': { vnet: true, uso: false, udpSegment: true, gro: true },
+  sendmmsg: { vnet: true, uso: true, udpSegment: false, gro: false },
+  none: { vnet: false, uso: false, udpSegment: false, gro: false },
 };
 
 /** The tier that is in force, by what the kernel gave. */
-export function tierName(vnet: boolean, uso: boolean, segments: boolean): TierName {
+export function tierName(vnet: boolean, uso: boolean, udpSegment: boolean): TierName {
   if (!vnet) return 'none';
-  if (!segments) return 'sendmmsg';
+  if (!udpSegment) return 'sendmmsg';
   return uso ? 'segment' : 'segment-tso';
 }

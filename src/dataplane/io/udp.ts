@@ -60,7 +60,7 @@ const TRIES = 32;
 export function openUdp(
   address: number,
   port: number,
-  wanted: { readonly segments: boolean; readonly gro: boolean } = TIERS.segment,
+  wanted: { readonly udpSegment: boolean; readonly gro: boolean } = TIERS.segment,
   share: Share = { lane: 0, lanes: 1 },
   device?: string,
 ): OpenUdp {
@@ -83,7 +83,7 @@ export function openUdp(
 
     const sender = openLaneSender(native, address, port, share, device);
     opened.push(sender);
-    const segment = wanted.segments && native.setOption(sender, SOL_UDP, UDP_SEGMENT, 0) === 0;
+    const segment = wanted.udpSegment && native.setOption(sender, SOL_UDP, UDP_SEGMENT, 0) === 0;
     return { listener, sender, segment, gro, device, receiveBuffer };
   } catch (error) {
     for (const fd of opened) native.close(fd);
@@ -100,7 +100,7 @@ export function openUdpLanes(
   address: number,
   port: number,
   lanes: number,
-  wanted: { readonly segments: boolean; readonly gro: boolean } = TIERS.segment,
+  wanted: { readonly udpSegment: boolean; readonly gro: boolean } = TIERS.segment,
   device?: string,
 ): OpenUdp[] {
   if (lanes === 1) return [openUdp(address, port, wanted, { lane: 0, lanes }, device)];

@@ -105,7 +105,7 @@ export class Replay {
       this.#underlay,
       new RouteReader(publisher.handle, 0, () => undefined),
       this.#counters,
-      { vni: host.vni, mac: host.mac, mtu: host.mtu, uso: false, segments: true, vnet: true },
+      { vni: host.vni, mac: host.mac, mtu: host.mtu, uso: false, udpSegment: true, vnet: true },
     );
     this.#outer = new OuterHeaders(host.address);
   }

@@ -42,7 +42,7 @@ test('a thread that spins is seen to, what it has in hand is read, and it is end
   const lanes = new Lanes(
     { tun, sockets, count: { lanes: 1, threads: 2, reason: '' } },
     new Publisher({ vni: 1, ownMac: MAC, threads: 2 }),
-    { vni: 1, mac: MAC, mtu: 1450, uso: false, segments: true, vnet: true },
+    { vni: 1, mac: MAC, mtu: 1450, uso: false, udpSegment: true, vnet: true },
     undefined,
     PROGRAM,
   );

@@ -60,7 +60,7 @@ function parts(): VxlanParts {
     lanes: {
       count: { lanes: 1, threads: 1, reason: '' },
       counters,
-      segments: true,
+      udpSegment: true,
       reports: [{ running: true, outboundPackets: 0, inboundPackets: 0 }],
     },
     carrier: { peers: [PEER], problems: [], isDirect: () => true },
@@ -181,7 +181,7 @@ test('a fallen tier, a lane that ended, a route problem and a lost lease are see
         ...made,
         lanes: {
           ...made.lanes,
-          segments: false,
+          udpSegment: false,
           reports: [{ running: false, outboundPackets: 0, inboundPackets: 0 }],
         },
         carrier: {

@@ -169,7 +169,7 @@ const lane = new Lane(memory, new StubDevice(), new StubUnderlay(), routes, coun
   mac: Uint8Array.from(OUR_MAC),
   mtu: 1450,
   uso: true,
-  segments: true,
+  udpSegment: true,
   vnet: true,
 });
 

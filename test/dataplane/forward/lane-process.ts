@@ -22,7 +22,7 @@ for (const fd of [tun, 99_999]) {
     tun: fd,
     listener,
     sender,
-    options: { vni: 1, mac, mtu: 1450, uso: false, segments: true, vnet: true },
+    options: { vni: 1, mac, mtu: 1450, uso: false, udpSegment: true, vnet: true },
   });
   if (fd === tun) setTimeout(() => lane.stop(), 100);
   const error = await lane.ended;

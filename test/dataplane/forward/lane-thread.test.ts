@@ -18,7 +18,7 @@ import { HELD, NOTHING } from '../../../src/dataplane/routes/snapshot.js';
 import { Arena, LOOPBACK, loopbackSocket, openDescriptors, pattern } from '../io/arena.js';
 
 const MAC = new Uint8Array([2, 0, 0, 0, 0, 1]);
-const OPTIONS = { vni: 1, mac: MAC, mtu: 1450, uso: false, segments: true, vnet: true };
+const OPTIONS = { vni: 1, mac: MAC, mtu: 1450, uso: false, udpSegment: true, vnet: true };
 
 interface Sides {
   readonly tun: number;

@@ -20,7 +20,7 @@ export interface RigOptions {
   readonly vni?: number;
   readonly mtu?: number;
   readonly uso?: boolean;
-  readonly segments?: boolean;
+  readonly udpSegment?: boolean;
   readonly vnet?: boolean;
   readonly merges?: boolean;
   readonly accept?: Accept;
@@ -72,7 +72,7 @@ export class Rig {
       vni = 1,
       mtu = 1450,
       uso = true,
-      segments = true,
+      udpSegment = true,
       vnet = true,
       merges = true,
       accept = 'peers',
@@ -85,7 +85,7 @@ export class Rig {
       mac: Uint8Array.from(OUR_MAC),
       mtu,
       uso,
-      segments,
+      udpSegment,
       vnet,
       merges,
       accept,

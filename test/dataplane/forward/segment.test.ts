@@ -116,7 +116,7 @@ test('the largest packet at usual sizes: several messages, each within the limit
 
 test('one byte a segment: header slots and rows run out and it goes on', () => {
   for (const segments of [true, false]) {
-    const rig = new Rig({ segments });
+    const rig = new Rig({ udpSegment: segments });
     isSegmented(tcpPacket({ ...TO_B, payload: random.bytes(9000) }), 1, rig);
     isSegmented(udpPacket({ ...TO_B, payload: random.bytes(5000) }), 1, rig);
   }
@@ -160,7 +160,7 @@ test('the longest headers', () => {
 test('any super-packet', (t) => {
   const any = new Random();
   t.diagnostic(`WEFT_SEED=${any.seed}`);
-  const rigs = [new Rig(), new Rig({ segments: false })] as const;
+  const rigs = [new Rig(), new Rig({ udpSegment: false })] as const;
   for (let i = 0; i < 150; i += 1) {
     const gsoSize = any.between(1, 1400);
     const most = Math.min(65000, gsoSize * any.pick([1, 3, 50, 300]));

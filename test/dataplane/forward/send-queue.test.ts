@@ -338,7 +338,7 @@ test('datagrams of any length make progress: over 65,000 bytes each goes alone',
 test('exactly as many segments as the queue holds, and a packet behind them', () => {
   for (const segments of [true, false]) {
     for (const count of segments ? [2047, 2048, 2049] : [255, 256, 257]) {
-      const rig = new Rig({ segments });
+      const rig = new Rig({ udpSegment: segments });
       const packets = pushSuper(rig, TO_B, count * 20, 20);
       const last = ipv4Packet(TO_B, random.bytes(33));
       rig.device.push(last);
@@ -378,7 +378,7 @@ test('EIO on a single datagram is that datagram’s fault', () => {
 });
 
 test('without UDP_SEGMENT a batch still leaves by one call, and nothing is told a segment size', () => {
-  const rig = new Rig({ segments: false });
+  const rig = new Rig({ udpSegment: false });
   let calls = 0;
   const send = rig.underlay.send.bind(rig.underlay);
   rig.underlay.send = (from, rows, iovecs) => {
@@ -395,7 +395,7 @@ test('without UDP_SEGMENT a batch still leaves by one call, and nothing is told 
 test('whatever fails in whatever order: in = out + dropped after every step', (t) => {
   const any = new Random();
   t.diagnostic(`WEFT_SEED=${any.seed}`);
-  const rigs = [new Rig(), new Rig({ segments: false })];
+  const rigs = [new Rig(), new Rig({ udpSegment: false })];
   const errnos = [EAGAIN, EAGAIN, EIO, ECONNREFUSED, EPERM, EMSGSIZE, EINVAL, ENOBUFS];
   for (const rig of rigs) {
     let oneIn = 1000000;

@@ -360,7 +360,7 @@ test('a lane on a real TUN: stops while idle, and ends by itself when the TUN is
       tun: fd,
       listener: udp.listener,
       sender: udp.sender,
-      options: { vni: 1, mac, mtu: 1450, uso: false, segments: true, vnet: true },
+      options: { vni: 1, mac, mtu: 1450, uso: false, udpSegment: true, vnet: true },
     });
   const until = async (what: () => boolean) => {
     const end = Date.now() + 10_000;
