@@ -46,6 +46,7 @@ import { startFirewall } from './firewall.js';
 import { forwarding } from './forwarding.js';
 import type { DaemonOptions, Ground, Running } from './ground.js';
 import { guardedBy, type TunnelOfHost } from './guard.js';
+import { HostQueues } from './host-queues.js';
 import type { Keeper } from './keeper.js';
 import { closeLanes, type LanePlace, openLanes, threadsOf } from './lanes.js';
 import { measuring, tunnelMtu } from './mtu.js';
@@ -66,6 +67,7 @@ export class Daemon {
   readonly #options: DaemonOptions;
   readonly #loop: Reconciler;
   readonly #started: number;
+  readonly #queues = new HostQueues();
   /** What the start does just now, for `weft status`. */
   #doing = 'looking at this host';
   #overlay: Overlay | undefined;
@@ -175,7 +177,11 @@ export class Daemon {
     const address = formatAddress(lease.subnet.address);
     const anySource = backend.directRouting;
     await awaited(path.start({ vni, mac, address, network, anySource, publisher }));
-    const tick = (seconds: number) => publisher.rows.tick(seconds);
+    const queues = this.#queues;
+    const tick = (seconds: number) => {
+      publisher.rows.tick(seconds);
+      queues.lookAtTun(name);
+    };
     lifecycle.onLeave('the seconds', eachSecond({ clock, log, look: () => path.lanes, tick }));
     const subnetFile = await this.#setUpHost(journal, config, lease, place.mtu);
 
@@ -209,7 +215,16 @@ export class Daemon {
         `UDP port ${port}, tier ${tierName(vnet, uso, path.lanes.segments)}, ` +
         `lanes ${describeLanes(path.count)}, ${carrier.peers.length} peers`,
     );
-    const same = { name, backend, accept, store: store.description, lease, publisher, carrier };
+    const same = {
+      name,
+      backend,
+      accept,
+      store: store.description,
+      lease,
+      publisher,
+      carrier,
+      queues,
+    };
     return {
       ready: () => path.running && watch.present && subnetFile.written,
       turns: () => path.turns,
