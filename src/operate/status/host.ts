@@ -25,8 +25,8 @@ const MEANING: readonly (readonly [
   [
     'udpSndbufErrors',
     (n, underlay) => [
-      `${n} datagrams did not leave: a send buffer or the queue of ${underlay} was full`,
-      `see tc -s qdisc show dev ${underlay}: a longer queue, or senders that send less`,
+      `${n} sends, each of one datagram or many, met a full queue of ${underlay} or a full send buffer`,
+      `counted as sent, or as send_peer_full; tc -s qdisc show dev ${underlay} tells of the queue`,
     ],
   ],
   [
@@ -60,8 +60,8 @@ const MEANING: readonly (readonly [
   [
     'ipOutDiscards',
     (n, underlay) => [
-      `${n} packets dropped on their way out: a full queue, or a rule of the firewall`,
-      `see tc -s qdisc show dev ${underlay} and nft list ruleset`,
+      `${n} packets dropped on their way out: a full queue or buffer, or the firewall`,
+      `tc -s qdisc show dev ${underlay} and nft list ruleset tell which`,
     ],
   ],
   [
