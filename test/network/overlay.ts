@@ -18,7 +18,7 @@ import type { Namespace } from '../../src/lab/namespace.js';
 export const PREFIX = '/docker-test/network';
 /** The configuration as the tutorials have it. */
 export const CONFIG = '{"Network":"10.10.0.0/16","Subnetlen":24,"Backend":{"Type":"Vxlan"}}';
-const TRAFFIC = fileURLToPath(new URL('./tools/traffic.js', import.meta.url));
+export const TRAFFIC = fileURLToPath(new URL('./tools/traffic.js', import.meta.url));
 
 export type Vtep = 'weft' | 'kernel';
 

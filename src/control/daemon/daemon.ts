@@ -48,6 +48,7 @@ import { ForeignQueues } from './foreign-queues.js';
 import { forwarding } from './forwarding.js';
 import type { DaemonOptions, Ground, Running } from './ground.js';
 import { guardedBy, type TunnelOfHost } from './guard.js';
+import { HostQueues } from './host-queues.js';
 import type { Keeper } from './keeper.js';
 import { watchLanes } from './lane-end.js';
 import { closeLanes, type LanePlace, openLanes, threadsOf } from './lanes.js';
@@ -70,6 +71,7 @@ export class Daemon {
   readonly #options: DaemonOptions;
   readonly #loop: Reconciler;
   readonly #started: number;
+  readonly #queues = new HostQueues();
   /** What the start does just now, for `weft status`. */
   #doing = 'looking at this host';
   #overlay: Overlay | undefined;
@@ -205,6 +207,7 @@ export class Daemon {
     const tick = (seconds: number) => {
       publisher.rows.tick(seconds);
       paths.tick();
+      this.#queues.lookAtTun(name);
     };
     lifecycle.onLeave('the seconds', eachSecond({ clock, log, look: () => path.lanes, tick }));
     this.#loop.add(watch);
@@ -227,7 +230,7 @@ export class Daemon {
         `lanes ${describeLanes(path.count)}, ${carrier.peers.length} peers`,
     );
     const told = { accept, store: store.description, lease };
-    const same = { name, backend, ...told, publisher, carrier, paths };
+    const same = { name, backend, ...told, publisher, carrier, paths, queues: this.#queues };
     return {
       remeasure: () => paths.remeasure(),
       faults: () => paths.faults,

@@ -16,10 +16,10 @@ import type { StoreState } from '../overlay/network.js';
 import type { Peer } from '../overlay/peers.js';
 import { formatSubnet } from '../overlay/subnet.js';
 import type { Carrier } from './carrier.js';
+import type { HostQueues } from './host-queues.js';
 import type { Lanes } from './lanes.js';
 import type { Paths } from './paths.js';
 import { seenOf, strangersOf } from './seen.js';
-import { readKernelUdp } from './snmp.js';
 
 /** What weft has made, with either backend. */
 interface Common {
@@ -48,6 +48,7 @@ export interface VxlanParts extends Common {
   readonly sockets: Pick<OpenUdp, 'gro' | 'receiveBuffer'>;
   readonly lanes: Pick<Lanes, 'count' | 'counters' | 'udpSegment' | 'reports'>;
   readonly paths: Pick<Paths, 'report' | 'lack'>;
+  readonly queues: Pick<HostQueues, 'counters'>;
 }
 
 export type Parts = VxlanParts | HostGwParts;
@@ -94,6 +95,7 @@ export function report(parts: VxlanParts, now: Moment): Status {
   const { name, mtu, backend, underlay, store, lease, publisher, tun, sockets, lanes } = parts;
   const { routes, epoch } = publisher.counts;
   const { vni, port, directRouting } = backend;
+  const host = parts.queues.counters(name);
   return {
     version: now.version,
     pid: process.pid,
@@ -134,7 +136,8 @@ export function report(parts: VxlanParts, now: Moment): Status {
     lanesReason: lanes.count.reason,
     ...readTotals(lanes.counters),
     strangers: strangersOf(lanes.counters, publisher),
-    kernelUdp: readKernelUdp(),
+    host,
+    kernelUdp: { badChecksums: host.udpInCsumErrors, bufferFull: host.udpRcvbufErrors },
   };
 }
 

@@ -7,6 +7,7 @@ import type { DropName } from '../../dataplane/forward/drops.js';
 import type { Accept } from '../../dataplane/forward/inbound.js';
 import type { TierName } from '../../dataplane/io/tiers.js';
 import { bytes, count, duration } from './format.js';
+import { describeHost, type HostCounters } from './host.js';
 import { describeDrops, describePeers, type PeerSeen, type StrangerSeen } from './traffic.js';
 
 /** A weft on its way to its first packet. */
@@ -122,9 +123,11 @@ export interface Status {
   readonly counters: Readonly<Record<CounterName, number>>;
   /** Packets dropped, by reason; only the reasons that occurred. */
   readonly drops: Readonly<Partial<Record<DropName, number>>>;
-  /** UDP of this network namespace (/proc/net/snmp): what is lost before weft sees it. */
   /** The last senders that no lease names, the last one first. */
   readonly strangers: readonly StrangerSeen[];
+  /** What the host's own queues lost since weft began. */
+  readonly host: HostCounters;
+  /** Two of these by their older names. */
   readonly kernelUdp: { readonly badChecksums: number; readonly bufferFull: number };
 }
 
@@ -221,7 +224,7 @@ function describeStoreState(state: Status['storeState']): string[] {
 }
 
 function describeStatus(status: Status): [string, string][] {
-  const { device, underlay, lease, offload, counters, kernelUdp } = status;
+  const { device, underlay, lease, offload, counters } = status;
   const { length: lanes } = status.lanes;
   const ended = status.lanes.flatMap(({ running }, index) =>
     running ? [] : [`lane ${index} NOT RUNNING`],
@@ -265,15 +268,10 @@ function describeStatus(status: Status): [string, string][] {
   ];
   const drops = describeDrops(status);
   rows.push(['drops', drops.length === 0 ? 'none' : ''], ...continued(drops));
-  if (kernelUdp.badChecksums > 0) {
-    rows.push(['kernel', `${count(kernelUdp.badChecksums)} datagrams with a bad checksum`]);
-  }
-  if (kernelUdp.bufferFull > 0) {
-    rows.push(['kernel', `${count(kernelUdp.bufferFull)} datagrams lost: receive buffer full`]);
-  }
   if (status.pathsNotMeasured !== '') {
     rows.push(['path MTU', `of routes and devices, not measured: ${status.pathsNotMeasured}`]);
   }
+  rows.push(...describeHost(status.host, underlay.interface, device.name));
   rows.push(['peers', status.peers.length === 0 ? 'none yet' : String(status.peers.length)]);
   rows.push(...continued(describePeers(status)));
   return rows;

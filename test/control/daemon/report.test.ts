@@ -11,7 +11,7 @@ import { Drop } from '../../../src/dataplane/forward/drops.js';
 import { Strangers } from '../../../src/dataplane/forward/strangers.js';
 import { Publisher } from '../../../src/dataplane/routes/publisher.js';
 import { describe } from '../../../src/operate/status/status.js';
-import { UNSEEN } from '../../operate/status/full.js';
+import { NOTHING_LOST, UNSEEN } from '../../operate/status/full.js';
 
 const PEER = {
   key: '10.10.2.0-24',
@@ -65,6 +65,14 @@ function parts(): VxlanParts {
     },
     carrier: { peers: [PEER], problems: [], isDirect: () => true },
     paths: { report: () => undefined, lack: '' },
+    queues: {
+      counters: (device) => ({
+        ...NOTHING_LOST,
+        udpInCsumErrors: 3,
+        udpRcvbufErrors: 4,
+        tunTxDrops: device === 'flannel.1' ? 5 : 0,
+      }),
+    },
   };
 }
 
@@ -106,6 +114,8 @@ test('peers, counters and drops, for people and as values', () => {
   ]);
   assert.deepEqual(status.strangers, [{ address: '10.0.0.77', packets: 7, secondsAgo: 3 }]);
   assert.deepEqual(status.drops, { unknown_sender: 7 });
+  assert.equal(status.host.tunTxDrops, 5);
+  assert.deepEqual(status.kernelUdp, { badChecksums: 3, bufferFull: 4 });
   assert.equal(status.offload.receiveBuffer, 8 * 1024 * 1024);
   const text = describe(status);
   assert.match(text, /^weft +1\.2\.3, process \d+, up 1 min$/m);

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { describe } from '../../../src/operate/status/status.js';
-import { fullStatus, UNSEEN } from './full.js';
+import { fullStatus, NOTHING_LOST, UNSEEN } from './full.js';
 
 test('a full status', () => {
   assert.equal(
@@ -25,8 +25,10 @@ inbound   999 packets, 999 B delivered
 drops
           unknown_sender  1,200  last: 198.51.100.7 (1,200, 3 s ago)
           outbound_ipv6   7
-kernel    2 datagrams with a bad checksum
-kernel    3,000 datagrams lost: receive buffer full
+host      3,000 datagrams lost: receive buffer full
+            the socket was not read in time: free processors for weft, or more -lanes
+host      2 datagrams with a bad checksum
+            damaged on their way; should ens33's own sums be wrong: ethtool -K ens33 rx off
 peers     2
           subnet         public IP      VtepMAC            sent       heard  last heard
           10.10.59.0/24  192.168.56.12  02:00:00:00:00:0b  0          0      never       direct
@@ -44,7 +46,7 @@ test('a young status without peers, drops or an etcd lease', () => {
     underlay: { ...fullStatus.underlay, publicIp: fullStatus.underlay.address },
     routes: { published: 1, epoch: 1, problems: [] },
     drops: {},
-    kernelUdp: { badChecksums: 0, bufferFull: 0 },
+    host: NOTHING_LOST,
     peers: [],
   });
   assert.match(text, /^weft {6}0\.1\.0, process 4711, up 59 s$/m);
@@ -53,7 +55,7 @@ test('a young status without peers, drops or an etcd lease', () => {
   assert.match(text, /^backend {3}vxlan$/m);
   assert.match(text, /^drops {5}none$/m);
   assert.match(text, /^peers {5}none yet$/m);
-  assert.doesNotMatch(text, /^kernel/m);
+  assert.doesNotMatch(text, /^host/m);
 });
 
 test('a lost lease says why in place of the subnet', () => {
@@ -148,4 +150,18 @@ test('a policy other than that of a weft that was told none stands below the bac
     const text = describe({ ...fullStatus, accept });
     assert.match(text, new RegExp(`^backend .*\naccept {4}${accept}: `, 'm'));
   }
+});
+
+test("each loss of the host's own queues is said with what to do; no line is too long", () => {
+  for (const field of Object.keys(NOTHING_LOST)) {
+    const status = { ...fullStatus, host: { ...NOTHING_LOST, [field]: 1234 } };
+    const text = describe({ ...status, device: { ...fullStatus.device, name: 'a'.repeat(15) } });
+    assert.match(text, /^host {6}1,234 (datagrams|packets|sends).* .*\n {12}\w/m, field);
+    assert.equal(text.match(/^host/gm)?.length, 1, field);
+    for (const line of text.split('\n')) assert.ok(line.length <= 110, `${line.length}: ${line}`);
+  }
+  const bad = { ...NOTHING_LOST, udpSndbufErrors: 1, tunTxDrops: 1 };
+  const text = describe({ ...fullStatus, host: bad });
+  assert.match(text, /full queue of ens33 .*\n.*tc -s qdisc show dev ens33/);
+  assert.match(text, /the queue of flannel\.1 was full/);
 });

@@ -1,6 +1,7 @@
 /** A status with something in every field. */
 import { COUNTER_NAMES, type CounterName } from '../../../src/dataplane/forward/counters.js';
 import { SEEN_NAMES, type SeenName } from '../../../src/dataplane/routes/peer-rows.js';
+import type { HostCounters } from '../../../src/operate/status/host.js';
 import type { Status } from '../../../src/operate/status/status.js';
 import type { PeerSeen } from '../../../src/operate/status/traffic.js';
 
@@ -13,6 +14,18 @@ const none = Object.fromEntries(SEEN_NAMES.map((name) => [name, 0])) as Record<S
 
 /** A peer of which nothing was seen. */
 export const UNSEEN: PeerSeen = { ...none, heardSecondsAgo: null, segmentAgainIn: 0, pathMtu: 0 };
+
+/** A host whose queues lost nothing. */
+export const NOTHING_LOST: HostCounters = {
+  udpSndbufErrors: 0,
+  udpMemErrors: 0,
+  udpRcvbufErrors: 0,
+  udpInCsumErrors: 0,
+  ipReasmFails: 0,
+  ipOutDiscards: 0,
+  ipFragFails: 0,
+  tunTxDrops: 0,
+};
 
 export const fullStatus: Status = {
   version: '0.1.0',
@@ -109,5 +122,6 @@ export const fullStatus: Status = {
   },
   drops: { outbound_ipv6: 7, unknown_sender: 1200 },
   strangers: [{ address: '198.51.100.7', packets: 1200, secondsAgo: 3 }],
+  host: { ...NOTHING_LOST, udpInCsumErrors: 2, udpRcvbufErrors: 3000 },
   kernelUdp: { badChecksums: 2, bufferFull: 3000 },
 };
