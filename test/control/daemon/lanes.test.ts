@@ -33,9 +33,6 @@ test('a thread that spins is seen to, what it has in hand is read, and it is end
   const sockets = [openUdp(LOOPBACK, 0)];
   const { listener, sender } = sockets[0]!;
   const [peer] = loopbackSocket(native);
-  t.after(() => {
-    for (const fd of [queue, listener, sender, peer]) native.close(fd);
-  });
   const at = new Uint8Array(ADDRESS_SIZE);
   native.udpName(listener, at);
   const tun = { fd: queue, queues: [queue], vnet: true, tso: true, uso: false };
@@ -46,6 +43,13 @@ test('a thread that spins is seen to, what it has in hand is read, and it is end
     undefined,
     PROGRAM,
   );
+  const torn: string[] = [];
+  const stop = () => lanes.stop(systemClock, (name) => torn.push(name));
+  t.after(async () => {
+    // A thread that spins would keep this process for ever.
+    await stop();
+    for (const fd of [queue, listener, sender, peer]) native.close(fd);
+  });
   await lanes.started;
   assert.deepEqual(
     lanes.turning.map(({ name }) => name),
@@ -65,7 +69,6 @@ test('a thread that spins is seen to, what it has in hand is read, and it is end
   const moved = lanes.turning.map(({ turns }, i) => turns !== before[i]!.turns);
   assert.deepEqual(moved, [true, false]);
 
-  const torn: string[] = [];
-  await lanes.stop(systemClock, (name) => torn.push(name));
+  await stop();
   assert.deepEqual(torn, ['lane 0 (inbound)']);
 });
