@@ -25,7 +25,7 @@ napi_value tun_open(napi_env env, napi_callback_info info) {
   napi_get_cb_info(env, info, &given, arguments, NULL, NULL);
   if (given < 2 ||
       napi_get_value_string_utf8(env, arguments[0], name, sizeof name, &length) != napi_ok ||
-      napi_get_value_int32(env, arguments[1], &wanted) != napi_ok) {
+      !is_int(env, arguments[1], &wanted)) {
     napi_throw_type_error(env, NULL, "tunOpen wants a name and flags");
     return NULL;
   }

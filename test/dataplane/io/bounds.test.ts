@@ -32,6 +32,7 @@ type Call = (...values: unknown[]) => number;
 
 const MOST = 2 ** 31 - 1;
 const LEAST = -(2 ** 31);
+const NO_INTEGERS = [0.5, 1.5, NaN, 2 ** 31, LEAST - 1, 2 ** 32 + 8, Infinity, '1', null, {}, 1n];
 const ROWS = 8;
 
 /** What `call` gives with `values`; the test's business is that they may be of any type. */
@@ -165,19 +166,7 @@ test('every argument out of range throws and touches nothing', () => {
       }
     });
     for (let position = 0; position < good.length; position += 1) {
-      const strange = [
-        1.5,
-        Number.NaN,
-        2 ** 31,
-        LEAST - 1,
-        2 ** 32 + 8,
-        Infinity,
-        '1',
-        null,
-        {},
-        1n,
-      ];
-      for (const value of [...strange, undefined, [1], Symbol('x')]) {
+      for (const value of [...NO_INTEGERS, undefined, [1], Symbol('x')]) {
         const given = (good as unknown[]).with(position, value);
         assert.throws(() => invoke(native, call, given), TypeError, `${name} ${position}`);
         tried += 1;
@@ -367,7 +356,26 @@ test('calls of plain integers check them, too', () => {
     assert.throws(() => calls[name]!(...new Array<number>(count - 1).fill(-1)), TypeError, name);
     assert.throws(() => calls[name]!(...new Array<string>(count).fill('-1')), TypeError, name);
   }
+  // Else a wrong number would be taken for another one: 1.5 for 1, NaN for 0, 2^32 + 8 for 8.
   const row = new Uint8Array(ADDRESS_SIZE);
+  const one: [name: string, given: readonly unknown[], at: number][] = [
+    ['tunOpen', ['weft8', 0], 1],
+    ['udpBindDevice', [-1, 'lo'], 0],
+    ...['udpBind', 'udpConnect', 'udpName'].map((name) => [name, [-1, row], 0] as (typeof one)[0]),
+    ...Object.entries({ ...wanted, getOption: 3, tunSteer: 1, udpSteer: 2, close: 1 }).flatMap(
+      ([name, count]) =>
+        Array.from(
+          { length: count },
+          (_, at) => [name, new Array(count).fill(-1), at] as (typeof one)[0],
+        ),
+    ),
+  ];
+  for (const [name, given, at] of one) {
+    for (const value of NO_INTEGERS) {
+      const what = `${name}(${at}: ${String(value)})`;
+      assert.throws(() => calls[name]!(...given.with(at, value)), TypeError, what);
+    }
+  }
   for (const name of ['udpBind', 'udpConnect', 'udpName']) {
     for (const given of [[], [-1], [-1, new Uint8Array(31)], [-1, new Int8Array(64)], ['1', row]]) {
       assert.throws(() => calls[name]!(...given), TypeError, name);
