@@ -106,9 +106,13 @@ class Fuzz {
       ...(this.random() < 0.8 ? { to: this.#at } : {}),
       segment: this.random() < 0.3 ? 1 + this.below(2000) : 0,
       tos: this.below(256),
-      parts: Array.from({ length: 1 + this.below(3) }, () => Buffer.alloc(this.below(3000))),
+      parts: Array.from({ length: 1 + this.below(3) }, () => this.bytes(this.below(3000))),
     });
-    arena.layOut(Array.from({ length: 8 }, row));
+    const messages = Array.from({ length: 8 }, row);
+    // As long as any can be, so that an area is filled to its end.
+    const longest = { to: this.#at, parts: [this.bytes(65_507 - this.below(8))] };
+    if (this.random() < 0.3) messages[0] = { ...messages[0]!, ...longest, segment: 0 };
+    arena.layOut(messages);
     arena.words.set([0, 1, 1, 2, 0, 3, 2, 1], TABLE >> 2);
     for (let i = this.pick([0, 0, 1, 4, 64]); i > 0; i -= 1) {
       const word = (this.pick(PLACES) >> 2) + this.below(64);
@@ -127,13 +131,22 @@ class Fuzz {
 
   readonly calls: Readonly<Record<string, Call>> = {
     tunRead: {
-      good: () => [this.descriptor(), TABLE, 8, AREA, SIZE, HEADROOM, 10, ...this.pieces()],
+      good: () => [
+        this.descriptor(),
+        TABLE,
+        8,
+        AREA,
+        this.areaEnd(),
+        HEADROOM,
+        10,
+        ...this.pieces(),
+      ],
       writes: (a) => [rows(a[1]!, a[2]!, 12), [a[3]!, a[4]!]],
       most: (a) => a[2]!,
     },
     tunWrite: { good: () => [this.descriptor(), TABLE, 4, IOVECS, 8], most: (a) => a[2]! },
     udpReceive: {
-      good: () => [this.descriptor(), TABLE, 8, AREA, SIZE, HEADROOM, ADDRESSES],
+      good: () => [this.descriptor(), TABLE, 8, AREA, this.areaEnd(), HEADROOM, ADDRESSES],
       writes: (a) => [rows(a[1]!, a[2]!, 20), [a[3]!, a[4]!], rows(a[6]!, a[2]!, ADDRESS_SIZE)],
       most: (a) => a[2]!,
     },
@@ -178,6 +191,17 @@ class Fuzz {
     },
     attach: { good: () => [this.view()] },
   };
+
+  /** Not zeros, which would not show where there are zeros. */
+  bytes(length: number): Buffer {
+    return Buffer.alloc(length, 1 + this.below(255));
+  }
+
+  /** Where the area of a read ends: at the memory's end, or about as early as one read needs. */
+  areaEnd(): number {
+    if (this.random() < 0.4) return SIZE;
+    return AREA + HEADROOM + 65_470 + this.below(this.pick([40, 128, 20_000]));
+  }
 
   maybe(good: number): number {
     return this.random() < 0.3 ? this.number() : good;
