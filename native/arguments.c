@@ -28,7 +28,8 @@ bool is_int(napi_env env, napi_value value, int32_t *out) {
 bool get_ints(napi_env env, napi_callback_info info, size_t count, int32_t *out) {
   napi_value values[MOST_ARGUMENTS];
   size_t given = count;
-  if (count > MOST_ARGUMENTS || napi_get_cb_info(env, info, &given, values, NULL, NULL) != napi_ok || given < count) {
+  if (count > MOST_ARGUMENTS ||
+      napi_get_cb_info(env, info, &given, values, NULL, NULL) != napi_ok || given < count) {
     napi_throw_type_error(env, NULL, "too few arguments");
     return false;
   }
@@ -119,6 +120,7 @@ const char *errno_name(int error) {
   case n:       \
     return #n
   switch (error) {
+    /* clang-format off */
     NAME(EPERM); NAME(ENOENT); NAME(EINTR); NAME(EIO); NAME(ENXIO); NAME(E2BIG);
     NAME(EBADF); NAME(EAGAIN); NAME(ENOMEM); NAME(EACCES); NAME(EFAULT); NAME(EBUSY);
     NAME(EEXIST); NAME(ENODEV); NAME(ENOTDIR); NAME(EISDIR); NAME(EINVAL); NAME(ENFILE);
@@ -130,6 +132,7 @@ const char *errno_name(int error) {
     NAME(ECONNABORTED); NAME(ECONNRESET); NAME(ENOBUFS); NAME(EISCONN); NAME(ENOTCONN);
     NAME(ETIMEDOUT); NAME(ECONNREFUSED); NAME(EHOSTDOWN); NAME(EHOSTUNREACH);
     NAME(EALREADY); NAME(EINPROGRESS); NAME(ENOTUNIQ); NAME(ECANCELED);
+      /* clang-format on */
     default:
       return "UNKNOWN";
   }

@@ -137,8 +137,7 @@ napi_value tun_write(napi_env env, napi_callback_info info) {
   const int32_t fd = a[0], rows = a[2], iovec_rows = a[4];
   if (!get_table(env, self, "the table", a[1], rows, WRITE_WORDS * sizeof(int32_t), &table))
     return NULL;
-  if (!get_table(env, self, "the iovecs", a[3], iovec_rows, IOVEC_WORDS * sizeof(int32_t),
-                 &iovecs))
+  if (!get_table(env, self, "the iovecs", a[3], iovec_rows, IOVEC_WORDS * sizeof(int32_t), &iovecs))
     return NULL;
 
   self->last_error = 0;
