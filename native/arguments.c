@@ -15,22 +15,29 @@ struct instance *instance_of(napi_env env) {
 /* udpReceive and tunRead take seven. */
 #define MOST_ARGUMENTS 10
 
+bool is_int(napi_env env, napi_value value, int32_t *out) {
+  /* Not napi_get_value_int32: that takes 1.5 for 1, NaN for 0 and 2^32 + 8 for 8. */
+  double number = 0;
+  if (napi_get_value_double(env, value, &number) != napi_ok || !(number >= INT32_MIN) ||
+      !(number <= INT32_MAX) || number != (double)(int32_t)number)
+    return false;
+  *out = (int32_t)number;
+  return true;
+}
+
 bool get_ints(napi_env env, napi_callback_info info, size_t count, int32_t *out) {
   napi_value values[MOST_ARGUMENTS];
   size_t given = count;
-  if (count > MOST_ARGUMENTS || napi_get_cb_info(env, info, &given, values, NULL, NULL) != napi_ok || given < count) {
+  if (count > MOST_ARGUMENTS ||
+      napi_get_cb_info(env, info, &given, values, NULL, NULL) != napi_ok || given < count) {
     napi_throw_type_error(env, NULL, "too few arguments");
     return false;
   }
   for (size_t i = 0; i < count; i++) {
-    /* Not napi_get_value_int32: that takes 1.5 for 1, NaN for 0 and 2^32 + 8 for 8. */
-    double value = 0;
-    if (napi_get_value_double(env, values[i], &value) != napi_ok || !(value >= INT32_MIN) ||
-        !(value <= INT32_MAX) || value != (double)(int32_t)value) {
+    if (!is_int(env, values[i], &out[i])) {
       napi_throw_type_error(env, NULL, "an argument is not an integer of 32 bits");
       return false;
     }
-    out[i] = (int32_t)value;
   }
   return true;
 }
@@ -113,6 +120,7 @@ const char *errno_name(int error) {
   case n:       \
     return #n
   switch (error) {
+    /* clang-format off */
     NAME(EPERM); NAME(ENOENT); NAME(EINTR); NAME(EIO); NAME(ENXIO); NAME(E2BIG);
     NAME(EBADF); NAME(EAGAIN); NAME(ENOMEM); NAME(EACCES); NAME(EFAULT); NAME(EBUSY);
     NAME(EEXIST); NAME(ENODEV); NAME(ENOTDIR); NAME(EISDIR); NAME(EINVAL); NAME(ENFILE);
@@ -124,6 +132,7 @@ const char *errno_name(int error) {
     NAME(ECONNABORTED); NAME(ECONNRESET); NAME(ENOBUFS); NAME(EISCONN); NAME(ENOTCONN);
     NAME(ETIMEDOUT); NAME(ECONNREFUSED); NAME(EHOSTDOWN); NAME(EHOSTUNREACH);
     NAME(EALREADY); NAME(EINPROGRESS); NAME(ENOTUNIQ); NAME(ECANCELED);
+      /* clang-format on */
     default:
       return "UNKNOWN";
   }

@@ -28,6 +28,7 @@ napi_value constants(napi_env env, napi_callback_info info) {
     const char *name;
     int value;
   } all[] = {
+      /* clang-format off */
       WORD("IOVEC", "offset", IOVEC_OFFSET), WORD("IOVEC", "length", IOVEC_LENGTH),
       WORD("IOVEC", "words", IOVEC_WORDS),
       WORD("PACKET", "offset", PACKET_OFFSET), WORD("PACKET", "length", PACKET_LENGTH),
@@ -54,6 +55,7 @@ napi_value constants(napi_env env, napi_callback_info info) {
       SAME(EACCES), SAME(ENETDOWN), SAME(ENETUNREACH), SAME(ENOBUFS), SAME(ECONNREFUSED),
       SAME(EHOSTDOWN), SAME(EHOSTUNREACH),
       SAME(POLLIN), SAME(POLLOUT), SAME(POLLERR), SAME(POLLHUP), SAME(POLLNVAL),
+      /* clang-format on */
   };
   (void)info;
   napi_value result = NULL;

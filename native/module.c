@@ -68,6 +68,7 @@ NAPI_MODULE_INIT() {
 #define METHOD(name, function) \
   { name, NULL, function, NULL, NULL, NULL, napi_enumerable, NULL }
   const napi_property_descriptor methods[] = {
+      /* clang-format off */
       METHOD("attach", attach),
       METHOD("lastError", last_error),
       METHOD("errnoName", name_of_errno),
@@ -94,6 +95,7 @@ NAPI_MODULE_INIT() {
       METHOD("wait", wait_ready),
       METHOD("close", close_fd),
       METHOD("notify", notify),
+      /* clang-format on */
   };
   napi_define_properties(env, exports, sizeof methods / sizeof methods[0], methods);
   return exports;

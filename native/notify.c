@@ -20,7 +20,8 @@ napi_value notify(napi_env env, napi_callback_info info) {
   napi_value arguments[2];
   size_t given = 2, path_length = 0, text_length = 0;
   struct sockaddr_un to;
-  char path[sizeof to.sun_path + 4]; /* longer than any good one, so that none is cut to a good one */
+  /* Longer than any good one, so that none is cut to a good one. */
+  char path[sizeof to.sun_path + 4];
   char text[TEXT_MAX + 8];
   napi_get_cb_info(env, info, &given, arguments, NULL, NULL);
   if (given < 2 ||
@@ -39,7 +40,8 @@ napi_value notify(napi_env env, napi_callback_info info) {
   memcpy(to.sun_path, path, path_length);
   if (path[0] == '@') to.sun_path[0] = 0;
   /* An abstract name is as long as it is said to be; a path ends with its zero. */
-  socklen_t length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + path_length + (path[0] == '/'));
+  socklen_t length =
+      (socklen_t)(offsetof(struct sockaddr_un, sun_path) + path_length + (path[0] == '/'));
   int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) return throw_errno(env, "socket", errno);
   ssize_t sent = sendto(fd, text, text_length, MSG_NOSIGNAL, (struct sockaddr *)&to, length);

@@ -25,6 +25,7 @@
 #endif
 
 /* eBPF, an instruction a line (linux/bpf.h). A load beyond the packet's end returns 0. */
+/* clang-format off */
 #define MOVE(to, from) {BPF_ALU64 | BPF_MOV | BPF_X, (to), (from), 0, 0}
 #define ALU(operation, to, value) {BPF_ALU | (operation) | BPF_K, (to), 0, 0, (value)}
 #define ALU_X(operation, to, from) {BPF_ALU | (operation) | BPF_X, (to), (from), 0, 0}
@@ -32,6 +33,7 @@
 #define LOAD_BEHIND(size, from, at) {BPF_LD | BPF_IND | (size), 0, (from), 0, (at)}
 #define JUMP(condition, what, value, over) {BPF_JMP | (condition) | BPF_K, (what), 0, (over), (value)}
 #define RETURN {BPF_JMP | BPF_EXIT, 0, 0, 0, 0}
+/* clang-format on */
 
 enum { R0, R1, R6 = 6, R7, R8 };
 
@@ -49,6 +51,7 @@ napi_value tun_steer(napi_env env, napi_callback_info info) {
   if (!get_ints(env, info, 2, a)) return NULL;
   if (a[1] < 1) return throw_range(env, "the number of lanes");
   const struct bpf_insn outbound[] = {
+      /* clang-format off */
       MOVE(R6, R1),                            /* the loads read the packet of R6 into R0 */
       LOAD(BPF_W, 12), MOVE(R8, R0),           /* source address */
       LOAD(BPF_W, 16), ALU_X(BPF_ADD, R8, R0), /* destination address: the sum, since the difference
@@ -62,6 +65,7 @@ napi_value tun_steer(napi_env env, napi_callback_info info) {
       ALU(BPF_MUL, R8, (int32_t)0x85ebca6b), /* each bit counts in the upper half */
       MOVE(R0, R8), ALU(BPF_RSH, R0, 16), ALU(BPF_MOD, R0, a[1]),
       RETURN,
+      /* clang-format on */
   };
   union bpf_attr load;
   memset(&load, 0, sizeof load);

@@ -25,7 +25,7 @@ napi_value tun_open(napi_env env, napi_callback_info info) {
   napi_get_cb_info(env, info, &given, arguments, NULL, NULL);
   if (given < 2 ||
       napi_get_value_string_utf8(env, arguments[0], name, sizeof name, &length) != napi_ok ||
-      napi_get_value_int32(env, arguments[1], &wanted) != napi_ok) {
+      !is_int(env, arguments[1], &wanted)) {
     napi_throw_type_error(env, NULL, "tunOpen wants a name and flags");
     return NULL;
   }
@@ -137,8 +137,7 @@ napi_value tun_write(napi_env env, napi_callback_info info) {
   const int32_t fd = a[0], rows = a[2], iovec_rows = a[4];
   if (!get_table(env, self, "the table", a[1], rows, WRITE_WORDS * sizeof(int32_t), &table))
     return NULL;
-  if (!get_table(env, self, "the iovecs", a[3], iovec_rows, IOVEC_WORDS * sizeof(int32_t),
-                 &iovecs))
+  if (!get_table(env, self, "the iovecs", a[3], iovec_rows, IOVEC_WORDS * sizeof(int32_t), &iovecs))
     return NULL;
 
   self->last_error = 0;

@@ -50,7 +50,7 @@ static bool get_fd_and_address(napi_env env, napi_callback_info info, int32_t *f
   void *data = NULL;
   napi_typedarray_type type;
   napi_get_cb_info(env, info, &given, values, NULL, NULL);
-  if (given < 2 || napi_get_value_int32(env, values[0], fd) != napi_ok ||
+  if (given < 2 || !is_int(env, values[0], fd) ||
       napi_get_typedarray_info(env, values[1], &type, &length, &data, NULL, NULL) != napi_ok ||
       type != napi_uint8_array || length < ADDRESS_ROW) {
     napi_throw_type_error(env, NULL, "wants a descriptor and a 32-byte Uint8Array");
@@ -101,7 +101,7 @@ napi_value udp_bind_device(napi_env env, napi_callback_info info) {
   int32_t fd = -1;
   char name[4 * IFNAMSIZ]; /* longer than any good name, so that none is cut to a good one */
   napi_get_cb_info(env, info, &given, arguments, NULL, NULL);
-  if (given < 2 || napi_get_value_int32(env, arguments[0], &fd) != napi_ok ||
+  if (given < 2 || !is_int(env, arguments[0], &fd) ||
       napi_get_value_string_utf8(env, arguments[1], name, sizeof name, &length) != napi_ok) {
     napi_throw_type_error(env, NULL, "udpBindDevice wants a descriptor and a name");
     return NULL;

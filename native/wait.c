@@ -57,8 +57,8 @@ napi_value wait_ready(napi_env env, napi_callback_info info) {
   int ready = poll(rows, (nfds_t)a[1], a[2]);
   if (ready < 0) return make_int(env, -errno);
   for (int32_t i = 0; i < a[1]; i++)
-    table[2 * i + 1] = (int32_t)((uint32_t)(uint16_t)rows[i].events |
-                                 ((uint32_t)(uint16_t)rows[i].revents << 16));
+    table[2 * i + 1] =
+        (int32_t)((uint32_t)(uint16_t)rows[i].events | ((uint32_t)(uint16_t)rows[i].revents << 16));
   return make_int(env, ready);
 }
 

@@ -84,6 +84,8 @@ static inline int64_t place_after(int64_t cursor, int32_t headroom) {
 
 /* arguments.c: everything returns false with a JavaScript exception pending when it fails */
 struct instance *instance_of(napi_env env);
+/* Whether `value` is an integer of 32 bits: no exception when it is not. */
+bool is_int(napi_env env, napi_value value, int32_t *out);
 bool get_ints(napi_env env, napi_callback_info info, size_t count, int32_t *out);
 bool get_span(napi_env env, const struct instance *self, const char *what, int32_t at,
               int64_t length, uint8_t **out);

@@ -1,6 +1,7 @@
 /**
  * What must hold of the source beside the tests: format and lint (Biome), the house rules
- * that Biome cannot express (house-rules.mjs), and the arrows between folders
+ * that Biome cannot express (house-rules.mjs), the format of the C code
+ * (clang-format, said loudly where it is not installed), and the arrows between folders
  * (dependency-cruiser). Fails when the latter saw fewer modules than there are files, since
  * it reports "no violations" for modules it never found.
  */
@@ -26,6 +27,25 @@ const sources = fs
 const broken = sources.flatMap((name) => houseViolations(name, fs.readFileSync(name, 'utf8')));
 for (const line of broken) console.error(line);
 console.error(`house rules: ${sources.length} files searched, ${broken.length} violations`);
+
+const cFiles = ['native', 'bench/c'].flatMap((folder) =>
+  fs
+    .readdirSync(folder)
+    .filter((name) => /\.[ch]$/.test(name))
+    .map((name) => path.join(folder, name)),
+);
+const format = spawnSync('clang-format', ['--dry-run', '--Werror', ...cFiles], {
+  stdio: ['ignore', 'inherit', 'inherit'],
+});
+let cIsRight = format.status === 0;
+if (format.error?.code === 'ENOENT') {
+  console.error('clang-format: skipped, not installed');
+  cIsRight = true;
+} else if (format.error !== undefined) console.error(`clang-format: ${format.error.message}`);
+else {
+  const cure = cIsRight ? '' : `; to format them: clang-format -i ${cFiles.join(' ')}`;
+  console.error(`clang-format: ${cFiles.length} files ${cIsRight ? 'right' : 'searched'}${cure}`);
+}
 
 const cruise = spawnSync(
   process.execPath,
@@ -53,4 +73,5 @@ try {
 } catch (error) {
   console.error(`architecture: dependency-cruiser gave no report: ${error.message}`);
 }
-process.exit(biome.status === 0 && broken.length === 0 && violations === 0 ? 0 : 1);
+const right = biome.status === 0 && broken.length === 0 && cIsRight && violations === 0;
+process.exit(right ? 0 : 1);

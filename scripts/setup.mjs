@@ -59,6 +59,7 @@ const needs = {
     ['tshark', 'tshark'],
     ['ethtool', 'ethtool'],
     ['nft', 'nftables'],
+    ['clang-format', 'clang-format'],
     ['qemu-system-x86_64', 'qemu-system-x86'],
     ['cpio', 'cpio'],
     ['gzip', 'gzip'],

@@ -10,7 +10,8 @@ typedef uint32_t lanes8 __attribute__((vector_size(32)));
 #if defined(__x86_64__)
 __attribute__((target_clones("avx2", "default")))
 #endif
-uint32_t sum_bytes(const void *from, size_t length) {
+uint32_t
+sum_bytes(const void *from, size_t length) {
   const uint8_t *at = from;
   /* A lane adds two numbers below 2^16 a step: 64 KiB in 2048 steps stay below 2^28. */
   lanes8 low0 = {0}, high0 = {0}, low1 = {0}, high1 = {0};

@@ -22,11 +22,11 @@ enum { PADDED_MAX = ENCAPSULATION + 60, RUN_PIECES = 128 };
 /* The open run: its first packet, and the payload that has been added. */
 static struct {
   uint8_t *packet;
-  int count;         /* of segments; 0: nothing is open */
+  int count; /* of segments; 0: nothing is open */
   unsigned headers, segment, total;
   uint32_t sequence; /* the next one */
   uint8_t flags;
-  bool partial;      /* the checksum is only the pseudo-header's sum */
+  bool partial; /* the checksum is only the pseudo-header's sum */
   bool verified, may_grow;
   struct iovec iovec[RUN_PIECES]; /* one a segment */
 } run;
@@ -203,8 +203,7 @@ static bool mark_congestion(struct ipv4 *ip, unsigned outer) {
 }
 
 /* One VXLAN frame of `length` bytes. False: it goes nowhere. */
-static bool frame(struct lane *lane, uint8_t *at, unsigned length, unsigned tos,
-                  unsigned segment) {
+static bool frame(struct lane *lane, uint8_t *at, unsigned length, unsigned tos, unsigned segment) {
   const struct vxlan *vxlan = (const struct vxlan *)at;
   const struct ethernet *ethernet = (const struct ethernet *)(at + sizeof *vxlan);
   uint8_t *packet = at + ENCAPSULATION;
@@ -276,8 +275,11 @@ void inbound_turn(struct lane *lane) {
     struct sockaddr_in from;
     /* Two bytes in, so that the inner IPv4 header, 22 on, stands at a multiple of 4. */
     struct iovec piece = {.iov_base = at + 2, .iov_len = PACKET_SPACE - 128};
-    struct msghdr header = {.msg_name = &from, .msg_namelen = sizeof from, .msg_iov = &piece,
-                            .msg_iovlen = 1, .msg_control = control.bytes,
+    struct msghdr header = {.msg_name = &from,
+                            .msg_namelen = sizeof from,
+                            .msg_iov = &piece,
+                            .msg_iovlen = 1,
+                            .msg_control = control.bytes,
                             .msg_controllen = sizeof control.bytes};
     ssize_t got = recvmsg(lane->udp, &header, 0);
     if (got < 0) break;
@@ -293,8 +295,7 @@ void inbound_turn(struct lane *lane) {
     }
     if (is_peer(lane->vtep, from.sin_addr.s_addr))
       datagram(lane, at + 2, (unsigned)got, tos, segment);
-    else
-      lane->counters.in_dropped++;
+    else lane->counters.in_dropped++;
     at += ((unsigned)got + 2 + 63) & ~63u;
     moved += (unsigned)got;
   }

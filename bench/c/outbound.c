@@ -23,7 +23,7 @@
 #include "wire.h"
 
 enum {
-  HEADER_SLOT = 192,  /* 22, an IPv4 header of 60 and a TCP header of 60 */
+  HEADER_SLOT = 192,   /* 22, an IPv4 header of 60 and a TCP header of 60 */
   SCATTER_LEAST = 512, /* shorter segments are not worth a scattered read */
   PIECES = IP_PACKET_MAX / SCATTER_LEAST + 2,
 };
@@ -31,10 +31,10 @@ enum {
 /* The open message: segments that will leave with one system call. */
 static struct {
   struct peer *peer;
-  int count;       /* of segments */
-  unsigned size;   /* of the first and of every other but the last */
+  int count;     /* of segments */
+  unsigned size; /* of the first and of every other but the last */
   unsigned bytes;
-  bool sealed;     /* a shorter segment was added: none may follow */
+  bool sealed; /* a shorter segment was added: none may follow */
   uint8_t tos;
   int iovecs;
   struct iovec iovec[2 * DATAGRAMS];
@@ -42,9 +42,7 @@ static struct {
 } message;
 
 /* How the next read is laid out: as the last super-packet was cut; 0: in one piece. */
-static struct {
-  unsigned headers, size;
-} guess;
+static struct { unsigned headers, size; } guess;
 
 static uint8_t *routes; /* index of the peer + 1, by the upper 24 bits of the address */
 static uint8_t *ring;
@@ -52,8 +50,8 @@ static uint8_t *ring;
 void outbound_open(struct lane *lane) {
   struct vtep *vtep = lane->vtep;
   ring = ring_make();
-  routes = mmap(NULL, 1 << 24, PROT_READ | PROT_WRITE,
-                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  routes = mmap(NULL, 1 << 24, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                -1, 0);
   if (routes == MAP_FAILED) fail("memory");
   /* Shorter prefixes first, so that longer ones stand over them. */
   for (uint32_t length = 1; length <= 24; length++) {

@@ -28,13 +28,13 @@
 enum { BATCH = 64, PAYLOAD_MAX = 65507, BUFFER = 16 << 20, ENDS = 20 };
 
 static const uint32_t MAGIC = 0x77656674;
-static const int64_t STALL = 5000000;    /* ns */
-static const int64_t NAP = 50000;        /* ns: the shortest sleep */
+static const int64_t STALL = 5000000; /* ns */
+static const int64_t NAP = 50000;     /* ns: the shortest sleep */
 static const uint64_t SEQUENCES = 1ull << 28;
 
 struct header {
   uint32_t magic;
-  uint32_t done;     /* 1: the flow has ended, `sequence` datagrams were sent */
+  uint32_t done; /* 1: the flow has ended, `sequence` datagrams were sent */
   uint64_t sequence;
 };
 
@@ -186,10 +186,9 @@ static void count(struct sockaddr_in *own, double seconds) {
 }
 
 static _Noreturn void usage(void) {
-  fprintf(stderr,
-          "usage: udp-flood receive [--port 5301] [--seconds 30]\n"
-          "       udp-flood send --host ADDRESS [--port 5301] [--rate 100000] [--size 64] "
-          "[--seconds 5]\n");
+  fprintf(stderr, "usage: udp-flood receive [--port 5301] [--seconds 30]\n"
+                  "       udp-flood send --host ADDRESS [--port 5301] [--rate 100000] [--size 64] "
+                  "[--seconds 5]\n");
   exit(2);
 }
 

@@ -12,8 +12,8 @@ struct peer {
   uint32_t network, mask; /* host order */
   struct sockaddr_in address;
   uint8_t mac[6];
-  int socket;             /* connected to it, or -1 */
-  uint8_t header[22];     /* VXLAN and inner Ethernet, as every packet to it begins */
+  int socket;         /* connected to it, or -1 */
+  uint8_t header[22]; /* VXLAN and inner Ethernet, as every packet to it begins */
 };
 
 struct vtep {

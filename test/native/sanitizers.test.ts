@@ -1,7 +1,8 @@
 /**
  * The addon's tests once more, with the addon built by AddressSanitizer and
  * UndefinedBehaviorSanitizer, in a folder of its own. (Neither sees an overrun within the
- * memory that JavaScript registered, which is one piece to them: there the guards do.)
+ * memory that JavaScript registered, which is one piece to them: there the guards do, and
+ * what fuzz.test.ts compares.)
  */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
@@ -15,6 +16,8 @@ import { whatTunTestsMiss } from '../dataplane/io/root.js';
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 const cc = process.env.CC ?? 'cc';
+/** Milliseconds for a file; calls at random may be asked to go on for longer. */
+const LIMIT = 120_000 + Number(process.env.WEFT_FUZZ_ROUNDS ?? 0);
 const FLAGS = [
   ...['-std=gnu11', '-O1', '-g', '-fno-omit-frame-pointer', '-shared', '-fPIC'],
   ...['-fsanitize=address,undefined', '-fno-sanitize-recover=all', '-DNAPI_VERSION=8'],
@@ -42,7 +45,7 @@ function run(library: string, command: readonly string[], cwd: string) {
   };
   delete env.NODE_TEST_CONTEXT;
   const [program, ...args] = command;
-  const done = spawnSync(program!, args, { cwd, env, encoding: 'utf8', timeout: 120_000 });
+  const done = spawnSync(program!, args, { cwd, env, encoding: 'utf8', timeout: LIMIT });
   return { status: done.status, output: `${done.stdout}\n${done.stderr}` };
 }
 
@@ -79,7 +82,7 @@ test('sanitizers: they see an overrun in an addon', { timeout: 60_000 }, (t) => 
 });
 
 test('sanitizers: the tests of the addon and of the lane, checked', {
-  timeout: 300_000,
+  timeout: 180_000 + LIMIT,
 }, async (t) => {
   if (library === undefined) return t.skip(missing);
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'weft-sanitizer-'));
@@ -97,12 +100,13 @@ test('sanitizers: the tests of the addon and of the lane, checked', {
   assert.equal(compile(sources, path.join(folder, 'native/build/weft.node')), undefined);
 
   const below = path.join(folder, 'dist/test/dataplane');
-  const files = ['io/bounds', 'io/udp-socket', 'io/threads', 'forward/lane-thread'];
+  const files = ['io/bounds', 'io/fuzz', 'io/udp-socket', 'io/threads', 'forward/lane-thread'];
   for (const name of files) {
-    await t.test(name, () => {
+    await t.test(name, (inner) => {
       const file = path.join(below, `${name}.test.js`);
       const { status, output } = run(library, [process.execPath, file], folder);
       assert.equal(status, 0, output);
+      for (const [seed] of output.matchAll(/WEFT_SEED=.*/g)) inner.diagnostic(seed);
     });
   }
   await t.test('io/in-namespace', (inner) => {

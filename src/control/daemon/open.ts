@@ -1,6 +1,6 @@
 /** Opens what packets go through, each failure told with what to do about it. */
 import os from 'node:os';
-import { loadNative, type NativeError } from '../../dataplane/io/native.js';
+import { AddonError, loadNative, type NativeError } from '../../dataplane/io/native.js';
 import {
   probeSuperPackets,
   type TakenSuperPackets,
@@ -59,6 +59,7 @@ export async function openSockets(
   try {
     return openUdpLanes(addressOf(address), port, lanes, tier, vrf);
   } catch (error) {
+    if (error instanceof AddonError) throw new StartError(error.message, { cause: error });
     const { code, syscall } = error as NativeError;
     if (syscall === 'SO_BINDTODEVICE') {
       throw new StartError(
@@ -89,6 +90,7 @@ export function openDevice(name: string, tier: Tier, lanes = 1): OpenTun {
   try {
     return openTun(name, tier, lanes);
   } catch (error) {
+    if (error instanceof AddonError) throw new StartError(error.message, { cause: error });
     const { code, syscall } = error as NativeError;
     if (syscall !== 'TUNSETIFF' || (code !== 'EBUSY' && code !== 'EINVAL')) {
       throw new StartError(`cannot create the TUN ${name}: ${messageOf(error)}`, { cause: error });

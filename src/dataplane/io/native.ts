@@ -3,7 +3,10 @@
  * offsets into the memory that this thread registered with `attach`; reading calls return
  * rows or -errno; writing calls return rows done, and `lastError` says what stopped them.
  */
+import fs from 'node:fs';
 import { createRequire } from 'node:module';
+import process from 'node:process';
+import { fileURLToPath } from 'node:url';
 
 /** Flags of `tunOpen`. */
 export const TUN_VNET_HEADER = 1;
@@ -118,10 +121,32 @@ export interface NativeError extends Error {
   readonly syscall: string;
 }
 
+/** weft without its addon; the message says which file, why and what to do. */
+export class AddonError extends Error {
+  override readonly name = 'AddonError';
+}
+
+/** Loads the addon that is this file. Throws an AddonError. */
+export function loadAddon(file: string): Native {
+  try {
+    return createRequire(import.meta.url)(file) as Native;
+  } catch (error) {
+    // Of the lines of a missing module all but the first tell who asked for it.
+    const [reason = ''] = (error instanceof Error ? error.message : String(error)).split('\n');
+    const why = fs.existsSync(file) ? reason : 'there is no such file';
+    throw new AddonError(
+      `weft's addon ${file} cannot be loaded: ${why}; build it on this machine, for this Node ` +
+        `(${process.version}, ${process.arch}): npm run setup`,
+      { cause: error },
+    );
+  }
+}
+
+const ADDON = fileURLToPath(new URL('../../../../native/build/weft.node', import.meta.url));
 let loaded: Native | undefined;
 
-/** Loads the addon, once a thread. Throws when it was not built. */
+/** Loads the addon, once a thread. Throws an AddonError. */
 export function loadNative(): Native {
-  loaded ??= createRequire(import.meta.url)('../../../../native/build/weft.node') as Native;
+  loaded ??= loadAddon(ADDON);
   return loaded;
 }

@@ -1,5 +1,11 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import process from 'node:process';
 import { test } from 'node:test';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { openSockets, StartError } from '../../../src/control/daemon/open.js';
 import { TIERS } from '../../../src/dataplane/io/tiers.js';
 import { FakeRunner } from '../host/fakes.js';
@@ -16,4 +22,40 @@ test('a VRF that cannot be used is one sentence that names it', async () => {
       return true;
     },
   );
+});
+
+test('an addon that is missing, or none, is told as itself with what to do', (t) => {
+  const root = fileURLToPath(new URL('../../../..', import.meta.url));
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'weft-addon-'));
+  t.after(() => fs.rmSync(folder, { recursive: true, force: true }));
+  // The same folders in the same places: the addon is looked for beside them.
+  fs.copyFileSync(path.join(root, 'package.json'), path.join(folder, 'package.json'));
+  fs.cpSync(path.join(root, 'dist/src'), path.join(folder, 'dist/src'), { recursive: true });
+  const addon = path.join(folder, 'native/build/weft.node');
+  fs.mkdirSync(path.dirname(addon), { recursive: true });
+  const module = (file: string) => pathToFileURL(path.join(folder, 'dist/src', file)).href;
+  const script = `
+    const { openSockets, openDevice } = await import('${module('control/daemon/open.js')}');
+    const { TIERS } = await import('${module('dataplane/io/tiers.js')}');
+    const say = (error) => console.log(error.name + ': ' + error.message);
+    await openSockets({}, '127.0.0.1', 0, TIERS.segment).catch(say);
+    try { openDevice('weft9', TIERS.segment); } catch (error) { say(error); }`;
+  const told = (): string[] => {
+    const argv = ['--input-type=module', '-e', script];
+    const { stdout, stderr } = spawnSync(process.execPath, argv, { encoding: 'utf8' });
+    const lines = stdout.trim().split('\n');
+    assert.equal(lines.length, 2, stdout + stderr);
+    return lines;
+  };
+  const start = `StartError: weft's addon ${addon} cannot be loaded: `;
+  const cure = /; build it on this machine, for this Node \(v\d+[\w., ]*\): npm run setup$/;
+  for (const line of told()) {
+    assert.ok(line.startsWith(`${start}there is no such file;`), line);
+    assert.match(line, cure);
+  }
+  fs.writeFileSync(addon, 'garbage '.repeat(100));
+  for (const line of told()) {
+    assert.ok(line.startsWith(start) && line.includes('invalid ELF header'), line);
+    assert.match(line, cure);
+  }
 });
