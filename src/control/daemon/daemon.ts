@@ -215,16 +215,8 @@ export class Daemon {
         `UDP port ${port}, tier ${tierName(vnet, uso, path.lanes.segments)}, ` +
         `lanes ${describeLanes(path.count)}, ${carrier.peers.length} peers`,
     );
-    const same = {
-      name,
-      backend,
-      accept,
-      store: store.description,
-      lease,
-      publisher,
-      carrier,
-      queues,
-    };
+    const made = { name, backend, accept, lease, publisher, carrier, queues };
+    const same = { ...made, store: store.description };
     return {
       ready: () => path.running && watch.present && subnetFile.written,
       turns: () => path.turns,
