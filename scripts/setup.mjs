@@ -55,6 +55,7 @@ const needs = {
     ['g++', 'g++'],
     ['python3', 'python3'],
     ['etcdctl', 'etcd-client'],
+    ['socat', 'socat'],
     ['tcpdump', 'tcpdump'],
     ['tshark', 'tshark'],
     ['ethtool', 'ethtool'],

@@ -19,6 +19,12 @@ test('what still runs after the limit is killed, and says so', () => {
   assert.match(done.stderr, /still runs after 0\.2 s; ending it\n$/);
 });
 
+test('so is a loop that never comes back to its events', () => {
+  const done = run(0.2, 'for (;;);');
+  assert.equal(done.signal, 'SIGKILL');
+  assert.match(done.stderr, /still runs after 0\.2 s; ending it\n$/);
+});
+
 test('what ends before is not held up', () => {
   const done = run(60, 'setTimeout(() => {}, 10)');
   assert.deepEqual([done.status, done.stderr], [0, '']);

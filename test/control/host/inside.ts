@@ -11,6 +11,7 @@ import test from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { Ip } from '../../../src/control/host/ip.js';
 import { systemRunner } from '../../../src/control/host/runner.js';
+import { tellSkipped } from '../../inner-run.js';
 import { realTimers } from './fakes.js';
 
 const INSIDE = 'WEFT_TEST_INSIDE';
@@ -28,7 +29,7 @@ export function inNamespace(name: string, url: string, define: () => void): void
     define();
     return;
   }
-  test(name, { skip: missing() }, (t) => {
+  test(name, { skip: missing() }, async (t) => {
     const env: NodeJS.ProcessEnv = { ...process.env, [INSIDE]: '1' };
     // Else the inner run would report in the outer runner's own format.
     delete env.NODE_TEST_CONTEXT;
@@ -39,6 +40,7 @@ export function inNamespace(name: string, url: string, define: () => void): void
     assert.equal(done.status, 0, `${done.stdout}\n${done.stderr}`);
     assert.match(done.stdout, /# fail 0/);
     for (const [note] of done.stdout.matchAll(/^# .* ms$/gm)) t.diagnostic(note.slice(2));
+    await tellSkipped(t, done.stdout);
   });
 }
 

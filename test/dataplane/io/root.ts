@@ -4,6 +4,7 @@ import fs from 'node:fs';
 import process from 'node:process';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { tellSkipped } from '../../inner-run.js';
 
 /** What keeps these tests from running here, or undefined. */
 export function whatTunTestsMiss(): string | undefined {
@@ -17,7 +18,7 @@ export function whatTunTestsMiss(): string | undefined {
 
 /** Declares a test that runs a file of tests, `least` of them, in a network namespace of its own. */
 export function testInNamespace(name: string, file: URL, least: number): void {
-  test(name, { timeout: 120_000 }, (t) => {
+  test(name, { timeout: 120_000 }, async (t) => {
     const missing = whatTunTestsMiss();
     if (missing !== undefined) return t.skip(missing);
     const env = { ...process.env };
@@ -34,5 +35,6 @@ export function testInNamespace(name: string, file: URL, least: number): void {
     const passed = Number(/pass (\d+)/.exec(done.stdout)?.[1]);
     assert.ok(passed >= least, `only ${passed} ran:\n${done.stdout}`);
     for (const [, line] of done.stdout.matchAll(/^\s*ℹ (.*[:=].*)$/gm)) t.diagnostic(line!);
+    await tellSkipped(t, done.stdout);
   });
 }
