@@ -11,6 +11,7 @@ import { WEFT } from '../../src/lab/host.js';
 import { Lab } from '../../src/lab/lab.js';
 import type { HostCounters } from '../../src/operate/status/host.js';
 import type { Status } from '../../src/operate/status/status.js';
+import { until } from '../control/fakes.js';
 import { type Overlay, openOverlay, pathMtu, ping, TRAFFIC } from './overlay.js';
 
 const lacks = labLacks({ programs: ['ping', 'etcd', 'ethtool', 'nft', 'tc'], tun: true });
@@ -148,6 +149,13 @@ describe("the host's own queues", { skip: lacks ?? false, timeout: 120_000 }, ()
 
   test('a packet that may not be cut is told to its sender, and of', async () => {
     const { host: before } = await status(0);
+    // The device was made anew shortly before: until a ping passes, others may fail.
+    await until(() =>
+      ping(overlay.containers[0], overlay.containers[1]).then(
+        () => true,
+        () => false,
+      ),
+    );
     await pathMtu(overlay.containers[0], overlay.containers[1]);
     assert.ok((await since(0, before)).ipFragFails > 0);
     assert.match(
