@@ -6,6 +6,7 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import fs from 'node:fs';
 import { createSecureContext } from 'node:tls';
+import type { Access } from '../control/store/access.js';
 import { checkEndpoints } from '../control/store/endpoints.js';
 import { messageOf } from '../control/store/store.js';
 import { type Flag, type Flags, UsageError, variableOf } from './flags.js';
@@ -64,15 +65,6 @@ export const PASSWORD_FILE: Flag = {
   help: 'a file with the password for -etcd-username; a line end after it does not count',
 };
 
-export interface EtcdAccess {
-  readonly credentials?: {
-    rootCertificate: Buffer;
-    privateKey?: Buffer;
-    certChain?: Buffer;
-  };
-  readonly auth?: { readonly username: string; readonly password: string };
-}
-
 /** Where distributions keep the CAs that a host trusts; Node brings a list of its own. */
 const SYSTEM_CAS = [
   '/etc/ssl/certs/ca-certificates.crt',
@@ -118,7 +110,7 @@ export function readEtcdAccess(
   flags: Flags,
   endpoints: readonly string[],
   environment: NodeJS.ProcessEnv,
-): EtcdAccess {
+): Access {
   const encrypted = endpoints[0]?.startsWith('https:') === true;
   const credentials = encrypted ? readCredentials(flags, environment) : undefined;
   const username = flags.text('etcd-username');
@@ -168,7 +160,7 @@ export function maskPassword(argv: readonly string[]): string[] {
   });
 }
 
-function readCredentials(flags: Flags, environment: NodeJS.ProcessEnv): EtcdAccess['credentials'] {
+function readCredentials(flags: Flags, environment: NodeJS.ProcessEnv): Access['credentials'] {
   const ca = read(flags, 'etcd-cafile', isCertificate);
   const rootCertificate = ca ?? systemCas(environment);
   const certChain = read(flags, 'etcd-certfile', isCertificate);
@@ -185,8 +177,7 @@ function readCredentials(flags: Flags, environment: NodeJS.ProcessEnv): EtcdAcce
   }
   if (rootCertificate === undefined && certChain === undefined) return undefined;
   return {
-    // An absent list is Node's own.
-    rootCertificate: rootCertificate as Buffer,
+    ...(rootCertificate && { rootCertificate }),
     ...(privateKey && certChain && { privateKey, certChain }),
   };
 }

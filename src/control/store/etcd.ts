@@ -5,8 +5,7 @@
  *     PREFIX/subnets/KEY       one lease a host, on an etcd lease of 24 hours
  */
 import path from 'node:path';
-import type { IKeyValue } from 'etcd3';
-import type { Log, Random } from '../runtime.js';
+import type { IKeyValue } from 'etcd3/lib/rpc.js';
 import { follow, type Known, type Watched } from './etcd-follow.js';
 import { hintForMissingConfig } from './etcd-hint.js';
 import { EtcdMembers, type EtcdMembersOptions } from './etcd-members.js';
@@ -15,9 +14,6 @@ import type { Entry, Following, LeaseStore, Listener, Listing, Store, Written } 
 export interface EtcdOptions extends EtcdMembersOptions {
   /** As flanneld's -etcd-prefix: slashes too many are taken away, none is added in front. */
   readonly prefix: string;
-  readonly log: Log;
-  /** Spreads over time what all hosts do alike. */
-  readonly random?: Random;
   /** How often the leases are listed again although the watch lives, in milliseconds. */
   readonly relistEvery?: number;
 }
@@ -55,6 +51,16 @@ export class EtcdStore implements Store {
     this.description = `etcd at ${this.members.endpoints.join(',')}, prefix ${prefix}`;
   }
 
+  /** The cluster that was joined, in hex as etcdctl prints it. */
+  get cluster(): string | undefined {
+    return this.members.cluster;
+  }
+
+  /** The cluster that was joined before this start. */
+  expectCluster(id: string): void {
+    this.members.expectCluster(id);
+  }
+
   get member(): string {
     return this.members.endpoint;
   }
@@ -67,7 +73,7 @@ export class EtcdStore implements Store {
     return hintForMissingConfig({
       configKey: this.configName,
       endpoints: this.members.endpoints,
-      credentials: this.options.credentials,
+      credentials: this.members.access.get().credentials,
       read: (key) => this.read(key),
     });
   }
