@@ -8,8 +8,8 @@ import net from 'node:net';
 import type { Duplex } from 'node:stream';
 import tls from 'node:tls';
 import type { Clock } from '../runtime.js';
+import { connectionReason } from './grpc.js';
 import type { Names } from './names.js';
-import { messageOf } from './store.js';
 
 /** PEM texts. */
 export interface Credentials {
@@ -126,7 +126,8 @@ export class Dialling {
       secure?.on('error', () => {});
       secure?.destroy();
       socket.destroy();
-      throw new Error(`TLS: ${messageOf(error)}`);
+      const reason = connectionReason(error as Error);
+      throw new Error(reason.startsWith('TLS: ') ? reason : `TLS: ${reason}`);
     }
   }
 

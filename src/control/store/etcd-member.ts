@@ -9,7 +9,8 @@ import type { CurrentAccess } from './access.js';
 import { Dialling } from './dial.js';
 import type { EtcdCluster, Header } from './etcd-cluster.js';
 import { AUTHENTICATE } from './etcd-rpc.js';
-import { GrpcConnection, type GrpcStream, type Metadata, type Method } from './grpc.js';
+import { GrpcConnection, type GrpcStream } from './grpc.js';
+import type { Metadata, Method } from './grpc-call.js';
 import type { Names } from './names.js';
 import { messageOf } from './store.js';
 
@@ -155,6 +156,7 @@ export class EtcdMember {
     const turn = this.#tries++;
     let dialling: Dialling | undefined;
     let connection: GrpcConnection | undefined;
+    let link: Link | undefined;
     let anew = false;
     const make = async (): Promise<Link> => {
       try {
@@ -179,13 +181,16 @@ export class EtcdMember {
             },
           });
           connection = made;
+          link = { connection: made, token: undefined, checked: false };
+          // On its way before the other end has spoken: a round trip less on a far one.
+          this.#token(link, () => {}).catch(() => {});
         });
       } catch (error) {
         if (anew && !this.#closed) throw new StartedAnew();
         throw new NotUsable(messageOf(error));
       }
       this.#tries = 0;
-      this.#link = { connection, token: undefined, checked: false };
+      this.#link = link as Link;
       return this.#link;
     };
     const done = make();

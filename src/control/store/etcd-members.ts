@@ -9,7 +9,7 @@ import { EtcdCluster } from './etcd-cluster.js';
 import type { WatchStream } from './etcd-follow.js';
 import { EtcdMember, type Link, NotUsable, type Scope } from './etcd-member.js';
 import { clientOn, type EtcdClient } from './etcd-rpc.js';
-import { CODE, ConnectionLost, GrpcError } from './grpc.js';
+import { CODE, ConnectionLost, GrpcError } from './grpc-call.js';
 import { type Names, ResolvedNames } from './names.js';
 import { messageOf, StoreError, StoreUnreachable } from './store.js';
 

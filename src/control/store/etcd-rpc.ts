@@ -3,7 +3,8 @@ import { createRequire } from 'node:module';
 import { loadSync } from '@grpc/proto-loader';
 // Without what etcd3 connects with, which takes as much memory as all the rest of weft.
 import { KVClient, LeaseClient, WatchClient } from 'etcd3/lib/rpc.js';
-import type { GrpcStream, Method } from './grpc.js';
+import type { GrpcStream } from './grpc.js';
+import type { Method } from './grpc-call.js';
 
 export interface EtcdClient {
   readonly kv: KVClient;
