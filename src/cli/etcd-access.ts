@@ -1,7 +1,6 @@
 /**
  * Where etcd is, and how weft proves to it who it is, and etcd to weft: the files and the password
- * that flanneld's flags name, read once at the start. No secret gets into a message, a log line or
- * the status.
+ * that flanneld's flags name. No secret gets into a message, a log line or the status.
  */
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import fs from 'node:fs';
@@ -195,8 +194,11 @@ function systemCas(environment: NodeJS.ProcessEnv): Buffer | undefined {
   return undefined;
 }
 
+/** Of a list the first is looked at, and that none was cut off: it may be written just now. */
 function isCertificate(pem: Buffer): void {
   new X509Certificate(pem);
+  const count = (mark: string) => pem.toString('latin1').split(mark).length;
+  if (count('-----BEGIN ') !== count('-----END ')) throw new Error('cut off in the middle');
 }
 
 function read(flags: Flags, name: string, check: (pem: Buffer) => void): Buffer | undefined {

@@ -39,6 +39,11 @@ export class CurrentAccess {
     return this.#good;
   }
 
+  /** Says at once whether what is there now can be used. */
+  refresh(): void {
+    if (this.#good !== undefined) this.get();
+  }
+
   #say(problem: string): void {
     if (this.#said === problem) return;
     this.#said = problem;

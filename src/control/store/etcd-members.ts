@@ -91,8 +91,9 @@ export class EtcdMembers {
     }
   }
 
-  /** Opens new connections; the calls on the old ones are given their time. */
+  /** Opens new connections, with what the files hold now; calls on the old ones get their time. */
   reconnect(): void {
+    this.access.refresh();
     for (const member of this.#members) member.reconnect();
   }
 

@@ -266,8 +266,8 @@ export class GrpcConnection {
 /** What ended a connection, in words; OpenSSL's own have more in front of them than behind. */
 export function connectionReason(error: Error | null): string {
   if (error === null) return 'etcd closed the connection';
-  const { reason } = error as Error & { readonly reason?: unknown };
-  if (typeof reason !== 'string') return error.message;
+  const { code, reason } = error as NodeJS.ErrnoException & { readonly reason?: unknown };
+  if (typeof reason !== 'string' || !code?.startsWith('ERR_SSL_')) return error.message;
   const wanted = /alert (?:bad certificate|certificate required|handshake failure)/.test(reason);
   const hint = wanted ? ': etcd wants another client certificate (-etcd-certfile)' : '';
   return `TLS: ${reason}${hint}`;
