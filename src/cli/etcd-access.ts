@@ -71,10 +71,14 @@ const SYSTEM_CAS = [
   '/etc/ssl/cert.pem',
 ];
 
-/** Throws a UsageError for what is no list of URLs of one scheme. */
+/**
+ * An empty part, as a comma at the end makes one, is no endpoint; flanneld never reaches one there.
+ * Throws a UsageError for what is no list of URLs of one scheme.
+ */
 export function readEndpoints(flags: Flags): string[] {
   try {
-    return checkEndpoints(flags.text('etcd-endpoints').split(','));
+    const parts = flags.text('etcd-endpoints').split(',');
+    return checkEndpoints(parts.filter((part) => part.trim() !== ''));
   } catch (error) {
     throw new UsageError(messageOf(error));
   }

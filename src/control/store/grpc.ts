@@ -266,11 +266,15 @@ export class GrpcConnection {
 /** What ended a connection, in words; OpenSSL's own have more in front of them than behind. */
 export function connectionReason(error: Error | null): string {
   if (error === null) return 'etcd closed the connection';
+  if (error.message === 'Protocol error') {
+    return 'it speaks no HTTP/2; is this etcd, and http:// right in place of https://?';
+  }
   const { code, reason } = error as NodeJS.ErrnoException & { readonly reason?: unknown };
   if (typeof reason !== 'string' || !code?.startsWith('ERR_SSL_')) return error.message;
   const wanted = /alert (?:bad certificate|certificate required|handshake failure)/.test(reason);
-  const hint = wanted ? ': etcd wants another client certificate (-etcd-certfile)' : '';
-  return `TLS: ${reason}${hint}`;
+  if (wanted) return `TLS: ${reason}: etcd wants another client certificate (-etcd-certfile)`;
+  if (code === 'ERR_SSL_WRONG_VERSION_NUMBER') return `TLS: ${reason}: is it http:// there?`;
+  return `TLS: ${reason}`;
 }
 
 export interface GrpcStream {
