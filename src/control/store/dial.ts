@@ -116,7 +116,7 @@ export class Dialling {
         });
         secure.once('secureConnect', () => resolve());
         secure.once('error', reject);
-        secure.once('close', () => reject(new Error('closed in the TLS handshake')));
+        secure.once('close', () => reject(new Error('closed in the handshake')));
       });
       await this.#within(deadlines.handshake, handshake, 'no end of the TLS handshake');
       if (secure === undefined) throw new Error('no TLS');
@@ -126,7 +126,9 @@ export class Dialling {
       secure?.on('error', () => {});
       secure?.destroy();
       socket.destroy();
-      const reason = connectionReason(error as Error);
+      const ended = (error as NodeJS.ErrnoException).code === 'ECONNRESET';
+      const closed = 'closed in the handshake: is it http:// there?';
+      const reason = ended ? closed : connectionReason(error as Error);
       throw new Error(reason.startsWith('TLS: ') ? reason : `TLS: ${reason}`);
     }
   }
