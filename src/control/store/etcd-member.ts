@@ -83,6 +83,7 @@ export class EtcdMember {
     for (;;) {
       if (this.#closed) throw new NotUsable('the store was closed');
       if (this.#link?.connection.usable) return this.#link;
+      this.#retire();
       this.#making ??= this.#make();
       const { done } = this.#making;
       try {
@@ -128,15 +129,7 @@ export class EtcdMember {
   /** Makes a new connection for the calls from now on; those on the old one are given their time. */
   reconnect(): void {
     this.#making?.cancel('made anew');
-    const { connection } = this.#link ?? {};
-    this.#link = undefined;
-    if (connection === undefined) return;
-    const end = () => {
-      this.#old.delete(connection);
-      connection.close('replaced by a new connection');
-    };
-    if (connection.busy) this.#old.set(connection, this.#options.clock.after(LINGER, end));
-    else end();
+    this.#retire();
   }
 
   close(): void {
@@ -147,6 +140,19 @@ export class EtcdMember {
       cancel();
       connection.close('the store was closed');
     }
+  }
+
+  /** Takes no new calls on the connection; those under way get their time. */
+  #retire(): void {
+    const { connection } = this.#link ?? {};
+    this.#link = undefined;
+    if (connection === undefined) return;
+    const end = () => {
+      this.#old.delete(connection);
+      connection.close('replaced by a new connection');
+    };
+    if (connection.busy) this.#old.set(connection, this.#options.clock.after(LINGER, end));
+    else end();
   }
 
   /** One try. It ends well with the other end's first word, or at a deadline. */

@@ -83,7 +83,10 @@ export class GrpcConnection {
     socket.on('error', (error) => this.#lost(connectionReason(error)));
     socket.on('close', () => this.#lost('etcd closed the connection'));
     session.on('error', (error) => this.#lost(connectionReason(error)));
-    session.on('goaway', (code) => this.#lost(`etcd closes the connection (${code})`));
+    session.on('goaway', (code) => {
+      // 0: no new calls, those under way are answered. Else a complaint, as of too many pings.
+      if (code !== 0) this.#lost(`etcd closes the connection (HTTP/2 error ${code})`);
+    });
     session.on('close', () => this.#lost('etcd closed the connection'));
     if (socket.destroyed) this.#lost(connectionReason(socket.errored));
   }
@@ -239,9 +242,11 @@ export class GrpcConnection {
     this.#session.ping((error, duration) => {
       this.#pinging = false;
       this.#cancelTimer();
-      if (error !== null || this.#ended) return;
-      this.#heardAt = clock.now();
-      this.#measured(duration);
+      if (this.#ended) return;
+      if (error === null) {
+        this.#heardAt = clock.now();
+        this.#measured(duration);
+      }
       this.#watchOver();
     });
   }
