@@ -168,10 +168,11 @@ describe('two clusters behind the endpoints', { skip: noEtcd, timeout: 120_000 }
     assert.deepEqual([keysOf(other).length, keysOf(ours).length], [0, 1]);
   });
 
-  test('a first write goes to the joined cluster, too', async () => {
+  test('a first write goes to the joined cluster, too, and leaves no lease in another', async () => {
     const store = open(other.endpoint, ours.endpoint);
     store.expectCluster(idOf(ours));
     assert.notEqual(await store.leases.create('10.5.1.0-24', 'x', 60), undefined);
+    assert.match(other.ctl('lease', 'list'), /found 0 leases/);
     assert.deepEqual([keysOf(other).length, keysOf(ours).length], [0, 1]);
   });
 

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import fs from 'node:fs';
 import http from 'node:http';
+import http2 from 'node:http2';
 import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
@@ -122,6 +123,22 @@ describe('endpoints of another kind', { skip: noEtcd, timeout: 120_000 }, () => 
         error.message.includes(`${endpoint}: etcdserver: rpc not supported for learner`)
       );
     });
+  });
+
+  test('a newer learner refuses with another code, and is passed over all the same', async (t) => {
+    const learner = http2.createServer();
+    learner.on('stream', (stream) => {
+      const type = { ':status': 200, 'content-type': 'application/grpc' };
+      const words = 'etcdserver: rpc not supported for learner';
+      stream.respond({ ...type, 'grpc-status': '9', 'grpc-message': words }, { endStream: true });
+    });
+    await new Promise<void>((resolve) => learner.listen(0, '127.0.0.1', resolve));
+    t.after(() => learner.close());
+    const { port } = learner.address() as net.AddressInfo;
+    const store = open(`http://127.0.0.1:${port}`, etcd.endpoint);
+    assert.equal(await store.readConfig(), 'here');
+    assert.equal(store.member, etcd.endpoint);
+    await store.close();
   });
 
   test('what is not etcd is passed over, and said to be none', async (t) => {

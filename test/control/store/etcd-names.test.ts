@@ -23,6 +23,7 @@ describe('an etcd by its name', { skip: noEtcd || noOpenssl, timeout: 60_000 }, 
     const endpoints = [`http://etcd.test:${etcd.port}`];
     const store = new EtcdStore({ endpoints, prefix: '/net', clock: realClock, log, names });
     const keys = new Set<string>();
+    const first = store.readConfig();
     const following = store.follow({
       snapshot: ({ entries }) => {
         for (const { key } of entries) keys.add(key);
@@ -32,6 +33,7 @@ describe('an etcd by its name', { skip: noEtcd || noOpenssl, timeout: 60_000 }, 
       },
     });
     try {
+      assert.equal(await first, undefined, 'in one try');
       await until(() => following.state.awaySince === undefined);
       await etcd.halt();
       await until(() => following.state.awaySince !== undefined);

@@ -26,6 +26,12 @@ let socket: net.Socket;
 let connection: GrpcConnection;
 let ended: string[];
 
+const options = (roundTrip: number, answered = () => {}) => {
+  const { port } = server.address() as net.AddressInfo;
+  const origin = new URL(`http://127.0.0.1:${port}`);
+  return { socket, clock, roundTrip, origin, answered, ended: (why: string) => ended.push(why) };
+};
+
 beforeEach(async () => {
   sessions = [];
   headers = [];
@@ -48,11 +54,7 @@ beforeEach(async () => {
   socket = net.connect(port, '127.0.0.1');
   await new Promise((resolve) => socket.once('connect', resolve));
   await new Promise<void>((resolve) => {
-    connection = new GrpcConnection({
-      ...{ socket, clock, roundTrip: 0, origin: new URL(`http://127.0.0.1:${port}`) },
-      answered: resolve,
-      ended: (reason) => ended.push(reason),
-    });
+    connection = new GrpcConnection(options(0, resolve));
   });
 });
 afterEach(async () => {
@@ -209,4 +211,25 @@ test('no answer to a ping: the connection is lost after 3 s, and its calls with 
   await told;
   assert.equal(ended.length, 1);
   assert.deepEqual(clock.waits, []);
+});
+
+test('a far end is waited for longer, from the first round trip on', async () => {
+  assert.equal(connection.patience(3_000), 3_000);
+  const { port } = server.address() as net.AddressInfo;
+  connection.close('another one');
+  socket = net.connect(port, '127.0.0.1');
+  await new Promise((resolve) => socket.once('connect', resolve));
+  await new Promise<void>((resolve) => {
+    connection = new GrpcConnection(options(4_000, resolve));
+  });
+  assert.ok(connection.patience(3_000) >= 8_000);
+  answer = parts([frame({})]);
+  for (let i = 0; i < 10; i++) await call();
+  assert.equal(connection.patience(3_000), 3_000, 'quick answers count after a while');
+  answer = async (stream, request) => {
+    await clock.pass(2_000);
+    parts([frame({})])(stream, request);
+  };
+  await call();
+  assert.equal(connection.patience(3_000), 6_000, 'a slow one at once');
 });

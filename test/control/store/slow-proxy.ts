@@ -3,8 +3,8 @@ import net from 'node:net';
 
 /** Passes bytes on, each `delay` milliseconds later, and counts the connections. */
 export class SlowProxy {
-  /** How many there were. */
-  connections = 0;
+  /** When each connection came, in milliseconds. */
+  readonly times: number[] = [];
   readonly #to: number;
   readonly #open = new Set<net.Socket>();
   readonly #clients = new Set<net.Socket>();
@@ -17,6 +17,11 @@ export class SlowProxy {
     this.#to = to;
     this.delay = delay;
     this.#server = net.createServer((client) => this.#pass(client));
+  }
+
+  /** How many there were. */
+  get connections(): number {
+    return this.times.length;
   }
 
   /** The connections that are open now. */
@@ -36,7 +41,7 @@ export class SlowProxy {
   }
 
   #pass(client: net.Socket): void {
-    this.connections++;
+    this.times.push(performance.now());
     this.#clients.add(client);
     client.on('close', () => this.#clients.delete(client));
     const upstream = net.connect(this.#to, '127.0.0.1');
