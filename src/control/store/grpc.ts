@@ -40,6 +40,8 @@ const PINGS_APART = 6_000;
 const PING_WITHIN = 3_000;
 /** How many round trips a ping, or a call, may take. */
 const TRIPS = 3;
+/** Of so many answers the quickest counts. */
+const SAMPLES = 4;
 /** What may be under way to us at once, in bytes; a far store sends no more a round trip. */
 const WINDOW = 4 << 20;
 /** Megabytes; a listing is held until it is whole. */
@@ -57,6 +59,7 @@ export class GrpcConnection {
   #askedAt: number;
   #pingedAt = Number.NEGATIVE_INFINITY;
   #pinging = false;
+  readonly #trips: number[] = [];
   #roundTrip: number;
   #cancelTimer = () => {};
 
@@ -75,7 +78,7 @@ export class GrpcConnection {
     session.once('connect', () => session.setLocalWindowSize(WINDOW));
     session.once('remoteSettings', () => {
       this.#answered = true;
-      this.#measured(options.clock.now() - begun);
+      this.#measured(Math.max(options.roundTrip, options.clock.now() - begun));
       options.answered();
       this.#watchOver();
     });
@@ -251,9 +254,11 @@ export class GrpcConnection {
     });
   }
 
-  /** A slow answer counts at once, quick ones after a while. */
+  /** The quickest of the last few answers: the way there and back, and not a server that waits. */
   #measured(ms: number): void {
-    this.#roundTrip = Math.max(ms, 0.75 * this.#roundTrip);
+    this.#trips.push(ms);
+    if (this.#trips.length > SAMPLES) this.#trips.shift();
+    this.#roundTrip = Math.min(...this.#trips);
   }
 
   #lost(reason: string): void {

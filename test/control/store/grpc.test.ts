@@ -222,14 +222,18 @@ test('a far end is waited for longer, from the first round trip on', async () =>
   await new Promise<void>((resolve) => {
     connection = new GrpcConnection(options(4_000, resolve));
   });
-  assert.ok(connection.patience(3_000) >= 8_000);
-  answer = parts([frame({})]);
-  for (let i = 0; i < 10; i++) await call();
-  assert.equal(connection.patience(3_000), 3_000, 'quick answers count after a while');
-  answer = async (stream, request) => {
-    await clock.pass(2_000);
-    parts([frame({})])(stream, request);
+  assert.equal(connection.patience(3_000), 12_000);
+  const calls = async (count: number, ms: number) => {
+    answer = async (stream, request) => {
+      await clock.pass(ms);
+      parts([frame({})])(stream, request);
+    };
+    for (let i = 0; i < count; i++) await call();
   };
-  await call();
-  assert.equal(connection.patience(3_000), 6_000, 'a slow one at once');
+  await calls(1, 0);
+  assert.equal(connection.patience(3_000), 3_000);
+  await calls(3, 900);
+  assert.equal(connection.patience(3_000), 3_000, 'a server that waits for others is not far');
+  await calls(1, 900);
+  assert.equal(connection.patience(1_000), 2_700);
 });
