@@ -37,7 +37,10 @@ export interface DialOptions {
 
 export interface Dialled {
   readonly socket: Duplex;
-  /** How long the slowest of TCP and TLS took, in milliseconds. */
+  /**
+   * How long TLS took, in milliseconds; 0 without it. TCP's time says little: it may have asked
+   * more than once.
+   */
   readonly roundTrip: number;
 }
 
@@ -70,12 +73,11 @@ export class Dialling {
       names.addresses(host),
       `no address for ${host} yet`,
     );
-    const begun = clock.now();
     const socket = await this.#tcp(inTurn(known, turn));
-    const connected = clock.now();
-    if (place.protocol === 'http:') return { socket, roundTrip: connected - begun };
+    if (place.protocol === 'http:') return { socket, roundTrip: 0 };
+    const begun = clock.now();
     const secure = await this.#tls(socket, host);
-    return { socket: secure, roundTrip: Math.max(connected - begun, clock.now() - connected) };
+    return { socket: secure, roundTrip: clock.now() - begun };
   }
 
   async #tcp(addresses: readonly string[]): Promise<net.Socket> {

@@ -63,8 +63,9 @@ export class EtcdMember {
   readonly #old = new Map<GrpcConnection, () => void>();
   #link: Link | undefined;
   #making: { done: Promise<Link>; cancel: (reason: string) => void } | undefined;
-  /** Tries since the last answer. */
+  /** Tries since the last answer, and those of them that met with silence. */
   #tries = 0;
+  #silent = 0;
   #closed = false;
 
   constructor(options: EtcdMemberOptions) {
@@ -160,6 +161,7 @@ export class EtcdMember {
     const { names, clock, access } = this.#options;
     const deadlines = { tcp: this.#deadline('tcp'), handshake: this.#deadline('handshake') };
     const turn = this.#tries++;
+    const begun = clock.now();
     let dialling: Dialling | undefined;
     let connection: GrpcConnection | undefined;
     let link: Link | undefined;
@@ -192,10 +194,12 @@ export class EtcdMember {
           this.#token(link, () => {}).catch(() => {});
         });
       } catch (error) {
+        if (clock.now() - begun >= deadlines.tcp) this.#silent++;
         if (anew && !this.#closed) throw new StartedAnew();
         throw new NotUsable(messageOf(error));
       }
       this.#tries = 0;
+      this.#silent = 0;
       this.#link = link as Link;
       return this.#link;
     };
@@ -215,7 +219,7 @@ export class EtcdMember {
 
   /** Grows from try to try; less up to a fifth, so that many hosts come apart. */
   #deadline(step: 'tcp' | 'handshake'): number {
-    const full = Math.min(LONGEST[step], FIRST[step] * GROWTH ** this.#tries);
+    const full = Math.min(LONGEST[step], FIRST[step] * GROWTH ** this.#silent);
     return full * (1 - this.#options.random() / 5);
   }
 

@@ -23,7 +23,7 @@ export interface GrpcOptions {
   /** `https` or `http`, host and port. */
   readonly origin: URL;
   readonly clock: Clock;
-  /** How long the slowest step took that led to the socket: a first idea of a round trip, in ms. */
+  /** A first idea of the way there and back, in milliseconds. */
   readonly roundTrip: number;
   /** The other end spoke for the first time. */
   answered(): void;
