@@ -75,7 +75,7 @@ export async function main(args: string[]): Promise<number> {
     const saved = read(file, store.configName);
     const publicIp = await publicIpOf(flags, saved);
     const vtepMac = saved?.publicIp === publicIp ? saved.vtepMac : undefined;
-    const { done, left } = await release({ store, leases: store.leases, publicIp, vtepMac });
+    const { done, left } = await release({ store, keys: store.leases, publicIp, vtepMac });
     for (const line of done) process.stdout.write(`${line}\n`);
     for (const line of left) complain(line);
     // A start without etcd would come up on a subnet that is not ours any more.

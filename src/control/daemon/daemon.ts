@@ -104,7 +104,15 @@ export class Daemon {
     const { renewMargin, onLeaseLoss } = this.#options;
     const reacquire = onLeaseLoss === 'reacquire';
     const saveTo = JOURNAL_DIRECTORY;
-    const overlay = new Overlay({ store, clock, random, log, renewMargin, reacquire, saveTo });
+    const overlay = new Overlay({
+      store,
+      clock,
+      random,
+      log,
+      renewMarginMs: renewMargin * 60_000,
+      reacquire,
+      saveTo,
+    });
     this.#overlay = overlay;
     lifecycle.onLeave('the overlay', () => overlay.stop());
     this.#doing = `reading the network config from ${store.description}`;

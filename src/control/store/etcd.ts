@@ -10,7 +10,17 @@ import type { Log, Random } from '../runtime.js';
 import { follow, type Known, type Watched } from './etcd-follow.js';
 import { hintForMissingConfig } from './etcd-hint.js';
 import { EtcdMembers, type EtcdMembersOptions } from './etcd-members.js';
-import type { Entry, Following, LeaseStore, Listener, Listing, Store, Written } from './store.js';
+import {
+  type Entry,
+  type Following,
+  type LeaseStore,
+  type Listener,
+  type Listing,
+  type Looked,
+  messageOf,
+  type Store,
+  type Written,
+} from './store.js';
 
 export interface EtcdOptions extends EtcdMembersOptions {
   /** As flanneld's -etcd-prefix: slashes too many are taken away, none is added in front. */
@@ -28,30 +38,37 @@ const RELIST_EVERY = 300_000;
 export class EtcdStore implements Store {
   readonly description: string;
   readonly configName: string;
+  readonly network: string;
+  readonly subnets = { kind: 'taken' } as const;
   readonly leases: LeaseStore = {
+    look: (key) => this.lookAt(key),
     create: (key, value, ttl) => this.create(key, value, ttl),
     update: (key, value, ttl, revision) => this.update(key, value, ttl, revision),
     remove: (key, revision) => this.remove(key, revision),
-    remainingTtl: (lease) => this.remainingTtl(lease),
     keepAlive: (lease) => this.keepAlive(lease),
     granted: (lease) => this.grants.has(lease),
     discard: (lease) => this.discard(lease),
   };
+  readonly writes = { kind: 'leased', keys: this.leases } as const;
 
   private readonly options: EtcdOptions;
   private readonly members: EtcdMembers;
-  private readonly subnets: string;
+  /** What the names of all leases begin with. */
+  private readonly folder: string;
   private readonly followings = new Set<Following>();
   /** The leases that we asked for: one at the start and one a renewal. */
   private readonly grants = new Set<bigint>();
+  /** One that a write without an answer may hang on; the next write takes it. */
+  private spareLease: Granted | undefined;
 
   /** Throws when an endpoint is not well formed; does not connect yet. */
   constructor(options: EtcdOptions) {
     this.options = options;
     this.members = new EtcdMembers(options);
     this.configName = path.posix.join(options.prefix, 'config');
-    this.subnets = path.posix.join(options.prefix, 'subnets/');
+    this.folder = path.posix.join(options.prefix, 'subnets/');
     const prefix = path.posix.dirname(this.configName);
+    this.network = `etcd prefix ${prefix}`;
     this.description = `etcd at ${this.members.endpoints.join(',')}, prefix ${prefix}`;
   }
 
@@ -74,7 +91,7 @@ export class EtcdStore implements Store {
 
   async list(): Promise<Listing> {
     const { header, kvs } = await this.members.read('list the leases', (client) =>
-      client.kv.range(range(this.subnets)),
+      client.kv.range(range(this.folder)),
     );
     return { entries: kvs.map((kv) => this.entry(kv)), revision: BigInt(header.revision) };
   }
@@ -113,7 +130,7 @@ export class EtcdStore implements Store {
       'look at the newest lease',
       (client) =>
         client.kv.range({
-          ...range(this.subnets),
+          ...range(this.folder),
           sort_target: 'Mod',
           sort_order: 'Descend',
           limit: 1,
@@ -130,15 +147,7 @@ export class EtcdStore implements Store {
     value: string,
     ttl: number | undefined,
   ): Promise<Written | undefined> {
-    const granted = ttl === undefined ? NO_LEASE : await this.grant(ttl);
-    const written = await this.write(
-      key,
-      { target: 'Version', version: 0 },
-      { value, lease: granted.lease },
-    );
-    if (written !== undefined) return { ...granted, revision: written };
-    if (granted.lease !== 0n) await this.discard(granted.lease);
-    return undefined;
+    return this.writeOnLease(key, { target: 'Version', version: 0 }, value, ttl);
   }
 
   private async update(
@@ -147,19 +156,49 @@ export class EtcdStore implements Store {
     ttl: number | undefined,
     revision: bigint,
   ): Promise<Written | undefined> {
-    const granted = ttl === undefined ? NO_LEASE : await this.grant(ttl);
-    const written = await this.write(
-      key,
-      { target: 'Mod', mod_revision: String(revision) },
-      { value, lease: granted.lease },
-    );
-    if (written !== undefined) return { ...granted, revision: written };
-    if (granted.lease !== 0n) await this.discard(granted.lease);
+    const condition = { target: 'Mod', mod_revision: String(revision) } as const;
+    return this.writeOnLease(key, condition, value, ttl);
+  }
+
+  /**
+   * On a fresh lease, or on that of an earlier write without an answer: were each to ask for one
+   * of its own, a slow server would be left with a lease for each try.
+   */
+  private async writeOnLease(
+    key: string,
+    condition: Condition,
+    value: string,
+    ttl: number | undefined,
+  ): Promise<Written | undefined> {
+    if (ttl === undefined) {
+      const revision = await this.write(key, condition, { value, lease: 0n });
+      return revision === undefined ? undefined : { revision, lease: 0n, ttl: 0 };
+    }
+    const spare = this.spareLease;
+    const lease = spare !== undefined && this.left(spare) > ttl / 2 ? spare : await this.grant(ttl);
+    this.spareLease = lease;
+    let revision: bigint | undefined;
+    try {
+      revision = await this.write(key, condition, { value, lease: lease.id });
+    } catch (error) {
+      if (!LEASE_GONE.test(messageOf(error))) throw error;
+      this.spareLease = undefined;
+      if (lease !== spare) throw error;
+      return this.writeOnLease(key, condition, value, ttl);
+    }
+    this.spareLease = undefined;
+    if (revision !== undefined) return { revision, lease: lease.id, ttl: this.left(lease) };
+    await this.discard(lease.id);
     return undefined;
   }
 
+  /** Seconds. */
+  private left({ ttl, grantedAtMs }: Granted): number {
+    return Math.max(ttl - Math.floor((this.options.clock.now() - grantedAtMs) / 1_000), 0);
+  }
+
   private async remove(key: string, revision: bigint): Promise<boolean> {
-    const bytes = Buffer.from(this.subnets + key);
+    const bytes = Buffer.from(this.folder + key);
     const { succeeded } = await this.members.call(`remove ${key}`, (client) =>
       client.kv.txn({
         compare: [{ key: bytes, target: 'Mod', result: 'Equal', mod_revision: String(revision) }],
@@ -169,9 +208,14 @@ export class EtcdStore implements Store {
     return succeeded;
   }
 
-  private async remainingTtl(lease: bigint): Promise<number> {
-    const { TTL } = await this.timeToLive(lease);
-    return Number(TTL);
+  private async lookAt(key: string): Promise<Looked> {
+    const { kvs, header } = await this.members.call(`look at ${key}`, (client) =>
+      client.kv.range({ key: Buffer.from(this.folder + key) }),
+    );
+    const [kv] = kvs;
+    const entry = kv && this.entry(kv);
+    const ttl = entry && entry.lease !== 0n ? (await this.timeToLive(entry.lease)).TTL : 0;
+    return { entry, revision: BigInt(header.revision), ttl: Math.max(Number(ttl), 0) };
   }
 
   /** A key that was written meanwhile with this lease must not go: so ask first. */
@@ -189,13 +233,14 @@ export class EtcdStore implements Store {
     );
   }
 
-  private async grant(ttl: number): Promise<{ lease: bigint; ttl: number }> {
+  private async grant(ttl: number): Promise<Granted> {
+    const grantedAtMs = this.options.clock.now();
     const { ID, TTL } = await this.members.call('grant a lease', (client) =>
       client.leaseClient.leaseGrant({ ID: '0', TTL: String(ttl) }),
     );
     const lease = BigInt(ID);
     this.grants.add(lease);
-    return { lease, ttl: Number(TTL) };
+    return { id: lease, ttl: Number(TTL), grantedAtMs };
   }
 
   /** One message there and one back on a stream of its own. */
@@ -218,10 +263,10 @@ export class EtcdStore implements Store {
   /** Puts a key if the condition holds; gives the revision of the write. */
   private async write(
     key: string,
-    condition: { target: 'Version'; version: number } | { target: 'Mod'; mod_revision: string },
+    condition: Condition,
     { value, lease }: { value: string; lease: bigint },
   ): Promise<bigint | undefined> {
-    const bytes = Buffer.from(this.subnets + key);
+    const bytes = Buffer.from(this.folder + key);
     const put = { key: bytes, value: Buffer.from(value), lease: String(lease) };
     const { succeeded, header } = await this.members.call(`write ${key}`, (client) =>
       client.kv.txn({
@@ -244,14 +289,14 @@ export class EtcdStore implements Store {
     return {
       stream,
       failed,
-      request: { ...range(this.subnets), start_revision: String(revision) },
+      request: { ...range(this.folder), start_revision: String(revision) },
       entry: (kv) => this.entry(kv),
     };
   }
 
   private entry({ key, value, mod_revision, lease }: IKeyValue): Entry {
     return {
-      key: key.toString().slice(this.subnets.length),
+      key: key.toString().slice(this.folder.length),
       value: value.toString(),
       revision: BigInt(mod_revision),
       lease: BigInt(lease),
@@ -259,7 +304,20 @@ export class EtcdStore implements Store {
   }
 }
 
-const NO_LEASE = { lease: 0n, ttl: 0 };
+/** etcd's words: it was revoked, or the store is not the one of then. */
+const LEASE_GONE = /requested lease not found/;
+
+type Condition =
+  | { readonly target: 'Version'; readonly version: number }
+  | { readonly target: 'Mod'; readonly mod_revision: string };
+
+/** A lease that the server gave. */
+interface Granted {
+  readonly id: bigint;
+  /** Seconds, from `grantedAtMs` on. */
+  readonly ttl: number;
+  readonly grantedAtMs: number;
+}
 
 /** All keys that begin with `prefix`: up to the prefix with its last byte one higher. */
 function range(prefix: string): { key: Buffer; range_end: Buffer } {

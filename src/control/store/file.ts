@@ -19,6 +19,7 @@ import {
   messageOf,
   type Store,
   StoreError,
+  type Subnets,
 } from './store.js';
 
 export interface FileOptions {
@@ -39,7 +40,13 @@ const POLL_EVERY = 2_000;
 
 export class FileStore implements Store {
   readonly description: string;
+  readonly network: string;
   readonly configName: string;
+  readonly writes = { kind: 'none' } as const;
+  readonly subnets: Subnets = {
+    kind: 'assigned',
+    remedy: (example) => `add one under "subnets", such as "10.10.58.0-24": ${example}`,
+  };
 
   private readonly options: FileOptions;
   private state: State;
@@ -51,6 +58,7 @@ export class FileStore implements Store {
   constructor(options: FileOptions) {
     this.options = options;
     this.description = `file ${options.file}`;
+    this.network = this.description;
     this.configName = `"config" in ${options.file}`;
     this.stamp = stampOf(options.file);
     this.state = this.read(undefined);
