@@ -7,23 +7,19 @@ import {
   ip,
   ipv4Packet,
   leavePartial,
-  NEEDS_CSUM,
   OVERHEAD,
   PEER_B,
   PEER_C,
   put16,
   seal,
-  sumAt,
   tcpPacket,
   udpPacket,
-  vnetHeader,
 } from './packets.js';
+import { offloadOf, TO_B, TO_C } from './push.js';
 import { Random } from './random.js';
 import { Rig } from './rig.js';
 
 const random = new Random(31);
-const TO_B = { source: '10.5.52.7', destination: '10.5.72.9' } as const;
-const TO_C = { source: '10.5.52.7', destination: '10.5.90.9' } as const;
 const DF = 0x4000;
 /** To B 1350 bytes of inner packet fit. */
 const PATH_MTU = 1400;
@@ -96,7 +92,7 @@ test('a TCP super-packet whose segments do not fit: one message, about its heade
     );
     leavePartial(packet);
     const before = packet.slice();
-    rig.device.push(packet, vnetHeader(NEEDS_CSUM, 1, 0, gso, 20, sumAt(packet) - 20));
+    rig.device.push(packet, offloadOf(packet, 1, gso));
     rig.run();
     const written = rig.takeWritten();
     assert.equal(written.length, told ? 1 : 0, `${gso}`);
