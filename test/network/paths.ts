@@ -114,9 +114,9 @@ export class Paths {
     return new Paths({ lab, near, flags, running }, hosts, boxes);
   }
 
-  /** Starts weft again, by a program that runs it. */
-  async startWeft(by: readonly string[]): Promise<Running> {
-    this.running = await start(this.weft, this.#flags, by);
+  /** Starts weft again, by a program that runs it, and with more flags. */
+  async startWeft(by: readonly string[], more: readonly string[] = []): Promise<Running> {
+    this.running = await start(this.weft, [...this.#flags, ...more], by);
     return this.running;
   }
 
@@ -211,12 +211,12 @@ export class Paths {
   }
 }
 
-function echo(from: Container, to: Container, size: number, df: 'do' | 'dont') {
+export function echo(from: Container, to: Container, size: number, df: 'do' | 'dont') {
   const few = ['-c', '1', '-W', '3', '-M', df, '-s', String(size)];
   return from.run(['ping', ...few, to.address], { mayFail: true });
 }
 
 /** What the containers learnt of paths before. */
-async function forgetPaths(boxes: readonly Container[]): Promise<void> {
+export async function forgetPaths(boxes: readonly Container[]): Promise<void> {
   for (const box of boxes) await box.run(['ip', 'route', 'flush', 'cache']);
 }

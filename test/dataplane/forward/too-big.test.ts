@@ -77,6 +77,7 @@ test('a packet with DF that does not fit: it leaves all the same, and its sender
     rig.checkBalance();
   }
   assert.equal(rig.peer(PEER_B).tooBigTold, 2);
+  assert.equal(rig.peer(PEER_B).inFragments, 2);
   assert.equal(rig.count('generated_packets'), 2);
 });
 
@@ -92,12 +93,14 @@ test('a TCP super-packet whose segments do not fit: one message, about its heade
     );
     leavePartial(packet);
     const before = packet.slice();
+    const counted = rig.peer(PEER_B).inFragments;
     rig.device.push(packet, offloadOf(packet, 1, gso));
     rig.run();
     const written = rig.takeWritten();
     assert.equal(written.length, told ? 1 : 0, `${gso}`);
     for (const { packet: message } of written) checkMessage(message, before, 1350);
     assert.equal(rig.takeSent().length, Math.ceil(9000 / gso));
+    assert.equal(rig.peer(PEER_B).inFragments - counted, told ? Math.ceil(9000 / gso) : 0);
     rig.checkBalance();
   }
 });
@@ -132,6 +135,8 @@ test('who did not forbid fragments, and who must not be told, is not', () => {
     const rig = openRig();
     assert.equal(rig.read(packet).length, 1, what);
     assert.equal(rig.takeWritten().length, messages, what);
+    assert.equal(rig.peer(PEER_B).inFragments, what === 'to another peer' ? 0 : 1, what);
+    assert.equal(rig.peer(PEER_C).inFragments, 0, what);
   }
 });
 
