@@ -5,13 +5,14 @@
 import assert from 'node:assert/strict';
 import process from 'node:process';
 import { after, before, describe, test } from 'node:test';
+import { FAR } from '../../src/lab/behind-router.js';
 import { run } from '../../src/lab/command.js';
 import type { Container } from '../../src/lab/container.js';
 import { enterLab } from '../../src/lab/enter.js';
 import { WEFT } from '../../src/lab/host.js';
 import { Lab } from '../../src/lab/lab.js';
 import { tcpTransfer } from './overlay.js';
-import { echo, FAR, Paths, pathsLack } from './paths.js';
+import { echo, Paths, pathsLack } from './paths.js';
 
 const lacks = await pathsLack();
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());

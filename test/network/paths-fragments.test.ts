@@ -5,12 +5,13 @@
 import assert from 'node:assert/strict';
 import process from 'node:process';
 import { after, before, describe, test } from 'node:test';
+import { FAR } from '../../src/lab/behind-router.js';
 import type { Container } from '../../src/lab/container.js';
 import { enterLab } from '../../src/lab/enter.js';
 import { WEFT } from '../../src/lab/host.js';
 import { Lab } from '../../src/lab/lab.js';
 import { TRAFFIC, tcpTransfer } from './overlay.js';
-import { echo, FAR, forgetPaths, Paths, pathsLack } from './paths.js';
+import { echo, Paths, pathsLack } from './paths.js';
 
 const lacks = await pathsLack();
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
@@ -52,14 +53,14 @@ describe('a path without fragments', { skip: lacks ?? false, timeout: 180_000 },
           'add chain ip path door { type filter hook prerouting priority -450; }\n' +
           `add rule ip path door ip frag-off & ${rule} != 0 counter drop\n`,
       });
-      await forgetPaths(paths.boxes);
+      await paths.forgetPaths();
       for (const box of [behindWeft, behindKernel]) {
         assert.equal(await answers(box, FITS, 'do'), 'yes', box.name);
         assert.equal(await answers(box, FITS, 'dont'), 'yes', box.name);
       }
       assert.match((await answers(behindWeft, LONG, 'do')) ?? '', /mtu ?= ?1350/);
       assert.equal(await answers(behindWeft, FITS, 'do'), 'yes');
-      await forgetPaths(paths.boxes);
+      await paths.forgetPaths();
       await tcpTransfer(behindWeft, far, 10_000_000);
       await tcpTransfer(far, behindWeft, 10_000_000);
 
@@ -73,7 +74,7 @@ describe('a path without fragments', { skip: lacks ?? false, timeout: 180_000 },
     });
 
     test(`${which} is lost: who sends without DF loses, as with the kernel; counted`, async () => {
-      await forgetPaths(paths.boxes);
+      await paths.forgetPaths();
       assert.equal(await answers(behindKernel, LONG, 'dont'), undefined);
       const before = await seen();
       assert.equal(await answers(behindWeft, LONG, 'dont'), undefined);
