@@ -9,10 +9,9 @@ import { parseArgs } from 'node:util';
 import { BehindRouter, FAR, PREFIX } from '../src/lab/behind-router.js';
 import { run } from '../src/lab/command.js';
 import type { Container } from '../src/lab/container.js';
-import { enterLab, labLacks } from '../src/lab/enter.js';
-import { Lab } from '../src/lab/lab.js';
+import { labLacks } from '../src/lab/enter.js';
 import { TRANSFER } from '../src/lab/transfer.js';
-import { describeMachine, machineLine } from './machine.js';
+import { enterBench } from './head.js';
 import { writeResult } from './result.js';
 import { weftStatus } from './rig.js';
 import { spread } from './statistics.js';
@@ -30,16 +29,7 @@ const { values: given } = parseArgs({
 });
 
 const programs = ['etcd', 'ping', 'bridge', 'nft', 'ethtool'];
-const lacks = labLacks({ programs, tun: true });
-if (lacks !== undefined) {
-  console.error(lacks);
-  process.exit(1);
-}
-if (!Lab.inside()) process.exit(await enterLab());
-
-const machine = describeMachine();
-console.log(machineLine(machine));
-console.log(machine.command);
+const machine = await enterBench(labLacks({ programs, tun: true }));
 
 const site = new BehindRouter(await BehindRouter.build());
 const { weft, kernel, etcd, peers } = site;

@@ -200,6 +200,7 @@ describe('firewall rules', { skip: lacks ?? false, timeout: 240_000 }, () => {
     }
     assert.equal(await weft.stop(), 0);
     assert.equal(await firewall.table(), listing);
+    await firewall.configure();
   });
 
   test('with iptables-legacy too', async (t) => {
