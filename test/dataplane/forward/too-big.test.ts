@@ -115,7 +115,7 @@ test('who did not forbid fragments, and who must not be told, is not', () => {
   const cases: [string, Uint8Array, number][] = [
     ['no DF', ipv4Packet(TO_B, big), 0],
     ['a later fragment', withDf(ipv4Packet(TO_B, big), DF | 100), 0],
-    ['the first fragment', withDf(ipv4Packet(TO_B, big), DF | 0x2000), 1],
+    ['the first fragment', withDf(ipv4Packet({ ...TO_B, protocol: 17 }, big), DF | 0x2000), 1],
     ...[3, 4, 5, 11, 12].map((type): [string, Uint8Array, number] => [
       `an ICMP error, type ${type}`,
       error(type),
