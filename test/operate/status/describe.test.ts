@@ -97,6 +97,7 @@ const LONGEST = {
     droppedFailed: 999_999_999,
     segmentRefused: 999_999_999,
     tooBigTold: 999_999_999,
+    inFragments: 999_999_999,
     heardSecondsAgo: 3599,
     segmentAgainIn: 255,
     pathMtu: 65_535,
@@ -119,6 +120,9 @@ test('what is wrong with a peer, in words, and what is not usual; nothing of wha
   assert.deepEqual(about({ droppedDenied: 3 }), ["3 dropped: forbidden by this host's firewall"]);
   assert.deepEqual(about({ droppedFailed: 3 }), ['3 dropped: the send failed']);
   assert.deepEqual(about({ tooBigTold: 3 }), ['3 senders told that a packet does not fit']);
+  assert.deepEqual(about({ inFragments: 3 }), [
+    '3 packets longer than the path takes whole: sent in fragments',
+  ]);
   assert.deepEqual(about({ segmentRefused: 3, segmentAgainIn: 70, pathMtu: 1400 }), [
     'UDP_SEGMENT refused 3 times, each datagram sent alone, UDP_SEGMENT tried again in 1 min,',
     'path MTU 1400',
