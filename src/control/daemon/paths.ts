@@ -48,7 +48,7 @@ const OPEN_AGAIN = 600_000;
 /** More changes than this in a second are told as a number. */
 const TOLD_ONE_BY_ONE = 10;
 
-type Prober = Pick<Echo, 'send' | 'closed' | 'close'>;
+export type Prober = Pick<Echo, 'send' | 'closed' | 'close'>;
 
 /** An address on the underlay, dotted, and the VRF that it is in. */
 export interface Here {
