@@ -304,13 +304,13 @@ function readPatterns(flags: Flags): Pattern[] {
 }
 
 /** The longest period is what a timer can wait: 24 days. */
-const LONGEST_RESYNC = 2_147_483;
+const LONGEST_RESYNC_SECONDS = 2_147_483;
 
 function readFirewall(flags: Flags): FirewallOptions {
   const resync = flags.int('iptables-resync');
-  if (resync < 1 || resync > LONGEST_RESYNC) {
+  if (resync < 1 || resync > LONGEST_RESYNC_SECONDS) {
     const given = flags.text('iptables-resync');
-    throw new UsageError(`-iptables-resync=${given}: give 1 to ${LONGEST_RESYNC} seconds`);
+    throw new UsageError(`-iptables-resync=${given}: give 1 to ${LONGEST_RESYNC_SECONDS} seconds`);
   }
   const forward = flags.bool('iptables-forward-rules');
   return {

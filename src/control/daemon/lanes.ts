@@ -39,7 +39,7 @@ export function threadsOf({ lanes, threads }: LaneCount): number {
   return lanes * threads;
 }
 
-/** A lane leaves its loop within the longest wait and a turn; so many milliseconds are enough. */
+/** A lane leaves its loop within the longest wait and a turn; so long is enough. */
 const PATIENCE_MS = 1_500;
 
 function which({ directions }: LaneThread): string {

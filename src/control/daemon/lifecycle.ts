@@ -9,7 +9,7 @@ import type { Log } from '../runtime.js';
 import { messageOf } from '../store/store.js';
 import { describeUnexpected, stackOf } from './unexpected.js';
 
-/** After so many milliseconds of leaving, SIGKILL. */
+/** After so long on the way out, SIGKILL. */
 const WATCHDOG_MS = 5_000;
 
 /** The process is on its way out, so nothing more is to be started. */

@@ -17,11 +17,11 @@ export interface Member {
   reconcile(): Promise<readonly string[]>;
 }
 
-const PERIOD = 3_000;
+const PERIOD_MS = 3_000;
 /** From a change to the look: changes come in groups. */
-const SOON = 100;
+const SOON_MS = 100;
 /** Between two looks, however much changes. */
-const LEAST = 500;
+const LEAST_MS = 500;
 
 export class Reconciler {
   readonly #clock: Clock;
@@ -65,9 +65,9 @@ export class Reconciler {
     this.soon();
   }
 
-  /** Looks `after` so many milliseconds, or when a period is over if that is before. */
-  soon(after = SOON): void {
-    this.#wanted = Math.min(this.#wanted, this.#clock.now() + after);
+  /** Looks after so long, or when a period is over if that is before. */
+  soon(afterMs = SOON_MS): void {
+    this.#wanted = Math.min(this.#wanted, this.#clock.now() + afterMs);
     this.#schedule();
   }
 
@@ -89,8 +89,8 @@ export class Reconciler {
   #schedule(): void {
     if (!this.#started || this.#stopped || this.#looking !== undefined) return;
     this.#cancel();
-    const asked = Math.max(this.#wanted, this.#ended + LEAST);
-    const at = Math.min(asked, this.#ended + PERIOD);
+    const asked = Math.max(this.#wanted, this.#ended + LEAST_MS);
+    const at = Math.min(asked, this.#ended + PERIOD_MS);
     this.#cancel = this.#clock.after(Math.max(at - this.#clock.now(), 0), () => {
       void this.#begin();
     });
