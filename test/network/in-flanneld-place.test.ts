@@ -258,7 +258,7 @@ describe("weft in flanneld's place", { skip: lacks ?? false, timeout: 180_000 },
     await weft.waitFor(/ready: flannel/, 10_000);
     assert.equal(await weft.stop(), 0);
     await systemd.waitFor(/STOPPING=1/, 2_000);
-    assert.match(systemd.output, /^READY=1\nSTATUS=flannel\.1[^]*^STOPPING=1/m);
+    assert.match(systemd.output, /^READY=1\nSTATUS=flannel\.1[\s\S]*^STOPPING=1/m);
     await systemd.stop();
   });
 
