@@ -136,7 +136,6 @@ function makePath(
       ...{ host, log, clock, accept, ip: ground.ip, tier: TIERS[offload] },
       gone: () => loop.soon(),
       failed: (line, error) => {
-        if (lifecycle.leaving) return;
         log.debug(error?.stack ?? '');
         void lifecycle.leave(1, line);
       },

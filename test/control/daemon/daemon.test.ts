@@ -33,6 +33,12 @@ test('vxlan: sockets and TUN, lease, device, lanes, then the routes, each in its
     'FLANNEL_NETWORK=10.10.0.0/16\nFLANNEL_SUBNET=10.10.64.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=false\n',
   );
   assert.equal(fs.readFileSync(`${host.proc}/sys/net/ipv4/ip_forward`, 'utf8'), '1\n');
+  assert.equal(
+    host.io.routesAtStart,
+    1,
+    'what is for our own subnet is known from the first packet',
+  );
+  assert.ok(host.log.lines.includes('info: underlay ens33, address 192.168.56.11, MTU 1500'));
   assert.equal(daemon.ready, true);
   assert.deepEqual(daemon.look(), {
     ready: true,
@@ -245,6 +251,23 @@ test('reload looks at host, store and paths at once', async (t) => {
     'ip route replace 10.10.7.0/24 dev flannel.1 proto boot scope link',
   ]);
   assert.equal(host.store.reconnects, 1);
+});
+
+test('reload has the paths measured anew', async (t) => {
+  const host = new FakeHost(t);
+  host.echoLack = undefined;
+  host.peer('10.10.7.0-24', '192.168.56.12');
+  const daemon = await host.started();
+  await host.clock.pass(10_000);
+  const before = host.measured;
+  assert.ok(before > 0);
+  await host.clock.pass(10_000);
+  assert.equal(host.measured, before);
+  await daemon.reload();
+  await host.clock.pass(2_000);
+  assert.ok(host.measured > before);
+  await host.lifecycle.leave(0, 'got SIGTERM');
+  assert.ok(host.take().includes('close the prober'));
 });
 
 test('a reload before the start is done is no error, and changes nothing', async (t) => {

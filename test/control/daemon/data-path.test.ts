@@ -113,11 +113,17 @@ test('the lanes get what sockets and TUN can, and their share of descriptors', a
   const { merges, uso, udpSegment, vnet, peerSockets, accept } = io.lanes[0]!.options;
   assert.deepEqual([merges, uso, udpSegment, vnet, accept], [true, true, true, true, 'peers']);
   io.spareDescriptors = () => 7;
+  io.takes = { tcp: true, udp: false };
+  io.segments = false;
   const several = make({ name: 'flannel.2', port: 4789, lanes: { ...ONE, lanes: 2 } });
   await several.open();
   await several.start(tunnel(2));
   assert.ok(peerSockets! > 3);
-  assert.equal(io.lanes[1]!.options.peerSockets, 3);
+  const poor = io.lanes[1]!.options;
+  assert.deepEqual(
+    [poor.peerSockets, poor.merges, poor.uso, poor.udpSegment],
+    [3, true, false, false],
+  );
 });
 
 test('a TUN that takes no super-packets is said once, and the lanes are told', async () => {
@@ -163,6 +169,31 @@ test('closed while the device is set up: no lane is started', async () => {
   await closed;
   assert.deepEqual(io.lanes, []);
   isStanding(path);
+});
+
+test('closed while ip is asked: no lane is started, and no TUN is made', async () => {
+  const path = make();
+  await path.open();
+  kernel.holdIp = true;
+  const starting = path.start(tunnel());
+  await settle();
+  const closed = path.close();
+  kernel.release();
+  await assert.rejects(starting, { code: 'ECANCELED' });
+  await closed;
+  assert.deepEqual(io.lanes, []);
+
+  const running = await started();
+  kernel.holdIp = true;
+  kernel.delete('flannel.1');
+  const mending = running.reconcile();
+  await settle();
+  const ended = running.close();
+  kernel.release();
+  await assert.rejects(mending, { code: 'ECANCELED' });
+  await ended;
+  assert.ok(!did.includes('open flannel.1'));
+  assert.equal(io.lanes.length, 1);
 });
 
 test('closed while the lanes start: it never runs, and they are stopped', async () => {
@@ -220,6 +251,8 @@ test('lanes that are stopped for a move are none that ended', async () => {
   const path = await started();
   await path.move({ address: '192.168.56.33', mtu: 1450 });
   await path.move({ address: '192.168.56.33', mtu: 1350 });
+  io.lanes[0]!.end('the lane ended: late', undefined, false);
+  io.lanes[1]!.end('the lane ended: late, too', undefined, true);
   assert.deepEqual([failed, gone], [[], 0]);
   assert.equal(io.lanes.at(-1)!.options.mtu, 1350);
   assert.equal(kernel.link('flannel.1')!.mtu, 1350);

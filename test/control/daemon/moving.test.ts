@@ -129,6 +129,8 @@ test('a device that is taken away is made anew, with its routes, within a second
   const host = new FakeHost(t);
   host.peer('10.10.7.0-24', '192.168.56.12');
   const daemon = await host.started();
+  // In the middle between two looks.
+  await host.clock.pass(10_000);
   host.take();
   host.io.takeAway('flannel.1');
   assert.equal(daemon.ready, false);

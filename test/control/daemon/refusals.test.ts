@@ -11,11 +11,21 @@ interface Refusal {
   readonly wrong: (host: FakeHost) => void;
   readonly more?: Partial<DaemonOptions>;
   readonly why: RegExp;
+  /** What the status said last. */
+  readonly doing: string;
   /** What was done to the host till then, and undone. */
   readonly did?: readonly string[];
   /** Whose journal is left, which is another's. */
   readonly left?: readonly string[];
 }
+
+const HOST = 'looking at this host';
+const CONFIG = 'reading the network config from memory';
+const UNDERLAY = 'choosing the underlay interface';
+const DEVICE = 'making the device';
+const LEASE = 'acquiring a lease from memory';
+const RULES = 'setting the firewall rules';
+const SETUP = 'setting up the device';
 
 const UNTOUCHED = ['close the store'];
 const ASKED = ['ip ended', ...UNTOUCHED];
@@ -29,12 +39,14 @@ const MASQUERADE = {
 const REFUSALS: readonly Refusal[] = [
   {
     name: 'no TUN to be had',
+    doing: CONFIG,
     wrong: (host) => Object.assign(host, { tunFile: '/nowhere/tun' }),
     why: /^there is no \/nowhere\/tun, so the kernel cannot give weft a TUN device/,
     did: UNTOUCHED,
   },
   {
     name: 'no ip',
+    doing: HOST,
     wrong: (host) => {
       host.runner.absent = /^ip/;
     },
@@ -43,12 +55,14 @@ const REFUSALS: readonly Refusal[] = [
   },
   {
     name: 'no right to change anything',
+    doing: HOST,
     wrong: (host) => plant(host.proc, { 'self/status': 'Uid:\t0\t0\nCapEff:\t0000000000000000\n' }),
     why: /^weft has no CAP_NET_ADMIN/,
     did: [],
   },
   {
     name: 'a config that weft does not serve',
+    doing: CONFIG,
     wrong: (host) => {
       host.store.config = '{"Network":"10.10.0.0/16","Backend":{"Type":"ipsec"}}';
     },
@@ -57,12 +71,14 @@ const REFUSALS: readonly Refusal[] = [
   },
   {
     name: 'no interface to choose',
+    doing: UNDERLAY,
     wrong: (host) => host.runner.routes.splice(0),
     why: /^there is no IPv4 default route/,
     did: UNTOUCHED,
   },
   {
     name: 'an underlay that is too small',
+    doing: UNDERLAY,
     wrong: (host) => {
       host.runner.link('ens33')!.mtu = 100;
     },
@@ -71,6 +87,7 @@ const REFUSALS: readonly Refusal[] = [
   },
   {
     name: 'another weft with the device',
+    doing: DEVICE,
     wrong: (host) => host.plantRival('flannel.1', 815),
     why: /^flannel\.1 is in use by the running weft with process id 815/,
     did: ASKED,
@@ -78,6 +95,7 @@ const REFUSALS: readonly Refusal[] = [
   },
   {
     name: 'a flanneld that runs',
+    doing: DEVICE,
     wrong(host) {
       host.runner.add('flannel.1', { vxlan: { id: 1, port: 8472 } });
       plant(host.proc, { '99/comm': 'flanneld\n' });
@@ -89,6 +107,7 @@ const REFUSALS: readonly Refusal[] = [
   },
   {
     name: 'a port that is taken',
+    doing: DEVICE,
     wrong(host) {
       host.io.listening.push('192.168.56.11:8472');
       const socket = '  1: 0B38A8C0:2118 00000000:0000 07 0:0 00:0 0 0 0 4242 2 0 0';
@@ -101,6 +120,7 @@ const REFUSALS: readonly Refusal[] = [
   },
   {
     name: 'a VRF that cannot be used',
+    doing: DEVICE,
     wrong(host) {
       host.runner.add('vrf1');
       host.runner.link('ens33')!.master = 'vrf1';
@@ -111,12 +131,14 @@ const REFUSALS: readonly Refusal[] = [
   },
   {
     name: 'a device of that name',
+    doing: DEVICE,
     wrong: (host) => host.runner.add('flannel.1'),
     why: /^there is a device flannel\.1 already/,
     did: [LISTEN, UNLISTEN, ...ASKED],
   },
   {
     name: 'no subnet left',
+    doing: LEASE,
     wrong(host) {
       host.store.config =
         '{"Network":"10.10.0.0/16","SubnetMin":"10.10.9.0","SubnetMax":"10.10.9.0","Backend":{"Type":"vxlan"}}';
@@ -127,6 +149,7 @@ const REFUSALS: readonly Refusal[] = [
   },
   {
     name: 'firewall rules that were asked for and are refused',
+    doing: RULES,
     wrong: () => {},
     more: { firewall: MASQUERADE },
     why: /^the firewall rules cannot be made: cannot run iptables/,
@@ -134,6 +157,7 @@ const REFUSALS: readonly Refusal[] = [
   },
   {
     name: 'a device that cannot be set up',
+    doing: SETUP,
     wrong(host) {
       host.runner.refuse = { line: /^addr add/, why: 'RTNETLINK answers: Operation not permitted' };
     },
@@ -152,6 +176,7 @@ const REFUSALS: readonly Refusal[] = [
   },
   {
     name: 'host-gw in a VRF',
+    doing: UNDERLAY,
     wrong(host) {
       host.store.config = HOST_GW;
       host.runner.add('vrf1');
@@ -162,6 +187,7 @@ const REFUSALS: readonly Refusal[] = [
   },
   {
     name: 'host-gw behind a NAT',
+    doing: UNDERLAY,
     wrong: (host) => {
       host.store.config = HOST_GW;
     },
@@ -171,6 +197,7 @@ const REFUSALS: readonly Refusal[] = [
   },
   {
     name: 'another weft with host-gw',
+    doing: UNDERLAY,
     wrong(host) {
       host.store.config = HOST_GW;
       host.plantRival('host-gw', 815);
@@ -181,12 +208,14 @@ const REFUSALS: readonly Refusal[] = [
   },
 ];
 
-for (const { name, wrong, more, why, did = [], left = [] } of REFUSALS) {
+for (const { name, wrong, more, why, doing, did = [], left = [] } of REFUSALS) {
   test(`${name}: refused, and all is undone in its order`, async (t) => {
     const host = new FakeHost(t);
     wrong(host);
     const links = host.runner.links.map(({ ifname }) => ifname);
-    assert.match(await host.refused(more), why);
+    const daemon = host.daemon(more);
+    assert.match(await host.refused(daemon), why);
+    assert.equal(daemon.look().status, doing);
     assert.deepEqual(host.take(), did);
     assert.deepEqual(host.exits, [1]);
     const now = host.runner.links.map(({ ifname }) => ifname);
@@ -204,7 +233,7 @@ test('several things that are missing are all named, the last of them as the rea
   Object.assign(host, { tunFile: '/nowhere/tun' });
   host.runner.absent = /^ip/;
   plant(host.proc, { 'self/status': 'Uid:\t0\t0\nCapEff:\t0000000000000000\n' });
-  assert.match(await host.refused(), /^cannot run ip/);
+  assert.match(await host.refused(host.daemon()), /^cannot run ip/);
   const lines = host.log.matching(/^error: (there is no \/nowhere|weft has no CAP)/);
   assert.equal(lines.length, 2);
 });
@@ -212,7 +241,10 @@ test('several things that are missing are all named, the last of them as the rea
 test('the device that a flanneld left stays when weft cannot take its place', async (t) => {
   const host = new FakeHost(t);
   host.runner.add('flannel.1', { vxlan: { id: 1, port: 8472 }, address: '2a:2e:cc:73:34:04' });
-  assert.match(await host.refused({ firewall: MASQUERADE }), /^the firewall rules cannot be made/);
+  assert.match(
+    await host.refused(host.daemon({ firewall: MASQUERADE })),
+    /^the firewall rules cannot be made/,
+  );
   assert.ok(host.runner.link('flannel.1'));
   assert.ok(!host.take().includes('ip link del dev flannel.1'));
 });

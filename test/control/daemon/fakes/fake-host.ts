@@ -6,6 +6,7 @@ import { Daemon } from '../../../../src/control/daemon/daemon.js';
 import type { DaemonOptions } from '../../../../src/control/daemon/ground.js';
 import type { Host } from '../../../../src/control/daemon/host.js';
 import { Lifecycle } from '../../../../src/control/daemon/lifecycle.js';
+import type { Prober } from '../../../../src/control/daemon/paths.js';
 import type { Following, Listener } from '../../../../src/control/store/store.js';
 import { readStatus, socketPath } from '../../../../src/operate/status/socket.js';
 import type { Answer } from '../../../../src/operate/status/status.js';
@@ -65,9 +66,19 @@ export class FakeHost implements Host {
     t.after(() => this.lifecycle.leave(0, 'the test is over'));
   }
 
-  openEcho = async (): Promise<never> => {
-    throw new Error('no raw sockets here');
-  };
+  /** Why no path can be measured; undefined: they can, and all answer at once. */
+  echoLack: string | undefined = 'no raw sockets here';
+  /** How often one was measured. */
+  measured = 0;
+
+  async openEcho(): Promise<Prober> {
+    if (this.echoLack !== undefined) throw new Error(this.echoLack);
+    const send = async () => {
+      this.measured += 1;
+      return { kind: 'answered' } as const;
+    };
+    return { send, closed: '', close: () => this.did.push('close the prober') };
+  }
 
   daemon(more: Partial<DaemonOptions> = {}): Daemon {
     return new Daemon({
@@ -101,13 +112,11 @@ export class FakeHost implements Host {
   }
 
   /** What ended a start that was refused, after all that it had made was undone. */
-  async refused(more: Partial<DaemonOptions> = {}): Promise<string> {
+  async refused(daemon: Daemon): Promise<string> {
     let why = '';
-    await this.daemon(more)
-      .start()
-      .catch((error: Error) => {
-        why = error.message;
-      });
+    await daemon.start().catch((error: Error) => {
+      why = error.message;
+    });
     if (why === '') throw new Error('it has started');
     await this.lifecycle.leave(1, why);
     return why;
@@ -169,7 +178,11 @@ class NotedStore extends MemoryStore {
   }
 
   override follow(listener: Listener): Following {
-    const following = super.follow(listener);
+    // One that is away has nothing to tell.
+    const following = super.follow({
+      snapshot: (listing) => this.away || listener.snapshot(listing),
+      changes: (batch) => this.away || listener.changes(batch),
+    });
     const stop = (): Promise<void> => {
       this.#did.push('follow no more');
       return following.stop();

@@ -3,6 +3,7 @@
  * by: `ip` at once and as a server, `ip monitor`, and iptables where it has one.
  */
 import { HostError } from '../../../../src/control/host/errors.js';
+import { contains, type Prefix, parsePrefix } from '../../../../src/control/host/ipv4.js';
 import type { Listener, Ran, Runner, Running } from '../../../../src/control/host/runner.js';
 import { FakeIptables } from '../../host/firewall/fake-iptables.js';
 
@@ -36,6 +37,11 @@ export class FakeKernel implements Runner {
   absent = /^(nft|ip6?tables)/;
   /** Lines to the running `ip` that are refused, and the words for it. */
   refuse: { readonly line: RegExp; readonly why: string } | undefined;
+  /** The running `ip` leaves all lines unanswered while this is set, until `release`. */
+  holdIp = false;
+  /** What the running `ip` was asked, in its order. */
+  readonly asked: string[] = [];
+  #held: (() => void)[] = [];
   #monitors: Listener[] = [];
   #index = 1;
 
@@ -101,7 +107,11 @@ export class FakeKernel implements Runner {
       }
     };
     return {
-      write: (text) => queueMicrotask(() => !ended && execute(text)),
+      write: (text) => {
+        const run = () => !ended && execute(text);
+        if (this.holdIp) this.#held.push(run);
+        else queueMicrotask(run);
+      },
       kill: () => {
         if (ended) return;
         ended = true;
@@ -109,6 +119,12 @@ export class FakeKernel implements Runner {
         listener.ended({ code: null, signal: 'SIGKILL' });
       },
     };
+  }
+
+  /** Lets the running `ip` answer again. */
+  release(): void {
+    this.holdIp = false;
+    for (const run of this.#held.splice(0)) run();
   }
 
   #monitor(listener: Listener): Running {
@@ -128,6 +144,7 @@ export class FakeKernel implements Runner {
     if (this.refuse?.line.test(line)) return this.refuse.why;
     const [object, verb, ...words] = line.split(' ');
     if (verb === 'show' || verb === 'get') {
+      this.asked.push(line);
       const name = / dev (\S+)$/.exec(line)?.[1];
       if (name !== undefined && this.link(name) === undefined) {
         return `Device "${name}" does not exist.`;
@@ -149,8 +166,10 @@ export class FakeKernel implements Runner {
     }
     if (line.startsWith('-d link show')) return of.map(detailed);
     if (line === 'addr show type dummy') return [];
-    if (line.startsWith('addr show to '))
-      return of.filter((one) => one.addresses.length > 0).map(row);
+    if (line.startsWith('addr show to ')) {
+      const network = parsePrefix(line.split(' ').at(-1)!)!;
+      return of.filter(({ addresses }) => addresses.some((one) => isIn(network, one))).map(row);
+    }
     if (line.startsWith('addr show')) return of.map(row);
     if (line.startsWith('route get ')) {
       const dev = this.routes.find(({ dst }) => dst === 'default')?.dev;
@@ -198,6 +217,10 @@ export class FakeKernel implements Runner {
     else if (words.at(-1) === 'up') link.flags = [...link.flags, 'UP'];
     return undefined;
   }
+}
+
+function isIn(network: Prefix, address: string): boolean {
+  return contains(network, parsePrefix(`${address.split('/')[0]}/32`)!);
 }
 
 function remove<T>(from: T[], which: (one: T) => boolean): number {

@@ -7,6 +7,7 @@ import type { NativeError } from '../../../../src/dataplane/io/native.js';
 import type { Tier } from '../../../../src/dataplane/io/tiers.js';
 import type { OpenTun } from '../../../../src/dataplane/io/tun.js';
 import type { OpenUdp } from '../../../../src/dataplane/io/udp.js';
+import type { Publisher } from '../../../../src/dataplane/routes/publisher.js';
 import { formatAddress } from '../../../../src/dataplane/wire/ipv4.js';
 import type { FakeKernel } from './kernel.js';
 
@@ -22,9 +23,14 @@ export class FakeIo implements PacketIo {
   /** Where the kernel refuses what several lanes need. */
   oneLane = false;
   takes = { tcp: true, udp: false };
+  /** Whether the sockets have UDP_SEGMENT. */
+  segments = true;
   /** While this is set, lanes that are started wait for `letStart`. */
   holdLanes = false;
   letStart = (): void => {};
+  /** Where the last lanes look peers up, and how many routes there were when they began. */
+  publisher: Publisher | undefined;
+  routesAtStart = 0;
   /** All that were started, the last one last. */
   readonly lanes: FakeLanes[] = [];
   readonly #names = new Map<number, string>();
@@ -66,7 +72,7 @@ export class FakeIo implements PacketIo {
     return Array.from({ length: lanes }, () => {
       const listener = this.#fd++;
       this.#names.set(listener, at);
-      const kinds = { segment: true, gro: true, device: vrf, receiveBuffer: 16_777_216 };
+      const kinds = { segment: this.segments, gro: true, device: vrf, receiveBuffer: 16_777_216 };
       return { listener, sender: this.#fd++, ...kinds };
     });
   }
@@ -88,7 +94,7 @@ export class FakeIo implements PacketIo {
 
   startLanes(
     { count }: OpenLanes,
-    _publisher: unknown,
+    publisher: Publisher,
     options: LaneOptions,
     counters?: SharedArrayBuffer,
   ): RunningLanes {
@@ -98,6 +104,8 @@ export class FakeIo implements PacketIo {
         })
       : Promise.resolve();
     this.#did.push(`start lanes, MTU ${options.mtu}`);
+    this.publisher = publisher;
+    this.routesAtStart = publisher.counts.routes;
     const shared = counters ?? createCounters(count.lanes * count.threads);
     const lanes = new FakeLanes(count, options, shared, held, this.#did);
     this.lanes.push(lanes);
@@ -107,7 +115,9 @@ export class FakeIo implements PacketIo {
   /** Somebody deletes the TUN. */
   takeAway(name: string): void {
     this.#kernel.delete(name);
-    for (const lanes of this.lanes) lanes.end('the lane ended: its TUN is gone', undefined, true);
+    for (const lanes of this.lanes.filter(({ running }) => running)) {
+      lanes.end('the lane ended: its TUN is gone', undefined, true);
+    }
   }
 }
 
@@ -148,7 +158,6 @@ export class FakeLanes implements RunningLanes {
 
   /** All threads end. */
   end(...[line, error, tunGone]: Parameters<End>): void {
-    if (this.#stopped) return;
     for (let lane = 0; lane < this.count.lanes; lane += 1) {
       for (const call of this.#ends) call(line, error, tunGone);
     }
