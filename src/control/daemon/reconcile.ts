@@ -35,8 +35,8 @@ export class Reconciler {
   #ended = 0;
   #looking: Promise<void> | undefined;
   #cancel = () => {};
-  #started = false;
-  #stopped = false;
+  /** A look by the loop itself is for a `running` one; `stopped` is for good. */
+  #state: 'waiting' | 'running' | 'stopped' = 'waiting';
 
   constructor(clock: Clock, log: Log) {
     this.#clock = clock;
@@ -60,7 +60,7 @@ export class Reconciler {
   }
 
   start(): void {
-    this.#started = true;
+    if (this.#state === 'waiting') this.#state = 'running';
     this.#ended = this.#clock.now();
     this.soon();
   }
@@ -74,20 +74,20 @@ export class Reconciler {
   /** Looks at once; resolves when it has. */
   async now(): Promise<void> {
     while (this.#looking !== undefined) await this.#looking;
-    if (!this.#started || this.#stopped) return;
+    if (this.#state !== 'running') return;
     this.#cancel();
     await this.#begin();
   }
 
   /** Waits for a look that is under way: nothing is changed afterwards. */
   async stop(): Promise<void> {
-    this.#stopped = true;
+    this.#state = 'stopped';
     this.#cancel();
     await this.#looking;
   }
 
   #schedule(): void {
-    if (!this.#started || this.#stopped || this.#looking !== undefined) return;
+    if (this.#state !== 'running' || this.#looking !== undefined) return;
     this.#cancel();
     const asked = Math.max(this.#wanted, this.#ended + LEAST_MS);
     const at = Math.min(asked, this.#ended + PERIOD_MS);
@@ -109,7 +109,7 @@ export class Reconciler {
     this.#wanted = Number.POSITIVE_INFINITY;
     const did: string[] = [];
     for (const member of this.#members) {
-      if (!this.#stopped) did.push(...(await this.#look(member)));
+      if (this.#state !== 'stopped') did.push(...(await this.#look(member)));
     }
     const line = did.join('; ');
     if (line !== '' && line !== this.#said) this.#log.warn(`put right: ${line}`);
@@ -123,7 +123,7 @@ export class Reconciler {
       return did;
     } catch (error) {
       const fault = messageOf(error);
-      if (this.#stopped || this.#faults.get(member) === fault) return [];
+      if (this.#state === 'stopped' || this.#faults.get(member) === fault) return [];
       for (const line of stackOf(error)) this.#log.debug(line);
       this.#log.warn(fault);
       this.#faults.set(member, fault);
