@@ -43,7 +43,7 @@ export class CuttingProxy {
   }
 
   async close(): Promise<void> {
-    const { server } = this;
+    const server = this.#server;
     for (const socket of this.#open) socket.destroy();
     this.#server = undefined;
     if (server !== undefined) await new Promise((resolve) => server.close(resolve));

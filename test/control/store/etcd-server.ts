@@ -76,7 +76,7 @@ export class EtcdServer {
 
   /** Ends the process; the data stays for another `run`. */
   async halt(): Promise<void> {
-    const { process } = this;
+    const process = this.#process;
     this.#process = undefined;
     if (process === undefined || process.exitCode !== null) return;
     const gone = new Promise((resolve) => process.once('exit', resolve));
