@@ -60,6 +60,7 @@ export function isVxlan(parts: Parts): parts is VxlanParts {
 /** What changes. */
 export interface Moment {
   readonly version: string;
+  readonly pid: number;
   readonly uptimeSeconds: number;
   /** The etcd lease (0n: none) and the milliseconds until it ends. */
   readonly held: { readonly lease: bigint; readonly endsIn: number } | undefined;
@@ -73,7 +74,7 @@ export function reportHostGw(parts: HostGwParts, now: Moment): HostGwStatus {
   const { mtu, underlay, store, lease, carrier } = parts;
   return {
     version: now.version,
-    pid: process.pid,
+    pid: now.pid,
     uptimeSeconds: now.uptimeSeconds,
     faults: now.faults,
     backend: 'host-gw',
@@ -98,7 +99,7 @@ export function report(parts: VxlanParts, now: Moment): Status {
   const host = parts.queues.counters(name);
   return {
     version: now.version,
-    pid: process.pid,
+    pid: now.pid,
     uptimeSeconds: now.uptimeSeconds,
     faults: now.faults,
     backend: 'vxlan',

@@ -78,6 +78,7 @@ function parts(): VxlanParts {
 
 const NOW: Moment = {
   version: '1.2.3',
+  pid: 4711,
   uptimeSeconds: 61.5,
   held: { lease: 0xdefn, endsIn: 7_200_999 },
   storeState: undefined,
@@ -152,7 +153,7 @@ test('host-gw has no device, no port, no lanes', () => {
   const status = reportHostGw(made, NOW);
   assert.deepEqual(status, {
     version: '1.2.3',
-    pid: process.pid,
+    pid: 4711,
     uptimeSeconds: 61.5,
     faults: [],
     backend: 'host-gw',

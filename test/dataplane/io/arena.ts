@@ -85,7 +85,7 @@ export class Arena {
       this.words[word + MESSAGE_ROW.count] = message.parts.length;
       if (message.to !== undefined) this.bytes.set(message.to, ADDRESSES + row * ADDRESS_SIZE);
       for (const part of message.parts) {
-        this.setIovec(iovec, at, part);
+        this.#setIovec(iovec, at, part);
         iovec += 1;
         at += part.length;
       }
@@ -159,7 +159,7 @@ export class Arena {
       this.words[word + WRITE_ROW.first] = iovec;
       this.words[word + WRITE_ROW.count] = parts.length;
       for (const part of parts) {
-        this.setIovec(iovec, at, part);
+        this.#setIovec(iovec, at, part);
         iovec += 1;
         at += part.length;
       }
@@ -174,7 +174,7 @@ export class Arena {
     return this.native.wait(TABLE, 1, milliseconds) > 0;
   }
 
-  private setIovec(row: number, at: number, part: Uint8Array): void {
+  #setIovec(row: number, at: number, part: Uint8Array): void {
     const word = (IOVECS >> 2) + row * IOVEC_ROW.words;
     this.words[word + IOVEC_ROW.offset] = at;
     this.words[word + IOVEC_ROW.length] = part.length;
