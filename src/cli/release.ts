@@ -121,8 +121,7 @@ async function refuseWhileRunning(store: EtcdStore): Promise<void> {
       if (code === 'ENOENT' || code === 'ECONNREFUSED') continue;
       throw new Refused(`${name}: a weft runs here and does not answer; stop it first`);
     }
-    const prefix = store.description.slice(store.description.indexOf(', prefix '));
-    if (!isStarting(answer) && !answer.store.endsWith(prefix)) continue;
+    if (!isStarting(answer) && answer.network !== store.network) continue;
     throw new Refused(
       `weft is running (process ${answer.pid}) and holds its lease; stop it first, ` +
         'then release: systemctl stop weft',

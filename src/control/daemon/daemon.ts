@@ -192,6 +192,7 @@ export class Daemon {
       ...this.standing,
       ...this.#loop.faults,
       ...made.faults(),
+      ...(held?.problem === undefined || this.#lost !== null ? [] : [held.problem]),
       ...describeRefused(refused),
     ];
     const now = { version, pid, uptimeSeconds, held, storeState, faults, lost: this.#lost };

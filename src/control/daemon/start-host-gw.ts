@@ -49,7 +49,7 @@ export async function startHostGw(start: Start, backend: HostGw): Promise<Runnin
   log.info(
     `ready: host-gw ${formatSubnet(lease.subnet)}, MTU ${mtu}, ${carrier.peers.length} peers`,
   );
-  const same = { name: NAME, backend, store: store.description, lease, carrier };
+  const same = { name: NAME, backend, store, lease, carrier };
   return {
     faults: () => firewall.faults,
     ready: () => watch.present && subnetFile.written,

@@ -109,7 +109,7 @@ export async function startVxlan(start: Start, backend: Vxlan): Promise<Running>
       `UDP port ${port}, tier ${tierName(vnet, uso, path.lanes.udpSegment)}, ` +
       `lanes ${describeLanes(path.count)}, ${carrier.peers.length} peers`,
   );
-  const same = { name, backend, accept, store: store.description, lease };
+  const same = { name, backend, accept, store, lease };
   const made = { publisher, carrier, paths, queues };
   return {
     remeasure: () => paths.remeasure(),

@@ -56,8 +56,8 @@ export interface Held {
   readonly kind: 'leased' | 'reserved' | 'untold';
   /** The etcd lease; 0n for none. */
   readonly lease: bigint;
-  /** Milliseconds until it ends, 0 where there is none or it is not known. */
-  readonly endsIn: number;
+  /** Milliseconds until it ends; undefined where there is none or it is not known. */
+  readonly endsIn: number | undefined;
   /** What is wrong, as a sentence; undefined when nothing is. */
   readonly problem: string | undefined;
 }
@@ -86,7 +86,8 @@ export class LeaseHolder {
     const nowMs = this.#options.clock.now();
     const problem = this.#over ? undefined : problemOf(this.#wanted, this.#known, nowMs);
     const lease = 'lease' in key ? key.lease : undefined;
-    const endsIn = Math.max((lease?.time?.endsAtMs ?? nowMs) - nowMs, 0);
+    const ends = lease?.time?.endsAtMs;
+    const endsIn = ends === undefined ? undefined : Math.max(ends - nowMs, 0);
     const kind = this.#known.asOf === undefined ? 'untold' : reserved ? 'reserved' : 'leased';
     return { kind, lease: lease?.id ?? 0n, endsIn, problem };
   }
