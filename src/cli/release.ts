@@ -99,14 +99,14 @@ function complain(line: string): void {
 
 /** Throws an Error that names the flag of a file that cannot be used. */
 function openStore(flags: Flags, endpoints: readonly string[]): EtcdStore {
-  // Node warns of a TLS server name that is an address: nothing that an operator can change.
-  process.noDeprecation = true;
+  const readAccess = () => readEtcdAccess(flags, endpoints, process.env);
+  readAccess();
   return new EtcdStore({
     endpoints,
     prefix: flags.text('etcd-prefix'),
     clock: systemClock,
     log: createLog(0),
-    ...readEtcdAccess(flags, endpoints, process.env),
+    readAccess,
   });
 }
 

@@ -226,11 +226,11 @@ export async function main(args: string[], laneProgram?: URL): Promise<number> {
   lifecycle.install();
   log.info(`weft ${version}`);
   for (const line of etcdWarnings(flags, endpoints, onCommandLine)) log.warn(line);
-  // Node warns of a TLS server name that is an address: nothing that an operator can change.
-  process.noDeprecation = true;
   const clock = systemClock;
   try {
-    const access = etcd === undefined ? {} : readEtcdAccess(flags, endpoints, process.env);
+    const readAccess = () => readEtcdAccess(flags, endpoints, process.env);
+    // What cannot be used is refused at the start; later it is only passed over.
+    if (etcd !== undefined) readAccess();
     const daemon = new Daemon({
       version,
       // A unit file with an unset variable gives an empty one, which flanneld passes over too.
@@ -249,7 +249,7 @@ export async function main(args: string[], laneProgram?: URL): Promise<number> {
       openStore: () =>
         etcd === undefined
           ? new FileStore({ file, clock, log })
-          : new etcd.EtcdStore({ endpoints, prefix, clock, random: Math.random, log, ...access }),
+          : new etcd.EtcdStore({ endpoints, prefix, clock, random: Math.random, log, readAccess }),
       renewMarginMs,
       onLeaseLoss,
       clock,
@@ -270,8 +270,9 @@ export async function main(args: string[], laneProgram?: URL): Promise<number> {
     });
     if (systemd !== undefined) {
       lifecycle.onBegin((reason) => systemd.stopping(reason));
-      lifecycle.onHangUp(() => systemd.reloading(() => daemon.reload()));
     }
+    const reload = () => daemon.reload();
+    lifecycle.onHangUp(() => (systemd === undefined ? reload() : systemd.reloading(reload)));
     if (healthPort > 0) {
       const health = new Health({
         address: flags.text('healthz-ip'),

@@ -5,13 +5,13 @@
 import http from 'node:http';
 import https from 'node:https';
 import path from 'node:path';
-import type { IOptions } from 'etcd3';
+import type { Credentials } from './dial.js';
 import { isObject, parseJson } from './json.js';
 
 export interface HintSource {
   readonly configKey: string;
   readonly endpoints: readonly string[];
-  readonly credentials: IOptions['credentials'] | undefined;
+  readonly credentials: Credentials | undefined;
   read(key: string): Promise<string | undefined>;
 }
 

@@ -45,8 +45,7 @@ describe('etcd with TLS and users', { skip: noEtcd || noOpenssl, timeout: 120_00
       clock: realClock,
       log,
       callTimeout: 3_000,
-      ...(credentials && { credentials }),
-      ...(auth && { auth }),
+      readAccess: () => ({ ...(credentials && { credentials }), ...(auth && { auth }) }),
     });
     stores.push(store);
     return store;
