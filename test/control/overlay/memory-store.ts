@@ -42,7 +42,13 @@ export class MemoryStore implements Store {
   readonly leases: LeaseStore = {
     look: async (key) => {
       this.reach();
-      return { entry: this.entries.get(key), revision: this.revision, ttl: this.ttl };
+      const entry = this.entries.get(key);
+      const revision = entry === undefined ? 0n : entry.revision;
+      return {
+        entry,
+        revision: revision > this.revision ? revision : this.revision,
+        ttl: this.ttl,
+      };
     },
     create: async (key, value, ttl) => {
       this.reach();

@@ -225,8 +225,11 @@ export function looked(
 ): Known {
   const replaced = asked !== undefined && revision < asked;
   const now = done(tell(known, wanted, { entry, revision, replaced, byUs }, moment.nowMs), 'look');
-  if (entry === undefined) return now;
-  return timed(now, entry.lease, ttl, moment);
+  // An answer from before what is known, as a cache between may give it: asked again, not at once.
+  if (now.key.is === 'untold') {
+    return { ...now, key: { is: 'untold', lookAtMs: moment.nowMs + SHORTEST_WAIT_MS } };
+  }
+  return entry === undefined ? now : timed(now, entry.lease, ttl, moment);
 }
 
 /** Takes the answer to a create or an update that took place. */
