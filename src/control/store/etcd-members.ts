@@ -8,6 +8,7 @@ import { Etcd3, type IOptions, isRecoverableError } from 'etcd3';
 import type { Clock } from '../runtime.js';
 import { checkEndpoints } from './endpoints.js';
 import type { WatchStream } from './etcd-follow.js';
+import { LARGEST_ANSWER } from './etcd-listing.js';
 import { messageOf, StoreError, StoreUnreachable } from './store.js';
 
 export interface EtcdMembersOptions {
@@ -34,6 +35,7 @@ const CHANNEL = {
   'grpc.initial_reconnect_backoff_ms': 100,
   'grpc.min_reconnect_backoff_ms': 100,
   'grpc.max_reconnect_backoff_ms': 500,
+  'grpc.max_receive_message_length': LARGEST_ANSWER,
 };
 
 export class EtcdMembers {
@@ -249,9 +251,12 @@ function unreachable(what: string, reasons: readonly string[]): StoreUnreachable
   return new StoreUnreachable(`etcd does not answer, cannot ${what} (${reasons.join('; ')})`);
 }
 
-/** Whether another member would say the same. Out of space (NOSPACE) is an alarm of them all. */
+/**
+ * Whether another member would say the same. Out of space (NOSPACE) is an alarm of them all, and
+ * what is larger than this host takes is so everywhere.
+ */
 function refused(error: unknown): boolean {
-  if (/database space exceeded/.test(messageOf(error))) return true;
+  if (/database space exceeded|larger than max/.test(messageOf(error))) return true;
   return !(error instanceof Overdue || (error instanceof Error && isRecoverableError(error)));
 }
 

@@ -7,10 +7,19 @@
 import path from 'node:path';
 import type { IKeyValue } from 'etcd3';
 import type { Log, Random } from '../runtime.js';
-import { follow, type Known, type Watched } from './etcd-follow.js';
+import type { Known, StoredEntry, StoredListing } from './etcd-applied.js';
+import { follow, type Watched } from './etcd-follow.js';
 import { hintForMissingConfig } from './etcd-hint.js';
+import { listPages, REVISION_GONE, type ReadRange } from './etcd-listing.js';
 import { EtcdMembers, type EtcdMembersOptions } from './etcd-members.js';
-import type { Entry, Following, LeaseStore, Listener, Listing, Store, Written } from './store.js';
+import {
+  type Following,
+  type LeaseStore,
+  type Listener,
+  messageOf,
+  type Store,
+  type Written,
+} from './store.js';
 
 export interface EtcdOptions extends EtcdMembersOptions {
   /** As flanneld's -etcd-prefix: slashes too many are taken away, none is added in front. */
@@ -18,12 +27,12 @@ export interface EtcdOptions extends EtcdMembersOptions {
   readonly log: Log;
   /** Spreads over time what all hosts do alike. */
   readonly random?: Random;
-  /** How often the leases are listed again although the watch lives, in milliseconds. */
-  readonly relistEvery?: number;
+  /** How often the leases are listed again although the watch lives. */
+  readonly relistEveryMs?: number;
 }
 
 /** Mends what etcd itself lost (an event next to a compaction, a partitioned member). */
-const RELIST_EVERY = 300_000;
+const RELIST_EVERY_MS = 300_000;
 
 export class EtcdStore implements Store {
   readonly description: string;
@@ -72,22 +81,23 @@ export class EtcdStore implements Store {
     });
   }
 
-  async list(): Promise<Listing> {
-    const { header, kvs } = await this.members.read('list the leases', (client) =>
-      client.kv.range(range(this.subnets)),
-    );
-    return { entries: kvs.map((kv) => this.entry(kv)), revision: BigInt(header.revision) };
+  async list(): Promise<StoredListing> {
+    const read: ReadRange = (request) =>
+      this.members.read('list the leases', (client) => client.kv.range(request));
+    const { kvs, revision, cluster } = await listPages(read, range(this.subnets));
+    return { entries: kvs.map((kv) => this.entry(kv)), revision, cluster };
   }
 
   follow(listener: Listener): Following {
-    const { clock, log, relistEvery = RELIST_EVERY, random = () => 0.5 } = this.options;
+    const { clock, log, relistEveryMs = RELIST_EVERY_MS, random = () => 0.5 } = this.options;
     const following = follow(
       {
         list: () => this.list(),
         watch: (revision) => this.watch(revision),
-        look: (timeout) => this.look(timeout),
+        look: (timeoutMs) => this.look(timeoutMs),
+        past: (key, at) => this.past(key, at),
         description: this.description,
-        relistEvery,
+        relistEveryMs,
         clock,
         random,
         log,
@@ -108,7 +118,7 @@ export class EtcdStore implements Store {
   }
 
   /** One linearizable read on the member in use: how many leases there are, and the newest. */
-  private async look(timeout: number): Promise<Known> {
+  private async look(timeoutMs: number): Promise<Known> {
     const newest = await this.members.probe(
       'look at the newest lease',
       (client) =>
@@ -119,10 +129,27 @@ export class EtcdStore implements Store {
           limit: 1,
           keys_only: true,
         }),
-      timeout,
+      timeoutMs,
     );
     const revision = BigInt(newest.kvs[0]?.mod_revision ?? 0);
     return { count: Number(newest.count), revision };
+  }
+
+  /** The revision that a key was at when the store was at revision `at`. */
+  private async past(key: string, at: bigint): Promise<bigint | 'absent' | 'compacted'> {
+    try {
+      const { kvs } = await this.members.read(`read ${key} as it was`, (client) =>
+        client.kv.range({
+          key: Buffer.from(this.subnets + key),
+          revision: String(at),
+          keys_only: true,
+        }),
+      );
+      return kvs[0] === undefined ? 'absent' : BigInt(kvs[0].mod_revision);
+    } catch (error) {
+      if (REVISION_GONE.test(messageOf(error))) return 'compacted';
+      throw error;
+    }
   }
 
   private async create(
@@ -244,15 +271,16 @@ export class EtcdStore implements Store {
     return {
       stream,
       failed,
-      request: { ...range(this.subnets), start_revision: String(revision) },
+      request: { ...range(this.subnets), start_revision: String(revision), fragment: true },
       entry: (kv) => this.entry(kv),
     };
   }
 
-  private entry({ key, value, mod_revision, lease }: IKeyValue): Entry {
+  private entry({ key, value, create_revision, mod_revision, lease }: IKeyValue): StoredEntry {
     return {
       key: key.toString().slice(this.subnets.length),
       value: value.toString(),
+      created: BigInt(create_revision),
       revision: BigInt(mod_revision),
       lease: BigInt(lease),
     };

@@ -26,6 +26,8 @@ export type Change =
 export interface Listing {
   readonly entries: readonly Entry[];
   readonly revision: bigint;
+  /** Which cluster told it, in hex as etcdctl prints it; absent where a store has no such id. */
+  readonly cluster?: string;
   /**
    * The store is not the one of before: it was emptied, restored from a backup, or went back in
    * its revisions. What is missing from it was not removed by anybody.
@@ -114,6 +116,10 @@ export interface Following {
 export interface FollowState {
   /** Since when the store does not answer, by the clock; undefined while it does. */
   readonly awaySince: number | undefined;
+  /** Why it could not be followed the last time it was tried; undefined while it is. */
+  readonly reason: string | undefined;
+  /** When it is tried again, by the clock; undefined while it is followed or being tried. */
+  readonly nextTryAt: number | undefined;
   /** How often listing again found what the watch had not told. */
   readonly mended: number;
 }
