@@ -338,11 +338,14 @@ const PASSED_OVER: ReadonlySet<number> = new Set([
 /** A member that has no vote, or is of an older version, says so; another one may serve. */
 const NOT_THIS_MEMBER = /not supported for learner|not capable/;
 
-/** Whether another member would say the same. Out of space (NOSPACE) is an alarm of them all. */
+/**
+ * Whether another member would say the same. Out of space (NOSPACE) is an alarm of them all, and
+ * what is larger than this host takes is so everywhere.
+ */
 function refused(error: unknown): boolean {
   const message = messageOf(error);
   if (error instanceof ConnectionLost || error instanceof NotUsable) return false;
-  if (/database space exceeded/.test(message)) return true;
+  if (/database space exceeded|larger than max/.test(message)) return true;
   if (NOT_THIS_MEMBER.test(message)) return false;
   return !(error instanceof GrpcError && PASSED_OVER.has(error.code));
 }

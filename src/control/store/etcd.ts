@@ -6,15 +6,15 @@
  */
 import path from 'node:path';
 import type { IKeyValue } from 'etcd3/lib/rpc.js';
-import { follow, type Known, type Watched } from './etcd-follow.js';
+import type { Known, StoredEntry, StoredListing } from './etcd-applied.js';
+import { follow, type Watched } from './etcd-follow.js';
 import { hintForMissingConfig } from './etcd-hint.js';
+import { listPages, REVISION_GONE, type ReadRange } from './etcd-listing.js';
 import { EtcdMembers, type EtcdMembersOptions } from './etcd-members.js';
 import {
-  type Entry,
   type Following,
   type LeaseStore,
   type Listener,
-  type Listing,
   type Looked,
   messageOf,
   type Store,
@@ -24,12 +24,12 @@ import {
 export interface EtcdOptions extends EtcdMembersOptions {
   /** As flanneld's -etcd-prefix: slashes too many are taken away, none is added in front. */
   readonly prefix: string;
-  /** How often the leases are listed again although the watch lives, in milliseconds. */
-  readonly relistEvery?: number;
+  /** How often the leases are listed again although the watch lives. */
+  readonly relistEveryMs?: number;
 }
 
 /** Mends what etcd itself lost (an event next to a compaction, a partitioned member). */
-const RELIST_EVERY = 300_000;
+const RELIST_EVERY_MS = 300_000;
 
 export class EtcdStore implements Store {
   readonly description: string;
@@ -95,22 +95,23 @@ export class EtcdStore implements Store {
     });
   }
 
-  async list(): Promise<Listing> {
-    const { header, kvs } = await this.#members.read('list the leases', (client) =>
-      client.kv.range(range(this.#folder)),
-    );
-    return { entries: kvs.map((kv) => this.#entry(kv)), revision: BigInt(header.revision) };
+  async list(): Promise<StoredListing> {
+    const read: ReadRange = (request) =>
+      this.#members.read('list the leases', (client) => client.kv.range(request));
+    const { kvs, revision, cluster } = await listPages(read, range(this.#folder));
+    return { entries: kvs.map((kv) => this.#entry(kv)), revision, cluster };
   }
 
   follow(listener: Listener): Following {
-    const { clock, log, relistEvery = RELIST_EVERY, random = () => 0.5 } = this.#options;
+    const { clock, log, relistEveryMs = RELIST_EVERY_MS, random = () => 0.5 } = this.#options;
     const following = follow(
       {
         list: () => this.list(),
         watch: (revision) => this.#watch(revision),
-        look: (timeout) => this.#look(timeout),
+        look: (timeoutMs) => this.#look(timeoutMs),
+        past: (key, at) => this.#past(key, at),
         description: this.description,
-        relistEvery,
+        relistEveryMs,
         clock,
         random,
         log,
@@ -131,7 +132,7 @@ export class EtcdStore implements Store {
   }
 
   /** One linearizable read on the member in use: how many leases there are, and the newest. */
-  async #look(timeout: number): Promise<Known> {
+  async #look(timeoutMs: number): Promise<Known> {
     const newest = await this.#members.probe(
       'look at the newest lease',
       (client) =>
@@ -142,10 +143,27 @@ export class EtcdStore implements Store {
           limit: 1,
           keys_only: true,
         }),
-      timeout,
+      timeoutMs,
     );
     const revision = BigInt(newest.kvs[0]?.mod_revision ?? 0);
     return { count: Number(newest.count), revision };
+  }
+
+  /** The revision that a key was at when the store was at revision `at`. */
+  async #past(key: string, at: bigint): Promise<bigint | 'absent' | 'compacted'> {
+    try {
+      const { kvs } = await this.#members.read(`read ${key} as it was`, (client) =>
+        client.kv.range({
+          key: Buffer.from(this.#folder + key),
+          revision: String(at),
+          keys_only: true,
+        }),
+      );
+      return kvs[0] === undefined ? 'absent' : BigInt(kvs[0].mod_revision);
+    } catch (error) {
+      if (REVISION_GONE.test(messageOf(error))) return 'compacted';
+      throw error;
+    }
   }
 
   async #create(key: string, value: string, ttl: number | undefined): Promise<Written | undefined> {
@@ -292,15 +310,16 @@ export class EtcdStore implements Store {
     return {
       stream,
       failed,
-      request: { ...range(this.#folder), start_revision: String(revision) },
+      request: { ...range(this.#folder), start_revision: String(revision), fragment: true },
       entry: (kv) => this.#entry(kv),
     };
   }
 
-  #entry({ key, value, mod_revision, lease }: IKeyValue): Entry {
+  #entry({ key, value, create_revision, mod_revision, lease }: IKeyValue): StoredEntry {
     return {
       key: key.toString().slice(this.#folder.length),
       value: value.toString(),
+      created: BigInt(create_revision),
       revision: BigInt(mod_revision),
       lease: BigInt(lease),
     };

@@ -114,7 +114,7 @@ export class FileStore implements Store {
     cancelPoll = clock.after(0, poll);
 
     const following: Following = {
-      state: { awaySince: undefined, mended: 0 },
+      state: { awaySince: undefined, reason: undefined, nextTryAt: undefined, mended: 0 },
       stop: async () => {
         stopped = true;
         watcher?.close();

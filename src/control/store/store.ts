@@ -34,7 +34,7 @@ export interface Listing {
    * its revisions. What is missing from it was not removed by anybody.
    */
   readonly replaced?: boolean;
-  /** The id of the cluster that said so; absent where a store has none. */
+  /** Which cluster told it, in hex as etcdctl prints it; absent where a store has no such id. */
   readonly cluster?: string | undefined;
 }
 
@@ -165,10 +165,10 @@ export interface Following {
 export interface FollowState {
   /** Since when the store does not answer, by the clock; undefined while it does. */
   readonly awaySince: number | undefined;
-  /** What went wrong last; undefined while it answers. */
-  readonly reason?: string | undefined;
-  /** When it is tried again, by the clock; undefined while it answers or is being tried. */
-  readonly nextTryAt?: number | undefined;
+  /** Why it could not be followed the last time it was tried; undefined while it is. */
+  readonly reason: string | undefined;
+  /** When it is tried again, by the clock; undefined while it is followed or being tried. */
+  readonly nextTryAt: number | undefined;
   /** How often listing again found what the watch had not told. */
   readonly mended: number;
 }

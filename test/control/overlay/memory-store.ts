@@ -108,7 +108,7 @@ export class MemoryStore implements Store {
     this.listeners.add(listener);
     listener.snapshot(this.listing());
     return {
-      state: { awaySince: undefined, mended: 0 },
+      state: { awaySince: undefined, reason: undefined, nextTryAt: undefined, mended: 0 },
       stop: async () => {
         this.listeners.delete(listener);
       },

@@ -40,8 +40,8 @@ describe('etcd store', { skip: noEtcd }, () => {
   const log = new Lines();
   const stores: EtcdStore[] = [];
 
-  function open(prefix: string, endpoints = [etcd.endpoint], relistEvery?: number): EtcdStore {
-    const more = relistEvery === undefined ? {} : { relistEvery };
+  function open(prefix: string, endpoints = [etcd.endpoint], relistEveryMs?: number): EtcdStore {
+    const more = relistEveryMs === undefined ? {} : { relistEveryMs };
     const store = new EtcdStore({ endpoints, prefix, clock: realClock, log, ...more });
     stores.push(store);
     return store;
@@ -124,6 +124,7 @@ describe('etcd store', { skip: noEtcd }, () => {
     assert.deepEqual(entry, {
       key: '10.5.1.0-24',
       value: 'd',
+      created: first.revision,
       revision: third?.revision,
       lease: 0n,
     });
