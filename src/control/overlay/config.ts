@@ -220,43 +220,43 @@ function readBackend(
 
 /** Typed access to an object's members; a wrong type fails, null counts as absent (as in Go). */
 class Fields {
-  private readonly object: Record<string, unknown>;
-  private readonly path: string;
-  private readonly fail: Fail;
+  readonly #object: Record<string, unknown>;
+  readonly #path: string;
+  readonly #fail: Fail;
 
   constructor(object: Record<string, unknown>, path: string, fail: Fail) {
-    this.object = object;
-    this.path = path;
-    this.fail = fail;
+    this.#object = object;
+    this.#path = path;
+    this.#fail = fail;
   }
 
   text(name: string): string | undefined {
-    const value = this.member(name);
+    const value = this.#member(name);
     return value === undefined || typeof value === 'string'
       ? value
-      : this.wrong(name, value, 'string');
+      : this.#wrong(name, value, 'string');
   }
 
   number(name: string): number | undefined {
-    const value = this.member(name);
+    const value = this.#member(name);
     return value === undefined || typeof value === 'number'
       ? value
-      : this.wrong(name, value, 'number');
+      : this.#wrong(name, value, 'number');
   }
 
   boolean(name: string): boolean | undefined {
-    const value = this.member(name);
+    const value = this.#member(name);
     if (value === undefined || typeof value === 'boolean') return value;
-    return this.wrong(name, value, 'boolean (true or false)');
+    return this.#wrong(name, value, 'boolean (true or false)');
   }
 
-  private member(name: string): unknown {
-    return member(this.object, name) ?? undefined;
+  #member(name: string): unknown {
+    return member(this.#object, name) ?? undefined;
   }
 
-  private wrong(name: string, value: unknown, wanted: string): never {
-    return this.fail(
-      `${this.path}${name} is ${JSON.stringify(value)}, but a ${wanted} is expected`,
+  #wrong(name: string, value: unknown, wanted: string): never {
+    return this.#fail(
+      `${this.#path}${name} is ${JSON.stringify(value)}, but a ${wanted} is expected`,
     );
   }
 }

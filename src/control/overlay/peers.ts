@@ -54,7 +54,7 @@ interface Read {
 }
 
 /** How long peers that an emptied store does not have are kept, in milliseconds. */
-const KEEP_FOR = 300_000;
+const KEEP_FOR_MS = 300_000;
 
 export class Peers {
   readonly #options: PeersOptions;
@@ -130,10 +130,10 @@ export class Peers {
     for (const key of missing) this.#kept.add(key);
     log.warn(
       `the store was emptied or set back: ${missing.length} peers are missing from it and kept ` +
-        `for ${KEEP_FOR / 60_000} minutes`,
+        `for ${KEEP_FOR_MS / 60_000} minutes`,
     );
     this.#cancelTimer();
-    this.#cancelTimer = clock.after(KEEP_FOR, () => {
+    this.#cancelTimer = clock.after(KEEP_FOR_MS, () => {
       const now = new Map(this.#entries);
       for (const key of this.#kept) now.delete(key);
       this.#kept.clear();

@@ -26,7 +26,7 @@ export interface Member {
 }
 
 /** So many milliseconds after a change the network is saved. */
-const SAVE_AFTER = 1_000;
+const SAVE_AFTER_MS = 1_000;
 
 export class Saver implements Listener {
   readonly #options: SaverOptions;
@@ -89,7 +89,7 @@ export class Saver implements Listener {
 
   #saveSoon(): void {
     if (this.#member === undefined) return;
-    this.#cancelSave ??= this.#options.clock.after(SAVE_AFTER, () => this.#save());
+    this.#cancelSave ??= this.#options.clock.after(SAVE_AFTER_MS, () => this.#save());
   }
 
   #save(): void {

@@ -38,7 +38,7 @@ export interface DialOptions {
 export interface Dialled {
   readonly socket: Duplex;
   /** How long the slowest of TCP and TLS took, in milliseconds. */
-  readonly roundTrip: number;
+  readonly roundTripMs: number;
 }
 
 export class Dialling {
@@ -73,9 +73,9 @@ export class Dialling {
     const begun = clock.now();
     const socket = await this.#tcp(inTurn(known, turn));
     const connected = clock.now();
-    if (place.protocol === 'http:') return { socket, roundTrip: connected - begun };
+    if (place.protocol === 'http:') return { socket, roundTripMs: connected - begun };
     const secure = await this.#tls(socket, host);
-    return { socket: secure, roundTrip: Math.max(connected - begun, clock.now() - connected) };
+    return { socket: secure, roundTripMs: Math.max(connected - begun, clock.now() - connected) };
   }
 
   async #tcp(addresses: readonly string[]): Promise<net.Socket> {

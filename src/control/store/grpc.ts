@@ -24,7 +24,7 @@ export interface GrpcOptions {
   readonly origin: URL;
   readonly clock: Clock;
   /** How long the slowest step took that led to the socket: a first idea of a round trip, in ms. */
-  readonly roundTrip: number;
+  readonly roundTripMs: number;
   /** The other end spoke for the first time. */
   answered(): void;
   /** Called once, when no call can be made on it any more. */
@@ -32,12 +32,12 @@ export interface GrpcOptions {
 }
 
 /** With a stream open and nothing heard for so long, in milliseconds, a ping is sent. */
-const KEEPALIVE = 10_000;
+const KEEPALIVE_MS = 10_000;
 /** The same while somebody waits for an answer. */
-const HURRY = 1_000;
+const HURRY_MS = 1_000;
 /** etcd says "too many pings" to who asks more often than every 5 s. */
-const PINGS_APART = 6_000;
-const PING_WITHIN = 3_000;
+const PINGS_APART_MS = 6_000;
+const PING_WITHIN_MS = 3_000;
 /** How many round trips a ping, or a call, may take. */
 const TRIPS = 3;
 /** What may be under way to us at once, in bytes; a far store sends no more a round trip. */
@@ -57,12 +57,12 @@ export class GrpcConnection {
   #askedAt: number;
   #pingedAt = Number.NEGATIVE_INFINITY;
   #pinging = false;
-  #roundTrip: number;
+  #roundTripMs: number;
   #cancelTimer = () => {};
 
   constructor(options: GrpcOptions) {
     this.#options = options;
-    this.#roundTrip = options.roundTrip;
+    this.#roundTripMs = options.roundTripMs;
     const begun = options.clock.now();
     this.#heardAt = this.#askedAt = begun;
     const { origin, socket } = options;
@@ -98,7 +98,7 @@ export class GrpcConnection {
 
   /** What a wait of `ms` becomes on a connection this slow. */
   patience(ms: number): number {
-    return Math.max(ms, TRIPS * this.#roundTrip);
+    return Math.max(ms, TRIPS * this.#roundTripMs);
   }
 
   /** Whether somebody waits for an answer. */
@@ -215,9 +215,9 @@ export class GrpcConnection {
     const due = () => {
       const quiet =
         this.#waiting > 0
-          ? Math.max(this.#heardAt, this.#askedAt) + this.patience(HURRY)
-          : this.#heardAt + KEEPALIVE;
-      return Math.max(quiet, this.#pingedAt + PINGS_APART);
+          ? Math.max(this.#heardAt, this.#askedAt) + this.patience(HURRY_MS)
+          : this.#heardAt + KEEPALIVE_MS;
+      return Math.max(quiet, this.#pingedAt + PINGS_APART_MS);
     };
     this.#cancelTimer = clock.after(Math.max(0, due() - clock.now()), () => {
       if (due() <= clock.now()) this.#ping();
@@ -229,7 +229,7 @@ export class GrpcConnection {
     const { clock } = this.#options;
     this.#pinging = true;
     this.#pingedAt = clock.now();
-    const within = this.patience(PING_WITHIN);
+    const within = this.patience(PING_WITHIN_MS);
     const wait = () => {
       const since = Math.max(this.#heardAt, this.#pingedAt);
       this.#cancelTimer = clock.after(Math.max(0, since + within - clock.now()), () => {
@@ -253,7 +253,7 @@ export class GrpcConnection {
 
   /** A slow answer counts at once, quick ones after a while. */
   #measured(ms: number): void {
-    this.#roundTrip = Math.max(ms, 0.75 * this.#roundTrip);
+    this.#roundTripMs = Math.max(ms, 0.75 * this.#roundTripMs);
   }
 
   #lost(reason: string): void {

@@ -49,7 +49,7 @@ beforeEach(async () => {
   await new Promise((resolve) => socket.once('connect', resolve));
   await new Promise<void>((resolve) => {
     connection = new GrpcConnection({
-      ...{ socket, clock, roundTrip: 0, origin: new URL(`http://127.0.0.1:${port}`) },
+      ...{ socket, clock, roundTripMs: 0, origin: new URL(`http://127.0.0.1:${port}`) },
       answered: resolve,
       ended: (reason) => ended.push(reason),
     });
