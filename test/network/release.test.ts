@@ -4,7 +4,7 @@ import fs from 'node:fs';
 import process from 'node:process';
 import { after, before, describe, test } from 'node:test';
 import { enterLab, labLacks } from '../../src/lab/enter.js';
-import type { Etcd } from '../../src/lab/etcd.js';
+import type { Etcd, KeyValue } from '../../src/lab/etcd.js';
 import { type Host, WEFT } from '../../src/lab/host.js';
 import { Lab } from '../../src/lab/lab.js';
 import { CONFIG, PREFIX, startWeft, weftFlags } from './overlay.js';
@@ -66,6 +66,17 @@ describe('weft release', { skip: lacks ?? false, timeout: 120_000 }, () => {
     assert.equal(code, 0);
     assert.equal(stdout, `gave 10.10.77.0-24 back (public IP ${publicIp})\n`);
     assert.equal((await subnets()).length, 1);
+  });
+
+  test('a reservation stays, and the saved network with it', async () => {
+    await runOnce();
+    const [{ key, value }] = (await etcd.list(`${PREFIX}/subnets/`)) as [KeyValue];
+    await etcd.put(key, value);
+    const { code, stderr } = await release();
+    assert.equal(code, 1);
+    assert.match(stderr, /is a reservation for 192\.168\.56\.11 and stays/);
+    assert.equal(saved().length, 1);
+    await etcd.delete(key);
   });
 
   test('what was given back is not started on: without etcd, weft waits for its config', async () => {
