@@ -80,7 +80,7 @@ export async function main(args: string[]): Promise<number> {
     for (const line of done) process.stdout.write(`${line}\n`);
     for (const line of left) complain(line);
     // A start without etcd would come up on a subnet that is not ours any more.
-    if (done.length > 0) fs.rmSync(file, { force: true });
+    if (done.length > 0 && saved?.publicIp === publicIp) fs.rmSync(file, { force: true });
     return left.length === 0 ? 0 : 1;
   } catch (error) {
     const expected = [HostError, StoreError, StoreUnreachable, Refused];

@@ -66,6 +66,26 @@ describe('weft release', { skip: lacks ?? false, timeout: 120_000 }, () => {
     assert.equal(code, 0);
     assert.equal(stdout, `gave 10.10.77.0-24 back (public IP ${publicIp})\n`);
     assert.equal((await subnets()).length, 1);
+    assert.equal(saved().length, 1, 'our own network is still ours');
+  });
+
+  test("a clone does not give back its original's lease, which its saved network names", async () => {
+    await runOnce();
+    const file = `${host.path('/run/weft')}/${saved()[0]}`;
+    const text = fs.readFileSync(file, 'utf8');
+    const original = '192.168.56.99';
+    fs.writeFileSync(
+      file,
+      text.replace(/"hostId":"[^"]+"/, '"hostId":"another"').replaceAll(OWN_IP, original),
+    );
+    const mac = JSON.parse(text).vtepMac as string;
+    await etcd.register(PREFIX, { subnet: '10.10.78.0/24', publicIp: original, mac });
+    const { code, stderr } = await release();
+    assert.equal(code, 0);
+    assert.match(stderr, /was saved on another host or in another network namespace: not used/);
+    assert.deepEqual(await subnets(), ['10.10.78.0/24']);
+    await etcd.delete(`${PREFIX}/subnets/10.10.78.0-24`);
+    fs.rmSync(file);
   });
 
   test('a reservation stays, and the saved network with it', async () => {
