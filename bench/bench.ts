@@ -4,6 +4,7 @@
  *   npm run bench -- [side-by-side] …     systems side by side; what runs when none is named
  *   npm run bench -- micro …              the data plane's own code
  *   npm run bench -- join …               how fast a host follows the network
+ *   npm run bench -- leases …             how it bears thousands of leases
  *   npm run bench -- start …              how fast a host joins, beside flanneld's record
  *   npm run bench -- memory …             a weft with many peers under load
  *   npm run bench -- slow-peer …          pings beside a flood to a peer whose way is slow
@@ -18,6 +19,7 @@ const PROGRAMS = [
   'side-by-side',
   'micro',
   'join',
+  'leases',
   'start',
   'memory',
   'slow-peer',
