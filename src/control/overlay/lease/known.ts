@@ -73,6 +73,8 @@ export interface Known {
   readonly reserved: boolean;
   /** When the last etcd lease of ours ends; undefined for a reservation, and until it was told. */
   readonly endsAtMs: number | undefined;
+  /** Whether it was made to last longer since our key was written last. */
+  readonly keptAlive: boolean;
   /** The public IP that our key had last, int32. */
   readonly publicIp: number;
   readonly unanswered: readonly Unanswered[];
@@ -117,6 +119,7 @@ export function begin(
     asOf: unverified ? undefined : revision,
     reserved,
     endsAtMs: unverified ? undefined : held?.time.endsAtMs,
+    keptAlive: false,
     publicIp: wanted.publicIp,
     unanswered: [],
     underWay: undefined,
@@ -161,13 +164,13 @@ function missing({ key, asOf, endsAtMs }: Known, replaced: boolean, nowMs: numbe
   return { is: 'missing', why: over ? 'ran out' : 'removed' };
 }
 
-type Reading = Pick<Known, 'key' | 'reserved' | 'endsAtMs' | 'publicIp' | 'unanswered'>;
+type Reading = Omit<Known, 'asOf' | 'underWay' | 'emptied' | 'failures'>;
 
 function read(known: Known, wanted: Wanted, telling: Telling, entry: Entry): Reading {
   const { value: text, revision } = entry;
-  const { reserved, endsAtMs, publicIp } = known;
+  const { reserved, endsAtMs, keptAlive, publicIp } = known;
   const unanswered = known.unanswered.filter((write) => stillPossible(write, revision));
-  const unread = { reserved, endsAtMs, publicIp, unanswered };
+  const unread = { reserved, endsAtMs, keptAlive, publicIp, unanswered };
   let value: LeaseValue;
   try {
     value = parseLeaseValue(text);
@@ -185,6 +188,7 @@ function read(known: Known, wanted: Wanted, telling: Telling, entry: Entry): Rea
     key: { is: ours ? 'ours' : 'former', value: text, revision, lease },
     reserved: entry.lease === 0n,
     endsAtMs: lease?.time?.endsAtMs,
+    keptAlive: false,
     publicIp: value.publicIp,
     unanswered,
   };
@@ -220,13 +224,19 @@ function stillPossible({ revision: condition }: Unanswered, revision: bigint): b
 export function looked(
   known: Known,
   wanted: Wanted,
-  { entry, revision, ttl }: Looked,
+  answer: Looked,
   { asked, byUs, moment }: { asked: bigint | undefined; byUs: boolean; moment: Moment },
 ): Known {
-  const replaced = asked !== undefined && revision < asked;
+  const { entry, revision, ttl } = answer;
+  const replaced = wentBack(answer, asked);
   const now = done(tell(known, wanted, { entry, revision, replaced, byUs }, moment.nowMs), 'look');
   if (entry === undefined) return now;
   return timed(now, entry.lease, ttl, moment);
+}
+
+/** An answer is never older than what was known when it was asked for, unless the store was set back. */
+export function wentBack({ revision }: { revision: bigint }, asked: bigint | undefined): boolean {
+  return asked !== undefined && revision < asked;
 }
 
 /** Takes the answer to a create or an update that took place. */
@@ -256,6 +266,7 @@ export function written(
     asOf: revision,
     reserved: lease === undefined,
     endsAtMs: lease?.time.endsAtMs,
+    keptAlive: false,
     publicIp,
     unanswered: [],
   };
@@ -271,7 +282,7 @@ export function refused(known: Known, { do: what }: Action, asked: bigint | unde
 /** Takes the seconds that a lease has got; 0: there is no such lease any more. */
 export function keptAlive(known: Known, lease: bigint, ttl: number, moment: Moment): Known {
   const now = done(known, 'keep alive');
-  if (ttl > 0) return timed(now, lease, ttl, moment);
+  if (ttl > 0) return { ...timed(now, lease, ttl, moment), keptAlive: true };
   const hangsOn = 'lease' in now.key && now.key.lease?.id === lease;
   return hangsOn ? { ...now, key: { is: 'untold', lookAtMs: 0 } } : now;
 }

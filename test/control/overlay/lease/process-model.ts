@@ -83,9 +83,7 @@ export class ProcessModel {
       if (this.lost.length > 0) this.violations.push(`${what} after it was lost`);
       if (this.store.underWay > 0) this.violations.push(`${what} while another was under way`);
     };
-    this.store.onTold = (entry) => {
-      this.#toldMissing = entry === undefined;
-    };
+    this.store.onTold = (entry) => this.#learn(entry);
   }
 
   /** Joins by the store; false when that did not work. */
@@ -111,6 +109,7 @@ export class ProcessModel {
   /** Starts with what an earlier run saved. */
   startFrom({ key, value, reserved, seen, mac }: Saved): void {
     this.store.seen = seen;
+    this.store.seenKey = seen;
     const { subnet } = parseKey(key)!;
     const vtepMac = mac;
     const time = { revision: 0n, lease: 0n, ttl: LEASE_TTL };
@@ -181,7 +180,7 @@ export class ProcessModel {
     }
     if (!news) return;
     const wasMissing = this.#toldMissing;
-    this.#toldMissing = entry === undefined;
+    this.#learn(entry);
     const said = this.lines.lines.slice(from);
     const isSaid = (pattern: RegExp) =>
       this.lost.length > 0 || said.some((line) => pattern.test(line));
@@ -201,6 +200,11 @@ export class ProcessModel {
       case 'ours':
         if (macIn(entry!.value) !== formatMac(this.mac)) must(/two hosts/);
     }
+  }
+
+  #learn(entry: Entry | undefined): void {
+    this.#toldMissing = entry === undefined;
+    if (this.stateOf(entry) === 'ours') this.store.seenKey = this.store.seen;
   }
 
   stateOf(entry: Entry | undefined): State {

@@ -53,6 +53,8 @@ export class StoreModel implements Store {
   /** The `seq` up to which this process was told, and the revision of it. */
   seen = 0;
   asOf = 0n;
+  /** The `seq` as of which this process was last told that its key is there, as one of ours. */
+  seenKey = 0;
   /** Asked for and not answered yet. */
   underWay = 0;
   requests = 0;
@@ -202,7 +204,7 @@ export class StoreModel implements Store {
     revision: bigint | undefined,
   ): Promise<Written | undefined> {
     const { clock } = this.#on;
-    const { seen } = this;
+    const { seenKey: seen } = this;
     if (ttl === undefined) {
       const written = await this.#write(key, value, 0n, revision, seen);
       return written === undefined ? undefined : { revision: written, lease: 0n, ttl: 0 };
