@@ -147,7 +147,7 @@ export function leaseTime(ttl: number, { nowMs, marginMs, luck }: Moment): Lease
 export function tell(known: Known, wanted: Wanted, telling: Telling, nowMs: number): Known {
   const { entry, revision, replaced } = telling;
   const { asOf, key } = known;
-  if (asOf !== undefined && !replaced && revision <= asOf) return known;
+  if (asOf !== undefined && !replaced && revision < asOf) return known;
   const failures = replaced || asOf === undefined ? new Map() : known.failures;
   const heard = { ...known, asOf: revision, failures };
   if (entry === undefined) return { ...heard, key: missing(known, replaced, nowMs) };
