@@ -165,7 +165,7 @@ export class LeaseHolder {
     }
     if (!('lease' in key)) return;
     if (found !== undefined) this.#warnOfTwin(before, found);
-    if (before.asOf === undefined || known.reserved === before.reserved) return;
+    if (known.reserved === before.reserved) return;
     log.info(
       known.reserved ? `${name} was made a reservation` : `${name} is no reservation any more`,
     );

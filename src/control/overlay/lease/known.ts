@@ -148,12 +148,22 @@ export function tell(known: Known, wanted: Wanted, telling: Telling, nowMs: numb
   const { entry, revision, replaced } = telling;
   const { asOf, key } = known;
   if (asOf !== undefined && !replaced && revision < asOf) return known;
-  const failures = replaced || asOf === undefined ? new Map() : known.failures;
+  const failures: Known['failures'] =
+    replaced || asOf === undefined ? new Map() : known.failures;
   const heard = { ...known, asOf: revision, failures };
   if (entry === undefined) return { ...heard, key: missing(known, replaced, nowMs) };
   const same = !replaced && 'revision' in key && key.revision === entry.revision;
   if (same) return heard;
-  return { ...heard, ...read(known, wanted, telling, entry) };
+  const now = { ...heard, ...read(known, wanted, telling, entry) };
+  const emptied = [...known.emptied, ...leftBehind(known, telling)];
+  if (now.key.is !== 'ours') return { ...now, emptied };
+  return { ...now, emptied, failures: without(failures, 'create', 'update') };
+}
+
+/** The etcd lease that our key hung on, where it was written again and the answer did not come. */
+function leftBehind({ key }: Known, { entry, byUs, replaced }: Telling): bigint[] {
+  if (!byUs || replaced || !('lease' in key) || key.lease === undefined) return [];
+  return key.lease.id === entry?.lease ? [] : [key.lease.id];
 }
 
 function missing({ key, asOf, endsAtMs }: Known, replaced: boolean, nowMs: number): Key {
@@ -253,7 +263,7 @@ export function written(
   const now = {
     ...done(known, action.do),
     failures: new Map(),
-    emptied: [...known.emptied, ...emptied],
+    emptied: [...new Set([...known.emptied, ...emptied])],
   };
   // Whatever was told meanwhile is newer; but it may be this very write.
   if (known.asOf !== undefined && revision <= known.asOf) return timed(now, id, ttl, moment);
@@ -287,7 +297,6 @@ export function keptAlive(known: Known, lease: bigint, ttl: number, moment: Mome
   return hangsOn ? { ...now, key: { is: 'untold', lookAtMs: 0 } } : now;
 }
 
-/** An etcd lease that is empty is tried to be given back once: it runs out by itself. */
 export function discarded(known: Known, lease: bigint): Known {
   return { ...done(known, 'discard'), emptied: known.emptied.filter((id) => id !== lease) };
 }
@@ -299,7 +308,6 @@ export function failed(known: Known, action: Action, reason: string, nowMs: numb
   const failures = new Map(known.failures);
   failures.set(action.do, { times, nextAtMs: nowMs + pause, reason });
   const now = { ...known, underWay: undefined, failures };
-  if (action.do === 'discard') return discarded(now, action.lease);
   if (action.do !== 'create' && action.do !== 'update') return now;
   const revision = action.do === 'update' ? action.revision : undefined;
   return { ...now, unanswered: [...known.unanswered, { publicIp: action.publicIp, revision }] };
@@ -309,13 +317,18 @@ export function failed(known: Known, action: Action, reason: string, nowMs: numb
 export function moved(known: Known, wanted: Wanted): Known {
   const { key } = known;
   if (key.is !== 'ours' && key.is !== 'former') return known;
-  return { ...known, key: { ...key, is: known.publicIp === wanted.publicIp ? 'ours' : 'former' } };
+  if (known.publicIp !== wanted.publicIp) return { ...known, key: { ...key, is: 'former' } };
+  // Moved back: what could not be written need not be written any more.
+  const failures = key.is === 'former' ? without(known.failures, 'update') : known.failures;
+  return { ...known, failures, key: { ...key, is: 'ours' } };
 }
 
 function done(known: Known, what: Action['do']): Known {
-  const failures = new Map(known.failures);
-  failures.delete(what);
-  return { ...known, underWay: undefined, failures };
+  return { ...known, underWay: undefined, failures: without(known.failures, what) };
+}
+
+function without(failures: Known['failures'], ...what: Action['do'][]): Known['failures'] {
+  return new Map([...failures].filter(([kind]) => !what.includes(kind)));
 }
 
 /** Learns how long an etcd lease lasts, if it is the one that our key hangs on. */

@@ -182,8 +182,9 @@ export class ProcessModel {
     const wasMissing = this.#toldMissing;
     this.#learn(entry);
     const said = this.lines.lines.slice(from);
-    const isSaid = (pattern: RegExp) =>
-      this.lost.length > 0 || said.some((line) => pattern.test(line));
+    // A key is given up when what is under way has its answer.
+    const isLost = this.lost.length > 0 || this.store.underWay > 0;
+    const isSaid = (pattern: RegExp) => isLost || said.some((line) => pattern.test(line));
     const must = (pattern: RegExp) => {
       if (!isSaid(pattern)) this.violations.push(`told of ${describe(entry)}, but not ${pattern}`);
     };
@@ -195,7 +196,7 @@ export class ProcessModel {
         must(/cannot be read/);
         break;
       case 'another':
-        if (this.lost.length === 0) this.violations.push(`told of ${describe(entry)}, not lost`);
+        if (!isLost) this.violations.push(`told of ${describe(entry)}, not lost`);
         break;
       case 'ours':
         if (macIn(entry!.value) !== formatMac(this.mac)) must(/two hosts/);
