@@ -29,8 +29,10 @@ import {
   type Moment,
   moved,
   refused,
+  type Telling,
   tell,
   type Wanted,
+  wentBack,
   written,
 } from './known.js';
 
@@ -69,13 +71,17 @@ export class LeaseHolder {
   #wanted: Wanted;
   #known: Known;
   #cancelTimer = () => {};
+  #listed = false;
   #over = false;
 
   constructor(options: HoldOptions) {
     this.#options = options;
     const { own, publicIp, store, reacquire = false, unverified = false } = options;
-    const { key, value, lease } = own;
-    this.#ownMac = macIn(value);
+    const { key, lease, vtepMac } = own;
+    // A saved network has the value as the store held it: perhaps with an address or a VTEP's
+    // address that is not ours any more.
+    const value = withPublicIp(own.value, publicIp);
+    this.#ownMac = vtepMacIn(value) === undefined ? 'none' : formatMac(vtepMac);
     this.#wanted = { key, publicIp, value, reacquire, writes: store.writes.kind };
     const reserved = own.reserved ?? lease === 0n;
     this.#known = begin(this.#wanted, { ...own, unverified, reserved }, this.#moment());
@@ -96,7 +102,10 @@ export class LeaseHolder {
   /** Takes a snapshot of the store. */
   snapshot({ entries, revision, replaced = false }: Listing): void {
     const entry = entries.find(({ key }) => key === this.#wanted.key);
-    this.#tell(entry, revision, replaced);
+    // The first one was asked for after our key was written: an older one is of another store.
+    const wentBack = !this.#listed && revision < this.#options.own.revision;
+    this.#listed = true;
+    this.#tell(entry, revision, replaced || wentBack);
   }
 
   /** Takes the changes of the store: the state after the last of them counts. */
@@ -132,7 +141,7 @@ export class LeaseHolder {
   #tell(entry: Entry | undefined, revision: bigint, replaced: boolean): void {
     const byUs = this.#grantedHere(entry);
     const telling = { entry, revision, replaced, byUs };
-    this.#become(tell(this.#known, this.#wanted, telling, this.#options.clock.now()), entry);
+    this.#become(tell(this.#known, this.#wanted, telling, this.#options.clock.now()), telling);
     this.#turn();
   }
 
@@ -142,7 +151,7 @@ export class LeaseHolder {
   }
 
   /** What is known from now on; says what an operator has to know of it. */
-  #become(known: Known, entry?: Entry): void {
+  #become(known: Known, found?: Found): void {
     const before = this.#known;
     this.#known = known;
     if (known.key === before.key || this.#over) return;
@@ -157,27 +166,26 @@ export class LeaseHolder {
       log.warn(`${name} ${describeUnreadable(key.problem)}; writing it again`);
     }
     if (!('lease' in key)) return;
-    if (entry !== undefined) this.#warnOfTwin(before, entry);
-    if (before.asOf === undefined || known.reserved === before.reserved) return;
+    if (found !== undefined) this.#warnOfTwin(before, found);
+    if (known.reserved === before.reserved) return;
     log.info(
       known.reserved ? `${name} was made a reservation` : `${name} is no reservation any more`,
     );
   }
 
   /** Whoever else writes our public IP into our key believes to be us. */
-  #warnOfTwin({ key, asOf, unanswered }: Known, { value, lease }: Entry): void {
-    const mac = macIn(value);
-    const sameMac = mac === this.#ownMac;
-    const before = 'lease' in key ? key.lease?.id : undefined;
-    const knownLease =
-      lease === 0n ||
-      lease === before ||
-      before === undefined ||
-      this.#grantedHere({ lease } as Entry);
-    if (sameMac && (knownLease || asOf === undefined || unanswered.length > 0)) return;
-    const what = sameMac
-      ? 'by another process'
-      : `with VTEP address ${mac}, ours is ${this.#ownMac}`;
+  #warnOfTwin({ key }: Known, { entry, replaced }: Found): void {
+    if (entry === undefined) return;
+    const before = 'lease' in key ? key : undefined;
+    const known = before?.revision === entry.revision && !replaced;
+    if (known || this.#grantedHere(entry)) return;
+    const mac = macIn(entry.value);
+    const onItsLease = entry.lease === 0n || entry.lease === before?.lease?.id;
+    if (mac === this.#ownMac && (onItsLease || before === undefined || replaced)) return;
+    const what =
+      mac === this.#ownMac
+        ? 'by another process'
+        : `with VTEP address ${mac}, ours is ${this.#ownMac}`;
     this.#options.log.warn(
       `our lease ${this.#wanted.key} was rewritten ${what}: two hosts have the public IP ` +
         `${formatAddress(this.#wanted.publicIp)}; stop one of them or give it another with -public-ip`,
@@ -223,7 +231,8 @@ export class LeaseHolder {
         const { entry } = answer;
         const byUs = this.#grantedHere(entry);
         const moment = this.#moment();
-        this.#become(looked(this.#known, this.#wanted, answer, { asked, byUs, moment }), entry);
+        const known = looked(this.#known, this.#wanted, answer, { asked, byUs, moment });
+        this.#become(known, { entry, replaced: wentBack(answer, asked) });
         return;
       }
       case 'create':
@@ -245,7 +254,7 @@ export class LeaseHolder {
         const ttl = await this.#leases.keepAlive(action.lease);
         const why = this.#known.failures.get('update')?.reason ?? '';
         this.#known = keptAlive(this.#known, action.lease, ttl, this.#moment());
-        if (ttl <= 0 || this.#over) return;
+        if (ttl <= 0 || before.keptAlive || this.#over) return;
         this.#options.log.warn(`lease ${key} not written again, kept alive for ${ttl} s: ${why}`);
         return;
       }
@@ -302,6 +311,9 @@ export class LeaseHolder {
     return writes.keys;
   }
 }
+
+/** What the store says of our key. */
+type Found = Pick<Telling, 'entry' | 'replaced'>;
 
 /** For messages. */
 function macIn(value: string): string {

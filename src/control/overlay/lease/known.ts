@@ -73,6 +73,8 @@ export interface Known {
   readonly reserved: boolean;
   /** When the last etcd lease of ours ends; undefined for a reservation, and until it was told. */
   readonly endsAtMs: number | undefined;
+  /** Whether it was made to last longer since our key was written last. */
+  readonly keptAlive: boolean;
   /** The public IP that our key had last, int32. */
   readonly publicIp: number;
   readonly unanswered: readonly Unanswered[];
@@ -117,6 +119,7 @@ export function begin(
     asOf: unverified ? undefined : revision,
     reserved,
     endsAtMs: unverified ? undefined : held?.time.endsAtMs,
+    keptAlive: false,
     publicIp: wanted.publicIp,
     unanswered: [],
     underWay: undefined,
@@ -144,13 +147,23 @@ export function leaseTime(ttl: number, { nowMs, marginMs, luck }: Moment): Lease
 export function tell(known: Known, wanted: Wanted, telling: Telling, nowMs: number): Known {
   const { entry, revision, replaced } = telling;
   const { asOf, key } = known;
-  if (asOf !== undefined && !replaced && revision <= asOf) return known;
-  const failures = replaced || asOf === undefined ? new Map() : known.failures;
+  if (asOf !== undefined && !replaced && revision < asOf) return known;
+  const failures: Known['failures'] =
+    replaced || asOf === undefined ? new Map() : known.failures;
   const heard = { ...known, asOf: revision, failures };
   if (entry === undefined) return { ...heard, key: missing(known, replaced, nowMs) };
   const same = !replaced && 'revision' in key && key.revision === entry.revision;
   if (same) return heard;
-  return { ...heard, ...read(known, wanted, telling, entry) };
+  const now = { ...heard, ...read(known, wanted, telling, entry) };
+  const emptied = [...known.emptied, ...leftBehind(known, telling)];
+  if (now.key.is !== 'ours') return { ...now, emptied };
+  return { ...now, emptied, failures: without(failures, 'create', 'update') };
+}
+
+/** The etcd lease that our key hung on, where it was written again and the answer did not come. */
+function leftBehind({ key }: Known, { entry, byUs, replaced }: Telling): bigint[] {
+  if (!byUs || replaced || !('lease' in key) || key.lease === undefined) return [];
+  return key.lease.id === entry?.lease ? [] : [key.lease.id];
 }
 
 function missing({ key, asOf, endsAtMs }: Known, replaced: boolean, nowMs: number): Key {
@@ -161,13 +174,13 @@ function missing({ key, asOf, endsAtMs }: Known, replaced: boolean, nowMs: numbe
   return { is: 'missing', why: over ? 'ran out' : 'removed' };
 }
 
-type Reading = Pick<Known, 'key' | 'reserved' | 'endsAtMs' | 'publicIp' | 'unanswered'>;
+type Reading = Omit<Known, 'asOf' | 'underWay' | 'emptied' | 'failures'>;
 
 function read(known: Known, wanted: Wanted, telling: Telling, entry: Entry): Reading {
   const { value: text, revision } = entry;
-  const { reserved, endsAtMs, publicIp } = known;
+  const { reserved, endsAtMs, keptAlive, publicIp } = known;
   const unanswered = known.unanswered.filter((write) => stillPossible(write, revision));
-  const unread = { reserved, endsAtMs, publicIp, unanswered };
+  const unread = { reserved, endsAtMs, keptAlive, publicIp, unanswered };
   let value: LeaseValue;
   try {
     value = parseLeaseValue(text);
@@ -185,6 +198,7 @@ function read(known: Known, wanted: Wanted, telling: Telling, entry: Entry): Rea
     key: { is: ours ? 'ours' : 'former', value: text, revision, lease },
     reserved: entry.lease === 0n,
     endsAtMs: lease?.time?.endsAtMs,
+    keptAlive: false,
     publicIp: value.publicIp,
     unanswered,
   };
@@ -220,16 +234,22 @@ function stillPossible({ revision: condition }: Unanswered, revision: bigint): b
 export function looked(
   known: Known,
   wanted: Wanted,
-  { entry, revision, ttl }: Looked,
+  answer: Looked,
   { asked, byUs, moment }: { asked: bigint | undefined; byUs: boolean; moment: Moment },
 ): Known {
-  const replaced = asked !== undefined && revision < asked;
+  const { entry, revision, ttl } = answer;
+  const replaced = wentBack(answer, asked);
   const now = done(tell(known, wanted, { entry, revision, replaced, byUs }, moment.nowMs), 'look');
   // An answer from before what is known, as a cache between may give it: asked again, not at once.
   if (now.key.is === 'untold') {
     return { ...now, key: { is: 'untold', lookAtMs: moment.nowMs + SHORTEST_WAIT_MS } };
   }
   return entry === undefined ? now : timed(now, entry.lease, ttl, moment);
+}
+
+/** An answer is never older than what was known when it was asked for, unless the store was set back. */
+export function wentBack({ revision }: { revision: bigint }, asked: bigint | undefined): boolean {
+  return asked !== undefined && revision < asked;
 }
 
 /** Takes the answer to a create or an update that took place. */
@@ -246,7 +266,7 @@ export function written(
   const now = {
     ...done(known, action.do),
     failures: new Map(),
-    emptied: [...known.emptied, ...emptied],
+    emptied: [...new Set([...known.emptied, ...emptied])],
   };
   // Whatever was told meanwhile is newer; but it may be this very write.
   if (known.asOf !== undefined && revision <= known.asOf) return timed(now, id, ttl, moment);
@@ -259,6 +279,7 @@ export function written(
     asOf: revision,
     reserved: lease === undefined,
     endsAtMs: lease?.time.endsAtMs,
+    keptAlive: false,
     publicIp,
     unanswered: [],
   };
@@ -274,12 +295,11 @@ export function refused(known: Known, { do: what }: Action, asked: bigint | unde
 /** Takes the seconds that a lease has got; 0: there is no such lease any more. */
 export function keptAlive(known: Known, lease: bigint, ttl: number, moment: Moment): Known {
   const now = done(known, 'keep alive');
-  if (ttl > 0) return timed(now, lease, ttl, moment);
+  if (ttl > 0) return { ...timed(now, lease, ttl, moment), keptAlive: true };
   const hangsOn = 'lease' in now.key && now.key.lease?.id === lease;
   return hangsOn ? { ...now, key: { is: 'untold', lookAtMs: 0 } } : now;
 }
 
-/** An etcd lease that is empty is tried to be given back once: it runs out by itself. */
 export function discarded(known: Known, lease: bigint): Known {
   return { ...done(known, 'discard'), emptied: known.emptied.filter((id) => id !== lease) };
 }
@@ -291,7 +311,6 @@ export function failed(known: Known, action: Action, reason: string, nowMs: numb
   const failures = new Map(known.failures);
   failures.set(action.do, { times, nextAtMs: nowMs + pause, reason });
   const now = { ...known, underWay: undefined, failures };
-  if (action.do === 'discard') return discarded(now, action.lease);
   if (action.do !== 'create' && action.do !== 'update') return now;
   const revision = action.do === 'update' ? action.revision : undefined;
   return { ...now, unanswered: [...known.unanswered, { publicIp: action.publicIp, revision }] };
@@ -301,13 +320,18 @@ export function failed(known: Known, action: Action, reason: string, nowMs: numb
 export function moved(known: Known, wanted: Wanted): Known {
   const { key } = known;
   if (key.is !== 'ours' && key.is !== 'former') return known;
-  return { ...known, key: { ...key, is: known.publicIp === wanted.publicIp ? 'ours' : 'former' } };
+  if (known.publicIp !== wanted.publicIp) return { ...known, key: { ...key, is: 'former' } };
+  // Moved back: what could not be written need not be written any more.
+  const failures = key.is === 'former' ? without(known.failures, 'update') : known.failures;
+  return { ...known, failures, key: { ...key, is: 'ours' } };
 }
 
 function done(known: Known, what: Action['do']): Known {
-  const failures = new Map(known.failures);
-  failures.delete(what);
-  return { ...known, underWay: undefined, failures };
+  return { ...known, underWay: undefined, failures: without(known.failures, what) };
+}
+
+function without(failures: Known['failures'], ...what: Action['do'][]): Known['failures'] {
+  return new Map([...failures].filter(([kind]) => !what.includes(kind)));
 }
 
 /** Learns how long an etcd lease lasts, if it is the one that our key hangs on. */
