@@ -148,8 +148,7 @@ export function tell(known: Known, wanted: Wanted, telling: Telling, nowMs: numb
   const { entry, revision, replaced } = telling;
   const { asOf, key } = known;
   if (asOf !== undefined && !replaced && revision < asOf) return known;
-  const failures: Known['failures'] =
-    replaced || asOf === undefined ? new Map() : known.failures;
+  const failures: Known['failures'] = replaced || asOf === undefined ? new Map() : known.failures;
   const heard = { ...known, asOf: revision, failures };
   if (entry === undefined) return { ...heard, key: missing(known, replaced, nowMs) };
   const same = !replaced && 'revision' in key && key.revision === entry.revision;

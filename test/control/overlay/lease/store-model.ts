@@ -172,7 +172,7 @@ export class StoreModel implements Store {
     };
     relist();
     return {
-      state: { awaySince: undefined, mended: 0 },
+      state: { awaySince: undefined, reason: undefined, nextTryAt: undefined, mended: 0 },
       stop: async () => this.#stopFollowing(),
     };
   }
