@@ -161,11 +161,12 @@ function reasonFor(us: ProcessModel, entry: AuthoredEntry | undefined): string |
 }
 
 /**
- * With a public IP that we left, on an etcd lease of somebody else's: it may be an operator's, who
- * had not heard of the move, and looks like the host that has got that address.
+ * With a public IP that we left, on an etcd lease that this process did not ask for: it may be an
+ * operator's, who had not heard of the move, or an earlier run's out of a backup, and looks like
+ * the host that has got that address.
  */
-function isDoubtful(us: ProcessModel, { value, lease, by }: AuthoredEntry): boolean {
-  if (lease === 0n || by === 'us') return false;
+function isDoubtful(us: ProcessModel, { value, lease }: AuthoredEntry): boolean {
+  if (lease === 0n || us.store.keys.granted(lease)) return false;
   return parseLeaseValue(value).publicIp !== us.publicIp;
 }
 

@@ -126,7 +126,8 @@ export class World {
     const requests = this.#us.store.requests;
     await this.#passWithTrouble(rest);
     const hours = Math.ceil(rest / 3_600_000);
-    if (this.#us.lost.length > 0) return;
+    // In a lossy network an outage ends and begins with each request.
+    if (this.#us.lost.length > 0 || this.#weather === 'lossy') return;
     this.#judge.bounded('warnings', this.#us.lines.matching(/^warn/).length - before, 3 * hours);
     this.#judge.bounded('requests', this.#us.store.requests - requests, 20 + 400 * hours);
   }
