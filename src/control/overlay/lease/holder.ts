@@ -167,6 +167,9 @@ export class LeaseHolder {
     }
     if (!('lease' in key)) return;
     if (found !== undefined) this.#warnOfTwin(before, found);
+    if (key.is === 'ours' && known.publicIp !== before.publicIp) {
+      log.info(`${name} has the public IP ${formatAddress(known.publicIp)} now`);
+    }
     if (known.reserved === before.reserved) return;
     log.info(
       known.reserved ? `${name} was made a reservation` : `${name} is no reservation any more`,
@@ -246,15 +249,16 @@ export class LeaseHolder {
           this.#known = refused(this.#known, action, asked);
           return;
         }
-        this.#known = written(this.#known, this.#wanted, action, answer, this.#moment());
+        this.#become(written(this.#known, this.#wanted, action, answer, this.#moment()));
         if (!this.#over) this.#sayWritten(action, before, answer.ttl);
         return;
       }
       case 'keep alive': {
         const ttl = await this.#leases.keepAlive(action.lease);
-        const why = this.#known.failures.get('update')?.reason ?? '';
         this.#known = keptAlive(this.#known, action.lease, ttl, this.#moment());
-        if (ttl <= 0 || before.keptAlive || this.#over) return;
+        const why = this.#known.failures.get('update')?.reason;
+        // Once an outage; and it may have been written after all.
+        if (ttl <= 0 || before.keptAlive || why === undefined || this.#over) return;
         this.#options.log.warn(`lease ${key} not written again, kept alive for ${ttl} s: ${why}`);
         return;
       }
@@ -269,9 +273,7 @@ export class LeaseHolder {
     const { key } = this.#wanted;
     if (action.do === 'create' || before.key.is === 'unreadable') {
       log.info(`our lease ${key} is in the store again`);
-    } else if (before.publicIp !== action.publicIp) {
-      log.info(`our lease ${key} has the public IP ${formatAddress(action.publicIp)} now`);
-    } else log.info(`lease ${key} renewed for ${ttl} s`);
+    } else if (before.publicIp === action.publicIp) log.info(`lease ${key} renewed for ${ttl} s`);
   }
 
   /** Once an outage, not once a try. */

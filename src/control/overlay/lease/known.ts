@@ -4,7 +4,8 @@
  * says nothing, in whatever order the watch, a listing, a look and the answer to a write arrive.
  */
 import { type Entry, type Looked, messageOf, type Written } from '../../store/store.js';
-import { type LeaseValue, parseLeaseValue } from '../lease-value.js';
+
+import { type LeaseValue, parseLeaseValue, vtepMacIn } from '../lease-value.js';
 import type { Action } from './action.js';
 
 /** The lifetime of a lease, in seconds. */
@@ -144,10 +145,14 @@ export function leaseTime(ttl: number, { nowMs, marginMs, luck }: Moment): Lease
 }
 
 /** Takes the state of our key from a listing, a change or a look. */
-export function tell(known: Known, wanted: Wanted, telling: Telling, nowMs: number): Known {
-  const { entry, revision, replaced } = telling;
+export function tell(known: Known, wanted: Wanted, told: Telling, nowMs: number): Known {
+  const { entry, revision } = told;
   const { asOf, key } = known;
-  if (asOf !== undefined && !replaced && revision < asOf) return known;
+  if (asOf !== undefined && !told.replaced && revision < asOf) return known;
+  // Nor does the revision of a key go back, except with the whole store.
+  const older = entry !== undefined && 'revision' in key && entry.revision < key.revision;
+  const telling = { ...told, replaced: told.replaced || older };
+  const { replaced } = telling;
   const failures: Known['failures'] = replaced || asOf === undefined ? new Map() : known.failures;
   const heard = { ...known, asOf: revision, failures };
   if (entry === undefined) return { ...heard, key: missing(known, replaced, nowMs) };
@@ -187,7 +192,7 @@ function read(known: Known, wanted: Wanted, telling: Telling, entry: Entry): Rea
     return { ...unread, key: { is: 'unreadable', problem: messageOf(error), revision } };
   }
   const ours = value.publicIp === wanted.publicIp;
-  if (!ours && !wasUs(known, telling, entry, value)) {
+  if (!ours && !wasUs(known, wanted, telling, entry, value)) {
     return { ...unread, key: { is: 'another', publicIp: value.publicIp } };
   }
   const before = 'lease' in known.key ? known.key.lease : undefined;
@@ -204,20 +209,27 @@ function read(known: Known, wanted: Wanted, telling: Telling, entry: Entry): Rea
 }
 
 /**
- * Whether a key with another public IP than ours is a former self's: it has the one that our key
- * had last, or one that a write of ours without an answer would give it; and it is we who wrote
- * it, as far as its etcd lease can tell. Whoever has got that address since is somebody else.
+ * Whether a key with another public IP than ours is a former self's. It is where this process asked
+ * for its etcd lease. Else it must have the public IP that our key had last, or one that a write of
+ * ours without an answer would give it, and still hang on the same etcd lease; where that cannot
+ * tell (a reservation, a store set back, a saved network), no VTEP's address but ours. Whoever has
+ * got that address since, and has written our key with it, is somebody else.
  */
 function wasUs(
   { key, asOf, publicIp, unanswered, underWay }: Known,
+  wanted: Wanted,
   { byUs, replaced }: Telling,
-  { lease }: Entry,
+  { lease, value: text }: Entry,
   value: LeaseValue,
 ): boolean {
+  if (byUs) return true;
   const written = [publicIp, ...unanswered.map((write) => write.publicIp), ipWritten(underWay)];
   if (!written.includes(value.publicIp)) return false;
   const before = 'lease' in key ? key.lease?.id : undefined;
-  return byUs || lease === 0n || lease === before || replaced || asOf === undefined;
+  if (lease !== 0n && lease === before && !replaced) return true;
+  const [mac, own] = [vtepMacIn(text), vtepMacIn(wanted.value)];
+  const sameMac = mac === undefined || own === undefined || Buffer.compare(mac, own) === 0;
+  return sameMac && (lease === 0n || replaced || asOf === undefined);
 }
 
 function ipWritten(action: Action | undefined): number | undefined {

@@ -62,7 +62,10 @@ export class EtcdModel {
   readonly #onPut: (put: Put) => void;
   readonly #onRunOut: (lost: readonly AuthoredEntry[]) => void;
   #backup: Backup;
-  /** The revisions that our key's writes had: a store set back does not use them again. */
+  /**
+   * Revisions that our key had: a store set back does not use them again. Nothing can tell a key
+   * written then from the one of before with the same revision.
+   */
   readonly #used = new Set<bigint>();
 
   constructor(
@@ -118,7 +121,7 @@ export class EtcdModel {
     if (lease !== 0n && !this.leases.has(lease)) return undefined;
     this.#advance();
     const after = { key, value, lease, revision: this.revision, by };
-    if (by === 'us' || by === 'clone') this.#used.add(this.revision);
+    if (by !== 'foreign') this.#used.add(this.revision);
     const before = this.entries.get(key);
     this.entries.set(key, after);
     this.#happen([{ type: 'put', entry: after }]);

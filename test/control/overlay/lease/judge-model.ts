@@ -1,5 +1,5 @@
 /** Watches the etcd model for what must never happen, and says what is not as it should be. */
-import { parseLeaseValue } from '../../../../src/control/overlay/lease-value.js';
+import { parseLeaseValue, vtepMacIn } from '../../../../src/control/overlay/lease-value.js';
 import type { Entry } from '../../../../src/control/store/store.js';
 import { formatAddress } from '../../../../src/dataplane/wire/ipv4.js';
 import type { FakeClock } from '../../fakes.js';
@@ -24,8 +24,12 @@ export class Judge {
   readonly #history = new Map<string, Was[]>();
   #key = '';
 
-  constructor(clock: FakeClock) {
+  /** Whether requests are lost just now. */
+  readonly #isTroubled: () => boolean;
+
+  constructor(clock: FakeClock, isTroubled: () => boolean) {
     this.#clock = clock;
+    this.#isTroubled = isTroubled;
     this.etcd = new EtcdModel(
       clock,
       (put) => this.#judgePut(put),
@@ -84,8 +88,9 @@ export class Judge {
       if (lease !== entry.lease) found.push(`its lease is told as ${lease}`);
       found.push(...us.unsaid(entry));
     }
-    const mine = [...this.etcd.leases.values()].filter(({ by }) => by === us.store.name);
-    const empty = mine.filter(({ id }) => this.etcd.keysOn(id).length === 0);
+    // One whose grant was not answered is not known, and runs out by itself.
+    const mine = [...this.etcd.leases.keys()].filter((id) => us.store.keys.granted(id));
+    const empty = mine.filter((id) => this.etcd.keysOn(id).length === 0);
     if (empty.length > 2) found.push(`${empty.length} etcd leases were left behind`);
     this.violations.push(...found.map((one) => `though all is quiet: ${one}`));
   }
@@ -105,7 +110,7 @@ export class Judge {
 
   #judgeRunOut(lost: readonly AuthoredEntry[]): void {
     const taken = this.#clock.now() - this.#untakenAtMs;
-    if (taken < TAKEN_MS) return;
+    if (taken < TAKEN_MS || this.#isTroubled()) return;
     for (const { key, by } of lost) {
       if (key === this.#key && by !== 'foreign') this.violations.push('our lease ran out');
     }
@@ -161,11 +166,13 @@ function reasonFor(us: ProcessModel, entry: AuthoredEntry | undefined): string |
 }
 
 /**
- * With a public IP that we left, on an etcd lease of somebody else's: it may be an operator's, who
- * had not heard of the move, and looks like the host that has got that address.
+ * With a public IP that we left, on an etcd lease that this process did not ask for: it may be an
+ * operator's, who had not heard of the move, or an earlier run's out of a backup, and looks like
+ * the host that has got that address. So does a reservation with another VTEP's address.
  */
-function isDoubtful(us: ProcessModel, { value, lease, by }: AuthoredEntry): boolean {
-  if (lease === 0n || by === 'us') return false;
+function isDoubtful(us: ProcessModel, { value, lease }: AuthoredEntry): boolean {
+  const isOurMac = Buffer.compare(vtepMacIn(value) ?? us.mac, us.mac) === 0;
+  if ((lease === 0n && isOurMac) || us.store.keys.granted(lease)) return false;
   return parseLeaseValue(value).publicIp !== us.publicIp;
 }
 

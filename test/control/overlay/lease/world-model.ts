@@ -73,7 +73,7 @@ export class World {
   constructor({ seed, ...manner }: Setup) {
     this.#random = seeded(seed);
     this.#manner = manner;
-    this.#judge = new Judge(this.#clock);
+    this.#judge = new Judge(this.#clock, () => this.#troubled);
     this.#us = this.#newProcess('us', this.#publicIp);
   }
 
@@ -126,7 +126,8 @@ export class World {
     const requests = this.#us.store.requests;
     await this.#passWithTrouble(rest);
     const hours = Math.ceil(rest / 3_600_000);
-    if (this.#us.lost.length > 0) return;
+    // In a lossy network an outage ends and begins with each request.
+    if (this.#us.lost.length > 0 || this.#weather === 'lossy') return;
     this.#judge.bounded('warnings', this.#us.lines.matching(/^warn/).length - before, 3 * hours);
     this.#judge.bounded('requests', this.#us.store.requests - requests, 20 + 400 * hours);
   }
@@ -213,7 +214,7 @@ export class World {
         break;
       }
       case 'another key':
-        for (let i = 0; i < 5; i++) etcd.put('10.5.1.0-24', String(i), 0n, 'operator');
+        for (let i = 0; i < 5; i++) etcd.put('10.5.1.0-24', String(i), 0n, 'foreign');
         break;
       case 'revoke':
         if (entry !== undefined && entry.lease !== 0n) etcd.revoke(entry.lease);
