@@ -106,7 +106,11 @@ const LATE_MS = 10_000;
 /** What there is after joining: the key as it was written, or as the saved network has it. */
 export function begin(
   wanted: Wanted,
-  written: Written & { readonly unverified: boolean; readonly reserved: boolean },
+  written: Written & {
+    readonly value: string;
+    readonly unverified: boolean;
+    readonly reserved: boolean;
+  },
   { nowMs, marginMs, luck }: Moment,
 ): Known {
   const { revision, lease, ttl, unverified, reserved } = written;
@@ -121,12 +125,21 @@ export function begin(
     reserved,
     endsAtMs: unverified ? undefined : held?.time.endsAtMs,
     keptAlive: false,
-    publicIp: wanted.publicIp,
+    publicIp: publicIpIn(written.value) ?? wanted.publicIp,
     unanswered: [],
     underWay: undefined,
     emptied: [],
     failures: new Map(),
   };
+}
+
+/** Undefined where the value cannot be read. */
+function publicIpIn(value: string): number | undefined {
+  try {
+    return parseLeaseValue(value).publicIp;
+  } catch {
+    return undefined;
+  }
 }
 
 /** When it is, how long before its end a lease is renewed, and a number in [0, 1). */
@@ -154,20 +167,21 @@ export function tell(known: Known, wanted: Wanted, told: Telling, nowMs: number)
   const telling = { ...told, replaced: told.replaced || older };
   const { replaced } = telling;
   const failures: Known['failures'] = replaced || asOf === undefined ? new Map() : known.failures;
-  const heard = { ...known, asOf: revision, failures };
+  const emptied = replaced ? [] : emptiedOf(known, entry?.lease);
+  const heard = { ...known, asOf: revision, failures, emptied };
   if (entry === undefined) return { ...heard, key: missing(known, replaced, nowMs) };
   const same = !replaced && 'revision' in key && key.revision === entry.revision;
   if (same) return heard;
   const now = { ...heard, ...read(known, wanted, telling, entry) };
-  const emptied = [...known.emptied, ...leftBehind(known, telling)];
-  if (now.key.is !== 'ours') return { ...now, emptied };
-  return { ...now, emptied, failures: without(failures, 'create', 'update') };
+  if (now.key.is !== 'ours') return now;
+  return { ...now, failures: without(failures, 'create', 'update') };
 }
 
-/** The etcd lease that our key hung on, where it was written again and the answer did not come. */
-function leftBehind({ key }: Known, { entry, byUs, replaced }: Telling): bigint[] {
-  if (!byUs || replaced || !('lease' in key) || key.lease === undefined) return [];
-  return key.lease.id === entry?.lease ? [] : [key.lease.id];
+/** With the etcd lease that our key hung on among the emptied, unless it is still on it. */
+function emptiedOf({ key, emptied }: Known, now?: bigint): readonly bigint[] {
+  const before = 'lease' in key ? key.lease?.id : undefined;
+  if (before === undefined || before === now || emptied.includes(before)) return emptied;
+  return [...emptied, before];
 }
 
 function missing({ key, asOf, endsAtMs }: Known, replaced: boolean, nowMs: number): Key {
@@ -300,7 +314,8 @@ export function written(
 export function refused(known: Known, { do: what }: Action, asked: bigint | undefined): Known {
   const now = done(known, what);
   // Somebody may have told meanwhile how it is.
-  return now.asOf === asked ? { ...now, key: { is: 'untold', lookAtMs: 0 } } : now;
+  if (now.asOf !== asked) return now;
+  return { ...now, key: { is: 'untold', lookAtMs: 0 }, emptied: emptiedOf(known) };
 }
 
 /** Takes the seconds that a lease has got; 0: there is no such lease any more. */
