@@ -12,13 +12,7 @@
  */
 import { formatAddress } from '../../dataplane/wire/ipv4.js';
 import type { Clock, Log, Random } from '../runtime.js';
-import {
-  type Change,
-  type Following,
-  messageOf,
-  type Store,
-  StoreUnreachable,
-} from '../store/store.js';
+import { type Following, messageOf, type Store, StoreUnreachable } from '../store/store.js';
 import { acquire, describeLease, type Identity, type OwnLease } from './acquire.js';
 import type { HostAddress, Refused } from './admit.js';
 import { findAssigned } from './assigned.js';
@@ -309,12 +303,6 @@ export class Overlay {
       }));
       peers.snapshot({ entries, revision: 0n });
     }
-    // Batches that arrive together are one for the peers: each costs as much as there are peers.
-    const arrived: Change[] = [];
-    const tellPeers = () => {
-      const batch = arrived.splice(0);
-      if (batch.length > 0 && !this.#stopped) peers.changes(batch);
-    };
     const saver = this.#saver;
     saver?.begin({ config: this.#configText, publicIp, own });
     this.#following = store.follow({
@@ -322,14 +310,12 @@ export class Overlay {
         if (this.#fromSaved) this.#verified();
         saver?.snapshot({ cluster: store.cluster, ...listing });
         holder.snapshot(listing);
-        arrived.length = 0;
         peers.snapshot(listing);
       },
       changes(batch) {
         saver?.changes(batch);
         holder.changes(batch);
-        if (arrived.length === 0) queueMicrotask(tellPeers);
-        arrived.push(...batch);
+        peers.changes(batch);
       },
     });
   }

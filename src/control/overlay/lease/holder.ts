@@ -71,7 +71,6 @@ export class LeaseHolder {
   #wanted: Wanted;
   #known: Known;
   #cancelTimer = () => {};
-  #listed = false;
   #over = false;
 
   constructor(options: HoldOptions) {
@@ -102,10 +101,7 @@ export class LeaseHolder {
   /** Takes a snapshot of the store. */
   snapshot({ entries, revision, replaced = false }: Listing): void {
     const entry = entries.find(({ key }) => key === this.#wanted.key);
-    // The first one was asked for after our key was written: an older one is of another store.
-    const wentBack = !this.#listed && revision < this.#options.own.revision;
-    this.#listed = true;
-    this.#tell(entry, revision, replaced || wentBack);
+    this.#tell({ entry, revision, replaced, listed: true });
   }
 
   /** Takes the changes of the store: the state after the last of them counts. */
@@ -113,8 +109,10 @@ export class LeaseHolder {
     const last = batch.findLast((change) => {
       return (change.type === 'put' ? change.entry.key : change.key) === this.#wanted.key;
     });
-    if (last?.type === 'put') this.#tell(last.entry, last.entry.revision, false);
-    else if (last !== undefined) this.#tell(undefined, last.revision, false);
+    if (last === undefined) return;
+    const entry = last.type === 'put' ? last.entry : undefined;
+    const revision = last.type === 'put' ? last.entry.revision : last.revision;
+    this.#tell({ entry, revision, replaced: false, listed: false });
   }
 
   /** This host has another public IP: it is written into our key as soon as the store takes it. */
@@ -138,9 +136,8 @@ export class LeaseHolder {
     this.#cancelTimer();
   }
 
-  #tell(entry: Entry | undefined, revision: bigint, replaced: boolean): void {
-    const byUs = this.#grantedHere(entry);
-    const telling = { entry, revision, replaced, byUs };
+  #tell(told: Omit<Telling, 'byUs'>): void {
+    const telling = { ...told, byUs: this.#grantedHere(told.entry) };
     this.#become(tell(this.#known, this.#wanted, telling, this.#options.clock.now()), telling);
     this.#turn();
   }

@@ -92,6 +92,8 @@ export interface Telling {
   readonly revision: bigint;
   /** The store is not the one of before: its revisions cannot be compared. */
   readonly replaced: boolean;
+  /** Whether it is of a listing. */
+  readonly listed: boolean;
   /** Whether the entry hangs on an etcd lease that this process asked for. */
   readonly byUs: boolean;
 }
@@ -161,7 +163,7 @@ export function leaseTime(ttl: number, { nowMs, marginMs, luck }: Moment): Lease
 export function tell(known: Known, wanted: Wanted, told: Telling, nowMs: number): Known {
   const { entry, revision } = told;
   const { asOf, key } = known;
-  if (asOf !== undefined && !told.replaced && revision < asOf) return known;
+  if (asOf !== undefined && !told.replaced && revision < asOf) return doubt(known, told);
   // Nor does the revision of a key go back, except with the whole store.
   const older = entry !== undefined && 'revision' in key && entry.revision < key.revision;
   const telling = { ...told, replaced: told.replaced || older };
@@ -175,6 +177,16 @@ export function tell(known: Known, wanted: Wanted, told: Telling, nowMs: number)
   const now = { ...heard, ...read(known, wanted, telling, entry) };
   if (now.key.is !== 'ours') return now;
   return { ...now, failures: without(failures, 'create', 'update') };
+}
+
+/**
+ * A listing from before our last write, without it, is mostly one that was overtaken; or else the
+ * store was set back, and who follows it had not heard of that write. A look tells.
+ */
+function doubt(known: Known, { entry, listed }: Telling): Known {
+  const { key } = known;
+  if (!listed || !('lease' in key) || entry?.revision === key.revision) return known;
+  return { ...known, key: { is: 'untold', lookAtMs: 0 } };
 }
 
 /** With the etcd lease that our key hung on among the emptied, unless it is still on it. */
@@ -264,7 +276,10 @@ export function looked(
 ): Known {
   const { entry, revision, ttl } = answer;
   const replaced = wentBack(answer, asked);
-  const now = done(tell(known, wanted, { entry, revision, replaced, byUs }, moment.nowMs), 'look');
+  const now = done(
+    tell(known, wanted, { entry, revision, replaced, listed: false, byUs }, moment.nowMs),
+    'look',
+  );
   // An answer from before what is known, as a cache between may give it: asked again, not at once.
   if (now.key.is === 'untold') {
     return { ...now, key: { is: 'untold', lookAtMs: moment.nowMs + SHORTEST_WAIT_MS } };
