@@ -214,7 +214,7 @@ export class World {
         break;
       }
       case 'another key':
-        for (let i = 0; i < 5; i++) etcd.put('10.5.1.0-24', String(i), 0n, 'foreign');
+        for (let i = 0; i < 5; i++) etcd.put('10.6.1.0-24', String(i), 0n, 'foreign');
         break;
       case 'revoke':
         if (entry !== undefined && entry.lease !== 0n) etcd.revoke(entry.lease);
