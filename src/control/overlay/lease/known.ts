@@ -167,8 +167,7 @@ export function tell(known: Known, wanted: Wanted, told: Telling, nowMs: number)
   const older = entry !== undefined && 'revision' in key && entry.revision < key.revision;
   const telling = { ...told, replaced: told.replaced || older };
   const { replaced } = telling;
-  const failures: Known['failures'] =
-    replaced || asOf === undefined ? new Map() : known.failures;
+  const failures: Known['failures'] = replaced || asOf === undefined ? new Map() : known.failures;
   const emptied = replaced ? [] : emptiedOf(known, entry?.lease);
   const heard = { ...known, asOf: revision, failures, emptied };
   if (entry === undefined) return { ...heard, key: missing(known, replaced, nowMs) };
@@ -276,7 +275,10 @@ export function looked(
 ): Known {
   const { entry, revision, ttl } = answer;
   const replaced = wentBack(answer, asked);
-  const now = done(tell(known, wanted, { entry, revision, replaced, listed: false, byUs }, moment.nowMs), 'look');
+  const now = done(
+    tell(known, wanted, { entry, revision, replaced, listed: false, byUs }, moment.nowMs),
+    'look',
+  );
   if (entry === undefined) return now;
   return timed(now, entry.lease, ttl, moment);
 }

@@ -177,11 +177,7 @@ function reasonFor(
  * the host that has got that address. So does a reservation with another VTEP's address, and one
  * out of a backup with an address that we had earlier still.
  */
-function isDoubtful(
-  us: ProcessModel,
-  { value, lease }: AuthoredEntry,
-  setBack: boolean,
-): boolean {
+function isDoubtful(us: ProcessModel, { value, lease }: AuthoredEntry, setBack: boolean): boolean {
   const isOurMac = Buffer.compare(vtepMacIn(value) ?? us.mac, us.mac) === 0;
   if ((lease === 0n && isOurMac && !setBack) || us.store.keys.granted(lease)) return false;
   return parseLeaseValue(value).publicIp !== us.publicIp;

@@ -2,7 +2,11 @@
  * One run of weft as far as its lease goes: its store, its holder and its log, what it would save
  * for the next run, and what it has to say of what it is told.
  */
-import { acquire, type FormerSelf, type OwnLease } from '../../../../src/control/overlay/acquire.js';
+import {
+  acquire,
+  type FormerSelf,
+  type OwnLease,
+} from '../../../../src/control/overlay/acquire.js';
 import { parseConfig } from '../../../../src/control/overlay/config.js';
 import { LeaseHolder } from '../../../../src/control/overlay/lease/holder.js';
 import { LEASE_TTL } from '../../../../src/control/overlay/lease/known.js';
@@ -160,7 +164,9 @@ export class ProcessModel {
   }
 
   #changes(batch: readonly Change[]): void {
-    const last = batch.findLast((one) => (one.type === 'put' ? one.entry.key : one.key) === this.key);
+    const last = batch.findLast(
+      (one) => (one.type === 'put' ? one.entry.key : one.key) === this.key,
+    );
     if (last === undefined) return this.holder?.changes(batch);
     const entry = last.type === 'put' ? last.entry : undefined;
     const revision = last.type === 'put' ? last.entry.revision : last.revision;
