@@ -167,7 +167,10 @@ export class ProcessModel {
     const last = batch.findLast(
       (one) => (one.type === 'put' ? one.entry.key : one.key) === this.key,
     );
-    if (last === undefined) return this.holder?.changes(batch);
+    if (last === undefined) {
+      this.holder?.changes(batch);
+      return;
+    }
     const entry = last.type === 'put' ? last.entry : undefined;
     const revision = last.type === 'put' ? last.entry.revision : last.revision;
     this.#hear(entry, revision > this.store.asOf, () => this.holder?.changes(batch));
