@@ -22,7 +22,7 @@ export class Judge {
   #disturbedAtMs = 0;
   #untakenAtMs = 0;
   readonly #history = new Map<string, Was[]>();
-  #key = '';
+  #us: ProcessModel | undefined;
 
   /** Whether requests are lost just now. */
   readonly #isTroubled: () => boolean;
@@ -62,12 +62,13 @@ export class Judge {
 
   /** After each step. */
   check(us: ProcessModel, clone: ProcessModel | undefined): void {
-    this.#key = us.alive ? us.key : '';
+    this.#us = us;
     if (clone !== undefined) this.violations.push(...clone.violations);
     const [reason] = us.lost;
     if (reason === undefined) return;
     const was = this.#since(us.key, us.seenAtLoss);
-    const isTrue = was.some(({ entry }) => reason.includes(reasonFor(us, entry) ?? '\n'));
+    const setBack = this.etcd.replacements > 0;
+    const isTrue = was.some(({ entry }) => reason.includes(reasonFor(us, entry, setBack) ?? '\n'));
     if (!isTrue) this.violations.push(`lost, but it is not true: ${reason}`);
   }
 
@@ -111,8 +112,9 @@ export class Judge {
   #judgeRunOut(lost: readonly AuthoredEntry[]): void {
     const taken = this.#clock.now() - this.#untakenAtMs;
     if (taken < TAKEN_MS || this.#isTroubled()) return;
+    if (!this.#us?.alive) return;
     for (const { key, by } of lost) {
-      if (key === this.#key && by !== 'foreign') this.violations.push('our lease ran out');
+      if (key === this.#us.key && by !== 'foreign') this.violations.push('our lease ran out');
     }
   }
 
@@ -149,9 +151,13 @@ export class Judge {
 }
 
 /** What a loss for this state would be called. */
-function reasonFor(us: ProcessModel, entry: AuthoredEntry | undefined): string | undefined {
+function reasonFor(
+  us: ProcessModel,
+  entry: AuthoredEntry | undefined,
+  setBack: boolean,
+): string | undefined {
   const state = us.stateOf(entry);
-  switch (state === 'ours' && isDoubtful(us, entry!) ? 'another' : state) {
+  switch (state === 'ours' && isDoubtful(us, entry!, setBack) ? 'another' : state) {
     case 'missing':
       return 'was removed';
     case 'unreadable':
@@ -168,11 +174,12 @@ function reasonFor(us: ProcessModel, entry: AuthoredEntry | undefined): string |
 /**
  * With a public IP that we left, on an etcd lease that this process did not ask for: it may be an
  * operator's, who had not heard of the move, or an earlier run's out of a backup, and looks like
- * the host that has got that address. So does a reservation with another VTEP's address.
+ * the host that has got that address. So does a reservation with another VTEP's address, and one
+ * out of a backup with an address that we had earlier still.
  */
-function isDoubtful(us: ProcessModel, { value, lease }: AuthoredEntry): boolean {
+function isDoubtful(us: ProcessModel, { value, lease }: AuthoredEntry, setBack: boolean): boolean {
   const isOurMac = Buffer.compare(vtepMacIn(value) ?? us.mac, us.mac) === 0;
-  if ((lease === 0n && isOurMac) || us.store.keys.granted(lease)) return false;
+  if ((lease === 0n && isOurMac && !setBack) || us.store.keys.granted(lease)) return false;
   return parseLeaseValue(value).publicIp !== us.publicIp;
 }
 

@@ -106,7 +106,10 @@ export class StoreModel implements Store {
     return this.#request(() => this.#listing());
   }
 
-  /** Whatever the follower was about to be told is gone with its connection; it lists again. */
+  /**
+   * Whatever the follower was about to be told is gone with its connection; it lists again, as soon
+   * as it can: call this also when the store can be reached again.
+   */
   cut(): void {
     this.#cutOff();
   }
@@ -146,6 +149,10 @@ export class StoreModel implements Store {
     };
     const relist = () => {
       position = undefined;
+      cancel();
+      scheduled = false;
+      // It tries again and again; what counts is the first try that is answered.
+      if (this.#weather === 'away') return;
       later(Math.floor(random() * 2_000), () => {
         if (this.#weather === 'away') return relist();
         const listing = this.#listing();

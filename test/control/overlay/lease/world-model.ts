@@ -92,7 +92,7 @@ export class World {
 
   /** All trouble ends, and time goes by. */
   async end(): Promise<readonly string[]> {
-    this.#weather = 'calm';
+    this.#become('calm');
     this.#looksFail = false;
     this.#judge.etcd.full = false;
     this.#judge.disturbed();
@@ -146,7 +146,7 @@ export class World {
     switch (step.do) {
       case 'weather':
         if (this.#troubled) this.#judge.untaken();
-        this.#weather = step.is;
+        this.#become(step.is);
         break;
       case 'space':
         etcd.full = step.full;
@@ -163,6 +163,14 @@ export class World {
       default:
         this.#deed(step.do);
     }
+  }
+
+  #become(weather: Weather): void {
+    const wasAway = this.#weather === 'away';
+    this.#weather = weather;
+    if (!wasAway) return;
+    this.#us.store.cut();
+    this.#clone?.store.cut();
   }
 
   #deed(deed: Deed): void {
@@ -214,7 +222,7 @@ export class World {
         break;
       }
       case 'another key':
-        for (let i = 0; i < 5; i++) etcd.put('10.5.1.0-24', String(i), 0n, 'foreign');
+        for (let i = 0; i < 5; i++) etcd.put('10.6.1.0-24', String(i), 0n, 'foreign');
         break;
       case 'revoke':
         if (entry !== undefined && entry.lease !== 0n) etcd.revoke(entry.lease);
