@@ -213,7 +213,8 @@ export class LeaseHolder {
       const before = this.#known.failures.get(action.do);
       const reason = messageOf(error);
       this.#known = failed(this.#known, action, reason, this.#options.clock.now());
-      if (before === undefined) this.#complain(action, reason);
+      const isNew = before === undefined && this.#known.failures.has(action.do);
+      if (isNew) this.#complain(action, reason);
     }
     this.#turn();
   }

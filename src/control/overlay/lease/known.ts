@@ -343,6 +343,7 @@ export function discarded(known: Known, lease: bigint): Known {
 
 /** Takes it that an action had no answer, or was refused by the store. */
 export function failed(known: Known, action: Action, reason: string, nowMs: number): Known {
+  if (isOvertaken(known, action)) return { ...known, underWay: undefined };
   const times = (known.failures.get(action.do)?.times ?? 0) + 1;
   const pause = Math.min(SHORTEST_WAIT_MS * 2 ** (times - 1), LONGEST_RETRY_MS);
   const failures = new Map(known.failures);
@@ -351,6 +352,12 @@ export function failed(known: Known, action: Action, reason: string, nowMs: numb
   if (action.do !== 'create' && action.do !== 'update') return now;
   const revision = action.do === 'update' ? action.revision : undefined;
   return { ...now, unanswered: [...known.unanswered, { publicIp: action.publicIp, revision }] };
+}
+
+/** The key was told to be another already, be it by this write: it cannot take place any more. */
+function isOvertaken({ key }: Known, action: Action): boolean {
+  if (action.do === 'create') return key.is !== 'missing' && key.is !== 'untold';
+  return action.do === 'update' && 'revision' in key && key.revision !== action.revision;
 }
 
 /** This host has another public IP from now on: what is known of the key is seen in its light. */
