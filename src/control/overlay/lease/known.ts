@@ -17,6 +17,8 @@ export interface Wanted {
   readonly publicIp: number;
   /** The text to write where the store has none of ours to go by; it has `publicIp` in it. */
   readonly value: string;
+  /** That of this host; undefined where its values have none. */
+  readonly vtepMac: Uint8Array | undefined;
   /** What the store can: keep keys that run out, keys that stay, or none of ours. */
   readonly writes: 'leased' | 'kept' | 'none';
   /** Whether a key that was removed or spoilt is written again in place of being lost. */
@@ -252,7 +254,7 @@ function wasUs(
   if (!written.includes(value.publicIp)) return false;
   const before = 'lease' in key ? key.lease?.id : undefined;
   if (lease !== 0n && lease === before && !replaced) return true;
-  const [mac, own] = [vtepMacIn(text), vtepMacIn(wanted.value)];
+  const [mac, own] = [vtepMacIn(text), wanted.vtepMac];
   const sameMac = mac === undefined || own === undefined || Buffer.compare(mac, own) === 0;
   return sameMac && (lease === 0n || replaced || asOf === undefined);
 }
