@@ -76,12 +76,13 @@ export class LeaseHolder {
   constructor(options: HoldOptions) {
     this.#options = options;
     const { own, publicIp, store, reacquire = false, unverified = false } = options;
-    const { key, lease, vtepMac } = own;
+    const { key, lease } = own;
     // A saved network has the value as the store held it: perhaps with an address or a VTEP's
     // address that is not ours any more.
     const value = withPublicIp(own.value, publicIp);
-    this.#ownMac = vtepMacIn(value) === undefined ? 'none' : formatMac(vtepMac);
-    this.#wanted = { key, publicIp, value, reacquire, writes: store.writes.kind };
+    const vtepMac = vtepMacIn(value) && own.vtepMac;
+    this.#ownMac = vtepMac === undefined ? 'none' : formatMac(vtepMac);
+    this.#wanted = { key, publicIp, value, vtepMac, reacquire, writes: store.writes.kind };
     const reserved = own.reserved ?? lease === 0n;
     this.#known = begin(this.#wanted, { ...own, unverified, reserved }, this.#moment());
     this.#turn();
@@ -215,7 +216,8 @@ export class LeaseHolder {
       const before = this.#known.failures.get(action.do);
       const reason = messageOf(error);
       this.#known = failed(this.#known, action, reason, this.#options.clock.now());
-      if (before === undefined) this.#complain(action, reason);
+      const isNew = before === undefined && this.#known.failures.has(action.do);
+      if (isNew) this.#complain(action, reason);
     }
     this.#turn();
   }

@@ -18,6 +18,8 @@ export interface Wanted {
   readonly publicIp: number;
   /** The text to write where the store has none of ours to go by; it has `publicIp` in it. */
   readonly value: string;
+  /** That of this host; undefined where its values have none. */
+  readonly vtepMac: Uint8Array | undefined;
   /** What the store can: keep keys that run out, keys that stay, or none of ours. */
   readonly writes: 'leased' | 'kept' | 'none';
   /** Whether a key that was removed or spoilt is written again in place of being lost. */
@@ -253,7 +255,7 @@ function wasUs(
   if (!written.includes(value.publicIp)) return false;
   const before = 'lease' in key ? key.lease?.id : undefined;
   if (lease !== 0n && lease === before && !replaced) return true;
-  const [mac, own] = [vtepMacIn(text), vtepMacIn(wanted.value)];
+  const [mac, own] = [vtepMacIn(text), wanted.vtepMac];
   const sameMac = mac === undefined || own === undefined || Buffer.compare(mac, own) === 0;
   return sameMac && (lease === 0n || replaced || asOf === undefined);
 }
@@ -347,6 +349,7 @@ export function discarded(known: Known, lease: bigint): Known {
 
 /** Takes it that an action had no answer, or was refused by the store. */
 export function failed(known: Known, action: Action, reason: string, nowMs: number): Known {
+  if (isOvertaken(known, action)) return { ...known, underWay: undefined };
   const times = (known.failures.get(action.do)?.times ?? 0) + 1;
   const pause = Math.min(SHORTEST_WAIT_MS * 2 ** (times - 1), LONGEST_RETRY_MS);
   const failures = new Map(known.failures);
@@ -355,6 +358,12 @@ export function failed(known: Known, action: Action, reason: string, nowMs: numb
   if (action.do !== 'create' && action.do !== 'update') return now;
   const revision = action.do === 'update' ? action.revision : undefined;
   return { ...now, unanswered: [...known.unanswered, { publicIp: action.publicIp, revision }] };
+}
+
+/** The key was told to be another already, be it by this write: it cannot take place any more. */
+function isOvertaken({ key }: Known, action: Action): boolean {
+  if (action.do === 'create') return key.is !== 'missing' && key.is !== 'untold';
+  return action.do === 'update' && 'revision' in key && key.revision !== action.revision;
 }
 
 /** This host has another public IP from now on: what is known of the key is seen in its light. */

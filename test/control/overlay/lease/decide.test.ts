@@ -19,6 +19,7 @@ const wanted: Wanted = {
   key: '10.5.52.0-24',
   publicIp: US,
   value: VALUE,
+  vtepMac: MAC,
   writes: 'leased',
   reacquire: false,
 };

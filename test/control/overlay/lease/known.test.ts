@@ -29,7 +29,14 @@ const HOUR = 3_600_000;
 const DAY = 86_400;
 const at = (publicIp: number, mac = MAC) => formatLeaseValue(publicIp, 1, mac);
 const wantedAt = (publicIp: number): Wanted => {
-  return { key: KEY, publicIp, value: at(publicIp), writes: 'leased', reacquire: false };
+  return {
+    key: KEY,
+    publicIp,
+    value: at(publicIp),
+    vtepMac: MAC,
+    writes: 'leased',
+    reacquire: false,
+  };
 };
 const wanted = wantedAt(US);
 const moment = { nowMs: 0, marginMs: HOUR, luck: 0 };
