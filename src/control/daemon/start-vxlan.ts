@@ -85,7 +85,7 @@ export async function startVxlan(start: Start, backend: Vxlan): Promise<Running>
     tunnelMtu: (now) => tunnelMtu(backend.mtu, now),
   });
   const here = () => (watch.present ? watch.now : undefined);
-  const paths = startPaths({ ...options, publisher, tunnel: name, port, here });
+  const paths = startPaths({ ...options, ip: ground.ip, publisher, tunnel: name, port, here });
   const published = (membership: Membership) => paths.follow(membership);
   const carrier = new Carrier({
     table: { publisher, local: own, port },
