@@ -41,7 +41,7 @@ export interface Dialled {
    * How long TLS took, in milliseconds; 0 without it. TCP's time says little: it may have asked
    * more than once.
    */
-  readonly roundTrip: number;
+  readonly roundTripMs: number;
 }
 
 export class Dialling {
@@ -74,10 +74,10 @@ export class Dialling {
       `no address for ${host} yet`,
     );
     const socket = await this.#tcp(inTurn(known, turn));
-    if (place.protocol === 'http:') return { socket, roundTrip: 0 };
+    if (place.protocol === 'http:') return { socket, roundTripMs: 0 };
     const begun = clock.now();
     const secure = await this.#tls(socket, host);
-    return { socket: secure, roundTrip: clock.now() - begun };
+    return { socket: secure, roundTripMs: clock.now() - begun };
   }
 
   async #tcp(addresses: readonly string[]): Promise<net.Socket> {

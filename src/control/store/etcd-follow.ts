@@ -22,20 +22,23 @@ import type {
 } from 'etcd3/lib/rpc.js';
 import type { Clock, Log, Random } from '../runtime.js';
 import {
-  type Change,
-  type Entry,
-  type Following,
-  type FollowState,
-  type Listener,
-  type Listing,
-  messageOf,
-} from './store.js';
+  Applied,
+  type Known,
+  revisionOf,
+  type StoredChange,
+  type StoredEntry,
+  type StoredListing,
+} from './etcd-applied.js';
+import { clusterOf } from './etcd-listing.js';
+import { Outage } from './outage.js';
+import { Patience } from './patience.js';
+import { type Following, type FollowState, type Listener, messageOf } from './store.js';
 
 /** A watch stream that is open but not yet asked for anything. */
 export interface Watched {
   readonly stream: WatchStream;
   readonly request: IWatchCreateRequest;
-  entry(kv: IKeyValue): Entry;
+  entry(kv: IKeyValue): StoredEntry;
   /** The endpoint of the stream is not to be used next. */
   failed(): void;
 }
@@ -50,44 +53,44 @@ export interface WatchStream {
   on(event: 'error', call: (error: Error) => void): unknown;
 }
 
-/** What a state can be told by: how many keys it has, and the revision of the newest. */
-export interface Known {
-  readonly count: number;
-  readonly revision: bigint;
-}
-
 export interface Source {
-  list(): Promise<Listing>;
+  list(): Promise<StoredListing>;
   watch(revision: bigint): Promise<Watched>;
   /** Asks the member in use alone; when it does not answer in time, the next one is in use. */
-  look(timeout: number): Promise<Known>;
+  look(timeoutMs: number): Promise<Known>;
+  /** The revision that a key was at when the store was at revision `at`. */
+  past(key: string, at: bigint): Promise<bigint | 'absent' | 'compacted'>;
   readonly description: string;
-  /** Milliseconds. */
-  readonly relistEvery: number;
+  readonly relistEveryMs: number;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
 }
 
-/** How long etcd may take to confirm a watch, in milliseconds. */
-const CONFIRM_WITHIN = 3_000;
-const FIRST_PAUSE = 50;
-const LONGEST_PAUSE = 1_000;
-/** How often the member in use is asked, less up to a fifth of it, and how long it may take. */
-const LOOK_EVERY = 10_000;
-const LOOK_WITHIN = 3_000;
+/**
+ * How long etcd may take to confirm a watch, and to answer a look. A store two seconds away needs
+ * eight times that for a new connection with TLS and a user.
+ */
+const LEAST_PATIENCE_MS = 3_000;
+const MOST_PATIENCE_MS = 30_000;
+const FIRST_PAUSE_MS = 50;
+const LONGEST_PAUSE_MS = 1_000;
+/** How often the member in use is asked, less up to a fifth of it. */
+const LOOK_EVERY_MS = 10_000;
 /** What the store has and we do not may be on its way: so it is compared again after this. */
-const ON_ITS_WAY = 500;
+const ON_ITS_WAY_MS = 500;
 
 export function follow(source: Source, listener: Listener): Following {
   const { clock, random, log } = source;
   const applied = new Applied();
+  const outage = new Outage(source);
+  const confirmPatience = new Patience(LEAST_PATIENCE_MS, MOST_PATIENCE_MS, random);
+  const lookPatience = new Patience(LEAST_PATIENCE_MS, MOST_PATIENCE_MS, random);
   let stopped = false;
   /** Ends what the loop waits for at the moment. */
   let wake = () => {};
-  let pauseFor = FIRST_PAUSE;
-  let down = false;
-  let awaySince: number | undefined = clock.now();
+  let pauseMs = FIRST_PAUSE_MS;
+  let nextTryAt: number | undefined;
   /** The watch was given up because of what `look` told: what the next list finds, it had lost. */
   let doubted = false;
   let mended = 0;
@@ -95,35 +98,51 @@ export function follow(source: Source, listener: Listener): Following {
   async function run(): Promise<void> {
     while (!stopped) {
       try {
-        const listing = await listOrStop();
-        if (listing === undefined) return;
-        await watch(listing.revision + 1n);
+        const listing = await unlessStopped(listed());
+        if (stopped || listing === undefined) return;
+        tell(listing);
+        await watch(listing);
       } catch (error) {
         if (!stopped) await pause(error);
       }
     }
   }
 
-  async function listOrStop(): Promise<Listing | undefined> {
+  function unlessStopped<T>(promise: Promise<T>): Promise<T | undefined> {
     const halted = new Promise<undefined>((resolve) => {
       wake = () => resolve(undefined);
     });
-    const listing = await Promise.race([source.list(), halted]);
-    if (stopped) return undefined;
-    if (listing === undefined) return undefined;
-    const replaced = applied.replacedBy(listing);
-    if (!replaced && applied.lost(listing, doubted)) {
+    return Promise.race([promise, halted]);
+  }
+
+  async function listed(): Promise<StoredListing> {
+    const listing = await source.list();
+    return (await isReplaced(listing)) ? { ...listing, replaced: true } : listing;
+  }
+
+  async function isReplaced(listing: StoredListing): Promise<boolean> {
+    if (applied.replacedBy(listing)) return true;
+    const missing = applied.missing(listing);
+    if (missing === undefined) return false;
+    const past = await source.past(missing.key, missing.at);
+    return past !== 'compacted' && past !== missing.revision;
+  }
+
+  function tell(listing: StoredListing): void {
+    if (!listing.replaced && applied.lost(listing, doubted)) {
       mended++;
       log.warn(`${source.description}: the watch had missed changes; mended by listing again`);
     }
     doubted = false;
     applied.list(listing);
-    listener.snapshot(replaced ? { ...listing, replaced } : listing);
-    return listing;
+    listener.snapshot(listing);
   }
 
   /** Resolves when it is time to list again; rejects when the stream breaks. */
-  async function watch(first: bigint): Promise<void> {
+  async function watch({ revision, cluster }: StoredListing): Promise<void> {
+    const first = revision + 1n;
+    const confirmWithinMs = confirmPatience.next();
+    const begun = clock.now();
     let next = first;
     let open: Watched | undefined;
     let over = false;
@@ -139,28 +158,35 @@ export function follow(source: Source, listener: Listener): Following {
       open?.stream.cancel();
     }
 
-    function read(response: IWatchResponse, watched: Watched): boolean {
-      if (response.created) confirmed();
-      if (response.canceled) {
-        if (response.compact_revision !== '0') return true;
-        throw new Error(`etcd cancelled the watch: ${response.cancel_reason}`);
-      }
+    function read(response: IWatchResponse, watched: Watched): void {
+      if (response.canceled) throw new Error(whyCancelled(response));
+      if (response.created) confirmed(response, watched);
       const batch = changesOf(response, next, watched);
-      if (batch.length > 0) {
-        next = revisionOf(batch.at(-1) as Change) + 1n;
-        applied.change(batch);
-        listener.changes(batch);
+      const last = batch.at(-1);
+      if (last === undefined) return;
+      // Another fragment may go on within this revision.
+      next = revisionOf(last) + (response.fragment ? 0n : 1n);
+      applied.change(batch);
+      listener.changes(batch);
+    }
+
+    function confirmed({ header }: IWatchResponse, watched: Watched): void {
+      if (cluster !== undefined && header.cluster_id !== '0' && clusterOf(header) !== cluster) {
+        watched.failed();
+        throw new Error(`the watch is of cluster ${clusterOf(header)}, the list of ${cluster}`);
       }
-      return false;
+      confirmPatience.took(clock.now() - begun);
+      pauseMs = FIRST_PAUSE_MS;
+      outage.end();
     }
 
     /** Asks the member whether what we know is all there is; `again` when it was not just now. */
     function lookAfter(ms: number, again: boolean, relist: () => void, fail: Fail): void {
       cancelLook = clock.after(ms, () => {
-        source.look(LOOK_WITHIN).then((known) => {
+        look().then((known) => {
           if (over) return;
-          if (applied.is(known)) lookAfter(lookEvery(), false, relist, fail);
-          else if (!again) lookAfter(ON_ITS_WAY, true, relist, fail);
+          if (applied.is(known)) lookAfter(lookEveryMs(), false, relist, fail);
+          else if (!again) lookAfter(ON_ITS_WAY_MS, true, relist, fail);
           else {
             doubted = true;
             relist();
@@ -171,9 +197,10 @@ export function follow(source: Source, listener: Listener): Following {
 
     const ended = new Promise<void>((resolve, reject) => {
       wake = resolve;
-      cancelTimer = clock.after(CONFIRM_WITHIN, () => {
+      cancelTimer = clock.after(confirmWithinMs, () => {
+        confirmPatience.overdue();
         open?.failed();
-        reject(new Error(`no watch within ${CONFIRM_WITHIN} ms`));
+        reject(new Error(`no watch within ${confirmWithinMs} ms`));
       });
       source.watch(first).then((watched) => {
         open = watched;
@@ -187,13 +214,12 @@ export function follow(source: Source, listener: Listener): Following {
         watched.stream.on('data', (response) => {
           if (over || stopped) return;
           try {
-            if (read(response, watched)) resolve();
-            else if (response.created) {
-              cancelTimer();
-              cancelTimer = clock.after(source.relistEvery, resolve);
-              cancelLook();
-              lookAfter(lookEvery(), false, resolve, reject);
-            }
+            read(response, watched);
+            if (!response.created) return;
+            cancelTimer();
+            cancelTimer = clock.after(source.relistEveryMs, resolve);
+            cancelLook();
+            lookAfter(lookEveryMs(), false, resolve, reject);
           } catch (error) {
             reject(error);
           }
@@ -208,39 +234,43 @@ export function follow(source: Source, listener: Listener): Following {
     }
   }
 
-  function lookEvery(): number {
-    return LOOK_EVERY * (1 - random() / 5);
+  async function look(): Promise<Known> {
+    const withinMs = lookPatience.next();
+    const begun = clock.now();
+    try {
+      const known = await source.look(withinMs);
+      lookPatience.took(clock.now() - begun);
+      return known;
+    } catch (error) {
+      if (clock.now() - begun >= withinMs) lookPatience.overdue();
+      throw error;
+    }
   }
 
-  function confirmed(): void {
-    pauseFor = FIRST_PAUSE;
-    awaySince = undefined;
-    if (down) log.info(`${source.description}: answers again, the leases are being followed`);
-    down = false;
+  function lookEveryMs(): number {
+    return LOOK_EVERY_MS * (1 - random() / 5);
   }
 
   async function pause(error: unknown): Promise<void> {
-    awaySince ??= clock.now();
     // A first failure is mostly one cut connection, mended by the next list.
-    if (!down && pauseFor > FIRST_PAUSE) {
-      down = true;
-      const reason = messageOf(error);
-      log.warn(`${source.description}: cannot follow the leases, keeping the peers: ${reason}`);
-    }
+    outage.failed(messageOf(error), pauseMs > FIRST_PAUSE_MS);
+    const ms = pauseMs * (1 - random() / 5);
+    nextTryAt = clock.now() + ms;
     await new Promise<void>((resolve) => {
-      const cancel = clock.after(pauseFor, resolve);
+      const cancel = clock.after(ms, resolve);
       wake = () => {
         cancel();
         resolve();
       };
     });
-    pauseFor = Math.min(2 * pauseFor, LONGEST_PAUSE);
+    nextTryAt = undefined;
+    pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS);
   }
 
   const finished = run();
   return {
     get state(): FollowState {
-      return { awaySince, mended };
+      return { awaySince: outage.since, reason: outage.reason, nextTryAt, mended };
     },
     async stop() {
       stopped = true;
@@ -252,67 +282,17 @@ export function follow(source: Source, listener: Listener): Following {
 
 type Fail = (error: Error) => void;
 
-/** What the listener was told: the keys and the revisions of their last writes. */
-class Applied {
-  private readonly keys = new Map<string, bigint>();
-  private revision = 0n;
-  private newest = 0n;
-
-  list({ entries, revision }: Listing): void {
-    this.keys.clear();
-    for (const entry of entries) this.keys.set(entry.key, entry.revision);
-    this.revision = revision;
-    this.findNewest();
-  }
-
-  change(batch: readonly Change[]): void {
-    for (const change of batch) {
-      if (change.type === 'put') this.keys.set(change.entry.key, change.entry.revision);
-      else this.keys.delete(change.key);
-      this.revision = revisionOf(change);
-    }
-    this.findNewest();
-  }
-
-  is({ count, revision }: Known): boolean {
-    return count === this.keys.size && revision === this.newest;
-  }
-
-  /**
-   * Whether changes were lost on the way here: those from before the last one that came, or any
-   * at all when they had time enough (`all`).
-   */
-  lost({ entries }: Listing, all: boolean): boolean {
-    if (all && entries.length !== this.keys.size) return true;
-    return entries.some(
-      ({ key, revision }) => this.keys.get(key) !== revision && (all || revision <= this.revision),
-    );
-  }
-
-  /** In one store neither its revision nor that of a key ever goes back. */
-  replacedBy({ entries, revision }: Listing): boolean {
-    return (
-      revision < this.revision ||
-      entries.some((entry) => entry.revision < (this.keys.get(entry.key) ?? 0n))
-    );
-  }
-
-  private findNewest(): void {
-    this.newest = 0n;
-    for (const revision of this.keys.values()) if (revision > this.newest) this.newest = revision;
-  }
+function whyCancelled({ compact_revision, cancel_reason }: IWatchResponse): string {
+  if (compact_revision === '0') return `etcd cancelled the watch: ${cancel_reason}`;
+  return `etcd has forgotten what came before revision ${compact_revision} (compacted)`;
 }
 
-function changesOf(response: IWatchResponse, next: bigint, watched: Watched): Change[] {
+function changesOf(response: IWatchResponse, next: bigint, watched: Watched): StoredChange[] {
   return response.events
-    .map(({ type, kv }): Change => {
+    .map(({ type, kv }): StoredChange => {
       const entry = watched.entry(kv);
       if (type === 'Put') return { type: 'put', entry };
       return { type: 'delete', key: entry.key, revision: entry.revision };
     })
     .filter((change) => revisionOf(change) >= next);
-}
-
-function revisionOf(change: Change): bigint {
-  return change.type === 'put' ? change.entry.revision : change.revision;
 }

@@ -35,7 +35,7 @@ const FIRST = { tcp: 4_000, handshake: 8_000 };
 const LONGEST = { tcp: 6_000, handshake: 20_000 };
 const GROWTH = 1.5;
 /** How long the calls on a connection that is replaced may still take. */
-const LINGER = 5_000;
+const LINGER_MS = 5_000;
 
 /** etcd's words: authentication is off; it was switched on, or users or roles were changed. */
 const AUTH_OFF = /authentication is not enabled/;
@@ -152,7 +152,7 @@ export class EtcdMember {
       this.#old.delete(connection);
       connection.close('replaced by a new connection');
     };
-    if (connection.busy) this.#old.set(connection, this.#options.clock.after(LINGER, end));
+    if (connection.busy) this.#old.set(connection, this.#options.clock.after(LINGER_MS, end));
     else end();
   }
 
@@ -173,12 +173,12 @@ export class EtcdMember {
           ...{ place: this.#place, names, clock, deadlines, turn },
           credentials,
         });
-        const { socket, roundTrip } = await dialling.done;
+        const { socket, roundTripMs } = await dialling.done;
         connection = await new Promise<GrpcConnection>((resolve, reject) => {
           const late = `connected, but no word within ${Math.round(deadlines.handshake)} ms`;
           const cancelTimer = clock.after(deadlines.handshake, () => made.close(late));
           const made: GrpcConnection = new GrpcConnection({
-            ...{ socket, roundTrip, clock, origin: this.#place },
+            ...{ socket, roundTripMs, clock, origin: this.#place },
             answered: () => {
               cancelTimer();
               resolve(made);

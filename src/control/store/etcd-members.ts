@@ -24,12 +24,12 @@ export interface EtcdMembersOptions {
   readonly readAccess?: () => Access;
   readonly names?: Names;
   /** How long one call may be without a sign of its answer on one endpoint, in milliseconds. */
-  readonly callTimeout?: number;
+  readonly callTimeoutMs?: number;
 }
 
-const CALL_TIMEOUT = 5_000;
+const CALL_TIMEOUT_MS = 5_000;
 /** A member that has not answered a read by then gets company: another one is asked as well. */
-const HEDGE_AFTER = 1_000;
+const HEDGE_AFTER_MS = 1_000;
 
 export class EtcdMembers {
   readonly endpoints: readonly string[];
@@ -112,7 +112,7 @@ export class EtcdMembers {
     for (let tried = 0; tried < length; tried++) {
       const index = this.#current;
       try {
-        const link = await this.#linked(index, tried + 1 < length ? HEDGE_AFTER : undefined);
+        const link = await this.#linked(index, tried + 1 < length ? HEDGE_AFTER_MS : undefined);
         await this.#know(index, link);
         return await this.#attempt(what, index, run, this.#timeout, link);
       } catch (error) {
@@ -154,7 +154,7 @@ export class EtcdMembers {
           break;
         }
         if (endpoints.length === 1) return;
-        cancelHedge = clock.after(this.patience(HEDGE_AFTER), askNext);
+        cancelHedge = clock.after(this.patience(HEDGE_AFTER_MS), askNext);
       };
       const ask = (index: number) => {
         asked.add(index);
@@ -187,7 +187,7 @@ export class EtcdMembers {
   }
 
   get #timeout(): number {
-    return this.#options.callTimeout ?? CALL_TIMEOUT;
+    return this.#options.callTimeoutMs ?? CALL_TIMEOUT_MS;
   }
 
   #member(index: number): EtcdMember {
@@ -210,7 +210,10 @@ export class EtcdMembers {
       return await scope.bound(run(this.#client(member, link, scope)));
     } catch (error) {
       const reason = messageOf(error);
-      if (refused(error)) throw new StoreError(`${member.endpoint} refuses to ${what}: ${reason}`);
+      if (refused(error)) {
+        const remedy = NO_SPACE.test(reason) ? `; ${MAKE_SPACE}` : '';
+        throw new StoreError(`${member.endpoint} refuses to ${what}: ${reason}${remedy}`);
+      }
       if (!signal?.aborted) this.#leave(index, link);
       throw new MemberFailed(`${member.endpoint}: ${reason}`);
     } finally {
@@ -325,6 +328,10 @@ function unreachable(what: string, reasons: readonly string[]): StoreUnreachable
   return new StoreUnreachable(`etcd does not answer, cannot ${what} (${reasons.join('; ')})`);
 }
 
+const NO_SPACE = /database space exceeded/;
+const MAKE_SPACE =
+  'make space with: etcdctl compact REVISION, etcdctl defrag, etcdctl alarm disarm';
+
 const PASSED_OVER: ReadonlySet<number> = new Set([
   CODE.cancelled,
   CODE.unknown,
@@ -338,11 +345,14 @@ const PASSED_OVER: ReadonlySet<number> = new Set([
 /** A member that has no vote, or is of an older version, says so; another one may serve. */
 const NOT_THIS_MEMBER = /not supported for learner|not capable/;
 
-/** Whether another member would say the same. Out of space (NOSPACE) is an alarm of them all. */
+/**
+ * Whether another member would say the same. Out of space (NOSPACE) is an alarm of them all, and
+ * what is larger than this host takes is so everywhere.
+ */
 function refused(error: unknown): boolean {
   const message = messageOf(error);
   if (error instanceof ConnectionLost || error instanceof NotUsable) return false;
-  if (/database space exceeded/.test(message)) return true;
+  if (NO_SPACE.test(message) || /larger than max/.test(message)) return true;
   if (NOT_THIS_MEMBER.test(message)) return false;
   return !(error instanceof GrpcError && PASSED_OVER.has(error.code));
 }

@@ -47,6 +47,9 @@ export interface CallAnswers {
 /** Whether the bytes are compressed, always 0 here, and how many they are. */
 const FRAME_HEADER = 5;
 
+/** What one answer may have, in bytes; gRPC's own default of 4 MiB is too little for a listing. */
+export const LARGEST_MESSAGE = 64 * 2 ** 20;
+
 export class GrpcCall {
   readonly #stream: http2.ClientHttp2Stream;
   readonly #method: Method;
@@ -114,7 +117,12 @@ export class GrpcCall {
       if ((this.#received[0] as Buffer).length < FRAME_HEADER) this.#join();
       const first = this.#received[0] as Buffer;
       if (first[0] !== 0) throw new GrpcError(CODE.internal, 'a compressed message, not asked for');
-      const end = FRAME_HEADER + first.readUInt32BE(1);
+      const length = first.readUInt32BE(1);
+      if (length > LARGEST_MESSAGE) {
+        const sizes = `${length} vs. ${LARGEST_MESSAGE}`;
+        throw new GrpcError(CODE.resourceExhausted, `the answer is larger than max (${sizes})`);
+      }
+      const end = FRAME_HEADER + length;
       if (this.#length < end) return;
       const all = this.#join();
       this.#received = [all.subarray(end)];

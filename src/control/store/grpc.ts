@@ -24,7 +24,7 @@ export interface GrpcOptions {
   readonly origin: URL;
   readonly clock: Clock;
   /** A first idea of the way there and back, in milliseconds. */
-  readonly roundTrip: number;
+  readonly roundTripMs: number;
   /** The other end spoke for the first time. */
   answered(): void;
   /** Called once, when no call can be made on it any more. */
@@ -32,12 +32,12 @@ export interface GrpcOptions {
 }
 
 /** With a stream open and nothing heard for so long, in milliseconds, a ping is sent. */
-const KEEPALIVE = 10_000;
+const KEEPALIVE_MS = 10_000;
 /** The same while somebody waits for an answer. */
-const HURRY = 1_000;
+const HURRY_MS = 1_000;
 /** etcd says "too many pings" to who asks more often than every 5 s. */
-const PINGS_APART = 6_000;
-const PING_WITHIN = 3_000;
+const PINGS_APART_MS = 6_000;
+const PING_WITHIN_MS = 3_000;
 /** How many round trips a ping, or a call, may take. */
 const TRIPS = 3;
 /** Of so many answers the quickest counts. */
@@ -59,13 +59,13 @@ export class GrpcConnection {
   #askedAt: number;
   #pingedAt = Number.NEGATIVE_INFINITY;
   #pinging = false;
-  readonly #trips: number[] = [];
-  #roundTrip: number;
+  readonly #tripsMs: number[] = [];
+  #roundTripMs: number;
   #cancelTimer = () => {};
 
   constructor(options: GrpcOptions) {
     this.#options = options;
-    this.#roundTrip = options.roundTrip;
+    this.#roundTripMs = options.roundTripMs;
     const begun = options.clock.now();
     this.#heardAt = this.#askedAt = begun;
     const { origin, socket } = options;
@@ -78,7 +78,7 @@ export class GrpcConnection {
     session.once('connect', () => session.setLocalWindowSize(WINDOW));
     session.once('remoteSettings', () => {
       this.#answered = true;
-      this.#measured(Math.max(options.roundTrip, options.clock.now() - begun));
+      this.#measured(Math.max(options.roundTripMs, options.clock.now() - begun));
       options.answered();
       this.#watchOver();
     });
@@ -101,7 +101,7 @@ export class GrpcConnection {
 
   /** What a wait of `ms` becomes on a connection this slow. */
   patience(ms: number): number {
-    return Math.max(ms, TRIPS * this.#roundTrip);
+    return Math.max(ms, TRIPS * this.#roundTripMs);
   }
 
   /** Whether somebody waits for an answer. */
@@ -218,9 +218,9 @@ export class GrpcConnection {
     const due = () => {
       const quiet =
         this.#waiting > 0
-          ? Math.max(this.#heardAt, this.#askedAt) + this.patience(HURRY)
-          : this.#heardAt + KEEPALIVE;
-      return Math.max(quiet, this.#pingedAt + PINGS_APART);
+          ? Math.max(this.#heardAt, this.#askedAt) + this.patience(HURRY_MS)
+          : this.#heardAt + KEEPALIVE_MS;
+      return Math.max(quiet, this.#pingedAt + PINGS_APART_MS);
     };
     this.#cancelTimer = clock.after(Math.max(0, due() - clock.now()), () => {
       if (due() <= clock.now()) this.#ping();
@@ -232,7 +232,7 @@ export class GrpcConnection {
     const { clock } = this.#options;
     this.#pinging = true;
     this.#pingedAt = clock.now();
-    const within = this.patience(PING_WITHIN);
+    const within = this.patience(PING_WITHIN_MS);
     const wait = () => {
       const since = Math.max(this.#heardAt, this.#pingedAt);
       this.#cancelTimer = clock.after(Math.max(0, since + within - clock.now()), () => {
@@ -256,9 +256,9 @@ export class GrpcConnection {
 
   /** The quickest of the last few answers: the way there and back, and not a server that waits. */
   #measured(ms: number): void {
-    this.#trips.push(ms);
-    if (this.#trips.length > SAMPLES) this.#trips.shift();
-    this.#roundTrip = Math.min(...this.#trips);
+    this.#tripsMs.push(ms);
+    if (this.#tripsMs.length > SAMPLES) this.#tripsMs.shift();
+    this.#roundTripMs = Math.min(...this.#tripsMs);
   }
 
   #lost(reason: string): void {

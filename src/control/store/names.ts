@@ -15,10 +15,10 @@ export interface Names {
 export type Lookup = (name: string) => Promise<readonly string[]>;
 
 /** How long a known address is held back for a fresh one, in milliseconds. */
-const FRESH_WITHIN = 1_000;
+const FRESH_WITHIN_MS = 1_000;
 /** So often at most a name is looked up: when its addresses are known, and when not. */
-const APART = 10_000;
-const APART_UNKNOWN = 1_000;
+const APART_MS = 10_000;
+const APART_UNKNOWN_MS = 1_000;
 
 interface Known {
   addresses: readonly string[];
@@ -42,12 +42,12 @@ export class ResolvedNames implements Names {
   async addresses(name: string): Promise<readonly string[]> {
     if (net.isIP(name) !== 0) return [name];
     const known = this.#of(name);
-    const apart = known.addresses.length > 0 ? APART : APART_UNKNOWN;
+    const apart = known.addresses.length > 0 ? APART_MS : APART_UNKNOWN_MS;
     if (known.pending === undefined && this.#clock.now() - known.lookedUpAt >= apart) {
       this.#look(name, known);
     }
     if (known.addresses.length === 0) await known.pending;
-    else if (known.pending !== undefined) await this.#atMost(FRESH_WITHIN, known.pending);
+    else if (known.pending !== undefined) await this.#atMost(FRESH_WITHIN_MS, known.pending);
     if (known.addresses.length > 0) return known.addresses;
     throw known.error ?? new Error(`cannot resolve ${name}`);
   }

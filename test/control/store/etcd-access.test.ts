@@ -44,7 +44,7 @@ describe('etcd with TLS and users', { skip: noEtcd || noOpenssl, timeout: 120_00
       prefix: '/net',
       clock: realClock,
       log,
-      callTimeout: 3_000,
+      callTimeoutMs: 3_000,
       readAccess: () => ({ ...(credentials && { credentials }), ...(auth && { auth }) }),
     });
     stores.push(store);

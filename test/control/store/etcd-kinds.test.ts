@@ -10,7 +10,7 @@ import path from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { EtcdStore } from '../../../src/control/store/etcd.js';
 import { Lines, realClock, until } from '../fakes.js';
-import { EtcdServer, freePort, noEtcd } from './etcd-server.js';
+import { ETCD, EtcdServer, freePort, noEtcd } from './etcd-server.js';
 
 describe('endpoints of another kind', { skip: noEtcd, timeout: 120_000 }, () => {
   let etcd: EtcdServer;
@@ -41,7 +41,7 @@ describe('endpoints of another kind', { skip: noEtcd, timeout: 120_000 }, () => 
   }
 
   function run(...args: string[]): void {
-    children.push(spawn('etcd', args, { stdio: 'ignore', cwd: directory }));
+    children.push(spawn(ETCD, args, { stdio: 'ignore', cwd: directory }));
   }
 
   async function accepts(port: number): Promise<void> {
@@ -68,7 +68,7 @@ describe('endpoints of another kind', { skip: noEtcd, timeout: 120_000 }, () => 
     const { leases } = store;
     const first = (await leases.create('10.5.1.0-24', 'x', 60)) ?? assert.fail();
     assert.equal(await leases.keepAlive(first.lease), 60);
-    assert.ok((await leases.remainingTtl(first.lease)) > 50);
+    assert.ok((await leases.look('10.5.1.0-24')).ttl > 50);
     const keys = new Map<string, string>();
     store.follow({
       snapshot: ({ entries }) => {

@@ -26,10 +26,10 @@ let socket: net.Socket;
 let connection: GrpcConnection;
 let ended: string[];
 
-const options = (roundTrip: number, answered = () => {}) => {
+const options = (roundTripMs: number, answered = () => {}) => {
   const { port } = server.address() as net.AddressInfo;
   const origin = new URL(`http://127.0.0.1:${port}`);
-  return { socket, clock, roundTrip, origin, answered, ended: (why: string) => ended.push(why) };
+  return { socket, clock, roundTripMs, origin, answered, ended: (why: string) => ended.push(why) };
 };
 
 beforeEach(async () => {
