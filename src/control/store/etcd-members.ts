@@ -30,6 +30,8 @@ export interface EtcdMembersOptions {
 const CALL_TIMEOUT_MS = 5_000;
 /** A member that has not answered a read by then gets company: another one is asked as well. */
 const HEDGE_AFTER_MS = 1_000;
+/** How long a look at the member in use may take where there is another one. */
+const PROBE_WITHIN_MS = 1_500;
 
 export class EtcdMembers {
   readonly endpoints: readonly string[];
@@ -181,9 +183,14 @@ export class EtcdMembers {
     });
   }
 
-  /** Makes one call on the member in use alone, and passes on to the next one if it fails. */
+  /**
+   * Makes one call on the member in use alone, and passes on to the next one if it fails: sooner
+   * where there is another member, since a silent one is worth no longer wait then.
+   */
   probe<T>(what: string, run: (client: EtcdClient) => Promise<T>, timeout: number): Promise<T> {
-    return this.#attempt(what, this.#current, run, timeout);
+    const alone = this.endpoints.length === 1;
+    const within = alone ? timeout : Math.min(timeout, PROBE_WITHIN_MS);
+    return this.#attempt(what, this.#current, run, within);
   }
 
   get #timeout(): number {
