@@ -7,6 +7,7 @@
  *   npm run bench -- start …              how fast a host joins, beside flanneld's record
  *   npm run bench -- memory …             a weft with many peers under load
  *   npm run bench -- slow-peer …          pings beside a flood to a peer whose way is slow
+ *   npm run bench -- paths …              10 MB over paths that are smaller, change or are silent
  *   npm run bench -- hostile …            a stream beside hostile datagrams
  *   npm run bench -- quiet-lane …         collections and deoptimisations of a lane
  */
@@ -20,6 +21,7 @@ const PROGRAMS = [
   'start',
   'memory',
   'slow-peer',
+  'paths',
   'hostile',
   'quiet-lane',
 ];

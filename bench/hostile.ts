@@ -9,11 +9,11 @@ import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import type { Container } from '../src/lab/container.js';
-import { enterLab, labLacks } from '../src/lab/enter.js';
+import { labLacks } from '../src/lab/enter.js';
 import { Lab } from '../src/lab/lab.js';
 import { GOODPUT_LEAST } from './bars.js';
+import { enterBench } from './head.js';
 import { hostileKinds } from './hostile-kinds.js';
-import { describeMachine, machineLine } from './machine.js';
 import { figure } from './plot.js';
 import { writeResult } from './result.js';
 import { weftStatus } from './rig.js';
@@ -36,19 +36,11 @@ const [datagrams, rate, runs] = [given.datagrams, given.rate, given.runs].map(Nu
 const seconds = datagrams / rate / runs;
 if (!(seconds >= 1)) throw new RangeError('--datagrams / --rate / --runs must be a second or more');
 
-const lacks = labLacks({ programs: ['iperf3', 'bridge'], tun: true });
-if (lacks !== undefined) {
-  console.error(lacks);
-  process.exit(1);
-}
-if (!Lab.inside()) process.exit(await enterLab());
+const machine = await enterBench(labLacks({ programs: ['iperf3', 'bridge'], tun: true }));
 
 const SEND = fileURLToPath(new URL('./tools/hostile-send.js', import.meta.url));
 const PORT = 8472;
 const STRANGER = '192.168.56.66';
-const machine = describeMachine();
-console.log(machineLine(machine));
-console.log(machine.command);
 
 const lab = await Lab.open();
 const [victim, , bad] = TRIO as [(typeof TRIO)[0], (typeof TRIO)[0], (typeof TRIO)[0]];

@@ -14,9 +14,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { Etcd3 } from 'etcd3';
-import { enterLab, labLacks } from '../src/lab/enter.js';
+import { labLacks } from '../src/lab/enter.js';
 import { Lab } from '../src/lab/lab.js';
-import { describeMachine, machineLine } from './machine.js';
+import { enterBench } from './head.js';
 import { writeResult } from './result.js';
 import { spread } from './statistics.js';
 
@@ -30,12 +30,7 @@ const { values: given } = parseArgs({
 });
 const rounds = Number(given.rounds);
 
-const lacks = labLacks({ programs: ['etcd'], tun: true });
-if (lacks !== undefined) {
-  console.error(lacks);
-  process.exit(1);
-}
-if (!Lab.inside()) process.exit(await enterLab());
+const machine = await enterBench(labLacks({ programs: ['etcd'], tun: true }));
 
 const milliseconds = (from: bigint, to: bigint): number => Number(to - from) / 1e6;
 
@@ -93,7 +88,6 @@ for (let round = 0; round < rounds; round += 1) {
 }
 client.close();
 
-const machine = describeMachine();
 const results = Object.fromEntries(
   Object.entries(times).map(([name, values]) => [name, spread(values)]),
 );
@@ -103,8 +97,6 @@ const ROWS: readonly [string, string][] = [
   ['sentToGone', 'delete sent -> route gone'],
   ['answeredToGone', 'delete answered -> route gone'],
 ];
-console.log(machineLine(machine));
-console.log(machine.command);
 console.log(`${rounds} rounds, milliseconds             min  median     p95     max`);
 for (const [name, title] of ROWS) {
   const { min, median, p95, max } = results[name]!;

@@ -7,15 +7,14 @@
  * The others' addresses are the second host's too, where nobody listens at them.
  */
 import fs from 'node:fs';
-import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { enterLab, labLacks } from '../src/lab/enter.js';
+import { labLacks } from '../src/lab/enter.js';
 import { Lab } from '../src/lab/lab.js';
 import { leaseKey, leaseValue } from '../src/lab/lease.js';
 import { MEMORY_MOST } from './bars.js';
 import { buildLacks, buildPrograms } from './build-c.js';
-import { describeMachine, machineLine } from './machine.js';
+import { enterBench } from './head.js';
 import { figure } from './plot.js';
 import { writeResult } from './result.js';
 import { memoryOf, weftStatus } from './rig.js';
@@ -32,17 +31,9 @@ const peers = Number(given.peers);
 const seconds = Number(given.seconds);
 if (!(peers >= 1 && peers <= 200)) throw new RangeError('--peers is 1 to 200');
 
-const lacks = buildLacks() ?? labLacks({ programs: ['iperf3'], tun: true });
-if (lacks !== undefined) {
-  console.error(lacks);
-  process.exit(1);
-}
-if (!Lab.inside()) process.exit(await enterLab());
+const machine = await enterBench(buildLacks() ?? labLacks({ programs: ['iperf3'], tun: true }));
 
 const programs = buildPrograms();
-const machine = describeMachine();
-console.log(machineLine(machine));
-console.log(machine.command);
 
 const lab = await Lab.open();
 const [near, far] = await lab.wire(

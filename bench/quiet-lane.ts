@@ -20,11 +20,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import type { Container } from '../src/lab/container.js';
-import { enterLab, labLacks } from '../src/lab/enter.js';
+import { labLacks } from '../src/lab/enter.js';
 import type { Host } from '../src/lab/host.js';
 import { Lab } from '../src/lab/lab.js';
 import { leaseKey, leaseValue } from '../src/lab/lease.js';
 import { buildLacks, buildPrograms, type Programs } from './build-c.js';
+import { needLab } from './head.js';
 import { describeMachine, machineLine } from './machine.js';
 import { writeResult } from './result.js';
 import { weftStatus } from './rig.js';
@@ -188,9 +189,5 @@ async function main(): Promise<void> {
 }
 
 const lacks = buildLacks() ?? labLacks({ programs: ['iperf3', 'ethtool', 'stdbuf'], tun: true });
-if (lacks !== undefined) {
-  console.error(lacks);
-  process.exit(1);
-}
-if (!Lab.inside()) process.exit(await enterLab());
+await needLab(lacks);
 await main();

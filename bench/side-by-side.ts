@@ -13,10 +13,11 @@
 import process from 'node:process';
 import { parseArgs } from 'node:util';
 import { dockerLacks } from '../src/lab/docker.js';
-import { enterLab, labLacks } from '../src/lab/enter.js';
+import { labLacks } from '../src/lab/enter.js';
 import { Lab } from '../src/lab/lab.js';
 import { buildLacks, buildPrograms, type Programs } from './build-c.js';
 import { CASES, type Case, datagramSize, type Figures, generatorCeiling } from './cases.js';
+import { needLab } from './head.js';
 import { checkCounters, checkTransfer } from './integrity.js';
 import { describeMachine, machineLine } from './machine.js';
 import { isOverlay, overlayLacks } from './overlays.js';
@@ -214,9 +215,5 @@ const lacks =
   buildLacks() ??
   (given.docker ? dockerLacks() : undefined) ??
   labLacks({ programs: ['iperf3', 'ethtool', 'bridge', 'ping'], tun: true });
-if (lacks !== undefined) {
-  console.error(lacks);
-  process.exit(1);
-}
-if (!Lab.inside()) process.exit(await enterLab(undefined, { docker: given.docker }));
+await needLab(lacks, { docker: given.docker });
 await main();

@@ -4,12 +4,11 @@
  *
  *   npm run bench -- slow-peer [--runs=3] [--out=FOLDER]
  */
-import process from 'node:process';
 import { parseArgs } from 'node:util';
-import { enterLab, labLacks } from '../src/lab/enter.js';
+import { labLacks } from '../src/lab/enter.js';
 import { Lab } from '../src/lab/lab.js';
 import { buildLacks, buildPrograms } from './build-c.js';
-import { describeMachine, machineLine } from './machine.js';
+import { enterBench } from './head.js';
 import { figure } from './plot.js';
 import { writeResult } from './result.js';
 import { weftStatus } from './rig.js';
@@ -27,17 +26,11 @@ const { values: given } = parseArgs({
   options: { runs: { type: 'string', default: '3' }, out: { type: 'string' } },
 });
 
-const lacks = buildLacks() ?? labLacks({ programs: ['ping', 'bridge', 'tc'], tun: true });
-if (lacks !== undefined) {
-  console.error(lacks);
-  process.exit(1);
-}
-if (!Lab.inside()) process.exit(await enterLab());
+const machine = await enterBench(
+  buildLacks() ?? labLacks({ programs: ['ping', 'bridge', 'tc'], tun: true }),
+);
 
 const programs = buildPrograms();
-const machine = describeMachine();
-console.log(machineLine(machine));
-console.log(machine.command);
 
 const lab = await Lab.open();
 const sides = [await openTrio(lab, 'weft'), await openTrio(lab, 'kernel')];

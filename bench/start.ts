@@ -10,13 +10,12 @@
  */
 import fs from 'node:fs';
 import path from 'node:path';
-import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import type { Running } from '../src/lab/command.js';
-import { enterLab, labLacks } from '../src/lab/enter.js';
+import { labLacks } from '../src/lab/enter.js';
 import { Lab } from '../src/lab/lab.js';
-import { describeMachine, machineLine } from './machine.js';
+import { enterBench } from './head.js';
 import { writeResult } from './result.js';
 import { spread } from './statistics.js';
 
@@ -36,12 +35,7 @@ const FLANNELD = {
   startToSubnetFile: { min: 118.4, median: 126.4, max: 142.2 },
 };
 
-const lacks = labLacks({ programs: ['etcd'], tun: true });
-if (lacks !== undefined) {
-  console.error(lacks);
-  process.exit(1);
-}
-if (!Lab.inside()) process.exit(await enterLab());
+const machine = await enterBench(labLacks({ programs: ['etcd'], tun: true }));
 
 const lab = await Lab.open();
 const network = await lab.network();
@@ -93,7 +87,6 @@ for (let round = 0; round < rounds; round += 1) {
   await sleep(200);
 }
 
-const machine = describeMachine();
 const results = { startToSeen: spread(startToSeen), startToSubnetFile: spread(startToSubnetFile) };
 const rows = [
   { name: 'weft: start -> key seen by another', ...results.startToSeen },
@@ -101,8 +94,6 @@ const rows = [
   { name: 'weft: start -> subnet.env written', ...results.startToSubnetFile },
   { name: 'flanneld 0.28, recorded', ...FLANNELD.startToSubnetFile },
 ];
-console.log(machineLine(machine));
-console.log(machine.command);
 console.log(`${rounds} starts, milliseconds                     min  median     max`);
 for (const { name, min, median, max } of rows) {
   const cells = [min, median, max].map((ms) => ms.toFixed(1).padStart(8)).join('');

@@ -10,6 +10,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+enum { VNET_KEPT = (PACKET_WORDS - PACKET_VNET) * (int)sizeof(int32_t) };
+
 /*
  * tunOpen(name, flags): fd. Throws ENAMETOOLONG over 15 bytes; ENOENT or ENODEV without
  * /dev/net/tun; EPERM; EINVAL when the name is no device name, or belongs to a device that is
@@ -62,9 +64,10 @@ napi_value tun_offload(napi_env env, napi_callback_info info) {
 
 /*
  * tunRead(fd, table, rows, area, areaEnd, headroom, vnet, first, size, gap): rows filled, or
- * -errno. Row: {offset, length, gap} of the packet; its vnet header (`vnet` bytes) lies just
- * before it. Each packet begins on a line of 64 bytes plus `headroom`; the area bounds the
- * batch, since a read starts only where the longest packet still fits.
+ * -errno. Row: {offset, length, gap} of the packet, and the first 12 bytes of its vnet header, for
+ * whoever comes when that was written over; it (`vnet` bytes) lies just before the packet. Each
+ * packet begins on a line of 64 bytes plus `headroom`; the area bounds the batch, since a read
+ * starts only where the longest packet still fits.
  *
  * With a `size`, what goes beyond the packet's first `first` bytes is scattered: every further
  * `size` bytes have `gap` free bytes before them, and the row's gap says so; it is 0 for a
@@ -117,6 +120,9 @@ napi_value tun_read(napi_env env, napi_callback_info info) {
     row[PACKET_LENGTH] = length;
     bool scattered = size > 0 && length > first;
     row[PACKET_GAP] = scattered ? gap : 0;
+    memset(row + PACKET_VNET, 0, VNET_KEPT);
+    memmove(row + PACKET_VNET, self->base + packet - vnet,
+            (size_t)(vnet < VNET_KEPT ? vnet : VNET_KEPT));
     count++;
     cursor = packet + length;
     if (scattered) cursor += (int64_t)((length - first + size - 1) / size) * gap;

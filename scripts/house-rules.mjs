@@ -2,6 +2,7 @@
  * What weft's source may not call where, as plain text searches: clock, timers, chance, the
  * end of the process and output are handed in from outside, so that the whole can run on a
  * fake clock from one seed, and so that nothing ends the process while a lane is in the addon.
+ * And what it says in one way only.
  *
  * An allowance is a file, or a folder that ends in `/`; each says why.
  */
@@ -46,6 +47,13 @@ export const RULES = [
     name: 'no console',
     pattern: /\bconsole\./,
     instead: 'take a Log (src/control/runtime.ts), or write to process.stdout in src/cli',
+    allowed: [],
+  },
+  {
+    name: 'private to the program, not to its types alone',
+    // A constructor cannot be kept from others in another way.
+    pattern: /(?<=^\s*)(?:private|protected)\b(?=\s+[\w#[*])(?!\s+constructor\b)/,
+    instead: 'write #name',
     allowed: [],
   },
 ];

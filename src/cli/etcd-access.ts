@@ -1,11 +1,11 @@
 /**
  * Where etcd is, and how weft proves to it who it is, and etcd to weft: the files and the password
- * that flanneld's flags name, read once at the start. No secret gets into a message, a log line or
- * the status.
+ * that flanneld's flags name. No secret gets into a message, a log line or the status.
  */
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import fs from 'node:fs';
 import { createSecureContext } from 'node:tls';
+import type { Access } from '../control/store/access.js';
 import { checkEndpoints } from '../control/store/endpoints.js';
 import { messageOf } from '../control/store/store.js';
 import { type Flag, type Flags, UsageError, variableOf } from './flags.js';
@@ -64,15 +64,6 @@ export const PASSWORD_FILE: Flag = {
   help: 'a file with the password for -etcd-username; a line end after it does not count',
 };
 
-export interface EtcdAccess {
-  readonly credentials?: {
-    rootCertificate: Buffer;
-    privateKey?: Buffer;
-    certChain?: Buffer;
-  };
-  readonly auth?: { readonly username: string; readonly password: string };
-}
-
 /** Where distributions keep the CAs that a host trusts; Node brings a list of its own. */
 const SYSTEM_CAS = [
   '/etc/ssl/certs/ca-certificates.crt',
@@ -80,10 +71,14 @@ const SYSTEM_CAS = [
   '/etc/ssl/cert.pem',
 ];
 
-/** Throws a UsageError for what is no list of URLs of one scheme. */
+/**
+ * An empty part, as a comma at the end makes one, is no endpoint; flanneld never reaches one there.
+ * Throws a UsageError for what is no list of URLs of one scheme.
+ */
 export function readEndpoints(flags: Flags): string[] {
   try {
-    return checkEndpoints(flags.text('etcd-endpoints').split(','));
+    const parts = flags.text('etcd-endpoints').split(',');
+    return checkEndpoints(parts.filter((part) => part.trim() !== ''));
   } catch (error) {
     throw new UsageError(messageOf(error));
   }
@@ -118,7 +113,7 @@ export function readEtcdAccess(
   flags: Flags,
   endpoints: readonly string[],
   environment: NodeJS.ProcessEnv,
-): EtcdAccess {
+): Access {
   const encrypted = endpoints[0]?.startsWith('https:') === true;
   const credentials = encrypted ? readCredentials(flags, environment) : undefined;
   const username = flags.text('etcd-username');
@@ -168,7 +163,7 @@ export function maskPassword(argv: readonly string[]): string[] {
   });
 }
 
-function readCredentials(flags: Flags, environment: NodeJS.ProcessEnv): EtcdAccess['credentials'] {
+function readCredentials(flags: Flags, environment: NodeJS.ProcessEnv): Access['credentials'] {
   const ca = read(flags, 'etcd-cafile', isCertificate);
   const rootCertificate = ca ?? systemCas(environment);
   const certChain = read(flags, 'etcd-certfile', isCertificate);
@@ -185,8 +180,7 @@ function readCredentials(flags: Flags, environment: NodeJS.ProcessEnv): EtcdAcce
   }
   if (rootCertificate === undefined && certChain === undefined) return undefined;
   return {
-    // An absent list is Node's own.
-    rootCertificate: rootCertificate as Buffer,
+    ...(rootCertificate && { rootCertificate }),
     ...(privateKey && certChain && { privateKey, certChain }),
   };
 }
@@ -204,8 +198,11 @@ function systemCas(environment: NodeJS.ProcessEnv): Buffer | undefined {
   return undefined;
 }
 
+/** Of a list the first is looked at, and that none was cut off: it may be written just now. */
 function isCertificate(pem: Buffer): void {
   new X509Certificate(pem);
+  const count = (mark: string) => pem.toString('latin1').split(mark).length;
+  if (count('-----BEGIN ') !== count('-----END ')) throw new Error('cut off in the middle');
 }
 
 function read(flags: Flags, name: string, check: (pem: Buffer) => void): Buffer | undefined {

@@ -3,6 +3,7 @@ import fs from 'node:fs';
 import { systemClock } from '../control/daemon/clock.js';
 import { createLog } from '../control/daemon/log.js';
 import { HostError } from '../control/host/errors.js';
+import { readHostId } from '../control/host/host-id.js';
 import { chooseInterface } from '../control/host/interfaces.js';
 import { JOURNAL_DIRECTORY } from '../control/host/journal.js';
 import { systemRunner } from '../control/host/runner.js';
@@ -72,14 +73,14 @@ export async function main(args: string[]): Promise<number> {
   try {
     await refuseWhileRunning(store);
     const file = savedFile(JOURNAL_DIRECTORY, store.configName);
-    const saved = read(file, store.configName);
+    const saved = ownSaved(file, store.configName);
     const publicIp = await publicIpOf(flags, saved);
     const vtepMac = saved?.publicIp === publicIp ? saved.vtepMac : undefined;
-    const { done, left } = await release({ store, leases: store.leases, publicIp, vtepMac });
+    const { done, left } = await release({ store, keys: store.leases, publicIp, vtepMac });
     for (const line of done) process.stdout.write(`${line}\n`);
     for (const line of left) complain(line);
     // A start without etcd would come up on a subnet that is not ours any more.
-    if (done.length > 0) fs.rmSync(file, { force: true });
+    if (done.length > 0 && saved?.publicIp === publicIp) fs.rmSync(file, { force: true });
     return left.length === 0 ? 0 : 1;
   } catch (error) {
     const expected = [HostError, StoreError, StoreUnreachable, Refused];
@@ -99,14 +100,14 @@ function complain(line: string): void {
 
 /** Throws an Error that names the flag of a file that cannot be used. */
 function openStore(flags: Flags, endpoints: readonly string[]): EtcdStore {
-  // Node warns of a TLS server name that is an address: nothing that an operator can change.
-  process.noDeprecation = true;
+  const readAccess = () => readEtcdAccess(flags, endpoints, process.env);
+  readAccess();
   return new EtcdStore({
     endpoints,
     prefix: flags.text('etcd-prefix'),
     clock: systemClock,
     log: createLog(0),
-    ...readEtcdAccess(flags, endpoints, process.env),
+    readAccess,
   });
 }
 
@@ -121,8 +122,7 @@ async function refuseWhileRunning(store: EtcdStore): Promise<void> {
       if (code === 'ENOENT' || code === 'ECONNREFUSED') continue;
       throw new Refused(`${name}: a weft runs here and does not answer; stop it first`);
     }
-    const prefix = store.description.slice(store.description.indexOf(', prefix '));
-    if (!isStarting(answer) && !answer.store.endsWith(prefix)) continue;
+    if (!isStarting(answer) && answer.network !== store.network) continue;
     throw new Refused(
       `weft is running (process ${answer.pid}) and holds its lease; stop it first, ` +
         'then release: systemctl stop weft',
@@ -130,12 +130,17 @@ async function refuseWhileRunning(store: EtcdStore): Promise<void> {
   }
 }
 
-function read(file: string, network: string): ReadNetwork | undefined {
+/** Not what another host saved, of which this one is a clone: its lease is in use. */
+function ownSaved(file: string, network: string): ReadNetwork | undefined {
+  let saved: ReadNetwork | undefined;
   try {
-    return readSaved(file, network);
+    saved = readSaved(file, network);
   } catch {
     return undefined;
   }
+  if (saved?.hostId === undefined || saved.hostId === readHostId('/proc')) return saved;
+  complain(`${file} was saved on another host or in another network namespace: not used`);
+  return undefined;
 }
 
 /** int32 */

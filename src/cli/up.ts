@@ -3,6 +3,7 @@ import os from 'node:os';
 import { monotonic, systemClock, timeOfDay } from '../control/daemon/clock.js';
 import { Daemon } from '../control/daemon/daemon.js';
 import type { FirewallOptions } from '../control/daemon/firewall.js';
+import { thisHost } from '../control/daemon/host.js';
 import { defaultLanes, MOST_LANES } from '../control/daemon/lanes.js';
 import { Lifecycle } from '../control/daemon/lifecycle.js';
 import { createLog } from '../control/daemon/log.js';
@@ -214,7 +215,7 @@ export async function main(args: string[], laneProgram?: URL): Promise<number> {
   const accept = readAccept(flags.text('accept'));
   const lanes = readLanes(flags, os.availableParallelism());
   const firewall = readFirewall(flags);
-  const renewMargin = readRenewMargin(flags);
+  const renewMarginMs = readRenewMargin(flags);
   const onLeaseLoss = readOnLeaseLoss(flags.text('on-lease-loss'));
   const ifaceRegex = readPatterns(flags);
   // Its client takes as much memory as all the rest of weft, so it is loaded where it is used.
@@ -225,11 +226,11 @@ export async function main(args: string[], laneProgram?: URL): Promise<number> {
   lifecycle.install();
   log.info(`weft ${version}`);
   for (const line of etcdWarnings(flags, endpoints, onCommandLine)) log.warn(line);
-  // Node warns of a TLS server name that is an address: nothing that an operator can change.
-  process.noDeprecation = true;
   const clock = systemClock;
   try {
-    const access = etcd === undefined ? {} : readEtcdAccess(flags, endpoints, process.env);
+    const readAccess = () => readEtcdAccess(flags, endpoints, process.env);
+    // What cannot be used is refused at the start; later it is only passed over.
+    if (etcd !== undefined) readAccess();
     const daemon = new Daemon({
       version,
       // A unit file with an unset variable gives an empty one, which flanneld passes over too.
@@ -248,14 +249,14 @@ export async function main(args: string[], laneProgram?: URL): Promise<number> {
       openStore: () =>
         etcd === undefined
           ? new FileStore({ file, clock, log })
-          : new etcd.EtcdStore({ endpoints, prefix, clock, random: Math.random, log, ...access }),
-      renewMargin,
+          : new etcd.EtcdStore({ endpoints, prefix, clock, random: Math.random, log, readAccess }),
+      renewMarginMs,
       onLeaseLoss,
       clock,
       random: Math.random,
       log,
       lifecycle,
-      laneProgram,
+      host: thisHost(laneProgram),
       saveBatch: (batches, place) =>
         saveBatch(batches, { ...place, directory: JOURNAL_DIRECTORY, now: timeOfDay() }),
     });
@@ -269,8 +270,9 @@ export async function main(args: string[], laneProgram?: URL): Promise<number> {
     });
     if (systemd !== undefined) {
       lifecycle.onBegin((reason) => systemd.stopping(reason));
-      lifecycle.onHangUp(() => systemd.reloading(() => daemon.reload()));
     }
+    const reload = () => daemon.reload();
+    lifecycle.onHangUp(() => (systemd === undefined ? reload() : systemd.reloading(reload)));
     if (healthPort > 0) {
       const health = new Health({
         address: flags.text('healthz-ip'),
@@ -283,6 +285,7 @@ export async function main(args: string[], laneProgram?: URL): Promise<number> {
       await lifecycle.unlessLeaving(health.open());
     }
     await daemon.start();
+    systemd?.tell();
   } catch (error) {
     // While leaving, whatever ends the start is a consequence of that.
     if (!lifecycle.leaving) await lifecycle.leave(1, messageOf(error));
@@ -302,13 +305,13 @@ function readPatterns(flags: Flags): Pattern[] {
 }
 
 /** The longest period is what a timer can wait: 24 days. */
-const LONGEST_RESYNC = 2_147_483;
+const LONGEST_RESYNC_SECONDS = 2_147_483;
 
 function readFirewall(flags: Flags): FirewallOptions {
   const resync = flags.int('iptables-resync');
-  if (resync < 1 || resync > LONGEST_RESYNC) {
+  if (resync < 1 || resync > LONGEST_RESYNC_SECONDS) {
     const given = flags.text('iptables-resync');
-    throw new UsageError(`-iptables-resync=${given}: give 1 to ${LONGEST_RESYNC} seconds`);
+    throw new UsageError(`-iptables-resync=${given}: give 1 to ${LONGEST_RESYNC_SECONDS} seconds`);
   }
   const forward = flags.bool('iptables-forward-rules');
   return {
@@ -317,13 +320,14 @@ function readFirewall(flags: Flags): FirewallOptions {
     forward,
     forwardAsked: forward && flags.given('iptables-forward-rules'),
     guard: flags.bool('guard'),
-    resync,
+    resyncMs: resync * 1_000,
   };
 }
 
+/** In milliseconds. */
 function readRenewMargin(flags: Flags): number {
   const minutes = flags.int('subnet-lease-renew-margin');
-  if (minutes >= 1 && minutes <= 1439) return minutes;
+  if (minutes >= 1 && minutes <= 1439) return minutes * 60_000;
   const given = flags.text('subnet-lease-renew-margin');
   throw new UsageError(`-subnet-lease-renew-margin=${given}: give 1 to 1439 minutes`);
 }

@@ -7,9 +7,11 @@ import path from 'node:path';
 import { after, test } from 'node:test';
 import {
   ETCD_ACCESS,
+  ETCD_PLACE,
   hidePassword,
   maskPassword,
   PASSWORD_FILE,
+  readEndpoints,
   readEtcdAccess,
   unusedTlsFlags,
 } from '../../src/cli/etcd-access.js';
@@ -42,6 +44,20 @@ test('the password: from the flag, or from a file without its line end', () => {
   );
 });
 
+test('endpoints: blanks and empty parts do not count; nothing at all is refused', () => {
+  const endpoints = (text: string) =>
+    readEndpoints(parseFlags(ETCD_PLACE, [`-etcd-endpoints=${text}`]));
+  assert.deepEqual(endpoints('http://a:2379,'), ['http://a:2379']);
+  assert.deepEqual(endpoints(',http://a:2379,, http://b:2379/ , '), [
+    'http://a:2379',
+    'http://b:2379',
+  ]);
+  for (const none of ['', ',', ' , ']) {
+    assert.throws(() => endpoints(none), /no etcd endpoint given; example: http/);
+  }
+  assert.throws(() => endpoints('http://a:2379 http://b:2379'), /is not of the form/);
+});
+
 test('a file that is not there, or a directory, is named with its flag', () => {
   assert.throws(
     () => read(['-etcd-cafile=/nonexistent/ca.pem']),
@@ -56,6 +72,11 @@ test('a file that is not there, or a directory, is named with its flag', () => {
 test('PEM files: read as they are; others named with their flag', { skip: noOpenssl }, () => {
   const made = makeCertificates(directory);
   const { ca, client, clientKey, otherKey } = made;
+  const chained = file(
+    'cut.pem',
+    fs.readFileSync(ca, 'utf8') + fs.readFileSync(ca, 'utf8').slice(0, 200),
+  );
+  assert.throws(() => read([`-etcd-cafile=${chained}`]), /cut\.pem: .*cut off in the middle/);
   const all = read([
     `-etcd-cafile=${ca}`,
     `-etcd-certfile=${client}`,

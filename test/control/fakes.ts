@@ -3,38 +3,38 @@ import type { Clock, Log, Random } from '../../src/control/runtime.js';
 
 /** Time that stands still until it is told to pass. */
 export class FakeClock implements Clock {
-  private time = 0;
-  private readonly timers = new Map<object, { at: number; call: () => void }>();
+  #time = 0;
+  readonly #timers = new Map<object, { at: number; call: () => void }>();
 
   now(): number {
-    return this.time;
+    return this.#time;
   }
 
   after(ms: number, call: () => void): () => void {
     const timer = {};
-    this.timers.set(timer, { at: this.time + ms, call });
-    return () => this.timers.delete(timer);
+    this.#timers.set(timer, { at: this.#time + ms, call });
+    return () => this.#timers.delete(timer);
   }
 
   /** Milliseconds from now until each timer, sorted. */
   get waits(): number[] {
-    return [...this.timers.values()].map(({ at }) => at - this.time).sort((a, b) => a - b);
+    return [...this.#timers.values()].map(({ at }) => at - this.#time).sort((a, b) => a - b);
   }
 
   /** Lets time pass, timer by timer, and what hangs on each of them happen. */
   async pass(ms: number): Promise<void> {
-    const end = this.time + ms;
+    const end = this.#time + ms;
     for (;;) {
       await settle();
-      const due = [...this.timers].filter(([, { at }]) => at <= end);
+      const due = [...this.#timers].filter(([, { at }]) => at <= end);
       const next = due.sort(([, a], [, b]) => a.at - b.at)[0];
       if (next === undefined) break;
       const [timer, { at, call }] = next;
-      this.timers.delete(timer);
-      this.time = at;
+      this.#timers.delete(timer);
+      this.#time = at;
       call();
     }
-    this.time = end;
+    this.#time = end;
     await settle();
   }
 }
@@ -55,12 +55,12 @@ export const realClock: Clock = {
 /** Keeps the lines, each with its level in front: `warn: …`. */
 export class Lines implements Log {
   readonly lines: string[] = [];
-  error = (line: string) => this.keep('error', line);
-  warn = (line: string) => this.keep('warn', line);
-  info = (line: string) => this.keep('info', line);
-  debug = (line: string) => this.keep('debug', line);
+  error = (line: string) => this.#keep('error', line);
+  warn = (line: string) => this.#keep('warn', line);
+  info = (line: string) => this.#keep('info', line);
+  debug = (line: string) => this.#keep('debug', line);
 
-  private keep(level: string, line: string): void {
+  #keep(level: string, line: string): void {
     this.lines.push(`${level}: ${line}`);
   }
 

@@ -21,14 +21,13 @@ import {
   seal,
   udpPacket,
 } from '../dataplane/forward/packets.js';
-import { type Overlay, openOverlay, PREFIX, ping, startWeft } from './overlay.js';
+import { type Overlay, openOverlay, PREFIX, ping, startWeft, TRAFFIC } from './overlay.js';
 import { eventually, statusOf } from './spoil.js';
 
 const lacks = labLacks({ programs: ['ping', 'etcd', 'ethtool', 'bridge', 'iptables'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
 const TOOL = fileURLToPath(new URL('./tools/frames.js', import.meta.url));
-const TRAFFIC = fileURLToPath(new URL('./tools/traffic.js', import.meta.url));
 const PORT = 40020;
 /** A third host's lease. */
 const THIRD = { subnet: '10.10.77.0/24', mac: '02:00:00:00:77:00' };

@@ -251,6 +251,17 @@ describe("weft in flanneld's place", { skip: lacks ?? false, timeout: 180_000 },
     await systemd.stop();
   });
 
+  test('systemd is told READY when it is so: also of one that is ended right then', async () => {
+    const systemd = host.start(['socat', '-u', 'UNIX-RECV:/run/notify-2', '-']);
+    for (let i = 0; i < 100 && !fs.existsSync(host.path('/run/notify-2')); i += 1) await sleep(50);
+    const weft = start(weftFlags(etcd), { NOTIFY_SOCKET: '/run/notify-2' });
+    await weft.waitFor(/ready: flannel/, 10_000);
+    assert.equal(await weft.stop(), 0);
+    await systemd.waitFor(/STOPPING=1/, 2_000);
+    assert.match(systemd.output, /^READY=1\nSTATUS=flannel\.1[\s\S]*^STOPPING=1/m);
+    await systemd.stop();
+  });
+
   test('without CAP_NET_ADMIN, without the device, without both: a line for each', async () => {
     const weft = [process.execPath, flanneld, ...weftFlags(etcd)];
     const uncapped = ['setpriv', '--bounding-set', '-net_admin', '--inh-caps', '-net_admin'];

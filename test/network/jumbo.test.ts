@@ -2,18 +2,15 @@
 import assert from 'node:assert/strict';
 import process from 'node:process';
 import { after, before, describe, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import type { Container } from '../../src/lab/container.js';
 import { enterLab, labLacks } from '../../src/lab/enter.js';
 import { type Host, WEFT } from '../../src/lab/host.js';
 import { Lab } from '../../src/lab/lab.js';
 import type { Status } from '../../src/operate/status/status.js';
-import { CONFIG, PREFIX, ping, startWeft, tcpTransfer, udpSizes } from './overlay.js';
+import { CONFIG, PREFIX, ping, startWeft, TRAFFIC, tcpTransfer, udpSizes } from './overlay.js';
 
 const lacks = labLacks({ programs: ['etcd', 'ping', 'bridge'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
-
-const TRAFFIC = fileURLToPath(new URL('./tools/traffic.js', import.meta.url));
 
 describe('an underlay of MTU 65535', { skip: lacks ?? false, timeout: 120_000 }, () => {
   let lab: Lab;

@@ -9,7 +9,6 @@
 import assert from 'node:assert/strict';
 import process from 'node:process';
 import { after, before, describe, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import type { Running } from '../../src/lab/command.js';
 import type { Container } from '../../src/lab/container.js';
 import { enterLab, labLacks } from '../../src/lab/enter.js';
@@ -17,13 +16,12 @@ import type { Etcd } from '../../src/lab/etcd.js';
 import { type Host, WEFT } from '../../src/lab/host.js';
 import { Lab } from '../../src/lab/lab.js';
 import type { Status } from '../../src/operate/status/status.js';
-import { CONFIG, PREFIX, startWeft, tcpTransfer } from './overlay.js';
+import { CONFIG, PREFIX, startWeft, TRAFFIC, tcpTransfer } from './overlay.js';
 import { icmpError, type Quoted, Stranger } from './stranger.js';
 
 const lacks = labLacks({ programs: ['etcd', 'ping', 'tc', 'ss', 'prlimit'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
-const TRAFFIC = fileURLToPath(new URL('./tools/traffic.js', import.meta.url));
 const GAMMA = '192.168.56.13';
 
 describe("one peer's trouble", { skip: lacks ?? false, timeout: 240_000 }, () => {

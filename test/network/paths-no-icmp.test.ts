@@ -2,10 +2,11 @@
 import assert from 'node:assert/strict';
 import process from 'node:process';
 import { after, before, describe, test } from 'node:test';
+import { FAR } from '../../src/lab/behind-router.js';
 import { enterLab } from '../../src/lab/enter.js';
 import { WEFT } from '../../src/lab/host.js';
 import { Lab } from '../../src/lab/lab.js';
-import { FAR, Paths, pathsLack } from './paths.js';
+import { Paths, pathsLack } from './paths.js';
 
 const lacks = await pathsLack(['setpriv']);
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());

@@ -2,10 +2,11 @@
 import assert from 'node:assert/strict';
 import process from 'node:process';
 import { after, before, describe, test } from 'node:test';
+import { FAR } from '../../src/lab/behind-router.js';
 import { enterLab } from '../../src/lab/enter.js';
 import { Lab } from '../../src/lab/lab.js';
 import { until } from '../control/fakes.js';
-import { FAR, Paths, pathsLack } from './paths.js';
+import { Paths, pathsLack } from './paths.js';
 import { icmpError, Stranger } from './stranger.js';
 
 const lacks = await pathsLack(['ss']);

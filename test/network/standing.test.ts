@@ -15,7 +15,7 @@ import type { Etcd } from '../../src/lab/etcd.js';
 import { type Host, WEFT } from '../../src/lab/host.js';
 import { Lab } from '../../src/lab/lab.js';
 import { BLOCKS, SPINS } from '../dataplane/forward/standing-marks.js';
-import { CONFIG, PREFIX, ping, startWeft, weftFlags } from './overlay.js';
+import { CONFIG, PREFIX, ping, startWeft, TRAFFIC, weftFlags } from './overlay.js';
 import { eventually, statusOf } from './spoil.js';
 
 const lacks = labLacks({ programs: ['ping', 'etcd'], tun: true });
@@ -119,6 +119,14 @@ describe('a lane that stands still', { skip: lacks ?? false, timeout: 180_000 },
     assert.match(await replayed(), /^1 records?: 0 wrapped into 0 datagrams, 1 unwrapped/m);
     const kept = fs.readdirSync(host.path('/run/weft')).filter((name) => name.endsWith('.pcap'));
     assert.equal(kept.length, 2);
+  });
+
+  test('a UDP super-packet of the kernel is kept with its segment size, and cut by it', async (t) => {
+    if (!(await statusOf(host)).offload.tunUso) return t.skip('this kernel cuts them itself');
+    const gso = ['udp-gso', boxes[1].address, '40002', '1000', '9500'];
+    await boxes[0].run([process.execPath, TRAFFIC, ...gso]);
+    assert.equal((await ended(20_000))[0], 1);
+    assert.match(await replayed(), /^1 records?: 1 wrapped into 10 datagrams, 0 unwrapped/m);
   });
 
   test('SIGTERM ends weft soon while a lane spins', async () => {

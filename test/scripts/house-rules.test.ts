@@ -46,6 +46,31 @@ test('each allowance is for its own place only', () => {
   assert.equal(found('src/lab/etcd.ts', 'process.exit(1);'), 1);
 });
 
+test('members are private by #, but for constructors', () => {
+  const found = (text: string, file = 'src/lab/lab.ts') => violations(file, text);
+  for (const line of [
+    'private readonly log: Log;',
+    'private count = 0;',
+    'protected stop(): void {',
+    'private static async *lines() {',
+  ]) {
+    assert.equal(found(`  ${line}\n`).length, 1, line);
+  }
+  assert.deepEqual(found('class A {\n  private count = 0;\n}\n'), [
+    'src/lab/lab.ts:2: private breaks the rule "private to the program, not to its types alone": write #name',
+  ]);
+  for (const line of [
+    'private constructor(log: Log) {',
+    'protected constructor(',
+    "['--propagation', 'private'],",
+    'let pair: { private: string };',
+    'private: secret,',
+    '#count = 0;',
+  ]) {
+    assert.deepEqual(found(`  ${line}\n`), [], line);
+  }
+});
+
 test('comments are not searched, and do not move the lines', () => {
   const text = '/**\n * process.exit() would hang.\n */\nconst a = 1; // Date.now is not for us\n';
   assert.deepEqual(violations('src/dataplane/io/pool.ts', text), []);

@@ -6,23 +6,25 @@
  * with it. The counters are those of all lanes there have been.
  */
 import type { Accept } from '../../dataplane/forward/inbound.js';
+import type { LaneOptions } from '../../dataplane/forward/lane.js';
 import { PEER_SOCKETS } from '../../dataplane/io/peer-sockets.js';
 import type { Tier } from '../../dataplane/io/tiers.js';
 import type { OpenTun } from '../../dataplane/io/tun.js';
-import { closeUdp, type OpenUdp } from '../../dataplane/io/udp.js';
+import type { OpenUdp } from '../../dataplane/io/udp.js';
 import type { Publisher } from '../../dataplane/routes/publisher.js';
 import type { LaneCount } from '../../operate/status/status.js';
-import { spareDescriptors } from '../host/descriptors.js';
-import { configure } from '../host/device.js';
 import { HostError } from '../host/errors.js';
 import type { Ip } from '../host/ip.js';
 import type { Journal } from '../host/journal.js';
-import type { Runner } from '../host/runner.js';
 import type { Clock, Log } from '../runtime.js';
 import { MERGING_REFUSED } from './each-second.js';
+import type { Host } from './host.js';
 import type { Turning } from './lane-watch.js';
-import { closeTun, Lanes, openLanes } from './lanes.js';
-import { openDevice, openSockets, superPacketsTaken } from './open.js';
+import type { RunningLanes } from './lanes.js';
+import { openSockets } from './open.js';
+import { openLanes } from './open-lanes.js';
+import { type DeviceSetup, isGone, OwnDevice } from './own-device.js';
+import type { Movable, Place } from './place.js';
 import type { Member } from './reconcile.js';
 
 export interface DataPathOptions {
@@ -34,13 +36,11 @@ export interface DataPathOptions {
   readonly lanes: LaneCount;
   /** Whose packets the lanes let in. */
   readonly accept: Accept;
-  readonly runner: Runner;
+  readonly host: Pick<Host, 'runner' | 'io' | 'proc'>;
   readonly ip: Ip;
   readonly journal: Pick<Journal, 'record' | 'forget'>;
   readonly log: Log;
   readonly clock: Clock;
-  /** What the lanes' threads run; the forwarding loop unless given. */
-  readonly laneProgram?: URL | undefined;
   /** A lane ended by itself: a line that names it. */
   readonly failed: (line: string, error: Error | undefined) => void;
   /** Somebody took the TUN away: `reconcile` makes it anew. */
@@ -48,52 +48,42 @@ export interface DataPathOptions {
 }
 
 /** What the lanes carry, known when there is a lease. */
-export interface Tunnel {
+export interface Tunnel extends Omit<DeviceSetup, 'mtu'> {
   readonly vni: number;
   /** Of our VTEP. */
   readonly mac: Uint8Array;
-  /** Of the TUN, as `configure` wants them. */
-  readonly address: string;
-  readonly network: string;
-  readonly anySource: boolean;
   /** Made for `threadsOf(count)` lanes. */
   readonly publisher: Publisher;
 }
 
-/** Where the lanes are on the underlay. */
-export interface Place {
-  /** Dotted. */
-  readonly address: string;
-  /** The TUN's MTU; with host-gw, which has none, the containers'. */
-  readonly mtu: number;
-  /** The VRF that the address is in, if any. */
-  readonly vrf?: string | undefined;
-}
+type State =
+  /** No lane runs: before the start, between two runs, and once the TUN was taken away. */
+  | { readonly is: 'standing' }
+  /** Their threads are there; packets can flow once they are `running`. */
+  | { readonly is: 'starting' | 'running'; readonly lanes: RunningLanes }
+  /** For good, though what is under way comes to its end. */
+  | { readonly is: 'closing' };
 
-export class DataPath implements Member {
+export class DataPath implements Member, Movable {
   readonly name: string;
   readonly #options: DataPathOptions;
+  readonly #device: OwnDevice;
+  #state: State = { is: 'standing' };
   #place: Place;
   #count: LaneCount;
+  /** Those that are open; none or one a lane. */
   #sockets: readonly OpenUdp[] = [];
-  /** Whether they are open. */
-  #open = false;
-  #tun: OpenTun | undefined;
-  /** The TUN's, once known. */
-  #index: number | undefined;
-  #takes = { tcp: false, udp: false };
+  /** The first of those that were open last, and the lanes that ran last: for the status. */
+  #lastSockets: OpenUdp | undefined;
+  #lastLanes: RunningLanes | undefined;
   #tunnel: Tunnel | undefined;
-  /** The threads that run, or the last that did. */
-  #lanes: Lanes | undefined;
-  #running = false;
-  #stopping = false;
-  #closing = false;
   /** What is under way; never rejects. */
   #working: Promise<unknown> = Promise.resolve();
 
   constructor(options: DataPathOptions, place: Place) {
     this.name = options.name;
     this.#options = options;
+    this.#device = new OwnDevice(options);
     this.#place = place;
     this.#count = options.lanes;
   }
@@ -101,15 +91,14 @@ export class DataPath implements Member {
   /** Opens the sockets and the TUN. Rejects with a StartError. */
   open(): Promise<void> {
     return this.#work(async () => {
-      const { name: device, port, tier, lanes, runner, log } = this.#options;
+      const { name: device, port, tier, lanes, host, log } = this.#options;
       const { address, vrf } = this.#place;
       const place = { device, address, port, vrf };
-      const { tun, sockets, count } = await openLanes(place, tier, lanes, runner, log);
-      this.#sockets = sockets;
-      this.#open = true;
+      const { tun, sockets, count } = await openLanes(place, tier, lanes, host, log);
+      this.#listen(sockets);
       this.#count = count;
-      this.#take(tun);
-      if (tun.vnet && !this.#takes.tcp) log.warn(MERGING_REFUSED);
+      this.#device.take(tun);
+      if (tun.vnet && !this.#device.takes.tcp) log.warn(MERGING_REFUSED);
     });
   }
 
@@ -130,25 +119,25 @@ export class DataPath implements Member {
 
   /** Whether packets can flow. */
   get running(): boolean {
-    return this.#running;
+    return this.#state.is === 'running';
   }
 
   /** For who watches: none while the lanes are to be started anew. */
   get turning(): readonly Turning[] {
-    return this.#running ? this.lanes.turning : [];
+    return this.#state.is === 'running' ? this.#state.lanes.turning : [];
   }
 
   /** What is in force; after `start`. */
-  get lanes(): Lanes {
-    return this.#lanes!;
+  get lanes(): RunningLanes {
+    return this.#lastLanes!;
   }
 
   get tun(): Pick<OpenTun, 'vnet' | 'tso' | 'uso'> {
-    return this.#tun ?? { vnet: false, tso: false, uso: false };
+    return this.#device.tun ?? { vnet: false, tso: false, uso: false };
   }
 
   get sockets(): OpenUdp {
-    return this.#sockets[0]!;
+    return this.#lastSockets!;
   }
 
   /**
@@ -163,8 +152,7 @@ export class DataPath implements Member {
         const sockets = await this.#openAt(place);
         await this.#stop();
         this.#closeSockets();
-        this.#sockets = sockets;
-        this.#open = true;
+        this.#listen(sockets);
       } else {
         await this.#stop();
         // Of one address and port there can be but one, in a VRF or not: `#start` opens it anew.
@@ -178,139 +166,117 @@ export class DataPath implements Member {
   /** Puts the device right, and makes it anew when it is gone. */
   reconcile(): Promise<string[]> {
     return this.#work(async () => {
-      if (this.#running) {
+      if (this.#state.is === 'running') {
         try {
-          const changed = await this.#configure();
+          const changed = await this.#device.configure(this.#setup());
           return changed.length === 0 ? [] : [`${this.name}: ${changed.join(', ')}`];
         } catch (error) {
           if (!isGone(error)) throw error;
         }
       }
-      const before = this.#tun;
+      const before = this.#device.tun;
       await this.#stop();
       await this.#start();
-      if (this.#tun === before) return ['lanes started again'];
+      if (this.#device.tun === before) return ['lanes started again'];
       return [`${this.name} was gone: made anew, and the lanes with it`];
     });
   }
 
   /** Stops the lanes, closes all: the TUN goes with that, its address and routes too. */
   async close(): Promise<void> {
-    this.#closing = true;
+    this.#state = { is: 'closing' };
     await this.#working;
     await this.#stop();
     this.#closeSockets();
-    this.#drop();
+    this.#device.drop();
   }
 
   async #start(): Promise<void> {
-    const { name, journal, failed, gone, accept } = this.#options;
-    const { vni, mac, publisher } = this.#tunnel!;
-    if (!this.#open) this.#sockets = await this.#openAt(this.#place);
-    this.#open = true;
-    await this.#setUp();
-    journal.record({ kind: 'device', name, index: this.#index! });
-    this.#throwIfClosing();
+    const { failed, gone, host } = this.#options;
+    if (this.#sockets.length === 0) this.#listen(await this.#openAt(this.#place));
+    const check = () => this.#throwIfClosing();
+    const tun = await this.#device.setUp(this.#setup(), this.#count.lanes, check);
+    check();
 
-    const tun = this.#tun!;
-    const lanes = new Lanes(
+    const lanes = host.io.startLanes(
       { tun, sockets: this.#sockets, count: this.#count },
-      publisher,
-      {
-        vni,
-        mac,
-        mtu: this.#place.mtu,
-        uso: this.#takes.udp,
-        merges: this.#takes.tcp,
-        udpSegment: this.#sockets.every(({ segment }) => segment),
-        peerSockets: Math.min(PEER_SOCKETS, Math.floor(spareDescriptors() / this.#count.lanes)),
-        vnet: tun.vnet,
-        accept,
-      },
-      this.#lanes?.counters,
-      this.#options.laneProgram,
+      this.#tunnel!.publisher,
+      this.#laneOptions(tun),
+      this.#lastLanes?.counters,
     );
-    let lost = false;
-    this.#stopping = false;
+    this.#become({ is: 'starting', lanes });
     lanes.onEnd((line, error, tunGone) => {
-      if (this.#stopping || lost) return;
+      // Ended by weft itself, or not the first of them whose TUN is gone.
+      if (!('lanes' in this.#state) || this.#state.lanes !== lanes) return;
       if (!tunGone) {
         failed(line, error);
         return;
       }
-      lost = true;
-      this.#running = false;
+      this.#become({ is: 'standing' });
       gone();
     });
     await lanes.started;
-    this.#lanes = lanes;
-    this.#running = !lost;
+    this.#lastLanes = lanes;
+    if (this.#state.is === 'starting') this.#become({ is: 'running', lanes });
   }
 
-  /** The TUN there is, or a new one where that is gone, with its address and MTU. */
-  async #setUp(): Promise<void> {
-    if (this.#tun !== undefined) {
-      try {
-        await this.#configure();
-        return;
-      } catch (error) {
-        if (!isGone(error)) throw error;
-      }
-      this.#drop();
-    }
-    this.#throwIfClosing();
-    const { name, tier } = this.#options;
-    this.#take(openDevice(name, tier, this.#count.lanes));
-    await this.#configure();
+  #laneOptions({ vnet }: OpenTun): LaneOptions {
+    const { accept, host } = this.#options;
+    const { vni, mac } = this.#tunnel!;
+    const { tcp, udp } = this.#device.takes;
+    return {
+      vni,
+      mac,
+      mtu: this.#place.mtu,
+      uso: udp,
+      merges: tcp,
+      udpSegment: this.#sockets.every(({ segment }) => segment),
+      peerSockets: Math.min(
+        PEER_SOCKETS,
+        Math.floor(host.io.spareDescriptors() / this.#count.lanes),
+      ),
+      vnet,
+      accept,
+    };
   }
 
-  async #configure(): Promise<string[]> {
-    const { address, network, anySource } = this.#tunnel!;
-    const { mtu } = this.#place;
-    const wanted = { name: this.name, mtu, address, network, anySource, index: this.#index };
-    const { index, changed } = await configure(this.#options.ip, wanted);
-    this.#index = index;
-    return changed;
+  /** What the TUN is to have. */
+  #setup(): DeviceSetup {
+    const { address, network, anySource = false } = this.#tunnel!;
+    return { mtu: this.#place.mtu, address, network, anySource };
   }
 
   #openAt({ address, vrf }: Place): Promise<readonly OpenUdp[]> {
-    const { runner, port, tier } = this.#options;
-    return openSockets(runner, address, port, tier, this.#count.lanes, vrf);
+    const { host, port, tier } = this.#options;
+    return openSockets(host, address, port, tier, this.#count.lanes, vrf);
+  }
+
+  #listen(sockets: readonly OpenUdp[]): void {
+    this.#sockets = sockets;
+    this.#lastSockets = sockets[0];
   }
 
   #closeSockets(): void {
-    if (this.#open) closeUdp(this.#sockets);
-    this.#open = false;
-  }
-
-  #take(tun: OpenTun): void {
-    this.#tun = tun;
-    this.#takes = superPacketsTaken(tun);
-  }
-
-  /** Lets the TUN go. */
-  #drop(): void {
-    const { name, journal } = this.#options;
-    if (this.#tun === undefined) return;
-    closeTun(this.#tun);
-    this.#tun = undefined;
-    this.#index = undefined;
-    journal.forget({ kind: 'device', name });
+    this.#options.host.io.closeUdp(this.#sockets);
+    this.#sockets = [];
   }
 
   async #stop(): Promise<void> {
-    this.#stopping = true;
-    this.#running = false;
+    this.#become({ is: 'standing' });
     const { clock, log } = this.#options;
-    await this.#lanes?.stop(clock, (name) => {
+    await this.#lastLanes?.stop(clock, (name) => {
       const line = `${name} does not leave its loop: its thread is ended`;
       // When weft ends, the last line is the reason.
-      if (this.#closing) log.debug(line);
+      if (this.#state.is === 'closing') log.debug(line);
       else log.warn(line);
     });
   }
 
-  /** So that `close` can wait for it. */
+  #become(state: State): void {
+    if (this.#state.is !== 'closing') this.#state = state;
+  }
+
+  /** One thing after the other, and so that `close` can wait for it. */
   #work<T>(work: () => Promise<T>): Promise<T> {
     const done = this.#working.then(() => {
       this.#throwIfClosing();
@@ -321,25 +287,8 @@ export class DataPath implements Member {
   }
 
   #throwIfClosing(): void {
-    if (this.#closing) throw new HostError('ECANCELED', `${this.name} is being closed`);
+    if (this.#state.is === 'closing') {
+      throw new HostError('ECANCELED', `${this.name} is being closed`);
+    }
   }
-}
-
-/** With host-gw packets pass weft by: there is only a place to remember. */
-export class NoPath implements Pick<DataPath, 'name' | 'place' | 'move'> {
-  readonly name: string;
-  place: Place;
-
-  constructor(name: string, place: Place) {
-    this.name = name;
-    this.place = place;
-  }
-
-  async move(place: Place): Promise<void> {
-    this.place = place;
-  }
-}
-
-function isGone(error: unknown): boolean {
-  return error instanceof HostError && error.code === 'ENODEV';
 }

@@ -5,7 +5,7 @@
  */
 import type { Clock, Log } from '../runtime.js';
 
-const EVERY = 1000;
+const EVERY_MS = 1000;
 
 export const MERGING_REFUSED =
   'the kernel refuses super-packets written to the TUN (EINVAL): each packet is written alone';
@@ -31,7 +31,7 @@ export function eachSecond({ clock, log, look, tick }: EachSecondOptions): () =>
   const begun = clock.now();
   let { merges, segmentationRefused } = look();
   const turn = (): void => {
-    tick(1 + Math.floor((clock.now() - begun) / EVERY));
+    tick(1 + Math.floor((clock.now() - begun) / EVERY_MS));
     const now = look();
     if (segmentationRefused === 0 && now.segmentationRefused > 0) {
       log.warn(
@@ -41,7 +41,7 @@ export function eachSecond({ clock, log, look, tick }: EachSecondOptions): () =>
     }
     if (merges && !now.merges) log.warn(`${MERGING_REFUSED} from now on`);
     ({ merges, segmentationRefused } = now);
-    cancel = clock.after(EVERY, turn);
+    cancel = clock.after(EVERY_MS, turn);
   };
   let cancel = () => {};
   turn();

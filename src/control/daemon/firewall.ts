@@ -24,8 +24,8 @@ export interface FirewallOptions {
   readonly forwardAsked: boolean;
   /** `-guard`. */
   readonly guard: boolean;
-  /** `-iptables-resync`, in seconds. */
-  readonly resync: number;
+  /** `-iptables-resync`. */
+  readonly resyncMs: number;
 }
 
 export interface Surroundings {
@@ -56,7 +56,7 @@ export async function startFirewall(
 ): Promise<Keeper> {
   const { log, lifecycle, clock } = around;
   await cleanUp(around, wanted, options);
-  const keeper = new Keeper(clock, log, options.resync * 1000);
+  const keeper = new Keeper(clock, log, options.resyncMs);
   await setRules(around, wanted, options, keeper);
   await setGuard(around, wanted, options, keeper);
   lifecycle.onLeave('the firewall', () => keeper.stop());

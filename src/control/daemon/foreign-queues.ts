@@ -5,12 +5,12 @@
  */
 import { HostError } from '../host/errors.js';
 import type { Runner } from '../host/runner.js';
-import { countQueues, findOpeners, type Opener } from '../host/tun-queues.js';
+import { countQueues, type Opener } from '../host/tun-queues.js';
 import type { Clock } from '../runtime.js';
 import type { Member } from './reconcile.js';
 
 /** Between two looks while all is well: each starts `ip`. */
-const EVERY = 15_000;
+const EVERY_MS = 15_000;
 
 export interface ForeignQueuesOptions {
   readonly device: string;
@@ -18,7 +18,8 @@ export interface ForeignQueuesOptions {
   readonly queues: number;
   readonly runner: Runner;
   readonly clock: Clock;
-  readonly find?: (device: string) => Promise<readonly Opener[]>;
+  /** Which other processes have it open. */
+  readonly find: (device: string) => Promise<readonly Opener[]>;
 }
 
 export class ForeignQueues implements Member {
@@ -34,21 +35,17 @@ export class ForeignQueues implements Member {
 
   /** Rejects with a HostError that names the process, as long as there is one. */
   async reconcile(): Promise<readonly string[]> {
-    const { device, queues, runner, clock, find = findOthers } = this.#options;
+    const { device, queues, runner, clock, find } = this.#options;
     if (clock.now() < this.#next) return [];
     // While the device is gone it has none, and whoever makes it anew says so.
     const there = (await countQueues(runner, device)) ?? 0;
     if (there <= queues) {
-      this.#next = clock.now() + EVERY;
+      this.#next = clock.now() + EVERY_MS;
       return [];
     }
     this.#next = 0;
     throw new HostError('EBUSY', describe(device, there - queues, await find(device)));
   }
-}
-
-function findOthers(device: string): Promise<readonly Opener[]> {
-  return findOpeners(device, process.pid);
 }
 
 function describe(device: string, foreign: number, openers: readonly Opener[]): string {

@@ -4,11 +4,11 @@ import { ensureForwarding } from '../host/sysctls.js';
 import type { Member } from './reconcile.js';
 
 /** Without it nothing passes between hosts and containers; in a sandbox it may be set already. */
-export function forwarding(journal: Journal): Member {
+export function forwarding(journal: Pick<Journal, 'record'>, proc: string): Member {
   return {
     name: 'IPv4 forwarding',
     async reconcile() {
-      return ensureForwarding(journal) ? ['switched IPv4 forwarding on'] : [];
+      return ensureForwarding(journal, proc) ? ['switched IPv4 forwarding on'] : [];
     },
   };
 }

@@ -10,6 +10,8 @@ import type { Overlay } from '../overlay/network.js';
 import type { Clock, Log, Random } from '../runtime.js';
 import type { Store } from '../store/store.js';
 import type { FirewallOptions } from './firewall.js';
+import type { Host } from './host.js';
+import type { HostQueues } from './host-queues.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { Parts } from './report.js';
 import type { NamedStatus } from './status.js';
@@ -37,16 +39,16 @@ export interface DaemonOptions {
   /** `-ip-blackhole-route`. */
   readonly blackhole: boolean;
   readonly openStore: () => Store;
-  /** In minutes: how long before its end the lease is renewed. */
-  readonly renewMargin: number;
+  /** How long before its end the lease is renewed. */
+  readonly renewMarginMs: number;
   readonly onLeaseLoss: 'exit' | 'reacquire';
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
   readonly lifecycle: Lifecycle;
   readonly saveBatch: SaveBatch;
-  /** What the lanes' threads run; the forwarding loop unless given. */
-  readonly laneProgram?: URL | undefined;
+  /** Where all this takes place. */
+  readonly host: Host;
 }
 
 /** What both backends start from. */
@@ -60,6 +62,7 @@ export interface Ground {
   readonly overlay: Overlay;
   readonly socket: NamedStatus;
   readonly ip: Ip;
+  readonly queues: HostQueues;
 }
 
 /** What the start has made, as it is just now. */
@@ -69,7 +72,7 @@ export interface Running {
   readonly standing: () => readonly string[];
   readonly parts: () => Parts;
   /** What is wrong beside what the loop looks after. */
-  readonly faults?: () => readonly string[];
+  readonly faults: () => readonly string[];
   /** Has path MTUs measured anew. */
   readonly remeasure?: () => void;
 }

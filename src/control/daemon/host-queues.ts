@@ -20,6 +20,7 @@ const SNMP: readonly (readonly [Exclude<keyof HostCounters, 'tunTxDrops'>, strin
 const TX_DROPPED = 11;
 
 export class HostQueues {
+  readonly #proc: string;
   readonly #read: (file: string) => string;
   readonly #begin: ReadonlyMap<string, number>;
   /** Of the device as it is now, and of those of its name before it. */
@@ -27,9 +28,10 @@ export class HostQueues {
   #before = 0;
 
   /** Counts from now on. `read` gives a file's text; one that throws is as good as empty. */
-  constructor(read: (file: string) => string = (file) => fs.readFileSync(file, 'utf8')) {
+  constructor(proc = '/proc', read = (file: string) => fs.readFileSync(file, 'utf8')) {
+    this.#proc = proc;
     this.#read = read;
-    this.#begin = parseSnmp(this.#text('/proc/net/snmp'));
+    this.#begin = parseSnmp(this.#text('net/snmp'));
   }
 
   /**
@@ -37,7 +39,7 @@ export class HostQueues {
    * each second: what a device lost since the last look goes with it.
    */
   lookAtTun(device: string): void {
-    const now = parseTxDrops(this.#text('/proc/net/dev'), device);
+    const now = parseTxDrops(this.#text('net/dev'), device);
     if (now === undefined) return;
     if (now < this.#tunDrops) this.#before += this.#tunDrops;
     this.#tunDrops = now;
@@ -46,7 +48,7 @@ export class HostQueues {
   /** Since the beginning; 0 also for what this kernel does not count. */
   counters(device: string): HostCounters {
     this.lookAtTun(device);
-    const now = parseSnmp(this.#text('/proc/net/snmp'));
+    const now = parseSnmp(this.#text('net/snmp'));
     const since = SNMP.map(([field, protocol, name]): [string, number] => {
       const key = `${protocol}.${name}`;
       return [field, Math.max(0, (now.get(key) ?? 0) - (this.#begin.get(key) ?? 0))];
@@ -60,7 +62,7 @@ export class HostQueues {
   /** Not readable in some sandboxes: then nothing is known. */
   #text(file: string): string {
     try {
-      return this.#read(file);
+      return this.#read(`${this.#proc}/${file}`);
     } catch {
       return '';
     }

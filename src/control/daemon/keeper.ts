@@ -18,16 +18,16 @@ export interface RuleSet {
 export class Keeper {
   readonly #clock: Clock;
   readonly #log: Log;
-  readonly #period: number;
+  readonly #periodMs: number;
   readonly #kept: Kept[] = [];
   #cancel = () => {};
   #looking: Promise<void> = Promise.resolve();
   #stopped = false;
 
-  constructor(clock: Clock, log: Log, period: number) {
+  constructor(clock: Clock, log: Log, periodMs: number) {
     this.#clock = clock;
     this.#log = log;
-    this.#period = period;
+    this.#periodMs = periodMs;
   }
 
   /** Looks after `set`, too, which was set just now, or could not be because of `refusal`. */
@@ -55,7 +55,7 @@ export class Keeper {
 
   #later(): void {
     if (this.#stopped) return;
-    this.#cancel = this.#clock.after(this.#period, () => {
+    this.#cancel = this.#clock.after(this.#periodMs, () => {
       this.#looking = this.#look().finally(() => this.#later());
     });
   }

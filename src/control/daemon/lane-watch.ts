@@ -9,7 +9,7 @@
 import type { Clock, Log } from '../runtime.js';
 
 /** Between two samples. */
-const EVERY = 1_000;
+const EVERY_MS = 1_000;
 /** So many samples without a turn are a fault; and so many are the end. */
 const FAULT = 3;
 const END = 10;
@@ -45,7 +45,7 @@ export class LaneWatch {
   /** Watches from now on. */
   constructor(options: LaneWatchOptions) {
     this.#options = options;
-    this.#cancel = options.clock.after(EVERY, () => this.#sample());
+    this.#cancel = options.clock.after(EVERY_MS, () => this.#sample());
   }
 
   /** A line for each thread that stands still: `lane 0 has not turned for 4 s`. */
@@ -73,7 +73,7 @@ export class LaneWatch {
     }
     this.#seen = seen;
     if ([...seen.values()].every(({ still }) => still < END)) {
-      this.#cancel = clock.after(EVERY, () => this.#sample());
+      this.#cancel = clock.after(EVERY_MS, () => this.#sample());
       return;
     }
     const names = this.#standing.map(([name]) => name);

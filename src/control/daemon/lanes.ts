@@ -1,22 +1,16 @@
 /**
- * The lanes of a weft: how many, what each needs of the kernel, and their threads, from their start
- * to their end.
+ * The lanes of a weft: how many, and their threads, from their start to their end.
  */
 import type { Batch } from '../../dataplane/forward/batch.js';
 import { createCounters, readTotals } from '../../dataplane/forward/counters.js';
 import type { Directions, LaneOptions } from '../../dataplane/forward/lane.js';
 import { LaneThread } from '../../dataplane/forward/lane-thread.js';
-import { loadNative, type NativeError } from '../../dataplane/io/native.js';
-import type { Tier } from '../../dataplane/io/tiers.js';
 import type { OpenTun } from '../../dataplane/io/tun.js';
-import { closeUdp, type OpenUdp } from '../../dataplane/io/udp.js';
+import type { OpenUdp } from '../../dataplane/io/udp.js';
 import type { Publisher } from '../../dataplane/routes/publisher.js';
 import type { LaneCount, Status } from '../../operate/status/status.js';
-import type { Runner } from '../host/runner.js';
-import type { Clock, Log } from '../runtime.js';
-import { messageOf } from '../store/store.js';
+import type { Clock } from '../runtime.js';
 import type { Turning } from './lane-watch.js';
-import { openDevice, openSockets, type StartError } from './open.js';
 
 export const MOST_LANES = 16;
 /** By default: so many processors a lane, and no more lanes than these. */
@@ -40,67 +34,13 @@ export interface OpenLanes {
   readonly count: LaneCount;
 }
 
-export interface LanePlace {
-  readonly device: string;
-  /** Of the underlay, dotted. */
-  readonly address: string;
-  readonly port: number;
-  /** The VRF that the address is in, if any. */
-  readonly vrf?: string | undefined;
-}
-
-/** What the kernel may refuse to several lanes alone. */
-const REFUSABLE = ['bpf', 'TUNSETSTEERINGEBPF', 'SO_ATTACH_REUSEPORT_CBPF'];
-
-/**
- * Opens the sockets and the TUN for that many lanes; for one, with a warning, where the kernel does
- * not let several be steered. Rejects with a StartError, with nothing left open.
- */
-export async function openLanes(
-  { device, address, port, vrf }: LanePlace,
-  tier: Tier,
-  wanted: LaneCount,
-  runner: Runner,
-  log: Log,
-): Promise<OpenLanes> {
-  const open = async (count: LaneCount): Promise<OpenLanes> => {
-    const sockets = await openSockets(runner, address, port, tier, count.lanes, vrf);
-    try {
-      return { tun: openDevice(device, tier, count.lanes), sockets, count };
-    } catch (error) {
-      closeUdp(sockets);
-      throw error;
-    }
-  };
-  try {
-    return await open(wanted);
-  } catch (error) {
-    const { cause } = error as StartError;
-    if (wanted.lanes === 1 || !REFUSABLE.includes((cause as NativeError)?.syscall)) throw error;
-    log.warn(
-      `the kernel refuses what several lanes need (${messageOf(cause)}): one lane in place of ` +
-        `${wanted.lanes}, so forwarding is spread over fewer processors`,
-    );
-    return open({ ...wanted, lanes: 1, reason: `the kernel refuses ${wanted.lanes}` });
-  }
-}
-
-export function closeLanes({ tun, sockets }: OpenLanes): void {
-  closeUdp(sockets);
-  closeTun(tun);
-}
-
-export function closeTun(tun: OpenTun): void {
-  for (const queue of tun.queues) loadNative().close(queue);
-}
-
 /** How many threads there will be: readers of the routes, rows of the counters. */
 export function threadsOf({ lanes, threads }: LaneCount): number {
   return lanes * threads;
 }
 
-/** A lane leaves its loop within the longest wait and a turn; so many milliseconds are enough. */
-const PATIENCE = 1_500;
+/** A lane leaves its loop within the longest wait and a turn; so long is enough. */
+const PATIENCE_MS = 1_500;
 
 function which({ directions }: LaneThread): string {
   return directions === 'both' ? '' : ` (${directions})`;
@@ -115,6 +55,9 @@ interface Member {
 function nameOf({ lane, thread }: Member): string {
   return `lane ${lane}${which(thread)}`;
 }
+
+/** The threads, as whoever has started them sees them. */
+export type RunningLanes = Pick<Lanes, keyof Lanes>;
 
 /** The threads. */
 export class Lanes {
@@ -178,7 +121,7 @@ export class Lanes {
    */
   async stop(clock: Clock, torn: (name: string) => void): Promise<void> {
     const left = new Set(this.#threads);
-    const cancel = clock.after(PATIENCE, () => {
+    const cancel = clock.after(PATIENCE_MS, () => {
       for (const member of left) {
         torn(nameOf(member));
         member.thread.tear();

@@ -9,8 +9,8 @@ import type { Log } from '../runtime.js';
 import { messageOf } from '../store/store.js';
 import { describeUnexpected, stackOf } from './unexpected.js';
 
-/** After so many milliseconds of leaving, SIGKILL. */
-const WATCHDOG = 5_000;
+/** After so long on the way out, SIGKILL. */
+const WATCHDOG_MS = 5_000;
 
 /** The process is on its way out, so nothing more is to be started. */
 export class Leaving extends Error {
@@ -19,6 +19,7 @@ export class Leaving extends Error {
 
 export class Lifecycle {
   readonly #log: Log;
+  readonly #exit: (code: number) => void;
   readonly #steps: { name: string; stop: () => void | Promise<void> }[] = [];
   #begin: (reason: string) => void = () => {};
   #hangUp: (() => Promise<void>) | undefined;
@@ -26,8 +27,10 @@ export class Lifecycle {
   /** What is being stopped just now. */
   #stopping = 'nothing yet';
 
-  constructor(log: Log) {
+  /** `exit` ends the process. */
+  constructor(log: Log, exit = (code: number): void => process.exit(code)) {
     this.#log = log;
+    this.#exit = exit;
   }
 
   get leaving(): boolean {
@@ -83,10 +86,10 @@ export class Lifecycle {
     if (code === 0) this.#log.info(`stopping: ${reason}`);
     else this.#log.error(reason);
     const watchdog = setTimeout(() => {
-      const what = `stopping ${this.#stopping} takes longer than ${WATCHDOG / 1000} s`;
+      const what = `stopping ${this.#stopping} takes longer than ${WATCHDOG_MS / 1000} s`;
       this.#log.error(`${what}; killing the process (${reason})`);
       process.kill(process.pid, 'SIGKILL');
-    }, WATCHDOG);
+    }, WATCHDOG_MS);
     this.#begin(reason);
     for (let step = this.#steps.pop(); step !== undefined; step = this.#steps.pop()) {
       this.#stopping = step.name;
@@ -98,7 +101,7 @@ export class Lifecycle {
     }
     clearTimeout(watchdog);
     if (code === 0) this.#log.info('stopped');
-    process.exit(code);
+    this.#exit(code);
   }
 
   #failed(error: unknown): void {

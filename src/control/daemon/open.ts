@@ -1,20 +1,14 @@
 /** Opens what packets go through, each failure told with what to do about it. */
-import os from 'node:os';
-import { AddonError, loadNative, type NativeError } from '../../dataplane/io/native.js';
-import {
-  probeSuperPackets,
-  type TakenSuperPackets,
-  udpSuperPacketsAreSafe,
-} from '../../dataplane/io/probe-writes.js';
+import { AddonError, type NativeError } from '../../dataplane/io/native.js';
 import type { Tier } from '../../dataplane/io/tiers.js';
-import { type OpenTun, openTun } from '../../dataplane/io/tun.js';
-import { type OpenUdp, openUdpLanes } from '../../dataplane/io/udp.js';
+import type { OpenTun } from '../../dataplane/io/tun.js';
+import type { OpenUdp } from '../../dataplane/io/udp.js';
 import { parseAddress } from '../../dataplane/wire/ipv4.js';
 import { describePortUser } from '../host/ports.js';
 import { preflight } from '../host/preflight.js';
-import type { Runner } from '../host/runner.js';
 import type { Log } from '../runtime.js';
 import { messageOf } from '../store/store.js';
+import type { Host } from './host.js';
 
 const DEVICE_NAME_MAX = 15;
 
@@ -27,8 +21,11 @@ export class StartError extends Error {
  * Why there is no TUN to be had, which is known to matter once the backend is; null when there is
  * one. Rejects with a StartError when anything else is missing.
  */
-export async function checkHost(runner: Runner, log: Log): Promise<string | null> {
-  const { tun, others } = await preflight(runner);
+export async function checkHost(
+  { runner, proc, tunFile }: Pick<Host, 'runner' | 'proc' | 'tunFile'>,
+  log: Log,
+): Promise<string | null> {
+  const { tun, others } = await preflight(runner, { proc, tun: tunFile });
   const last = others.pop();
   if (last === undefined) {
     if (tun !== null) log.warn('there is no TUN to be had here: only host-gw goes without');
@@ -45,11 +42,11 @@ export function deviceName(vni: number): string {
 }
 
 /**
- * The sockets on `address` (dotted), of each lane, in the VRF `vrf` if given. Rejects with a StartError that names who has
- * the port.
+ * The sockets on `address` (dotted), of each lane, in the VRF `vrf` if given. Rejects with a
+ * StartError that names who has the port.
  */
 export async function openSockets(
-  runner: Runner,
+  { runner, io, proc }: Pick<Host, 'runner' | 'io' | 'proc'>,
   address: string,
   port: number,
   tier: Tier,
@@ -57,7 +54,7 @@ export async function openSockets(
   vrf?: string,
 ): Promise<OpenUdp[]> {
   try {
-    return openUdpLanes(addressOf(address), port, lanes, tier, vrf);
+    return io.openUdp(addressOf(address), port, lanes, tier, vrf);
   } catch (error) {
     if (error instanceof AddonError) throw new StartError(error.message, { cause: error });
     const { code, syscall } = error as NativeError;
@@ -73,22 +70,15 @@ export async function openSockets(
         cause: error,
       });
     }
-    const user = await describePortUser(runner, address, port);
+    const user = await describePortUser(runner, address, port, proc);
     throw new StartError(user ?? `UDP port ${port} on ${address} is taken`);
   }
 }
 
-/** Which super-packets may be written to this TUN, which is still down. */
-export function superPacketsTaken(tun: OpenTun): TakenSuperPackets {
-  if (!tun.vnet) return { tcp: false, udp: false };
-  const { tcp, udp } = probeSuperPackets(loadNative(), tun.fd);
-  return { tcp, udp: tcp && udp && tun.uso && udpSuperPacketsAreSafe(os.release()) };
-}
-
 /** The TUN, with a queue a lane. Throws a StartError. */
-export function openDevice(name: string, tier: Tier, lanes = 1): OpenTun {
+export function openDevice({ io }: Pick<Host, 'io'>, name: string, tier: Tier, lanes = 1): OpenTun {
   try {
-    return openTun(name, tier, lanes);
+    return io.openTun(name, tier, lanes);
   } catch (error) {
     if (error instanceof AddonError) throw new StartError(error.message, { cause: error });
     const { code, syscall } = error as NativeError;

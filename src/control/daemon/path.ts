@@ -15,7 +15,7 @@ export interface Path {
     | undefined;
   /** The last measurement, be it for nothing: when, up to what size, how long until the next. */
   readonly tried:
-    | { readonly at: number; readonly full: number; readonly pause: number }
+    | { readonly at: number; readonly full: number; readonly pauseMs: number }
     | undefined;
   /** Why the last measurement came to nothing; empty unless it did. */
   readonly why: string;
@@ -32,12 +32,12 @@ export const UNKNOWN: Path = {
 };
 
 /** From one measurement to the next; and while the path is smaller than its route, or may be. */
-const PAUSE = 600_000;
-const PAUSE_SHORT = 60_000;
+const PAUSE_MS = 600_000;
+const PAUSE_SHORT_MS = 60_000;
 /** Hints count once in so long. */
-const PAUSE_HINTS = 5_000;
+const PAUSE_HINTS_MS = 5_000;
 /** What was measured is kept so long when the peer answers no more. */
-const KEEP = 1_800_000;
+const KEEP_MS = 1_800_000;
 /** An IPv4 packet has no more bytes. */
 const LONGEST = 65_535;
 
@@ -76,7 +76,7 @@ export function dueAt(path: Path): number {
   if (full === 0) return Number.POSITIVE_INFINITY;
   if (tried === undefined || tried.full !== full) return Number.NEGATIVE_INFINITY;
   const hinted = hintAt !== undefined && hintAt >= tried.at;
-  return tried.at + (hinted ? Math.min(PAUSE_HINTS, tried.pause) : tried.pause);
+  return tried.at + (hinted ? Math.min(PAUSE_HINTS_MS, tried.pauseMs) : tried.pauseMs);
 }
 
 export function takeWay(path: Path, way: Way | string): Path {
@@ -104,9 +104,9 @@ export function takeMeasured(
   random: Random,
 ): Path {
   const old = path.measured;
-  const kept = old !== undefined && now - old.at < KEEP ? old : undefined;
+  const kept = old !== undefined && now - old.at < KEEP_MS ? old : undefined;
   const measured = found === undefined ? kept : { mtu: found, full, at: now };
   const smaller = measured !== undefined && measured.mtu < full;
-  const pause = (smaller || soon ? PAUSE_SHORT : PAUSE) * (0.75 + random() / 2);
-  return { ...path, measured, why, tried: { at: now, full, pause } };
+  const pauseMs = (smaller || soon ? PAUSE_SHORT_MS : PAUSE_MS) * (0.75 + random() / 2);
+  return { ...path, measured, why, tried: { at: now, full, pauseMs } };
 }

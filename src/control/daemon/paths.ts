@@ -35,20 +35,20 @@ import type { Member } from './reconcile.js';
  * The ways are asked for when something changed, a millisecond a peer after the last time or so
  * long, and anyway after so long.
  */
-const ASK_AGAIN = 3_000;
-const ASK_ANYWAY = 60_000;
+const ASK_AGAIN_MS = 3_000;
+const ASK_ANYWAY_MS = 60_000;
 /** Peers measured at the same time, and begun in a second: their answers must all be looked at. */
 export const AT_ONCE = 64;
 export const A_SECOND = 100;
 /** For an answer; once a peer answered, a little more than it took. */
-const WAIT = 1_000;
-const WAIT_MORE = 200;
+const WAIT_MS = 1_000;
+const WAIT_MORE_MS = 200;
 /** From one try to open the socket to the next. */
-const OPEN_AGAIN = 600_000;
+const OPEN_AGAIN_MS = 600_000;
 /** More changes than this in a second are told as a number. */
 const TOLD_ONE_BY_ONE = 10;
 
-type Prober = Pick<Echo, 'send' | 'closed' | 'close'>;
+export type Prober = Pick<Echo, 'send' | 'closed' | 'close'>;
 
 /** An address on the underlay, dotted, and the VRF that it is in. */
 export interface Here {
@@ -165,8 +165,8 @@ export class Paths implements Member {
 
   async reconcile(): Promise<string[]> {
     const now = this.#options.clock.now();
-    const pause = this.#changed ? Math.min(ASK_AGAIN, this.#paths.size) : ASK_ANYWAY;
-    if (now - this.#askedAt < pause) return [];
+    const pauseMs = this.#changed ? Math.min(ASK_AGAIN_MS, this.#paths.size) : ASK_ANYWAY_MS;
+    if (now - this.#askedAt < pauseMs) return [];
     this.#askedAt = now;
     this.#changed = false;
     await this.#ask([...this.#paths.keys()]);
@@ -222,7 +222,7 @@ export class Paths implements Member {
   #lose(why: string): void {
     const { clock, log } = this.#options;
     this.#echo = undefined;
-    this.#openAt = clock.now() + OPEN_AGAIN;
+    this.#openAt = clock.now() + OPEN_AGAIN_MS;
     if (why === this.#lack) return;
     this.#lack = why;
     log.warn(`path MTUs are those of routes and devices, and are not measured: ${why}`);
@@ -281,11 +281,12 @@ export class Paths implements Member {
     if (full === 0) return;
     this.#checking.add(address);
     let state: ReturnType<typeof takeResult> = beginSearch(full);
-    let wait = WAIT;
+    let waitMs = WAIT_MS;
     while (!isFound(state)) {
       const sent = clock.now();
-      const result = await echo.send(address >>> 0, sizeToSend(state), wait);
-      if (result.kind === 'answered') wait = Math.min(WAIT, WAIT_MORE + 4 * (clock.now() - sent));
+      const result = await echo.send(address >>> 0, sizeToSend(state), waitMs);
+      if (result.kind === 'answered')
+        waitMs = Math.min(WAIT_MS, WAIT_MORE_MS + 4 * (clock.now() - sent));
       state = takeResult(state, result);
     }
     this.#checking.delete(address);

@@ -17,11 +17,11 @@ export interface Member {
   reconcile(): Promise<readonly string[]>;
 }
 
-const PERIOD = 3_000;
+const PERIOD_MS = 3_000;
 /** From a change to the look: changes come in groups. */
-const SOON = 100;
+const SOON_MS = 100;
 /** Between two looks, however much changes. */
-const LEAST = 500;
+const LEAST_MS = 500;
 
 export class Reconciler {
   readonly #clock: Clock;
@@ -35,8 +35,8 @@ export class Reconciler {
   #ended = 0;
   #looking: Promise<void> | undefined;
   #cancel = () => {};
-  #started = false;
-  #stopped = false;
+  /** A look by the loop itself is for a `running` one; `stopped` is for good. */
+  #state: 'waiting' | 'running' | 'stopped' = 'waiting';
 
   constructor(clock: Clock, log: Log) {
     this.#clock = clock;
@@ -60,37 +60,37 @@ export class Reconciler {
   }
 
   start(): void {
-    this.#started = true;
+    if (this.#state === 'waiting') this.#state = 'running';
     this.#ended = this.#clock.now();
     this.soon();
   }
 
-  /** Looks `after` so many milliseconds, or when a period is over if that is before. */
-  soon(after = SOON): void {
-    this.#wanted = Math.min(this.#wanted, this.#clock.now() + after);
+  /** Looks after so long, or when a period is over if that is before. */
+  soon(afterMs = SOON_MS): void {
+    this.#wanted = Math.min(this.#wanted, this.#clock.now() + afterMs);
     this.#schedule();
   }
 
   /** Looks at once; resolves when it has. */
   async now(): Promise<void> {
     while (this.#looking !== undefined) await this.#looking;
-    if (!this.#started || this.#stopped) return;
+    if (this.#state !== 'running') return;
     this.#cancel();
     await this.#begin();
   }
 
   /** Waits for a look that is under way: nothing is changed afterwards. */
   async stop(): Promise<void> {
-    this.#stopped = true;
+    this.#state = 'stopped';
     this.#cancel();
     await this.#looking;
   }
 
   #schedule(): void {
-    if (!this.#started || this.#stopped || this.#looking !== undefined) return;
+    if (this.#state !== 'running' || this.#looking !== undefined) return;
     this.#cancel();
-    const asked = Math.max(this.#wanted, this.#ended + LEAST);
-    const at = Math.min(asked, this.#ended + PERIOD);
+    const asked = Math.max(this.#wanted, this.#ended + LEAST_MS);
+    const at = Math.min(asked, this.#ended + PERIOD_MS);
     this.#cancel = this.#clock.after(Math.max(at - this.#clock.now(), 0), () => {
       void this.#begin();
     });
@@ -109,7 +109,7 @@ export class Reconciler {
     this.#wanted = Number.POSITIVE_INFINITY;
     const did: string[] = [];
     for (const member of this.#members) {
-      if (!this.#stopped) did.push(...(await this.#look(member)));
+      if (this.#state !== 'stopped') did.push(...(await this.#look(member)));
     }
     const line = did.join('; ');
     if (line !== '' && line !== this.#said) this.#log.warn(`put right: ${line}`);
@@ -123,7 +123,7 @@ export class Reconciler {
       return did;
     } catch (error) {
       const fault = messageOf(error);
-      if (this.#stopped || this.#faults.get(member) === fault) return [];
+      if (this.#state === 'stopped' || this.#faults.get(member) === fault) return [];
       for (const line of stackOf(error)) this.#log.debug(line);
       this.#log.warn(fault);
       this.#faults.set(member, fault);

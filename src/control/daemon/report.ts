@@ -12,9 +12,11 @@ import type { Interface } from '../host/interfaces.js';
 import type { OwnLease } from '../overlay/acquire.js';
 import type { Refused } from '../overlay/admit.js';
 import type { HostGw, Vxlan } from '../overlay/config.js';
+import type { Held } from '../overlay/lease/holder.js';
 import type { StoreState } from '../overlay/network.js';
 import type { Peer } from '../overlay/peers.js';
 import { formatSubnet } from '../overlay/subnet.js';
+import type { Store } from '../store/store.js';
 import type { Carrier } from './carrier.js';
 import type { HostQueues } from './host-queues.js';
 import type { Lanes } from './lanes.js';
@@ -28,8 +30,7 @@ interface Common {
   /** The containers'. */
   readonly mtu: number;
   readonly underlay: Interface;
-  /** The store's description. */
-  readonly store: string;
+  readonly store: Pick<Store, 'description' | 'network'>;
   /** As acquired; which etcd lease it hangs on changes with every renewal. */
   readonly lease: OwnLease;
   readonly carrier: Pick<Carrier, 'peers' | 'problems' | 'isDirect'>;
@@ -60,9 +61,9 @@ export function isVxlan(parts: Parts): parts is VxlanParts {
 /** What changes. */
 export interface Moment {
   readonly version: string;
+  readonly pid: number;
   readonly uptimeSeconds: number;
-  /** The etcd lease (0n: none) and the milliseconds until it ends. */
-  readonly held: { readonly lease: bigint; readonly endsIn: number } | undefined;
+  readonly held: Held | undefined;
   readonly storeState: StoreState | undefined;
   readonly lost: string | null;
   /** What cannot be put right just now. */
@@ -73,7 +74,7 @@ export function reportHostGw(parts: HostGwParts, now: Moment): HostGwStatus {
   const { mtu, underlay, store, lease, carrier } = parts;
   return {
     version: now.version,
-    pid: process.pid,
+    pid: now.pid,
     uptimeSeconds: now.uptimeSeconds,
     faults: now.faults,
     backend: 'host-gw',
@@ -84,7 +85,7 @@ export function reportHostGw(parts: HostGwParts, now: Moment): HostGwStatus {
       address: underlay.address,
       publicIp: underlay.publicIp,
     },
-    store,
+    ...reportStore(store, now),
     lease: reportLease(lease, now),
     peers: carrier.peers.map((peer) => reportPeer(peer, carrier)),
     routes: { problems: carrier.problems },
@@ -98,7 +99,7 @@ export function report(parts: VxlanParts, now: Moment): Status {
   const host = parts.queues.counters(name);
   return {
     version: now.version,
-    pid: process.pid,
+    pid: now.pid,
     uptimeSeconds: now.uptimeSeconds,
     faults: now.faults,
     backend: 'vxlan',
@@ -112,8 +113,7 @@ export function report(parts: VxlanParts, now: Moment): Status {
       port,
       publicIp: underlay.publicIp,
     },
-    store,
-    storeState: now.storeState ?? { member: null, awaySeconds: null, mended: 0, savedAt: null },
+    ...reportStore(store, now),
     lease: { ...reportLease(lease, now), vtepMac: formatMac(lease.vtepMac), vni },
     peers: parts.carrier.peers.map((peer) => ({
       ...reportPeer(peer, parts.carrier),
@@ -141,13 +141,23 @@ export function report(parts: VxlanParts, now: Moment): Status {
   };
 }
 
-function reportLease({ subnet, lease, ttl }: OwnLease, now: Moment): HostGwStatus['lease'] {
-  const { lease: id, endsIn } = now.held ?? { lease, endsIn: ttl * 1000 };
+function reportStore({ description, network }: Common['store'], { storeState }: Moment) {
+  return { store: description, network, storeState: storeState ?? NOT_FOLLOWED };
+}
+
+const NOT_FOLLOWED: StoreState = {
+  ...{ member: null, cluster: null, awaySeconds: null, reason: null, nextTrySeconds: null },
+  ...{ mended: 0, savedAt: null },
+};
+
+function reportLease({ subnet }: OwnLease, { held, lost }: Moment): HostGwStatus['lease'] {
+  const { kind = 'untold', lease = 0n, endsIn } = held ?? {};
   return {
     subnet: formatSubnet(subnet),
-    id: id === 0n ? null : id.toString(16),
-    expiresInSeconds: id === 0n ? null : Math.floor(endsIn / 1000),
-    lost: now.lost,
+    kind,
+    id: lease === 0n ? null : lease.toString(16),
+    expiresInSeconds: endsIn === undefined ? null : Math.floor(endsIn / 1000),
+    lost,
   };
 }
 

@@ -1,12 +1,11 @@
 /** Starts what looks after path MTU. */
 import type { Publisher } from '../../dataplane/routes/publisher.js';
-import { Echo } from '../host/echo.js';
 import type { Ip } from '../host/ip.js';
 import type { DaemonOptions } from './ground.js';
 import { addressOf } from './open.js';
 import { type Here, Paths } from './paths.js';
 
-interface Around extends Pick<DaemonOptions, 'clock' | 'random' | 'log' | 'lifecycle'> {
+interface Around extends Pick<DaemonOptions, 'host' | 'clock' | 'random' | 'log' | 'lifecycle'> {
   readonly ip: Ip;
   readonly publisher: Publisher;
   /** weft's own device. */
@@ -18,11 +17,11 @@ interface Around extends Pick<DaemonOptions, 'clock' | 'random' | 'log' | 'lifec
 }
 
 export function startPaths(around: Around): Paths {
-  const { clock, random, log, lifecycle, ip, publisher, tunnel, port, here } = around;
+  const { host, clock, random, log, lifecycle, ip, publisher, tunnel, port, here } = around;
   const source = (): number => addressOf(here()?.address ?? '0.0.0.0') >>> 0;
   const paths = new Paths({
     ...{ clock, random, log, ip, publisher, tunnel, here },
-    openEcho: (hint) => Echo.open({ clock, random, source, port, hint, device: here()?.vrf }),
+    openEcho: (hint) => host.openEcho({ clock, random, source, port, hint, device: here()?.vrf }),
   });
   lifecycle.onLeave('path MTUs', () => paths.stop());
   return paths;

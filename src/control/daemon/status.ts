@@ -6,14 +6,15 @@ import { StatusSocket } from '../../operate/status/socket.js';
 import type { Answer } from '../../operate/status/status.js';
 import type { Log } from '../runtime.js';
 import { messageOf } from '../store/store.js';
+import type { Host } from './host.js';
 
 export class NamedStatus {
   readonly #socket: StatusSocket;
   readonly #log: Log;
   #there = false;
 
-  constructor(answer: () => Answer, log: Log) {
-    this.#socket = new StatusSocket(answer, process.pid);
+  constructor(answer: () => Answer, { pid, folder }: Pick<Host, 'pid' | 'folder'>, log: Log) {
+    this.#socket = new StatusSocket(answer, pid, folder);
     this.#log = log;
   }
 

@@ -27,15 +27,17 @@ export interface SystemdOptions {
 }
 
 export interface Systemd {
+  /** Tells at once what changed, which else waits for the next turn. */
+  tell(): void;
   /** How the way out is told, with its reason. */
   stopping(reason: string): void;
   /** Tells that weft reloads, and when it has. */
   reloading(work: () => Promise<void>): Promise<void>;
 }
 
-const EVERY = 1000;
+const EVERY_MS = 1_000;
 /** A lane that has nothing to do turns four times a second. */
-const SHORTEST = 300;
+const SHORTEST_MS = 300;
 
 /** Undefined where nobody asked to be told. */
 export function tellSystemd(options: SystemdOptions): Systemd | undefined {
@@ -46,8 +48,9 @@ export function tellSystemd(options: SystemdOptions): Systemd | undefined {
   delete environment.WATCHDOG_PID;
   if (path === '') return undefined;
   const watched = WATCHDOG_PID === '' || WATCHDOG_PID === String(pid);
-  const watchdog = watched ? Number(WATCHDOG_USEC) / 1000 : 0;
-  const every = watchdog > 0 ? Math.min(EVERY, Math.max(SHORTEST, watchdog / 2)) : EVERY;
+  const watchdogMs = watched ? Number(WATCHDOG_USEC) / 1000 : 0;
+  const everyMs =
+    watchdogMs > 0 ? Math.min(EVERY_MS, Math.max(SHORTEST_MS, watchdogMs / 2)) : EVERY_MS;
 
   const send = (lines: readonly string[]): boolean => {
     try {
@@ -62,20 +65,22 @@ export function tellSystemd(options: SystemdOptions): Systemd | undefined {
   let ready = false;
 
   const turn = (): void => {
+    cancel();
     const now = look();
     const lines: string[] = [];
     if (now.ready && !ready) lines.push('READY=1');
     if (now.status !== told) lines.push(`STATUS=${oneLine(now.status)}`);
-    if (watchdog > 0 && now.alive) lines.push('WATCHDOG=1');
+    if (watchdogMs > 0 && now.alive) lines.push('WATCHDOG=1');
     if (lines.length > 0 && send(lines)) {
       ready = now.ready;
       told = now.status;
     }
-    cancel = clock.after(every, turn);
+    cancel = clock.after(everyMs, turn);
   };
   let cancel = () => {};
   turn();
   return {
+    tell: turn,
     stopping(reason) {
       cancel();
       send(['STOPPING=1', `STATUS=${oneLine(`stopping: ${reason}`)}`]);

@@ -7,7 +7,8 @@ import { type Claim, removeLeftover, seesAllProcesses } from '../host/leftover.j
 import type { Runner } from '../host/runner.js';
 import type { Vxlan } from '../host/vxlan.js';
 import type { Log } from '../runtime.js';
-import type { LanePlace, OpenLanes } from './lanes.js';
+import type { OpenLanes } from './lanes.js';
+import type { LanePlace } from './open-lanes.js';
 
 /**
  * Opens all that the lanes need, under another name and where flanneld holds the port on any other,

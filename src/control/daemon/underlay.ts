@@ -19,11 +19,11 @@ import {
 import type { Ip } from '../host/ip.js';
 import type { Runner } from '../host/runner.js';
 import type { Clock, Log } from '../runtime.js';
-import type { DataPath } from './data-path.js';
+import type { Movable } from './place.js';
 import type { Member } from './reconcile.js';
 
 /** So long an address must be gone before weft takes another: a DHCP client may renew it. */
-const SETTLE = 1_000;
+const SETTLE_MS = 1_000;
 
 export interface UnderlayOptions {
   readonly runner: Runner;
@@ -38,7 +38,7 @@ export interface UnderlayOptions {
   readonly measure: (underlay: Interface) => Promise<Interface>;
   /** The tunnel's MTU on it. Throws a HostError when it is too small. */
   readonly tunnelMtu: (underlay: Interface) => number;
-  readonly path: Pick<DataPath, 'name' | 'place' | 'move'>;
+  readonly path: Movable;
   /** The address is on another interface. */
   readonly renamed: (name: string) => void;
   /** The host is reached elsewhere: by another address, if not by another public IP. */
@@ -90,7 +90,7 @@ export class UnderlayWatch implements Member {
       return arrived ? chooseInterface(runner, selection) : here;
     }
     this.#goneSince ??= clock.now();
-    const left = this.#goneSince + SETTLE - clock.now();
+    const left = this.#goneSince + SETTLE_MS - clock.now();
     if (left > 0) {
       soon(left);
       return undefined;

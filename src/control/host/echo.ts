@@ -70,7 +70,7 @@ const OTHER_TYPES = 0xffff_fff6;
 
 /** Messages looked at in a second. */
 export const LOOKED_AT = 500;
-const SECOND = 1000;
+const SECOND_MS = 1000;
 
 /** The kernel's words for EMSGSIZE. */
 const TOO_LONG = /message too long/i;
@@ -208,7 +208,7 @@ export class Echo {
   #mayLook(): boolean {
     const { clock } = this.#options;
     const now = clock.now();
-    if (now - this.#second >= SECOND) {
+    if (now - this.#second >= SECOND_MS) {
       this.#second = now;
       this.#looked = 0;
     }
@@ -217,7 +217,7 @@ export class Echo {
     if (this.#looked > LOOKED_AT) return false;
     this.#overruns += 1;
     this.#socket.pauseRecv();
-    const cancel = clock.after(this.#second + SECOND - now, () => {
+    const cancel = clock.after(this.#second + SECOND_MS - now, () => {
       this.#resume = () => {};
       this.#socket.resumeRecv();
     });

@@ -68,10 +68,15 @@ export class Journal {
    * be restored one day), and makes this process its owner. Throws a HostError when another live
    * process owns it or the file is broken.
    */
-  static open(device: string, directory = JOURNAL_DIRECTORY, proc = '/proc'): Journal {
+  static open(
+    device: string,
+    directory = JOURNAL_DIRECTORY,
+    proc = '/proc',
+    pid = process.pid,
+  ): Journal {
     const file = journalFile(device, directory);
-    const owner = readOwner(process.pid, proc);
-    if (owner === null) throw new HostError('ENOENT', `${proc}/self/stat cannot be read`);
+    const owner = readOwner(pid, proc);
+    if (owner === null) throw new HostError('ENOENT', `${proc}/${pid}/stat cannot be read`);
     const content = readJournal(file);
     if (content !== null && content.owner.pid !== owner.pid && isAlive(content.owner, proc)) {
       throw new HostError(

@@ -11,10 +11,10 @@ import type { Ended, Runner, Running } from './runner.js';
 
 const ARGV = ['ip', 'monitor', 'link', 'address', 'route'];
 /** Before it is started again; doubled each time up to the longest. */
-const FIRST_PAUSE = 1_000;
-const LONGEST_PAUSE = 60_000;
+const FIRST_PAUSE_MS = 1_000;
+const LONGEST_PAUSE_MS = 60_000;
 /** What ran so long ran well. */
-const STEADY = 10_000;
+const STEADY_MS = 10_000;
 
 export interface MonitorOptions {
   readonly runner: Pick<Runner, 'start'>;
@@ -28,7 +28,7 @@ export class Monitor {
   readonly #options: MonitorOptions;
   #process: Running | undefined;
   #cancel = () => {};
-  #pause = FIRST_PAUSE;
+  #pauseMs = FIRST_PAUSE_MS;
   /** Whether it was said that it does not run. */
   #said = false;
   #stopped = false;
@@ -70,19 +70,19 @@ export class Monitor {
 
   #ended(why: string, ran: number): void {
     const { clock, log, changed } = this.#options;
-    if (ran >= STEADY) {
-      this.#pause = FIRST_PAUSE;
+    if (ran >= STEADY_MS) {
+      this.#pauseMs = FIRST_PAUSE_MS;
       this.#said = false;
     }
     if (!this.#said) {
       log.warn(`${why}: changes of links and routes are seen every few seconds only, not at once`);
     }
     this.#said = true;
-    this.#cancel = clock.after(this.#pause, () => {
+    this.#cancel = clock.after(this.#pauseMs, () => {
       this.#start();
       changed();
     });
-    this.#pause = Math.min(2 * this.#pause, LONGEST_PAUSE);
+    this.#pauseMs = Math.min(2 * this.#pauseMs, LONGEST_PAUSE_MS);
   }
 }
 

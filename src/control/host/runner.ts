@@ -79,11 +79,11 @@ export const systemRunner: Runner = {
   },
 };
 
-function launch(argv: readonly string[], timeout: number): ChildProcess {
+function launch(argv: readonly string[], timeoutMs: number): ChildProcess {
   const [program = '', ...args] = argv;
   return spawn(program, args, {
     stdio: ['pipe', 'pipe', 'pipe'],
-    timeout,
+    timeout: timeoutMs,
     killSignal: 'SIGKILL',
     // The messages are parsed, so they must not be translated; and a unit's or a user's
     // PATH often lacks the directories where ip and nft live.

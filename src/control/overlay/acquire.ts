@@ -16,9 +16,11 @@ import {
   type LeaseStore,
   type Store,
   StoreError,
+  type Writes,
   type Written,
 } from '../store/store.js';
 import type { Config } from './config.js';
+import { LEASE_TTL } from './lease/known.js';
 import {
   type LeaseValue,
   ownLeaseValue,
@@ -45,6 +47,15 @@ export interface Identity {
   readonly previousSubnet?: Subnet | undefined;
   /** The VTEP's address of an earlier run. */
   readonly vtepMac?: Uint8Array | undefined;
+  /** The lease that this very host is known to have held last, since its last boot. */
+  readonly formerSelf?: FormerSelf | undefined;
+}
+
+export interface FormerSelf {
+  /** int32 */
+  readonly publicIp: number;
+  readonly own: { readonly key: string };
+  readonly vtepMac: Uint8Array;
 }
 
 /** The lease of this host. */
@@ -55,6 +66,8 @@ export interface OwnLease extends Written {
   readonly vtepMac: Uint8Array;
   /** The text in the store. */
   readonly value: string;
+  /** Whether the key is one without an etcd lease; as `lease` says unless told. */
+  readonly reserved?: boolean;
 }
 
 /** There is no free subnet. */
@@ -62,8 +75,6 @@ export class OutOfSubnets extends Error {
   override readonly name = 'OutOfSubnets';
 }
 
-/** The lifetime of a lease, in seconds. */
-export const LEASE_TTL = 86_400;
 /** Each lost race is a subnet less for whoever won it, so there are not many in a row. */
 const ATTEMPTS = 100;
 const CANDIDATES = 100;
@@ -77,7 +88,7 @@ interface Lease {
 
 export interface AcquireOptions {
   readonly store: Store;
-  readonly leases: LeaseStore;
+  readonly writes: Exclude<Writes, { readonly kind: 'none' }>;
   readonly config: Config;
   readonly identity: Identity;
   readonly random: Random;
@@ -120,7 +131,7 @@ async function takeOwnOrNew(
     const before = others.find(({ subnet }) => isPrevious(subnet, identity)) as Lease;
     return rewrite(options, before);
   }
-  return create(options, previous ?? chooseFree(options, others));
+  return create(options, previous ?? chooseFree(options, others), others);
 }
 
 /** The subnet of the earlier run, if it may be had: as a free one, or from our own old lease. */
@@ -128,7 +139,7 @@ function takePrevious(
   { config, identity, log }: AcquireOptions,
   others: readonly Lease[],
 ): Subnet | 'ours' | undefined {
-  const { previousSubnet, publicIp, vtepMac } = identity;
+  const { previousSubnet, publicIp, formerSelf } = identity;
   if (previousSubnet === undefined) return undefined;
   const shown = formatSubnet(previousSubnet);
   if (!fits(previousSubnet, config)) {
@@ -143,18 +154,26 @@ function takePrevious(
   const { value } = holder;
   const now = formatAddress(publicIp);
   const then = value === undefined ? 'an unreadable lease' : formatAddress(value.publicIp);
-  const provablyOurs =
-    sameSubnet(holder.subnet, previousSubnet) &&
-    value !== undefined &&
-    'mac' in value.vtep &&
-    vtepMac !== undefined &&
-    Buffer.compare(value.vtep.mac, vtepMac) === 0;
-  if (provablyOurs) {
+  if (sameSubnet(holder.subnet, previousSubnet) && wasOurs(holder, formerSelf)) {
     log.warn(`our public IP was ${then} and is ${now} now; keeping the subnet ${shown}`);
     return 'ours';
   }
   log.warn(`the previous subnet ${shown} belongs to ${then} now; ${now} takes another`);
   return undefined;
+}
+
+/**
+ * Whether a lease with another public IP is the one that this host held before it moved. Neither
+ * its subnet nor its VTEP's address proves that: a clone of the host that holds it has both.
+ */
+function wasOurs({ entry, value }: Lease, before: FormerSelf | undefined): boolean {
+  return (
+    before !== undefined &&
+    entry.key === before.own.key &&
+    value?.publicIp === before.publicIp &&
+    'mac' in value.vtep &&
+    Buffer.compare(value.vtep.mac, before.vtepMac) === 0
+  );
 }
 
 /** flannel's choice: one of the first 100 free subnets. */
@@ -177,18 +196,32 @@ function chooseFree({ config, random }: AcquireOptions, others: readonly Lease[]
   return free[Math.floor(random() * free.length)] as Subnet;
 }
 
-async function create(options: AcquireOptions, subnet: Subnet): Promise<OwnLease | undefined> {
-  const { leases, config, identity, random } = options;
-  const vtepMac = identity.vtepMac ?? randomMac(random);
+async function create(
+  options: AcquireOptions,
+  subnet: Subnet,
+  others: readonly Lease[],
+): Promise<OwnLease | undefined> {
+  const { writes, config, identity, random, log } = options;
+  const { publicIp } = identity;
+  let vtepMac = identity.vtepMac ?? randomMac(random);
+  if (others.some((other) => hasMac(other, vtepMac))) {
+    log.warn(`another host has the VTEP address ${formatMac(vtepMac)} too; taking a new one`);
+    vtepMac = randomMac(random);
+  }
   const key = keyOf(subnet);
-  const value = ownLeaseValue(config.backend, identity.publicIp, vtepMac);
-  const written = await leases.create(key, value, LEASE_TTL);
+  const value = ownLeaseValue(config.backend, publicIp, vtepMac);
+  const ttl = writes.kind === 'leased' ? LEASE_TTL : undefined;
+  const written = await writes.keys.create(key, value, ttl);
   return written && { ...written, key, subnet, vtepMac, value };
+}
+
+function hasMac({ value }: Lease, mac: Uint8Array): boolean {
+  return value !== undefined && 'mac' in value.vtep && Buffer.compare(value.vtep.mac, mac) === 0;
 }
 
 /** Writes our present attributes to a lease that is ours already. */
 async function rewrite(options: AcquireOptions, lease: Lease): Promise<OwnLease | undefined> {
-  const { leases, config, identity, random, log } = options;
+  const { writes, config, identity, random, log } = options;
   const { entry, subnet, value: before } = lease;
   const found = before !== undefined && 'mac' in before.vtep ? before.vtep.mac : undefined;
   const vtepMac = found ?? identity.vtepMac ?? randomMac(random);
@@ -199,35 +232,38 @@ async function rewrite(options: AcquireOptions, lease: Lease): Promise<OwnLease 
       ? rewriteLeaseValue(entry.value, publicIp, backend.vni, vtepMac)
       : ownLeaseValue(backend, publicIp, vtepMac);
   const reserved = entry.lease === 0n;
-  if (reserved) log.info(`${entry.key} is a reservation and stays one`);
+  if (reserved && writes.kind === 'leased') log.info(`${entry.key} is a reservation and stays one`);
   const ttl = reserved ? undefined : LEASE_TTL;
   let written: Written | undefined;
   try {
-    written = await leases.update(entry.key, value, ttl, entry.revision);
+    written = await writes.keys.update(entry.key, value, ttl, entry.revision);
   } catch (error) {
     // A full etcd refuses puts. What it holds already need not be put.
     if (!(error instanceof StoreError) || entry.value !== value) throw error;
     log.warn(`${error.message}; ${entry.key} is ours as it is, and is kept alive`);
-    const left = reserved ? 0 : await leases.keepAlive(entry.lease);
+    const left =
+      reserved || writes.kind !== 'leased' ? 0 : await writes.keys.keepAlive(entry.lease);
     written = { revision: entry.revision, lease: entry.lease, ttl: left };
   }
   if (written === undefined) return undefined;
-  if (!reserved && written.lease !== entry.lease) await discardQuietly(leases, entry.lease, log);
+  if (writes.kind === 'leased' && !reserved && written.lease !== entry.lease) {
+    await discardQuietly(writes.keys, entry.lease, log);
+  }
   return { ...written, key: entry.key, subnet, vtepMac, value };
 }
 
-async function removeUnfit({ leases, log }: AcquireOptions, lease: Lease): Promise<void> {
+async function removeUnfit({ writes, log }: AcquireOptions, lease: Lease): Promise<void> {
   const { key, revision, lease: id } = lease.entry;
   if (id === 0n) {
     log.warn(`the reservation ${key} of this host does not fit the network config, left alone`);
     return;
   }
   log.warn(`our lease ${key} does not fit the network config, removing it`);
-  await leases.remove(key, revision);
+  await writes.keys.remove(key, revision);
 }
 
 /** The old etcd lease is empty and would time out by itself; so its end may fail. */
-export async function discardQuietly(leases: LeaseStore, id: bigint, log: Log): Promise<void> {
+async function discardQuietly(leases: LeaseStore, id: bigint, log: Log): Promise<void> {
   try {
     await leases.discard(id);
   } catch (error) {
@@ -267,15 +303,15 @@ function isPrevious(subnet: Subnet, { previousSubnet }: Identity): boolean {
 }
 
 /** A locally administered unicast address. */
-function randomMac(random: Random): Uint8Array {
+export function randomMac(random: Random): Uint8Array {
   const mac = Uint8Array.from({ length: 6 }, () => Math.floor(random() * 256));
   mac[0] = ((mac[0] as number) & 0xfe) | 0x02;
   return mac;
 }
 
 /** For messages. */
-export function describeLease({ subnet, value, lease }: OwnLease): string {
-  const kind = lease === 0n ? 'reserved' : 'leased';
+export function describeLease({ subnet, value, lease, reserved = lease === 0n }: OwnLease): string {
+  const kind = reserved ? 'reserved' : 'leased';
   const mac = vtepMacIn(value);
   return `${formatSubnet(subnet)} (${kind})${mac === undefined ? '' : `, VTEP ${formatMac(mac)}`}`;
 }

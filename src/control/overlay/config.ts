@@ -3,7 +3,7 @@
  * any case, unknown names ignored, wrong types an error, prefixes masked.
  */
 import { formatAddress, parseAddress } from '../../dataplane/wire/ipv4.js';
-import { isObject, JsonError, parseJson } from '../store/json.js';
+import { isObject, JsonError, parseJson, rawMembers } from '../store/json.js';
 import { contains, formatSubnet, parseSubnet, type Subnet, sizeOf, subnetOf } from './subnet.js';
 
 export interface Config {
@@ -70,7 +70,7 @@ export function parseConfig(text: string, where: string): Config {
   };
 
   const root = readObject(text, fail);
-  const fields = new Fields(root, '', fail);
+  const fields = new Fields(root, text, '', fail);
   if (!(fields.boolean('EnableIPv4') ?? true) || (fields.boolean('EnableIPv6') ?? false)) {
     // An IPv4-only lease makes flanneld panic on hosts with a dual-stack config.
     refuse('EnableIPv6 is on or EnableIPv4 is off, and weft speaks IPv4 inside the tunnel only');
@@ -182,7 +182,8 @@ function readBackend(
     return fail('Backend must be an object, such as "Backend":{"Type":"vxlan"}');
   }
   const backend = given ?? {};
-  const type = new Fields(backend, 'Backend.', fail).text('Type') ?? '';
+  const raw = rawMember(text, 'Backend') ?? '{}';
+  const type = new Fields(backend, raw, 'Backend.', fail).text('Type') ?? '';
   if (type.toLowerCase() === 'host-gw') return { type: 'host-gw' };
   if (type.toLowerCase() !== 'vxlan') {
     return refuse(
@@ -190,7 +191,7 @@ function readBackend(
     );
   }
 
-  const options = new Fields(backend, 'Backend.', refuse);
+  const options = new Fields(backend, raw, 'Backend.', refuse);
   const vni = options.number('VNI') ?? DEFAULT_VNI;
   if (!Number.isInteger(vni) || vni < 0 || vni > HIGHEST_VNI) {
     refuse(`Backend.VNI ${vni} is not a whole number of 24 bits (0 to ${HIGHEST_VNI})`);
@@ -220,45 +221,53 @@ function readBackend(
 
 /** Typed access to an object's members; a wrong type fails, null counts as absent (as in Go). */
 class Fields {
-  private readonly object: Record<string, unknown>;
-  private readonly path: string;
-  private readonly fail: Fail;
+  readonly #object: Record<string, unknown>;
+  /** Its text. */
+  readonly #raw: string;
+  readonly #path: string;
+  readonly #fail: Fail;
 
-  constructor(object: Record<string, unknown>, path: string, fail: Fail) {
-    this.object = object;
-    this.path = path;
-    this.fail = fail;
+  constructor(object: Record<string, unknown>, raw: string, path: string, fail: Fail) {
+    this.#object = object;
+    this.#raw = raw;
+    this.#path = path;
+    this.#fail = fail;
   }
 
   text(name: string): string | undefined {
-    const value = this.member(name);
+    const value = this.#member(name);
     return value === undefined || typeof value === 'string'
       ? value
-      : this.wrong(name, value, 'string');
+      : this.#wrong(name, JSON.stringify(value), 'string');
   }
 
+  /** A whole number, written as one: Go takes neither `1.0` nor `1e0` for an integer. */
   number(name: string): number | undefined {
-    const value = this.member(name);
-    return value === undefined || typeof value === 'number'
-      ? value
-      : this.wrong(name, value, 'number');
+    const value = this.#member(name);
+    if (value === undefined) return undefined;
+    if (typeof value !== 'number') return this.#wrong(name, JSON.stringify(value), 'number');
+    const raw = rawMember(this.#raw, name) ?? '';
+    return /^-?\d+$/.test(raw) ? value : this.#wrong(name, raw, 'whole number');
   }
 
   boolean(name: string): boolean | undefined {
-    const value = this.member(name);
+    const value = this.#member(name);
     if (value === undefined || typeof value === 'boolean') return value;
-    return this.wrong(name, value, 'boolean (true or false)');
+    return this.#wrong(name, JSON.stringify(value), 'boolean (true or false)');
   }
 
-  private member(name: string): unknown {
-    return member(this.object, name) ?? undefined;
+  #member(name: string): unknown {
+    return member(this.#object, name) ?? undefined;
   }
 
-  private wrong(name: string, value: unknown, wanted: string): never {
-    return this.fail(
-      `${this.path}${name} is ${JSON.stringify(value)}, but a ${wanted} is expected`,
-    );
+  #wrong(name: string, shown: string, wanted: string): never {
+    return this.#fail(`${this.#path}${name} is ${shown}, but a ${wanted} is expected`);
   }
+}
+
+/** The text of a member's value, chosen as `member` does. */
+function rawMember(text: string, name: string): string | undefined {
+  return rawMembers(text)?.findLast((one) => one.name.toLowerCase() === name.toLowerCase())?.text;
 }
 
 /** A member by its name in any case; the last of several wins, as in Go. */

@@ -13,27 +13,30 @@
 import { formatAddress } from '../../dataplane/wire/ipv4.js';
 import type { Clock, Log, Random } from '../runtime.js';
 import { type Following, messageOf, type Store, StoreUnreachable } from '../store/store.js';
-import { acquire, describeLease, type Identity, LEASE_TTL, type OwnLease } from './acquire.js';
+import { acquire, describeLease, type Identity, type OwnLease } from './acquire.js';
 import type { HostAddress, Refused } from './admit.js';
+import { findAssigned } from './assigned.js';
 import { type Backend, type Config, ConfigError, parseConfig } from './config.js';
-import { LeaseHolder } from './hold.js';
-import { backendProblem, ownLeaseValue, parseLeaseValue } from './lease-value.js';
+import { type Held, LeaseHolder } from './lease/holder.js';
+import { LEASE_TTL } from './lease/known.js';
 import { type Membership, Peers } from './peers.js';
 import type { ReadNetwork } from './saved.js';
 import { Saver } from './saver.js';
-import { formatSubnet, keyOf, parseKey, sameSubnet } from './subnet.js';
+import { formatSubnet, sameSubnet } from './subnet.js';
 
 export interface OverlayOptions {
   readonly store: Store;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
-  /** How long before its end our lease is renewed, in minutes (1 to 1439, flannel: 60). */
-  readonly renewMargin?: number;
+  /** How long before its end our lease is renewed, in milliseconds (flannel: 60 minutes). */
+  readonly renewMarginMs?: number;
   /** Write our key again when it was removed, rather than give the network up as flannel does. */
   readonly reacquire?: boolean;
   /** The folder where the network is saved for a start without the store; none: not saved. */
   readonly saveTo?: string;
+  /** What no other host has, nor this one after a reboot; saved with the network. */
+  readonly hostId?: string;
 }
 
 /** How it stands with the store, for `weft status`. */
@@ -42,6 +45,12 @@ export interface StoreState {
   readonly member: string | null;
   /** How long the store has not answered; null while it does. */
   readonly awaySeconds: number | null;
+  /** What went wrong last; null while it answers. */
+  readonly reason: string | null;
+  /** In how many seconds it is tried again; null while it answers or is being tried. */
+  readonly nextTrySeconds: number | null;
+  /** The id of the cluster that was joined; null where a store has none. */
+  readonly cluster: string | null;
   /** How often listing again found what the watch had not told. */
   readonly mended: number;
   /** When the saved network was written that is in force (ISO 8601); null when none is. */
@@ -56,7 +65,8 @@ export interface OverlayListener {
 }
 
 /** flannel reads a missing or bad config again each second. */
-const POLL_EVERY = 1_000;
+const POLL_EVERY_MS = 1_000;
+const RENEW_MARGIN_MS = 3_600_000;
 /** Why it is missing is looked into less often, in turns. */
 const HINT_EVERY = 10;
 
@@ -66,61 +76,65 @@ export class OverlayStopped extends Error {
 }
 
 export class Overlay {
-  private readonly options: OverlayOptions;
+  readonly #options: OverlayOptions;
   /** None for a store that is only read: it is a file itself. */
-  private readonly saver: Saver | undefined;
-  private own: OwnLease | undefined;
-  private identity: Identity | undefined;
-  private backend: Backend['type'] = 'vxlan';
-  private following: Following | undefined;
-  private holder: LeaseHolder | undefined;
-  private peers: Peers | undefined;
-  private addresses: readonly HostAddress[] = [];
+  readonly #saver: Saver | undefined;
+  #own: OwnLease | undefined;
+  #identity: Identity | undefined;
+  #backend: Backend['type'] = 'vxlan';
+  #following: Following | undefined;
+  #holder: LeaseHolder | undefined;
+  #peers: Peers | undefined;
+  #addresses: readonly HostAddress[] = [];
   /** The text of the config in force. */
-  private configText = '';
-  /** What an earlier run saved of this network, until the store answers. */
-  private saved: ReadNetwork | undefined;
+  #configText = '';
+  /** What an earlier run saved of this network, until the store has told our lease. */
+  #saved: ReadNetwork | undefined;
   /** Whether `own` comes from there. */
-  private fromSaved = false;
-  /** It was found to be another host's. */
-  private unfit = false;
-  private savedMac: Uint8Array | undefined;
-  private stopped = false;
-  private reason: string | undefined;
-  private wake = () => {};
+  #fromSaved = false;
+  /** It was found to be of no use here. */
+  #unfit = false;
+  #stopped = false;
+  #reason: string | undefined;
+  #wake = () => {};
 
   constructor(options: OverlayOptions) {
-    this.options = options;
+    this.#options = options;
     const { store, clock, log, saveTo } = options;
-    if (saveTo === undefined || store.leases === undefined) return;
-    this.saver = new Saver({ directory: saveTo, network: store.configName, clock, log });
+    if (saveTo === undefined || store.writes.kind === 'none') return;
+    const { hostId } = options;
+    this.#saver = new Saver({ directory: saveTo, network: store.configName, hostId, clock, log });
   }
 
   /** What is waited for just now, and why, in the words of the log; undefined when nothing is. */
   get waitingFor(): string | undefined {
-    return this.reason;
+    return this.#reason;
   }
 
   /** The etcd lease that holds our key now; undefined before `follow`. */
-  get held(): LeaseHolder['held'] | undefined {
-    return this.holder?.held;
+  get held(): Held | undefined {
+    return this.#holder?.held;
   }
 
   get refused(): readonly Refused[] {
-    return this.peers?.refused ?? [];
+    return this.#peers?.refused ?? [];
   }
 
   /** How it stands with the store; undefined before `follow`. */
   get storeState(): StoreState | undefined {
-    const { store, clock } = this.options;
-    const { state } = this.following ?? {};
+    const { store, clock } = this.#options;
+    const { state } = this.#following ?? {};
     if (state === undefined) return undefined;
-    const { awaySince, mended } = state;
+    const { awaySince, mended, reason, nextTryAt } = state;
+    const now = clock.now();
     return {
       member: store.member ?? null,
-      awaySeconds: awaySince === undefined ? null : (clock.now() - awaySince) / 1000,
+      cluster: store.cluster ?? null,
+      awaySeconds: awaySince === undefined ? null : (now - awaySince) / 1000,
+      reason: (awaySince !== undefined && reason) || null,
+      nextTrySeconds: nextTryAt === undefined ? null : Math.max(nextTryAt - now, 0) / 1000,
       mended,
-      savedAt: (this.fromSaved && this.saved?.savedAt) || null,
+      savedAt: (this.#fromSaved && this.#saved?.savedAt) || null,
     };
   }
 
@@ -131,35 +145,36 @@ export class Overlay {
    * for a config that weft does not serve.
    */
   async waitForConfig(): Promise<Config> {
-    const { store } = this.options;
+    const { store } = this.#options;
     let hint = '';
-    this.saved = this.saver?.read();
-    this.savedMac = this.saved?.vtepMac;
+    this.#saved = this.#saver?.read();
+    if (this.#saved?.cluster !== undefined) store.expectCluster?.(this.#saved.cluster);
     for (let turn = 0; ; turn++) {
-      this.throwIfStopped();
+      this.#throwIfStopped();
       let now: string;
       try {
         const text = await store.readConfig();
         if (text !== undefined) {
           const config = parseConfig(text, store.configName);
-          this.configText = text;
-          this.reason = undefined;
-          this.saved = undefined;
+          this.#configText = text;
+          this.#reason = undefined;
           return config;
         }
-        if (turn % HINT_EVERY === 0 || hint === '') hint = await this.whyNoConfig();
+        if (turn % HINT_EVERY === 0 || hint === '') hint = await this.#whyNoConfig();
         now = hint;
       } catch (error) {
         if (error instanceof ConfigError && error.final) throw error;
-        if (error instanceof StoreUnreachable && this.saved !== undefined) {
-          this.options.log.warn(`${error.message}; taking the config saved ${this.saved.savedAt}`);
-          this.configText = this.saved.config;
-          return this.saved.parsedConfig;
+        if (error instanceof StoreUnreachable && this.#saved !== undefined) {
+          this.#options.log.warn(
+            `${error.message}; taking the config saved ${this.#saved.savedAt}`,
+          );
+          this.#configText = this.#saved.config;
+          return this.#saved.parsedConfig;
         }
         now = messageOf(error);
       }
-      this.waitFor(`waiting for the network config: ${now}`);
-      await this.pause();
+      this.#waitFor(`waiting for the network config: ${now}`);
+      await this.#pause();
     }
   }
 
@@ -169,41 +184,54 @@ export class Overlay {
    * entry with our public IP.
    */
   async join(config: Config, identity: Identity): Promise<OwnLease> {
-    this.backend = config.backend.type;
+    this.#backend = config.backend.type;
     for (;;) {
-      this.throwIfStopped();
+      this.#throwIfStopped();
       try {
-        const own = await this.findOrAcquire(config, identity);
-        this.saved = undefined;
-        return this.joined(own, identity);
+        const own = await this.#findOrAcquire(config, identity);
+        this.#saved = undefined;
+        this.#fromSaved = false;
+        return this.#joined(own, identity);
       } catch (error) {
         if (!(error instanceof StoreUnreachable)) throw error;
-        const own = this.savedLease(identity);
-        if (own !== undefined) return this.joined(own, identity);
-        this.waitFor(`waiting for a lease: ${error.message}`);
+        const own = this.#savedLease(identity);
+        if (own !== undefined) return this.#joined(own, identity);
+        this.#waitFor(`waiting for a lease: ${error.message}`);
       }
-      await this.pause();
+      await this.#pause();
     }
   }
 
-  private async findOrAcquire(config: Config, identity: Identity): Promise<OwnLease> {
-    const { store, log, random } = this.options;
-    const { leases } = store;
-    if (leases === undefined) return this.findOwn(config, identity);
-    if (this.saved !== undefined && (await store.readConfig()) !== this.configText) {
-      throw new Error(`the network config ${store.configName} is not the saved one; start again`);
+  async #findOrAcquire(config: Config, identity: Identity): Promise<OwnLease> {
+    const { store, log, random, hostId } = this.#options;
+    const saved = this.#saved;
+    if (store.subnets.kind === 'assigned') return findAssigned({ store, config, identity, random });
+    const { writes } = store;
+    if (writes.kind === 'none') throw new Error(`${store.description} cannot be written`);
+    if (saved !== undefined && (await store.readConfig()) !== this.#configText) {
+      throw new Error(`the network config ${store.configName} is not the one in use; start again`);
     }
-    const vtepMac = identity.vtepMac ?? this.savedMac;
-    return acquire({ store, leases, config, identity: { ...identity, vtepMac }, random, log });
+    const formerSelf = hostId !== undefined && saved?.hostId === hostId ? saved : undefined;
+    const vtepMac = identity.vtepMac ?? saved?.vtepMac;
+    return acquire({
+      ...{ store, writes, config, random, log },
+      identity: { ...identity, vtepMac, formerSelf },
+    });
   }
 
   /** Our lease as it was saved, if this host is still the one of then. */
-  private savedLease({ publicIp, previousSubnet }: Identity): OwnLease | undefined {
-    const { saved } = this;
-    const { log } = this.options;
-    if (saved === undefined || this.unfit) return undefined;
-    this.unfit = true;
+  #savedLease({ publicIp, previousSubnet }: Identity): OwnLease | undefined {
+    const saved = this.#saved;
+    const { log } = this.#options;
+    if (saved === undefined || this.#unfit) return undefined;
+    this.#unfit = true;
     const { own, subnet, vtepMac, reserved } = saved;
+    if (saved.config !== this.#configText) {
+      log.warn(
+        `the network config has changed since the network was saved ${saved.savedAt}: not used`,
+      );
+      return undefined;
+    }
     if (saved.publicIp !== publicIp) {
       const [then, now] = [formatAddress(saved.publicIp), formatAddress(publicIp)];
       log.warn(`the saved network is of the public IP ${then}, and ours is ${now}: not used`);
@@ -218,38 +246,40 @@ export class Overlay {
       `forwarding on the network saved ${saved.savedAt}, ${saved.leases.length - 1} leases of ` +
         'other hosts, until etcd answers',
     );
-    this.fromSaved = true;
-    const ttl = reserved ? 0 : LEASE_TTL;
-    return { ...own, subnet, vtepMac, revision: 0n, lease: 0n, ttl };
+    this.#fromSaved = true;
+    const { key, value } = own;
+    const time = { revision: 0n, lease: 0n, ttl: LEASE_TTL };
+    return { key, value, subnet, vtepMac, reserved, ...time };
   }
 
-  private joined(own: OwnLease, identity: Identity): OwnLease {
+  #joined(own: OwnLease, identity: Identity): OwnLease {
     const shown = formatAddress(identity.publicIp);
-    this.options.log.info(`this host has ${describeLease(own)}, public IP ${shown}`);
-    this.own = own;
-    this.identity = identity;
-    this.reason = undefined;
+    this.#options.log.info(`this host has ${describeLease(own)}, public IP ${shown}`);
+    this.#own = own;
+    this.#identity = identity;
+    this.#reason = undefined;
     return own;
   }
 
   /** Keeps our lease and follows the peers from now on, through every outage of the store. */
   follow(listener: OverlayListener): void {
-    const { store, clock, random, log, renewMargin = 60, reacquire = false } = this.options;
-    const { own, identity } = this;
+    const { store, clock, random, log, reacquire = false } = this.#options;
+    const { renewMarginMs: marginMs = RENEW_MARGIN_MS } = this.#options;
+    const [own, identity] = [this.#own, this.#identity];
     if (own === undefined || identity === undefined) throw new Error('join the network first');
     const { publicIp } = identity;
     const holder = new LeaseHolder({
       store,
       own,
       publicIp,
-      margin: renewMargin * 60_000,
+      marginMs,
       reacquire,
-      unverified: this.fromSaved,
+      unverified: this.#fromSaved,
       clock,
       random,
       log,
       lost: (reason) => {
-        this.saver?.forget();
+        this.#saver?.forget();
         listener.lost(reason);
       },
     });
@@ -257,28 +287,28 @@ export class Overlay {
       ownKey: own.key,
       ownSubnet: own.subnet,
       publicIp,
-      addresses: this.addresses,
+      addresses: this.#addresses,
       clock,
-      backend: this.backend,
+      backend: this.#backend,
       log,
       update: (membership) => listener.members(membership),
     });
-    this.holder = holder;
-    this.peers = peers;
-    if (this.fromSaved) {
-      const entries = (this.saved?.leases ?? []).map((lease) => ({
+    this.#holder = holder;
+    this.#peers = peers;
+    if (this.#fromSaved) {
+      const entries = (this.#saved?.leases ?? []).map((lease) => ({
         ...lease,
         revision: 0n,
         lease: 0n,
       }));
       peers.snapshot({ entries, revision: 0n });
     }
-    const { saver } = this;
-    saver?.begin({ config: this.configText, publicIp, own });
-    this.following = store.follow({
+    const saver = this.#saver;
+    saver?.begin({ config: this.#configText, publicIp, own });
+    this.#following = store.follow({
       snapshot: (listing) => {
-        if (this.fromSaved) this.verified();
-        saver?.snapshot(listing);
+        if (this.#fromSaved) this.#verified();
+        saver?.snapshot({ cluster: store.cluster, ...listing });
         holder.snapshot(listing);
         peers.snapshot(listing);
       },
@@ -291,13 +321,13 @@ export class Overlay {
   }
 
   /** The store answers, so what was saved is not in force any more. */
-  private verified(): void {
-    const { store, log } = this.options;
-    this.fromSaved = false;
-    this.saved = undefined;
+  #verified(): void {
+    const { store, log } = this.#options;
+    this.#fromSaved = false;
+    this.#saved = undefined;
     store.readConfig().then(
       (text) => {
-        if (text === undefined || text === this.configText) return;
+        if (text === undefined || text === this.#configText) return;
         log.warn(`${store.configName} has changed since it was saved; restart weft to use it`);
       },
       (error: unknown) => log.debug(messageOf(error)),
@@ -306,7 +336,7 @@ export class Overlay {
 
   /** Talks to the store over new connections, which lists all leases again. */
   reconnect(): void {
-    this.options.store.reconnect?.();
+    this.#options.store.reconnect?.();
   }
 
   /**
@@ -315,86 +345,53 @@ export class Overlay {
    */
   changePublicIp(publicIp: number): void {
     this.reconnect();
-    const { identity, own } = this;
+    const [identity, own] = [this.#identity, this.#own];
     if (identity === undefined || own === undefined || identity.publicIp === publicIp) return;
-    this.identity = { ...identity, publicIp };
-    this.saver?.begin({ config: this.configText, publicIp, own });
-    this.peers?.changePublicIp(publicIp);
-    this.holder?.changePublicIp(publicIp);
+    this.#identity = { ...identity, publicIp };
+    this.#saver?.begin({ config: this.#configText, publicIp, own });
+    this.#peers?.changePublicIp(publicIp);
+    this.#holder?.changePublicIp(publicIp);
   }
 
   /** The addresses that this host has from now on: no other host is reached at one of them. */
   changeAddresses(addresses: readonly HostAddress[]): void {
-    this.addresses = addresses;
-    this.peers?.changeAddresses(addresses);
+    this.#addresses = addresses;
+    this.#peers?.changeAddresses(addresses);
   }
 
   /** Stops following and renewing; the lease stays, as flannel leaves it. The store stays open. */
   async stop(): Promise<void> {
-    this.stopped = true;
-    this.wake();
-    this.holder?.stop();
-    this.peers?.stop();
-    this.saver?.stop();
-    await this.following?.stop();
+    this.#stopped = true;
+    this.#wake();
+    this.#holder?.stop();
+    this.#peers?.stop();
+    this.#saver?.stop();
+    await this.#following?.stop();
   }
 
-  private async whyNoConfig(): Promise<string> {
-    const { store } = this.options;
+  async #whyNoConfig(): Promise<string> {
+    const { store } = this.#options;
     const hint = await store.hintForMissingConfig();
     return `there is none at ${store.configName} (${store.description})${hint ? `: ${hint}` : ''}`;
   }
 
-  /** Our entry in a store that is only read. */
-  private async findOwn(config: Config, { publicIp }: Identity): Promise<OwnLease> {
-    const { store } = this.options;
-    const shown = formatAddress(publicIp);
-    const { entries } = await store.list();
-    for (const { key, value, revision } of entries) {
-      const name = parseKey(key);
-      if (name === undefined || key !== keyOf(name.subnet)) continue;
-      let lease: ReturnType<typeof parseLeaseValue>;
-      try {
-        lease = parseLeaseValue(value);
-      } catch {
-        continue;
-      }
-      if (lease.publicIp !== publicIp) continue;
-      const problem = backendProblem(lease, config.backend.type);
-      if (problem !== undefined) {
-        throw new Error(`${store.description}: our entry ${key}: ${problem}`);
-      }
-      const vtepMac = 'mac' in lease.vtep ? lease.vtep.mac : NO_MAC;
-      return { key, subnet: name.subnet, vtepMac, value, revision, lease: 0n, ttl: 0 };
-    }
-    const example = ownLeaseValue(config.backend, publicIp, EXAMPLE_MAC);
-    throw new Error(
-      `${store.description}: no entry under "subnets" has our public IP ${shown}; ` +
-        `add one, such as "10.10.58.0-24": ${example}`,
-    );
-  }
-
   /** One line when the waiting begins, one whenever the reason changes. */
-  private waitFor(reason: string): void {
-    if (reason !== this.reason) this.options.log.warn(reason);
-    this.reason = reason;
+  #waitFor(reason: string): void {
+    if (reason !== this.#reason) this.#options.log.warn(reason);
+    this.#reason = reason;
   }
 
-  private pause(): Promise<void> {
+  #pause(): Promise<void> {
     return new Promise((resolve) => {
-      const cancel = this.options.clock.after(POLL_EVERY, resolve);
-      this.wake = () => {
+      const cancel = this.#options.clock.after(POLL_EVERY_MS, resolve);
+      this.#wake = () => {
         cancel();
         resolve();
       };
     });
   }
 
-  private throwIfStopped(): void {
-    if (this.stopped) throw new OverlayStopped('stopped before the network was joined');
+  #throwIfStopped(): void {
+    if (this.#stopped) throw new OverlayStopped('stopped before the network was joined');
   }
 }
-
-/** In place of a VTEP's, with host-gw. */
-const NO_MAC = new Uint8Array(6);
-const EXAMPLE_MAC = Uint8Array.of(0x02, 0, 0, 0, 0, 0x0a);

@@ -9,7 +9,7 @@
 import { formatMac } from '../../dataplane/wire/ethernet.js';
 import { formatAddress } from '../../dataplane/wire/ipv4.js';
 import type { Clock, Log } from '../runtime.js';
-import { type Change, type Entry, type Listing, messageOf } from '../store/store.js';
+import { type Change, type Entry, type Listing, messageOf, subnetNameOf } from '../store/store.js';
 import { admit, type HostAddress, type Refused } from './admit.js';
 import type { Backend } from './config.js';
 import { backendProblem, type LeaseValue, parseLeaseValue, RESERVATION } from './lease-value.js';
@@ -54,100 +54,100 @@ interface Read {
 }
 
 /** How long peers that an emptied store does not have are kept, in milliseconds. */
-const KEEP_FOR = 300_000;
+const KEEP_FOR_MS = 300_000;
 
 export class Peers {
-  private readonly options: PeersOptions;
+  readonly #options: PeersOptions;
   /** What the store has, but for our own key, and what of it is kept. */
-  private entries = new Map<string, Read>();
+  #entries = new Map<string, Read>();
   /** Those of them that may be used. */
-  private peers = new Map<string, Peer>();
-  private refusals: readonly Refused[] = [];
+  #peers = new Map<string, Peer>();
+  #refusals: readonly Refused[] = [];
   /** What each unusable key was complained about with. */
-  private complaints = new Map<string, string>();
+  #complaints = new Map<string, string>();
   /** The keys of peers that the store does not have (any more), but once had. */
-  private readonly kept = new Set<string>();
-  private cancelTimer = () => {};
-  private first = true;
-  private publicIp: number;
-  private addresses: readonly HostAddress[];
+  readonly #kept = new Set<string>();
+  #cancelTimer = () => {};
+  #first = true;
+  #publicIp: number;
+  #addresses: readonly HostAddress[];
 
   constructor(options: PeersOptions) {
-    this.options = options;
-    this.publicIp = options.publicIp;
-    this.addresses = options.addresses ?? [];
+    this.#options = options;
+    this.#publicIp = options.publicIp;
+    this.#addresses = options.addresses ?? [];
   }
 
   /** The leases that are not used, each with the reason; reservations are as they should be. */
   get refused(): readonly Refused[] {
-    return this.refusals.filter(({ reason }) => reason !== RESERVATION);
+    return this.#refusals.filter(({ reason }) => reason !== RESERVATION);
   }
 
   /** Ours is another from now on. */
   changePublicIp(publicIp: number): void {
-    this.publicIp = publicIp;
-    if (!this.first) this.become(this.entries);
+    this.#publicIp = publicIp;
+    if (!this.#first) this.#become(this.#entries);
   }
 
   /** This host has other addresses from now on. */
   changeAddresses(addresses: readonly HostAddress[]): void {
-    this.addresses = addresses;
-    if (!this.first) this.become(this.entries);
+    this.#addresses = addresses;
+    if (!this.#first) this.#become(this.#entries);
   }
 
   snapshot({ entries, replaced = false }: Listing): void {
     const now = new Map<string, Read>();
-    for (const entry of entries) this.put(now, entry);
-    if (replaced) this.keep(now);
-    for (const key of this.kept) {
-      const known = this.entries.get(key);
-      if (now.has(key)) this.kept.delete(key);
+    for (const entry of entries) this.#put(now, entry);
+    if (replaced) this.#keep(now);
+    for (const key of this.#kept) {
+      const known = this.#entries.get(key);
+      if (now.has(key)) this.#kept.delete(key);
       else if (known !== undefined) now.set(key, known);
     }
-    this.become(now);
+    this.#become(now);
   }
 
   changes(batch: readonly Change[]): void {
-    const now = new Map(this.entries);
+    const now = new Map(this.#entries);
     for (const change of batch) {
       const key = change.type === 'put' ? change.entry.key : change.key;
-      this.kept.delete(key);
-      if (change.type === 'put') this.put(now, change.entry);
+      this.#kept.delete(key);
+      if (change.type === 'put') this.#put(now, change.entry);
       else now.delete(key);
     }
-    this.become(now);
+    this.#become(now);
   }
 
   stop(): void {
-    this.cancelTimer();
+    this.#cancelTimer();
   }
 
   /** Remembers the peers that an emptied store does not have. */
-  private keep(keys: ReadonlyMap<string, Read>): void {
-    const { clock, log } = this.options;
-    const missing = [...this.peers.keys()].filter((key) => !keys.has(key));
+  #keep(keys: ReadonlyMap<string, Read>): void {
+    const { clock, log } = this.#options;
+    const missing = [...this.#peers.keys()].filter((key) => !keys.has(key));
     if (missing.length === 0) return;
-    for (const key of missing) this.kept.add(key);
+    for (const key of missing) this.#kept.add(key);
     log.warn(
       `the store was emptied or set back: ${missing.length} peers are missing from it and kept ` +
-        `for ${KEEP_FOR / 60_000} minutes`,
+        `for ${KEEP_FOR_MS / 60_000} minutes`,
     );
-    this.cancelTimer();
-    this.cancelTimer = clock.after(KEEP_FOR, () => {
-      const now = new Map(this.entries);
-      for (const key of this.kept) now.delete(key);
-      this.kept.clear();
-      this.become(now);
+    this.#cancelTimer();
+    this.#cancelTimer = clock.after(KEEP_FOR_MS, () => {
+      const now = new Map(this.#entries);
+      for (const key of this.#kept) now.delete(key);
+      this.#kept.clear();
+      this.#become(now);
     });
   }
 
   /** What the store has now goes before what it had. */
-  private dropReplaced(now: Map<string, Read>): void {
-    if (this.kept.size === 0) return;
+  #dropReplaced(now: Map<string, Read>): void {
+    if (this.#kept.size === 0) return;
     const present = [...now].flatMap(([key, { peer }]) => {
-      return this.kept.has(key) || typeof peer === 'string' ? [] : [peer];
+      return this.#kept.has(key) || typeof peer === 'string' ? [] : [peer];
     });
-    for (const key of this.kept) {
+    for (const key of this.#kept) {
       const peer = now.get(key)?.peer;
       const stays =
         typeof peer === 'object' &&
@@ -155,66 +155,68 @@ export class Peers {
           (other) => other.publicIp === peer.publicIp || overlaps(other.subnet, peer.subnet),
         );
       if (stays) continue;
-      this.kept.delete(key);
+      this.#kept.delete(key);
       now.delete(key);
     }
   }
 
-  private put(now: Map<string, Read>, entry: Entry): void {
+  #put(now: Map<string, Read>, entry: Entry): void {
     const { key, value } = entry;
-    if (key === this.options.ownKey) return;
-    const known = this.entries.get(key);
-    now.set(key, known?.value === value ? known : { value, peer: this.read(entry) });
+    if (key === this.#options.ownKey) return;
+    const known = this.#entries.get(key);
+    now.set(key, known?.value === value ? known : { value, peer: this.#read(entry) });
   }
 
   /** The peer in an entry, or why there is none. */
-  private read({ key, value: text }: Entry): Peer | string {
-    const name = parseKey(key);
+  #read(entry: Entry): Peer | string {
+    const { key, value: text } = entry;
+    const shown = subnetNameOf(entry);
+    const name = parseKey(shown);
     if (name === undefined) return 'the key names no subnet';
     if (name.ipv6 !== undefined) return `the key is dual-stack (${name.ipv6}), weft is IPv4 only`;
     const { subnet } = name;
     // Two spellings of one subnet would be two peers with one route.
-    if (key !== keyOf(subnet)) return `the key of that subnet is ${keyOf(subnet)}`;
+    if (shown !== keyOf(subnet)) return `the key of that subnet is ${keyOf(subnet)}`;
     let value: LeaseValue;
     try {
       value = parseLeaseValue(text);
     } catch (error) {
       return messageOf(error);
     }
-    const problem = backendProblem(value, this.options.backend ?? 'vxlan');
+    const problem = backendProblem(value, this.#options.backend ?? 'vxlan');
     if (problem !== undefined) return problem;
     const vtepMac = 'mac' in value.vtep ? value.vtep.mac : undefined;
     return { key, subnet, publicIp: value.publicIp, vtepMac };
   }
 
   /** The entries that may be used; the others are complained of once for each value and reason. */
-  private decide(entries: ReadonlyMap<string, Read>): Map<string, Peer> {
-    const { ownSubnet: subnet, log } = this.options;
-    const { publicIp, addresses } = this;
+  #decide(entries: ReadonlyMap<string, Read>): Map<string, Peer> {
+    const { ownSubnet: subnet, log } = this.#options;
+    const [publicIp, addresses] = [this.#publicIp, this.#addresses];
     const candidates = [...entries.values()].flatMap(({ peer }) => {
       return typeof peer === 'string' ? [] : [peer];
     });
     const { admitted, refused } = admit(candidates, { subnet, publicIp, addresses });
     const reasons = new Map(refused.map(({ key, reason }) => [key, reason]));
-    this.refusals = [...entries].flatMap(([key, { peer }]) => {
+    this.#refusals = [...entries].flatMap(([key, { peer }]) => {
       const reason = typeof peer === 'string' ? peer : reasons.get(key);
       return reason === undefined ? [] : [{ key, reason }];
     });
     const complaints = new Map<string, string>();
-    for (const { key, reason } of this.refusals) {
+    for (const { key, reason } of this.#refusals) {
       const complaint = `${reason}: ${entries.get(key)?.value}`;
       complaints.set(key, complaint);
-      if (this.complaints.get(key) !== complaint) log.warn(`lease ${key} is not used: ${reason}`);
+      if (this.#complaints.get(key) !== complaint) log.warn(`lease ${key} is not used: ${reason}`);
     }
-    this.complaints = complaints;
+    this.#complaints = complaints;
     return new Map(admitted.map((peer) => [peer.key, peer]));
   }
 
-  private become(entries: Map<string, Read>): void {
-    this.dropReplaced(entries);
-    this.entries = entries;
-    const before = this.peers;
-    const now = this.decide(entries);
+  #become(entries: Map<string, Read>): void {
+    this.#dropReplaced(entries);
+    this.#entries = entries;
+    const before = this.#peers;
+    const now = this.#decide(entries);
     const added: Peer[] = [];
     const changed: Peer[] = [];
     for (const peer of now.values()) {
@@ -223,10 +225,10 @@ export class Peers {
       else if (!samePeer(old, peer)) changed.push(peer);
     }
     const removed = [...before.values()].filter(({ key }) => !now.has(key));
-    this.peers = now;
-    if (!this.first && added.length + removed.length + changed.length === 0) return;
-    this.first = false;
-    this.options.update({ peers: [...now.values()], added, removed, changed });
+    this.#peers = now;
+    if (!this.#first && added.length + removed.length + changed.length === 0) return;
+    this.#first = false;
+    this.#options.update({ peers: [...now.values()], added, removed, changed });
   }
 }
 

@@ -4,13 +4,13 @@
  */
 import { formatMac } from '../../dataplane/wire/ethernet.js';
 import { formatAddress } from '../../dataplane/wire/ipv4.js';
-import type { Entry, LeaseStore, Store } from '../store/store.js';
+import type { Entry, KeyStore, Store } from '../store/store.js';
 import { type LeaseValue, parseLeaseValue } from './lease-value.js';
 import { parseKey } from './subnet.js';
 
 export interface ReleaseOptions {
   readonly store: Store;
-  readonly leases: LeaseStore;
+  readonly keys: KeyStore;
   /** int32 */
   readonly publicIp: number;
   /** Of the weft that ran here last; a key with another address is another host's. */
@@ -26,7 +26,7 @@ export interface Released {
 
 /** Rejects as the store does. */
 export async function release(options: ReleaseOptions): Promise<Released> {
-  const { store, leases, publicIp, vtepMac } = options;
+  const { store, keys, publicIp, vtepMac } = options;
   const shown = formatAddress(publicIp);
   const done: string[] = [];
   const left: string[] = [];
@@ -42,7 +42,7 @@ export async function release(options: ReleaseOptions): Promise<Released> {
         `${key} has our public IP ${shown} but the VTEP address ${formatMac(mac)}, ours was ` +
           `${formatMac(vtepMac)}: another host's, left alone`,
       );
-    } else if (await leases.remove(key, revision)) {
+    } else if (await keys.remove(key, revision)) {
       done.push(`gave ${key} back (public IP ${shown})`);
     } else {
       left.push(`${key} was written by somebody else just now and is left alone; try again`);

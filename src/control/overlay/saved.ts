@@ -11,6 +11,7 @@ import path from 'node:path';
 import { formatMac, parseMac } from '../../dataplane/wire/ethernet.js';
 import { formatAddress, parseAddress } from '../../dataplane/wire/ipv4.js';
 import { isObject, parseJson } from '../store/json.js';
+import { subnetNameOf } from '../store/store.js';
 import { type Config, parseConfig } from './config.js';
 import { isUnicast } from './lease-value.js';
 import { keyOf, parseKey, type Subnet } from './subnet.js';
@@ -29,6 +30,10 @@ export interface SavedNetwork {
   readonly own: SavedLease;
   /** Whether our key is one without an etcd lease. */
   readonly reserved: boolean;
+  /** That of the host that saved it; undefined where it did not know. */
+  readonly hostId?: string | undefined;
+  /** The id of the store's cluster; undefined where it has none. */
+  readonly cluster?: string | undefined;
   readonly vtepMac: Uint8Array;
   /** All leases, ours too, as the store held them. */
   readonly leases: readonly SavedLease[];
@@ -36,6 +41,8 @@ export interface SavedNetwork {
 
 export interface SavedLease {
   readonly key: string;
+  /** The name of its subnet, where that is not the key. */
+  readonly subnet?: string;
   readonly value: string;
 }
 
@@ -64,16 +71,18 @@ export function removeSaved(directory: string): string[] {
 
 /** Whole or not at all. Throws what the file system throws. */
 export function writeSaved(file: string, saved: SavedNetwork): void {
-  const { network, config, publicIp, own, reserved, vtepMac, leases } = saved;
+  const { network, config, publicIp, own, reserved, hostId, cluster, vtepMac, leases } = saved;
   const text = JSON.stringify({
     version: VERSION,
     network,
     config,
     publicIp: formatAddress(publicIp),
     vtepMac: formatMac(vtepMac),
-    own: { key: own.key, value: own.value },
+    own: plain(own),
     reserved,
-    leases: leases.map(({ key, value }) => ({ key, value })),
+    hostId,
+    cluster,
+    leases: leases.map(plain),
   });
   fs.mkdirSync(path.dirname(file), { recursive: true, mode: 0o755 });
   const temporary = `${file}.new`;
@@ -101,19 +110,20 @@ export function readSaved(file: string, network: string): ReadNetwork | undefine
   if (!isObject(root)) throw new Error('it is not a JSON object');
   if (root.version !== VERSION) throw new Error(`its version is ${root.version}, not ${VERSION}`);
   if (root.network !== network) throw new Error(`it is of another network, ${root.network}`);
-  const { config, reserved, leases } = root;
+  const { config, reserved, hostId, cluster, leases } = root;
   if (typeof config !== 'string' || typeof reserved !== 'boolean' || !Array.isArray(leases)) {
     throw new Error('config, reserved or leases is missing');
   }
   const publicIp = parseAddress(String(root.publicIp));
   const vtepMac = parseMac(String(root.vtepMac));
   const own = readLease(root.own);
-  const subnet = parseKey(own.key)?.subnet;
+  const name = subnetNameOf(own);
+  const subnet = parseKey(name)?.subnet;
   if (publicIp === undefined || vtepMac === undefined || !isUnicast(vtepMac)) {
     throw new Error('publicIp or vtepMac is not an address');
   }
-  if (subnet === undefined || keyOf(subnet) !== own.key) {
-    throw new Error(`own.key ${own.key} names no subnet`);
+  if (subnet === undefined || keyOf(subnet) !== name) {
+    throw new Error(`own.key ${name} names no subnet`);
   }
   return {
     network,
@@ -122,6 +132,8 @@ export function readSaved(file: string, network: string): ReadNetwork | undefine
     publicIp,
     own,
     reserved,
+    hostId: typeof hostId === 'string' ? hostId : undefined,
+    cluster: typeof cluster === 'string' ? cluster : undefined,
     vtepMac,
     leases: leases.map(readLease),
     subnet,
@@ -129,9 +141,16 @@ export function readSaved(file: string, network: string): ReadNetwork | undefine
   };
 }
 
+function plain({ key, subnet, value }: SavedLease): SavedLease {
+  return subnet === undefined ? { key, value } : { key, subnet, value };
+}
+
 function readLease(value: unknown): SavedLease {
   if (isObject(value) && typeof value.key === 'string' && typeof value.value === 'string') {
-    return { key: value.key, value: value.value };
+    const { key, subnet, value: text } = value;
+    return typeof subnet === 'string'
+      ? { key, subnet, value: text as string }
+      : { key: key as string, value: text as string };
   }
   throw new Error('a lease in it has no key or no value');
 }

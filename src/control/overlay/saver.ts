@@ -10,6 +10,8 @@ export interface SaverOptions {
   readonly directory: string;
   /** The store's `configName`: the network that this is. */
   readonly network: string;
+  /** What no other host has, nor this one after a reboot. */
+  readonly hostId?: string | undefined;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -24,84 +26,88 @@ export interface Member {
 }
 
 /** So many milliseconds after a change the network is saved. */
-const SAVE_AFTER = 1_000;
+const SAVE_AFTER_MS = 1_000;
 
 export class Saver implements Listener {
-  private readonly options: SaverOptions;
-  private readonly file: string;
+  readonly #options: SaverOptions;
+  readonly #file: string;
   /** All leases, as the store has them. */
-  private readonly entries = new Map<string, Entry>();
-  private member: Member | undefined;
-  private cancelSave: (() => void) | undefined;
+  readonly #entries = new Map<string, Entry>();
+  #member: Member | undefined;
+  #cluster: string | undefined;
+  #cancelSave: (() => void) | undefined;
 
   constructor(options: SaverOptions) {
-    this.options = options;
-    this.file = savedFile(options.directory, options.network);
+    this.#options = options;
+    this.#file = savedFile(options.directory, options.network);
   }
 
   /** What an earlier run saved; undefined for nothing, and, with a warning, for what is no use. */
   read(): ReadNetwork | undefined {
-    const { network, log } = this.options;
+    const { network, log } = this.#options;
     try {
-      return readSaved(this.file, network);
+      return readSaved(this.#file, network);
     } catch (error) {
-      log.warn(`the saved network ${this.file} is not used: ${messageOf(error)}`);
+      log.warn(`the saved network ${this.#file} is not used: ${messageOf(error)}`);
       return undefined;
     }
   }
 
   /** From now on changes are saved. */
   begin(member: Member): void {
-    this.member = member;
+    this.#member = member;
   }
 
   snapshot(listing: Listing): void {
-    this.entries.clear();
-    for (const entry of listing.entries) this.entries.set(entry.key, entry);
-    this.saveSoon();
+    this.#cluster = listing.cluster;
+    this.#entries.clear();
+    for (const entry of listing.entries) this.#entries.set(entry.key, entry);
+    this.#saveSoon();
   }
 
   changes(batch: readonly Change[]): void {
     for (const change of batch) {
-      if (change.type === 'put') this.entries.set(change.entry.key, change.entry);
-      else this.entries.delete(change.key);
+      if (change.type === 'put') this.#entries.set(change.entry.key, change.entry);
+      else this.#entries.delete(change.key);
     }
-    this.saveSoon();
+    this.#saveSoon();
   }
 
   /** Removes the file: what it says is ours is another's. */
   forget(): void {
-    this.member = undefined;
-    this.cancelSave?.();
-    this.cancelSave = undefined;
-    fs.rmSync(this.file, { force: true });
+    this.#member = undefined;
+    this.#cancelSave?.();
+    this.#cancelSave = undefined;
+    fs.rmSync(this.#file, { force: true });
   }
 
   /** Saves at once what changed last. */
   stop(): void {
-    if (this.cancelSave !== undefined) this.save();
-    this.member = undefined;
+    if (this.#cancelSave !== undefined) this.#save();
+    this.#member = undefined;
   }
 
-  private saveSoon(): void {
-    if (this.member === undefined) return;
-    this.cancelSave ??= this.options.clock.after(SAVE_AFTER, () => this.save());
+  #saveSoon(): void {
+    if (this.#member === undefined) return;
+    this.#cancelSave ??= this.#options.clock.after(SAVE_AFTER_MS, () => this.#save());
   }
 
-  private save(): void {
-    const { network, log } = this.options;
-    this.cancelSave?.();
-    this.cancelSave = undefined;
-    if (this.member === undefined) return;
-    const { config, publicIp, own } = this.member;
-    const entry = this.entries.get(own.key);
+  #save(): void {
+    const { network, hostId, log } = this.#options;
+    this.#cancelSave?.();
+    this.#cancelSave = undefined;
+    if (this.#member === undefined) return;
+    const { config, publicIp, own } = this.#member;
+    const entry = this.#entries.get(own.key);
     // Without our key there is nothing to come up from.
     if (entry === undefined) return;
     const { vtepMac } = own;
     const reserved = entry.lease === 0n;
-    const leases = [...this.entries.values()];
+    const leases = [...this.#entries.values()];
+    const cluster = this.#cluster;
+    const from = { network, config, hostId, cluster, publicIp };
     try {
-      writeSaved(this.file, { network, config, publicIp, own: entry, reserved, vtepMac, leases });
+      writeSaved(this.#file, { ...from, own: entry, reserved, vtepMac, leases });
     } catch (error) {
       log.warn(`cannot save the network, a start without etcd will wait: ${messageOf(error)}`);
     }

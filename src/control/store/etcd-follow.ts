@@ -14,7 +14,12 @@
  * 10 s the newest lease and their number are read, linearizable: a member that cannot answer
  * that is left, and an answer that is not what we know makes us list again.
  */
-import type { IKeyValue, IWatchCreateRequest, IWatchRequest, IWatchResponse } from 'etcd3';
+import type {
+  IKeyValue,
+  IWatchCreateRequest,
+  IWatchRequest,
+  IWatchResponse,
+} from 'etcd3/lib/rpc.js';
 import type { Clock, Log, Random } from '../runtime.js';
 import {
   Applied,

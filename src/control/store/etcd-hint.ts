@@ -5,18 +5,18 @@
 import http from 'node:http';
 import https from 'node:https';
 import path from 'node:path';
-import type { IOptions } from 'etcd3';
+import type { Credentials } from './dial.js';
 import { isObject, parseJson } from './json.js';
 
 export interface HintSource {
   readonly configKey: string;
   readonly endpoints: readonly string[];
-  readonly credentials: IOptions['credentials'] | undefined;
+  readonly credentials: Credentials | undefined;
   read(key: string): Promise<string | undefined>;
 }
 
 const EXAMPLE = '{"Network":"10.10.0.0/16","Backend":{"Type":"vxlan"}}';
-const V2_TIMEOUT = 2_000;
+const V2_TIMEOUT_MS = 2_000;
 
 /** One sentence with the exact command that puts the config where it is looked for. */
 export async function hintForMissingConfig(source: HintSource): Promise<string> {
@@ -58,7 +58,7 @@ function readV2(url: string, { credentials }: HintSource): Promise<string | unde
     cert: credentials.certChain,
   };
   return new Promise((resolve) => {
-    const request = get(url, { ...tls, timeout: V2_TIMEOUT, agent: false }, (response) => {
+    const request = get(url, { ...tls, timeout: V2_TIMEOUT_MS, agent: false }, (response) => {
       let body = '';
       response.setEncoding('utf8');
       response.on('data', (part: string) => {

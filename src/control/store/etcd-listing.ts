@@ -3,11 +3,9 @@
  * the others are asked for at it. Writes between two pages are not in the listing; the watch that
  * begins behind its revision tells of them.
  */
-import type { IKeyValue, IRangeRequest, IRangeResponse, IResponseHeader } from 'etcd3';
+import type { IKeyValue, IRangeRequest, IRangeResponse, IResponseHeader } from 'etcd3/lib/rpc.js';
+import { LARGEST_MESSAGE } from './grpc-call.js';
 import { messageOf, StoreError } from './store.js';
-
-/** What one answer of etcd may have, in bytes; gRPC's own default of 4 MiB is too little. */
-export const LARGEST_ANSWER = 64 * 2 ** 20;
 
 /** Makes one linearizable range call; rejects with StoreError for what etcd refuses. */
 export type ReadRange = (request: IRangeRequest) => Promise<IRangeResponse>;
@@ -94,6 +92,6 @@ function keyAfter(key: Buffer): Buffer {
 
 function tooLarge(last: IKeyValue | undefined, reason: string): string {
   const where = last === undefined ? 'the first key' : `the key after ${last.key}`;
-  const most = `${LARGEST_ANSWER / 2 ** 20} MiB`;
+  const most = `${LARGEST_MESSAGE / 2 ** 20} MiB`;
   return `the value of ${where} is larger than ${most}, and no lease is; remove it (${reason})`;
 }

@@ -1,95 +1,120 @@
 /**
- * The members of an etcd cluster. One client an endpoint and our own choice among them: the
- * one in use stays in use until a call or the watch on it fails, then it is the next one's
- * turn. etcd3's own retries and breakers are off, since they hide an outage for seconds.
+ * The members of an etcd cluster. One connection an endpoint and our own choice among them: the
+ * one in use stays in use until a call or the watch on it fails, then it is the next one's turn.
  */
-import { noop } from 'cockatiel';
-import { Etcd3, type IOptions, isRecoverableError } from 'etcd3';
-import type { Clock } from '../runtime.js';
+import type { Clock, Log, Random } from '../runtime.js';
+import { type Access, CurrentAccess } from './access.js';
 import { checkEndpoints } from './endpoints.js';
+import { EtcdCluster } from './etcd-cluster.js';
 import type { WatchStream } from './etcd-follow.js';
-import { LARGEST_ANSWER } from './etcd-listing.js';
+import { EtcdMember, type Link, NotUsable, type Scope } from './etcd-member.js';
+import { clientOn, type EtcdClient } from './etcd-rpc.js';
+import { CODE, ConnectionLost, GrpcError } from './grpc-call.js';
+import { type Names, ResolvedNames } from './names.js';
 import { messageOf, StoreError, StoreUnreachable } from './store.js';
 
 export interface EtcdMembersOptions {
   /** `http://host:port` or `https://host:port`, all of one scheme. */
   readonly endpoints: readonly string[];
   readonly clock: Clock;
-  /** PEM texts for https. */
-  readonly credentials?: NonNullable<IOptions['credentials']>;
-  readonly auth?: { readonly username: string; readonly password: string };
-  /** How long one call may take on one endpoint, in milliseconds. */
-  readonly callTimeout?: number;
+  readonly log: Log;
+  /** Spreads over time what all hosts do alike. */
+  readonly random?: Random;
+  /** Read at every new connection; throws an Error that says what is wrong with which file. */
+  readonly readAccess?: () => Access;
+  readonly names?: Names;
+  /** How long one call may be without a sign of its answer on one endpoint, in milliseconds. */
+  readonly callTimeoutMs?: number;
 }
 
-const CALL_TIMEOUT = 5_000;
-/** A member that has not answered a read by then gets company: the next one is asked as well. */
-const HEDGE_AFTER = 1_000;
-
-/** etcd answers "too many pings" when asked more often than every 5 s. */
-const CHANNEL = {
-  // A client that is opened anew gets a connection of its own.
-  'grpc.use_local_subchannel_pool': 1,
-  'grpc.keepalive_time_ms': 10_000,
-  'grpc.keepalive_timeout_ms': 3_000,
-  'grpc.initial_reconnect_backoff_ms': 100,
-  'grpc.min_reconnect_backoff_ms': 100,
-  'grpc.max_reconnect_backoff_ms': 500,
-  'grpc.max_receive_message_length': LARGEST_ANSWER,
-};
+const CALL_TIMEOUT_MS = 5_000;
+/** A member that has not answered a read by then gets company: another one is asked as well. */
+const HEDGE_AFTER_MS = 1_000;
 
 export class EtcdMembers {
   readonly endpoints: readonly string[];
-  private readonly options: EtcdMembersOptions;
-  private readonly clients: Etcd3[];
-  /** Clients that were replaced, until they are closed. */
-  private readonly replaced = new Map<Etcd3, () => void>();
-  /** Whether new clients tell user and password; not where the cluster's authentication is off. */
-  private named = true;
-  private current = 0;
+  readonly access: CurrentAccess;
+  readonly #options: EtcdMembersOptions;
+  readonly #members: readonly EtcdMember[];
+  readonly #cluster: EtcdCluster;
+  #current = 0;
 
   /** Throws when an endpoint is not well formed; does not connect yet. */
   constructor(options: EtcdMembersOptions) {
-    this.options = options;
-    this.endpoints = checkEndpoints(options.endpoints);
-    this.clients = this.endpoints.map((endpoint) => this.open(endpoint));
+    this.#options = options;
+    const { clock, log, random = () => 0.5, readAccess = () => ({}) } = options;
+    const endpoints = checkEndpoints(options.endpoints);
+    this.endpoints = endpoints;
+    this.access = new CurrentAccess(readAccess, log);
+    this.#cluster = new EtcdCluster({ endpoints, log });
+    const names = options.names ?? new ResolvedNames(clock);
+    const { access } = this;
+    const cluster = this.#cluster;
+    this.#members = endpoints.map(
+      (endpoint, index) =>
+        new EtcdMember({ endpoint, index, access, cluster, names, clock, random }),
+    );
   }
 
   /** The endpoint in use. */
   get endpoint(): string {
-    return this.endpoints[this.current] as string;
+    return this.endpoints[this.#current] as string;
+  }
+
+  /** The cluster that was joined, in hex as etcdctl prints it; undefined before the first answer. */
+  get cluster(): string | undefined {
+    return this.#cluster.joined;
+  }
+
+  /** The cluster that was joined before this start: an endpoint of another one is not used. */
+  expectCluster(id: string): void {
+    this.#cluster.expect(id);
+  }
+
+  /** What a wait of `ms` becomes for the member in use: longer when it is far away. */
+  patience(ms: number): number {
+    return this.#member(this.#current).patience(ms);
   }
 
   /** Opens a watch stream on the member in use; `failed` passes on to the next one. */
   async watch(): Promise<{ stream: WatchStream; failed: () => void }> {
-    const index = this.current;
-    const client = this.clients[index] as Etcd3;
-    const stream = await client.watchClient.watch(REQUIRE_LEADER);
-    return { stream, failed: () => this.leave(index, client) };
+    const index = this.#current;
+    const member = this.#member(index);
+    let link: Link | undefined;
+    try {
+      link = await member.link();
+      const stream = await this.#client(member, link, UNBOUNDED).watchClient.watch();
+      return { stream, failed: () => this.#leave(index, link) };
+    } catch (error) {
+      this.#leave(index, link);
+      throw new StoreUnreachable(`${member.endpoint}: ${messageOf(error)}`);
+    }
   }
 
-  /** Opens new connections; the calls on the old ones are given their time. */
+  /** Opens new connections, with what the files hold now; calls on the old ones get their time. */
   reconnect(): void {
-    for (const [index, client] of this.clients.entries()) this.renew(index, client);
+    this.access.refresh();
+    for (const member of this.#members) member.reconnect();
   }
 
   close(): void {
-    for (const [client, cancel] of this.replaced) {
-      cancel();
-      client.close();
-    }
-    for (const client of this.clients) client.close();
+    for (const member of this.#members) member.close();
   }
 
   /**
    * Makes one call on the member in use, or on the next ones when it does not answer. Rejects
-   * with StoreUnreachable when none does, with StoreError when one refuses.
+   * with StoreUnreachable when none does, with StoreError when one refuses. Before a connection
+   * is there nothing is sent, so only the last member is waited for until that is settled.
    */
-  async call<T>(what: string, run: (client: Etcd3) => Promise<T>): Promise<T> {
+  async call<T>(what: string, run: (client: EtcdClient) => Promise<T>): Promise<T> {
     const reasons: string[] = [];
-    for (let tried = 0; tried < this.endpoints.length; tried++) {
+    const { length } = this.endpoints;
+    for (let tried = 0; tried < length; tried++) {
+      const index = this.#current;
       try {
-        return await this.attempt(what, this.current, run, this.options.callTimeout);
+        const link = await this.#linked(index, tried + 1 < length ? HEDGE_AFTER_MS : undefined);
+        await this.#know(index, link);
+        return await this.#attempt(what, index, run, this.#timeout, link);
       } catch (error) {
         if (!(error instanceof MemberFailed)) throw error;
         reasons.push(error.message);
@@ -99,190 +124,235 @@ export class EtcdMembers {
   }
 
   /**
-   * Makes one call that changes nothing, as `call` does, but asks the next member too when one has
-   * not answered within a second, round and round, on a new connection each time. The first answer
+   * Makes one call that changes nothing, as `call` does, but asks another member too when one has
+   * not answered within a second, round and round, each one once at a time. The first answer
    * counts and its member is in use from then on. So a member that is stopped or cut off costs a
-   * second, a slow one nothing, and a network that comes back is noticed within a second. Rejects
-   * when there are as many failures as members.
+   * second, a slow one nothing. Rejects when there are as many failures as members.
    */
-  read<T>(what: string, run: (client: Etcd3) => Promise<T>): Promise<T> {
+  read<T>(what: string, run: (client: EtcdClient) => Promise<T>): Promise<T> {
     const { endpoints } = this;
-    const { clock, callTimeout } = this.options;
-    const first = this.current;
+    const { clock } = this.#options;
+    const first = this.#current;
     const reasons = endpoints.map((endpoint) => `${endpoint}: no answer yet`);
+    const asked = new Set<number>();
+    const others = new AbortController();
     let failures = 0;
     return new Promise<T>((resolve, reject) => {
-      let asked = 0;
-      let over = false;
+      let turn = 0;
       let cancelHedge = () => {};
       const end = (settle: () => void) => {
-        over = true;
+        others.abort();
         cancelHedge();
         settle();
       };
-      const ask = () => {
-        const index = (first + asked++) % endpoints.length;
-        const client = this.clients[index] as Etcd3;
-        let answered = false;
+      const askNext = () => {
         cancelHedge();
-        cancelHedge = clock.after(HEDGE_AFTER, () => {
-          if (!answered) this.renew(index, client);
-          ask();
-        });
-        this.attempt(what, index, run, callTimeout).then(
+        for (let passed = 0; passed < endpoints.length; passed++) {
+          const index = (first + turn++) % endpoints.length;
+          if (asked.has(index)) continue;
+          ask(index);
+          break;
+        }
+        if (endpoints.length === 1) return;
+        cancelHedge = clock.after(this.patience(HEDGE_AFTER_MS), askNext);
+      };
+      const ask = (index: number) => {
+        asked.add(index);
+        this.#attempt(what, index, run, this.#timeout, undefined, others.signal).then(
           (answer) => {
-            answered = true;
-            if (over) return;
-            this.current = index;
+            if (others.signal.aborted) return;
+            this.#current = index;
             end(() => resolve(answer));
           },
           (error: unknown) => {
-            answered = true;
-            if (over) return;
+            asked.delete(index);
+            if (others.signal.aborted) return;
             if (!(error instanceof MemberFailed)) {
               end(() => reject(error));
               return;
             }
             reasons[index] = error.message;
             if (++failures >= endpoints.length) end(() => reject(unreachable(what, reasons)));
-            else if (asked < endpoints.length) ask();
+            else askNext();
           },
         );
       };
-      ask();
+      askNext();
     });
   }
 
   /** Makes one call on the member in use alone, and passes on to the next one if it fails. */
-  probe<T>(what: string, run: (client: Etcd3) => Promise<T>, timeout: number): Promise<T> {
-    return this.attempt(what, this.current, run, timeout);
+  probe<T>(what: string, run: (client: EtcdClient) => Promise<T>, timeout: number): Promise<T> {
+    return this.#attempt(what, this.#current, run, timeout);
+  }
+
+  get #timeout(): number {
+    return this.#options.callTimeoutMs ?? CALL_TIMEOUT_MS;
+  }
+
+  #member(index: number): EtcdMember {
+    return this.#members[index] as EtcdMember;
   }
 
   /** Rejects with MemberFailed when another member may do better, with StoreError when not. */
-  private async attempt<T>(
+  async #attempt<T>(
     what: string,
     index: number,
-    run: (client: Etcd3) => Promise<T>,
-    timeout = CALL_TIMEOUT,
+    run: (client: EtcdClient) => Promise<T>,
+    timeout: number,
+    given?: Link,
+    signal?: AbortSignal,
   ): Promise<T> {
-    const endpoint = this.endpoints[index];
-    const client = this.clients[index] as Etcd3;
+    const member = this.#member(index);
+    const link = given ?? (await this.#linked(index));
+    const scope = new Attempt(this.#options.clock, member.patience(timeout), signal);
     try {
-      return await this.inTime(this.asUser(index, run), timeout);
+      return await scope.bound(run(this.#client(member, link, scope)));
     } catch (error) {
-      const reason = reasonOf(error);
-      if (refused(error)) throw new StoreError(`${endpoint} refuses to ${what}: ${reason}`);
-      this.leave(index, client);
-      if (error instanceof Overdue) this.renew(index, client);
-      throw new MemberFailed(`${endpoint}: ${reason}`);
-    }
-  }
-
-  /**
-   * With user and password, or without where the server's authentication is off, as flanneld does.
-   * A token that etcd3 does not renew by itself costs a new client.
-   */
-  private async asUser<T>(index: number, run: (client: Etcd3) => Promise<T>): Promise<T> {
-    const client = this.clients[index] as Etcd3;
-    try {
-      return await run(client);
-    } catch (error) {
-      const off = AUTH_OFF.test(messageOf(error));
-      if (this.options.auth === undefined || !(off || NEW_TOKEN.test(messageOf(error)))) {
-        throw error;
+      const reason = messageOf(error);
+      if (refused(error)) {
+        const remedy = NO_SPACE.test(reason) ? `; ${MAKE_SPACE}` : '';
+        throw new StoreError(`${member.endpoint} refuses to ${what}: ${reason}${remedy}`);
       }
-      this.named = !off;
-      this.renew(index, client);
-      return run(this.clients[index] as Etcd3);
+      if (!signal?.aborted) this.#leave(index, link);
+      throw new MemberFailed(`${member.endpoint}: ${reason}`);
+    } finally {
+      scope.end();
     }
   }
 
-  /**
-   * Opens a new connection for the next call: TCP tries a silent one again at ever longer
-   * intervals, also when the network is long back. What waits on the old one may still be
-   * answered; then it is closed, and a watch on it starts again.
-   */
-  private renew(index: number, old: Etcd3): void {
-    if (this.clients[index] !== old) return;
-    this.clients[index] = this.open(this.endpoints[index] as string);
-    const { clock, callTimeout = CALL_TIMEOUT } = this.options;
-    const cancel = clock.after(callTimeout, () => {
-      this.replaced.delete(old);
-      old.close();
-    });
-    this.replaced.set(old, cancel);
+  /** @param timeout how long is waited for it; the connection goes on being made in any case */
+  async #linked(index: number, timeout?: number): Promise<Link> {
+    const member = this.#member(index);
+    try {
+      const made = member.link();
+      if (timeout === undefined) return await made;
+      const late = new Error('no connection yet');
+      return await within(this.#options.clock, timeout, made, late);
+    } catch (error) {
+      this.#leave(index, undefined);
+      throw new MemberFailed(`${member.endpoint}: ${messageOf(error)}`);
+    }
   }
 
-  private open(endpoint: string): Etcd3 {
-    const { credentials, auth } = this.options;
-    return new Etcd3({
-      hosts: endpoint,
-      grpcOptions: CHANNEL,
-      faultHandling: { host: () => noop, global: noop },
-      ...(credentials && { credentials }),
-      ...(this.named && auth && { auth }),
+  /** A write must not go to another cluster, so one answer is read on a connection before it. */
+  async #know(index: number, link: Link): Promise<void> {
+    if (link.checked) return;
+    const look = { key: Buffer.from([0]), limit: 1, keys_only: true, serializable: true };
+    try {
+      await this.#attempt('look', index, ({ kv }) => kv.range(look), this.#timeout, link);
+    } catch (error) {
+      // What may not read that key is not of another cluster for it.
+      if (error instanceof MemberFailed) throw error;
+    }
+  }
+
+  #client(member: EtcdMember, link: Link, scope: Scope): EtcdClient {
+    return clientOn({
+      unary: (method, request) => member.unary(link, method, request, scope),
+      stream: async (method) => {
+        const stream = await member.stream(link, method);
+        scope.add(() => stream.cancel());
+        return stream;
+      },
     });
   }
 
   /** Not when it was an old connection that failed: the member may answer on a new one. */
-  private leave(index: number, client: Etcd3): void {
-    if (this.clients[index] !== client) return;
-    if (this.current === index) this.current = (index + 1) % this.endpoints.length;
-  }
-
-  private inTime<T>(call: Promise<T>, timeout: number): Promise<T> {
-    return new Promise<T>((resolve, reject) => {
-      const overdue = () => reject(new Overdue(`no answer within ${timeout} ms`));
-      const cancel = this.options.clock.after(timeout, overdue);
-      call.then(resolve, reject).finally(cancel);
-    });
+  #leave(index: number, link: Link | undefined): void {
+    if (link !== undefined && !this.#member(index).has(link)) return;
+    if (this.#current === index) this.#current = (index + 1) % this.endpoints.length;
   }
 }
 
-/** etcd's words: authentication is off; it was switched on, or users or roles were changed. */
-const AUTH_OFF = /authentication is not enabled/;
-const NEW_TOKEN = /user name is empty|revision of auth store is old/;
+/** A watch has no deadline here. */
+const UNBOUNDED: Scope = { heard() {}, add() {} };
 
-class Overdue extends Error {}
+/** One attempt: it fails when nothing is heard for too long, and leaves no call behind. */
+class Attempt implements Scope {
+  readonly #clock: Clock;
+  readonly #timeout: number;
+  readonly #calls: (() => void)[] = [];
+  readonly #overdue: Promise<never>;
+  #fail: (error: Error) => void = () => {};
+  #cancelTimer = () => {};
+  #over = false;
+
+  constructor(clock: Clock, timeout: number, signal?: AbortSignal) {
+    this.#clock = clock;
+    this.#timeout = timeout;
+    this.#overdue = new Promise((_, reject) => {
+      this.#fail = reject;
+    });
+    this.#overdue.catch(() => {});
+    signal?.addEventListener('abort', () => this.end(), { once: true });
+    if (signal?.aborted) this.#fail(new ConnectionLost('not needed any more'));
+    this.heard();
+  }
+
+  bound<T>(work: Promise<T>): Promise<T> {
+    return Promise.race([work, this.#overdue]);
+  }
+
+  readonly heard = (): void => {
+    this.#cancelTimer();
+    if (this.#over) return;
+    this.#cancelTimer = this.#clock.after(this.#timeout, () =>
+      this.#fail(new ConnectionLost(`no answer within ${Math.round(this.#timeout)} ms`)),
+    );
+  };
+
+  add(cancel: () => void): void {
+    if (this.#over) cancel();
+    else this.#calls.push(cancel);
+  }
+
+  end(): void {
+    this.#over = true;
+    this.#cancelTimer();
+    for (const cancel of this.#calls.splice(0)) cancel();
+  }
+}
+
 /** One member did not answer; the message names it. */
 class MemberFailed extends Error {}
+
+function within<T>(clock: Clock, ms: number, work: Promise<T>, late: Error): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const cancel = clock.after(ms, () => reject(late));
+    work.then(resolve, reject).finally(cancel);
+  });
+}
 
 function unreachable(what: string, reasons: readonly string[]): StoreUnreachable {
   return new StoreUnreachable(`etcd does not answer, cannot ${what} (${reasons.join('; ')})`);
 }
+
+const NO_SPACE = /database space exceeded/;
+const MAKE_SPACE =
+  'make space with: etcdctl compact REVISION, etcdctl defrag, etcdctl alarm disarm';
+
+const PASSED_OVER: ReadonlySet<number> = new Set([
+  CODE.cancelled,
+  CODE.unknown,
+  CODE.deadlineExceeded,
+  CODE.resourceExhausted,
+  CODE.aborted,
+  CODE.unimplemented,
+  CODE.internal,
+  CODE.unavailable,
+]);
+/** A member that has no vote, or is of an older version, says so; another one may serve. */
+const NOT_THIS_MEMBER = /not supported for learner|not capable/;
 
 /**
  * Whether another member would say the same. Out of space (NOSPACE) is an alarm of them all, and
  * what is larger than this host takes is so everywhere.
  */
 function refused(error: unknown): boolean {
-  if (/database space exceeded|larger than max/.test(messageOf(error))) return true;
-  return !(error instanceof Overdue || (error instanceof Error && isRecoverableError(error)));
+  const message = messageOf(error);
+  if (error instanceof ConnectionLost || error instanceof NotUsable) return false;
+  if (NO_SPACE.test(message) || /larger than max/.test(message)) return true;
+  if (NOT_THIS_MEMBER.test(message)) return false;
+  return !(error instanceof GrpcError && PASSED_OVER.has(error.code));
 }
-
-/** gRPC's message without its frame: `14 UNAVAILABLE: No connection established. Last error: …` */
-function reasonOf(error: unknown): string {
-  return messageOf(error)
-    .replace(/^\d+ [A-Z_]+: /, '')
-    .replace(/^No connection established\. Last error: (?:Error: )?/, '')
-    .replace(/\.? Resolution note: $/, '');
-}
-
-type WatchOptions = NonNullable<Parameters<Etcd3['watchClient']['watch']>[0]>;
-type Interceptor = NonNullable<WatchOptions['interceptors']>[number];
-
-/** As flannel asks: a member without a leader ends the stream instead of going silent. */
-const REQUIRE_LEADER: WatchOptions = {
-  interceptors: [
-    (options, nextCall) => {
-      const call = nextCall(options) as ReturnType<Interceptor>;
-      const start = call.start.bind(call);
-      call.start = (metadata, listener) => {
-        const own = metadata.clone();
-        own.set('hasleader', 'true');
-        start(own, listener);
-      };
-      return call;
-    },
-  ],
-};

@@ -5,8 +5,7 @@
  *     PREFIX/subnets/KEY       one lease a host, on an etcd lease of 24 hours
  */
 import path from 'node:path';
-import type { IKeyValue } from 'etcd3';
-import type { Log, Random } from '../runtime.js';
+import type { IKeyValue } from 'etcd3/lib/rpc.js';
 import type { Known, StoredEntry, StoredListing } from './etcd-applied.js';
 import { follow, type Watched } from './etcd-follow.js';
 import { hintForMissingConfig } from './etcd-hint.js';
@@ -16,6 +15,7 @@ import {
   type Following,
   type LeaseStore,
   type Listener,
+  type Looked,
   messageOf,
   type Store,
   type Written,
@@ -24,9 +24,6 @@ import {
 export interface EtcdOptions extends EtcdMembersOptions {
   /** As flanneld's -etcd-prefix: slashes too many are taken away, none is added in front. */
   readonly prefix: string;
-  readonly log: Log;
-  /** Spreads over time what all hosts do alike. */
-  readonly random?: Random;
   /** How often the leases are listed again although the watch lives. */
   readonly relistEveryMs?: number;
 }
@@ -37,65 +34,82 @@ const RELIST_EVERY_MS = 300_000;
 export class EtcdStore implements Store {
   readonly description: string;
   readonly configName: string;
+  readonly network: string;
+  readonly subnets = { kind: 'taken' } as const;
   readonly leases: LeaseStore = {
-    create: (key, value, ttl) => this.create(key, value, ttl),
-    update: (key, value, ttl, revision) => this.update(key, value, ttl, revision),
-    remove: (key, revision) => this.remove(key, revision),
-    remainingTtl: (lease) => this.remainingTtl(lease),
-    keepAlive: (lease) => this.keepAlive(lease),
-    granted: (lease) => this.grants.has(lease),
-    discard: (lease) => this.discard(lease),
+    look: (key) => this.#lookAt(key),
+    create: (key, value, ttl) => this.#create(key, value, ttl),
+    update: (key, value, ttl, revision) => this.#update(key, value, ttl, revision),
+    remove: (key, revision) => this.#remove(key, revision),
+    keepAlive: (lease) => this.#keepAlive(lease),
+    granted: (lease) => this.#grants.has(lease),
+    discard: (lease) => this.#discard(lease),
   };
+  readonly writes = { kind: 'leased', keys: this.leases } as const;
 
-  private readonly options: EtcdOptions;
-  private readonly members: EtcdMembers;
-  private readonly subnets: string;
-  private readonly followings = new Set<Following>();
+  readonly #options: EtcdOptions;
+  readonly #members: EtcdMembers;
+  /** What the names of all leases begin with. */
+  readonly #folder: string;
+  readonly #followings = new Set<Following>();
   /** The leases that we asked for: one at the start and one a renewal. */
-  private readonly grants = new Set<bigint>();
+  readonly #grants = new Set<bigint>();
+  /** One that a write without an answer may hang on; the next write takes it. */
+  #spareLease: Granted | undefined;
 
   /** Throws when an endpoint is not well formed; does not connect yet. */
   constructor(options: EtcdOptions) {
-    this.options = options;
-    this.members = new EtcdMembers(options);
+    this.#options = options;
+    this.#members = new EtcdMembers(options);
     this.configName = path.posix.join(options.prefix, 'config');
-    this.subnets = path.posix.join(options.prefix, 'subnets/');
+    this.#folder = path.posix.join(options.prefix, 'subnets/');
     const prefix = path.posix.dirname(this.configName);
-    this.description = `etcd at ${this.members.endpoints.join(',')}, prefix ${prefix}`;
+    this.network = `etcd prefix ${prefix}`;
+    this.description = `etcd at ${this.#members.endpoints.join(',')}, prefix ${prefix}`;
+  }
+
+  /** The cluster that was joined, in hex as etcdctl prints it. */
+  get cluster(): string | undefined {
+    return this.#members.cluster;
+  }
+
+  /** The cluster that was joined before this start. */
+  expectCluster(id: string): void {
+    this.#members.expectCluster(id);
   }
 
   get member(): string {
-    return this.members.endpoint;
+    return this.#members.endpoint;
   }
 
   async readConfig(): Promise<string | undefined> {
-    return this.read(this.configName);
+    return this.#read(this.configName);
   }
 
   hintForMissingConfig(): Promise<string | undefined> {
     return hintForMissingConfig({
       configKey: this.configName,
-      endpoints: this.members.endpoints,
-      credentials: this.options.credentials,
-      read: (key) => this.read(key),
+      endpoints: this.#members.endpoints,
+      credentials: this.#members.access.get().credentials,
+      read: (key) => this.#read(key),
     });
   }
 
   async list(): Promise<StoredListing> {
     const read: ReadRange = (request) =>
-      this.members.read('list the leases', (client) => client.kv.range(request));
-    const { kvs, revision, cluster } = await listPages(read, range(this.subnets));
-    return { entries: kvs.map((kv) => this.entry(kv)), revision, cluster };
+      this.#members.read('list the leases', (client) => client.kv.range(request));
+    const { kvs, revision, cluster } = await listPages(read, range(this.#folder));
+    return { entries: kvs.map((kv) => this.#entry(kv)), revision, cluster };
   }
 
   follow(listener: Listener): Following {
-    const { clock, log, relistEveryMs = RELIST_EVERY_MS, random = () => 0.5 } = this.options;
+    const { clock, log, relistEveryMs = RELIST_EVERY_MS, random = () => 0.5 } = this.#options;
     const following = follow(
       {
         list: () => this.list(),
-        watch: (revision) => this.watch(revision),
-        look: (timeoutMs) => this.look(timeoutMs),
-        past: (key, at) => this.past(key, at),
+        watch: (revision) => this.#watch(revision),
+        look: (timeoutMs) => this.#look(timeoutMs),
+        past: (key, at) => this.#past(key, at),
         description: this.description,
         relistEveryMs,
         clock,
@@ -104,26 +118,26 @@ export class EtcdStore implements Store {
       },
       listener,
     );
-    this.followings.add(following);
+    this.#followings.add(following);
     return following;
   }
 
   reconnect(): void {
-    this.members.reconnect();
+    this.#members.reconnect();
   }
 
   async close(): Promise<void> {
-    await Promise.all([...this.followings].map((following) => following.stop()));
-    this.members.close();
+    await Promise.all([...this.#followings].map((following) => following.stop()));
+    this.#members.close();
   }
 
   /** One linearizable read on the member in use: how many leases there are, and the newest. */
-  private async look(timeoutMs: number): Promise<Known> {
-    const newest = await this.members.probe(
+  async #look(timeoutMs: number): Promise<Known> {
+    const newest = await this.#members.probe(
       'look at the newest lease',
       (client) =>
         client.kv.range({
-          ...range(this.subnets),
+          ...range(this.#folder),
           sort_target: 'Mod',
           sort_order: 'Descend',
           limit: 1,
@@ -136,11 +150,11 @@ export class EtcdStore implements Store {
   }
 
   /** The revision that a key was at when the store was at revision `at`. */
-  private async past(key: string, at: bigint): Promise<bigint | 'absent' | 'compacted'> {
+  async #past(key: string, at: bigint): Promise<bigint | 'absent' | 'compacted'> {
     try {
-      const { kvs } = await this.members.read(`read ${key} as it was`, (client) =>
+      const { kvs } = await this.#members.read(`read ${key} as it was`, (client) =>
         client.kv.range({
-          key: Buffer.from(this.subnets + key),
+          key: Buffer.from(this.#folder + key),
           revision: String(at),
           keys_only: true,
         }),
@@ -152,42 +166,61 @@ export class EtcdStore implements Store {
     }
   }
 
-  private async create(
-    key: string,
-    value: string,
-    ttl: number | undefined,
-  ): Promise<Written | undefined> {
-    const granted = ttl === undefined ? NO_LEASE : await this.grant(ttl);
-    const written = await this.write(
-      key,
-      { target: 'Version', version: 0 },
-      { value, lease: granted.lease },
-    );
-    if (written !== undefined) return { ...granted, revision: written };
-    if (granted.lease !== 0n) await this.discard(granted.lease);
-    return undefined;
+  async #create(key: string, value: string, ttl: number | undefined): Promise<Written | undefined> {
+    return this.#writeOnLease(key, { target: 'Version', version: 0 }, value, ttl);
   }
 
-  private async update(
+  async #update(
     key: string,
     value: string,
     ttl: number | undefined,
     revision: bigint,
   ): Promise<Written | undefined> {
-    const granted = ttl === undefined ? NO_LEASE : await this.grant(ttl);
-    const written = await this.write(
-      key,
-      { target: 'Mod', mod_revision: String(revision) },
-      { value, lease: granted.lease },
-    );
-    if (written !== undefined) return { ...granted, revision: written };
-    if (granted.lease !== 0n) await this.discard(granted.lease);
+    const condition = { target: 'Mod', mod_revision: String(revision) } as const;
+    return this.#writeOnLease(key, condition, value, ttl);
+  }
+
+  /**
+   * On a fresh lease, or on that of an earlier write without an answer: were each to ask for one
+   * of its own, a slow server would be left with a lease for each try.
+   */
+  async #writeOnLease(
+    key: string,
+    condition: Condition,
+    value: string,
+    ttl: number | undefined,
+  ): Promise<Written | undefined> {
+    if (ttl === undefined) {
+      const revision = await this.#write(key, condition, { value, lease: 0n });
+      return revision === undefined ? undefined : { revision, lease: 0n, ttl: 0 };
+    }
+    const spare = this.#spareLease;
+    const lease =
+      spare !== undefined && this.#left(spare) > ttl / 2 ? spare : await this.#grant(ttl);
+    this.#spareLease = lease;
+    let revision: bigint | undefined;
+    try {
+      revision = await this.#write(key, condition, { value, lease: lease.id });
+    } catch (error) {
+      if (!LEASE_GONE.test(messageOf(error))) throw error;
+      this.#spareLease = undefined;
+      if (lease !== spare) throw error;
+      return this.#writeOnLease(key, condition, value, ttl);
+    }
+    this.#spareLease = undefined;
+    if (revision !== undefined) return { revision, lease: lease.id, ttl: this.#left(lease) };
+    await this.#discard(lease.id);
     return undefined;
   }
 
-  private async remove(key: string, revision: bigint): Promise<boolean> {
-    const bytes = Buffer.from(this.subnets + key);
-    const { succeeded } = await this.members.call(`remove ${key}`, (client) =>
+  /** Seconds. */
+  #left({ ttl, grantedAtMs }: Granted): number {
+    return Math.max(ttl - Math.floor((this.#options.clock.now() - grantedAtMs) / 1_000), 0);
+  }
+
+  async #remove(key: string, revision: bigint): Promise<boolean> {
+    const bytes = Buffer.from(this.#folder + key);
+    const { succeeded } = await this.#members.call(`remove ${key}`, (client) =>
       client.kv.txn({
         compare: [{ key: bytes, target: 'Mod', result: 'Equal', mod_revision: String(revision) }],
         success: [{ request_delete_range: { key: bytes } }],
@@ -196,38 +229,44 @@ export class EtcdStore implements Store {
     return succeeded;
   }
 
-  private async remainingTtl(lease: bigint): Promise<number> {
-    const { TTL } = await this.timeToLive(lease);
-    return Number(TTL);
+  async #lookAt(key: string): Promise<Looked> {
+    const { kvs, header } = await this.#members.call(`look at ${key}`, (client) =>
+      client.kv.range({ key: Buffer.from(this.#folder + key) }),
+    );
+    const [kv] = kvs;
+    const entry = kv && this.#entry(kv);
+    const ttl = entry && entry.lease !== 0n ? (await this.#timeToLive(entry.lease)).TTL : 0;
+    return { entry, revision: BigInt(header.revision), ttl: Math.max(Number(ttl), 0) };
   }
 
   /** A key that was written meanwhile with this lease must not go: so ask first. */
-  private async discard(lease: bigint): Promise<void> {
-    const { TTL, keys } = await this.timeToLive(lease);
+  async #discard(lease: bigint): Promise<void> {
+    const { TTL, keys } = await this.#timeToLive(lease);
     if (Number(TTL) < 0 || keys.length > 0) return;
-    await this.members.call('revoke an empty lease', (client) =>
+    await this.#members.call('revoke an empty lease', (client) =>
       client.leaseClient.leaseRevoke({ ID: String(lease) }),
     );
   }
 
-  private timeToLive(lease: bigint) {
-    return this.members.call('ask for the remaining time of a lease', (client) =>
+  #timeToLive(lease: bigint) {
+    return this.#members.call('ask for the remaining time of a lease', (client) =>
       client.leaseClient.leaseTimeToLive({ ID: String(lease), keys: true }),
     );
   }
 
-  private async grant(ttl: number): Promise<{ lease: bigint; ttl: number }> {
-    const { ID, TTL } = await this.members.call('grant a lease', (client) =>
+  async #grant(ttl: number): Promise<Granted> {
+    const grantedAtMs = this.#options.clock.now();
+    const { ID, TTL } = await this.#members.call('grant a lease', (client) =>
       client.leaseClient.leaseGrant({ ID: '0', TTL: String(ttl) }),
     );
     const lease = BigInt(ID);
-    this.grants.add(lease);
-    return { lease, ttl: Number(TTL) };
+    this.#grants.add(lease);
+    return { id: lease, ttl: Number(TTL), grantedAtMs };
   }
 
   /** One message there and one back on a stream of its own. */
-  private async keepAlive(lease: bigint): Promise<number> {
-    return this.members.call('keep a lease alive', async (client) => {
+  async #keepAlive(lease: bigint): Promise<number> {
+    return this.#members.call('keep a lease alive', async (client) => {
       const stream = await client.leaseClient.leaseKeepAlive();
       try {
         return await new Promise<number>((resolve, reject) => {
@@ -243,14 +282,14 @@ export class EtcdStore implements Store {
   }
 
   /** Puts a key if the condition holds; gives the revision of the write. */
-  private async write(
+  async #write(
     key: string,
-    condition: { target: 'Version'; version: number } | { target: 'Mod'; mod_revision: string },
+    condition: Condition,
     { value, lease }: { value: string; lease: bigint },
   ): Promise<bigint | undefined> {
-    const bytes = Buffer.from(this.subnets + key);
+    const bytes = Buffer.from(this.#folder + key);
     const put = { key: bytes, value: Buffer.from(value), lease: String(lease) };
-    const { succeeded, header } = await this.members.call(`write ${key}`, (client) =>
+    const { succeeded, header } = await this.#members.call(`write ${key}`, (client) =>
       client.kv.txn({
         compare: [{ key: bytes, result: 'Equal', ...condition }],
         success: [{ request_put: put }],
@@ -259,26 +298,26 @@ export class EtcdStore implements Store {
     return succeeded ? BigInt(header.revision) : undefined;
   }
 
-  private async read(key: string): Promise<string | undefined> {
-    const { kvs } = await this.members.read(`read ${key}`, (client) =>
+  async #read(key: string): Promise<string | undefined> {
+    const { kvs } = await this.#members.read(`read ${key}`, (client) =>
       client.kv.range({ key: Buffer.from(key) }),
     );
     return kvs[0]?.value.toString();
   }
 
-  private async watch(revision: bigint): Promise<Watched> {
-    const { stream, failed } = await this.members.watch();
+  async #watch(revision: bigint): Promise<Watched> {
+    const { stream, failed } = await this.#members.watch();
     return {
       stream,
       failed,
-      request: { ...range(this.subnets), start_revision: String(revision), fragment: true },
-      entry: (kv) => this.entry(kv),
+      request: { ...range(this.#folder), start_revision: String(revision), fragment: true },
+      entry: (kv) => this.#entry(kv),
     };
   }
 
-  private entry({ key, value, create_revision, mod_revision, lease }: IKeyValue): StoredEntry {
+  #entry({ key, value, create_revision, mod_revision, lease }: IKeyValue): StoredEntry {
     return {
-      key: key.toString().slice(this.subnets.length),
+      key: key.toString().slice(this.#folder.length),
       value: value.toString(),
       created: BigInt(create_revision),
       revision: BigInt(mod_revision),
@@ -287,7 +326,20 @@ export class EtcdStore implements Store {
   }
 }
 
-const NO_LEASE = { lease: 0n, ttl: 0 };
+/** etcd's words: it was revoked, or the store is not the one of then. */
+const LEASE_GONE = /requested lease not found/;
+
+type Condition =
+  | { readonly target: 'Version'; readonly version: number }
+  | { readonly target: 'Mod'; readonly mod_revision: string };
+
+/** A lease that the server gave. */
+interface Granted {
+  readonly id: bigint;
+  /** Seconds, from `grantedAtMs` on. */
+  readonly ttl: number;
+  readonly grantedAtMs: number;
+}
 
 /** All keys that begin with `prefix`: up to the prefix with its last byte one higher. */
 function range(prefix: string): { key: Buffer; range_end: Buffer } {

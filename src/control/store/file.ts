@@ -19,6 +19,7 @@ import {
   messageOf,
   type Store,
   StoreError,
+  type Subnets,
 } from './store.js';
 
 export interface FileOptions {
@@ -33,32 +34,39 @@ interface State {
 }
 
 /** A replaced file is mostly several events; they are taken as one. */
-const DEBOUNCE = 50;
+const DEBOUNCE_MS = 50;
 /** Where no event comes (network file systems, a directory that was replaced), this finds it. */
-const POLL_EVERY = 2_000;
+const POLL_EVERY_MS = 2_000;
 
 export class FileStore implements Store {
   readonly description: string;
+  readonly network: string;
   readonly configName: string;
+  readonly writes = { kind: 'none' } as const;
+  readonly subnets: Subnets = {
+    kind: 'assigned',
+    remedy: (example) => `add one under "subnets", such as "10.10.58.0-24": ${example}`,
+  };
 
-  private readonly options: FileOptions;
-  private state: State;
-  private stamp: string;
-  private problem = '';
-  private readonly followings = new Set<Following>();
+  readonly #options: FileOptions;
+  #state: State;
+  #stamp: string;
+  #problem = '';
+  readonly #followings = new Set<Following>();
 
   /** Reads the file; throws a StoreError that names file and position when it cannot be used. */
   constructor(options: FileOptions) {
-    this.options = options;
+    this.#options = options;
     this.description = `file ${options.file}`;
+    this.network = this.description;
     this.configName = `"config" in ${options.file}`;
-    this.stamp = stampOf(options.file);
-    this.state = this.read(undefined);
+    this.#stamp = stampOf(options.file);
+    this.#state = this.#read(undefined);
   }
 
   async readConfig(): Promise<string | undefined> {
-    this.refresh();
-    return this.state.config;
+    this.#refresh();
+    return this.#state.config;
   }
 
   async hintForMissingConfig(): Promise<string | undefined> {
@@ -67,12 +75,12 @@ export class FileStore implements Store {
   }
 
   async list(): Promise<Listing> {
-    this.refresh();
-    return this.state.listing;
+    this.#refresh();
+    return this.#state.listing;
   }
 
   follow(listener: Listener): Following {
-    const { clock, log, file } = this.options;
+    const { clock, log, file } = this.#options;
     let stopped = false;
     let cancelDebounce = () => {};
     let cancelPoll = () => {};
@@ -80,15 +88,15 @@ export class FileStore implements Store {
 
     const look = () => {
       if (stopped) return;
-      this.refresh();
-      const { listing } = this.state;
+      this.#refresh();
+      const { listing } = this.#state;
       if (listing.revision === seen) return;
       seen = listing.revision;
       listener.snapshot(listing);
     };
     const poll = () => {
       look();
-      cancelPoll = clock.after(POLL_EVERY, poll);
+      cancelPoll = clock.after(POLL_EVERY_MS, poll);
     };
 
     // The directory, since an editor puts a new file in the place of the old one.
@@ -97,7 +105,7 @@ export class FileStore implements Store {
       watcher = fs.watch(path.dirname(file), (_event, name) => {
         if (name !== null && name !== path.basename(file)) return;
         cancelDebounce();
-        cancelDebounce = clock.after(DEBOUNCE, look);
+        cancelDebounce = clock.after(DEBOUNCE_MS, look);
       });
       watcher.on('error', () => watcher?.close());
     } catch (error) {
@@ -112,36 +120,36 @@ export class FileStore implements Store {
         watcher?.close();
         cancelDebounce();
         cancelPoll();
-        this.followings.delete(following);
+        this.#followings.delete(following);
       },
     };
-    this.followings.add(following);
+    this.#followings.add(following);
     return following;
   }
 
   async close(): Promise<void> {
-    await Promise.all([...this.followings].map((following) => following.stop()));
+    await Promise.all([...this.#followings].map((following) => following.stop()));
   }
 
   /** Takes the file's present state if it changed and is good; else says once what is wrong. */
-  private refresh(): void {
-    const { file, log } = this.options;
+  #refresh(): void {
+    const { file, log } = this.#options;
     const stamp = stampOf(file);
-    if (stamp === this.stamp) return;
-    this.stamp = stamp;
+    if (stamp === this.#stamp) return;
+    this.#stamp = stamp;
     try {
-      this.state = this.read(this.state);
-      if (this.problem !== '') log.info(`${this.description}: can be read again`);
-      this.problem = '';
+      this.#state = this.#read(this.#state);
+      if (this.#problem !== '') log.info(`${this.description}: can be read again`);
+      this.#problem = '';
     } catch (error) {
       const problem = messageOf(error);
-      if (problem !== this.problem) log.error(`${problem}; the last good state stays in force`);
-      this.problem = problem;
+      if (problem !== this.#problem) log.error(`${problem}; the last good state stays in force`);
+      this.#problem = problem;
     }
   }
 
-  private read(before: State | undefined): State {
-    const { file } = this.options;
+  #read(before: State | undefined): State {
+    const { file } = this.#options;
     try {
       return stateOf(parseJson(fs.readFileSync(file, 'utf8').replace(/^\uFEFF/, '')), before);
     } catch (error) {

@@ -77,60 +77,60 @@ const STRING = /"(?:[ !#-[\]-\uffff]|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})*/y;
 
 /** Walks over a text that JSON.parse refused, to the first character that cannot stand there. */
 class Scanner {
-  private readonly text: string;
-  private at = 0;
+  readonly #text: string;
+  #at = 0;
 
   constructor(text: string) {
-    this.text = text;
+    this.#text = text;
   }
 
   firstError(): number {
-    if (this.value()) this.skip(SPACE);
-    return this.at;
+    if (this.#value()) this.#skip(SPACE);
+    return this.#at;
   }
 
   /** Whether a whole value stood here; if not, `at` is where it broke. */
-  private value(): boolean {
-    this.skip(SPACE);
-    const opens = this.text[this.at];
-    if (opens === '{') return this.list('}', () => this.member());
-    if (opens === '[') return this.list(']', () => this.value());
-    if (opens === '"') return this.string();
-    return this.skip(SCALAR);
+  #value(): boolean {
+    this.#skip(SPACE);
+    const opens = this.#text[this.#at];
+    if (opens === '{') return this.#list('}', () => this.#member());
+    if (opens === '[') return this.#list(']', () => this.#value());
+    if (opens === '"') return this.#string();
+    return this.#skip(SCALAR);
   }
 
-  private list(closes: string, item: () => boolean): boolean {
-    this.at++;
-    this.skip(SPACE);
-    if (this.take(closes)) return true;
+  #list(closes: string, item: () => boolean): boolean {
+    this.#at++;
+    this.#skip(SPACE);
+    if (this.#take(closes)) return true;
     do {
       if (!item()) return false;
-      this.skip(SPACE);
-    } while (this.take(','));
-    return this.take(closes);
+      this.#skip(SPACE);
+    } while (this.#take(','));
+    return this.#take(closes);
   }
 
-  private member(): boolean {
-    this.skip(SPACE);
-    if (!this.string()) return false;
-    this.skip(SPACE);
-    return this.take(':') && this.value();
+  #member(): boolean {
+    this.#skip(SPACE);
+    if (!this.#string()) return false;
+    this.#skip(SPACE);
+    return this.#take(':') && this.#value();
   }
 
-  private string(): boolean {
-    return this.skip(STRING) && this.take('"');
+  #string(): boolean {
+    return this.#skip(STRING) && this.#take('"');
   }
 
-  private take(character: string): boolean {
-    if (this.text[this.at] !== character) return false;
-    this.at++;
+  #take(character: string): boolean {
+    if (this.#text[this.#at] !== character) return false;
+    this.#at++;
     return true;
   }
 
-  private skip(pattern: RegExp): boolean {
-    pattern.lastIndex = this.at;
-    if (!pattern.test(this.text)) return false;
-    this.at = pattern.lastIndex;
+  #skip(pattern: RegExp): boolean {
+    pattern.lastIndex = this.#at;
+    if (!pattern.test(this.#text)) return false;
+    this.#at = pattern.lastIndex;
     return true;
   }
 }

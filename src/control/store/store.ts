@@ -2,14 +2,17 @@
  * Where the network config and the leases live. One interface, so that the overlay does not
  * know whether it talks to etcd, to a file, or one day to Kubernetes.
  *
- * A key is the name of a lease below `subnets/`, for example `10.5.52.0-24`; a value is the
- * text that flannel keeps there. Revisions and lease ids are etcd's 64-bit numbers; other
- * stores count in their own way, but a later state always has a greater revision.
+ * A key is the name of a lease, with etcd and a file that of its subnet (`10.5.52.0-24`); a value
+ * is the text that flannel keeps there. Revisions and lease ids are etcd's 64-bit numbers; other
+ * stores count in their own way, but a later state always has a greater revision. What a store
+ * can and another cannot is said by `subnets` and `writes`, and by nothing else.
  */
 
 /** One lease as the store has it. */
 export interface Entry {
   readonly key: string;
+  /** The name of its subnet as flannel writes it, where that is not the key itself. */
+  readonly subnet?: string;
   readonly value: string;
   /** The revision of the last write of this key. */
   readonly revision: bigint;
@@ -26,13 +29,13 @@ export type Change =
 export interface Listing {
   readonly entries: readonly Entry[];
   readonly revision: bigint;
-  /** Which cluster told it, in hex as etcdctl prints it; absent where a store has no such id. */
-  readonly cluster?: string;
   /**
    * The store is not the one of before: it was emptied, restored from a backup, or went back in
    * its revisions. What is missing from it was not removed by anybody.
    */
   readonly replaced?: boolean;
+  /** Which cluster told it, in hex as etcdctl prints it; absent where a store has no such id. */
+  readonly cluster?: string | undefined;
 }
 
 /** Who follows a store. The calls come one after the other, in the order of the revisions. */
@@ -52,8 +55,19 @@ export interface Written {
   readonly ttl: number;
 }
 
-/** The writing half of a store. All calls reject with StoreUnreachable or StoreError. */
-export interface LeaseStore {
+/** One key, and how long it still is there. */
+export interface Looked {
+  readonly entry: Entry | undefined;
+  /** That of the store, as of which this is so. */
+  readonly revision: bigint;
+  /** Seconds that its etcd lease has left; 0 where the key hangs on none, or on one that is over. */
+  readonly ttl: number;
+}
+
+/** Writes keys. All calls reject with StoreUnreachable or StoreError. */
+export interface KeyStore {
+  /** Reads one key, and asks how long it has left. */
+  look(key: string): Promise<Looked>;
   /**
    * Writes a key that is not there yet, on a fresh lease of `ttl` seconds or, with `ttl`
    * undefined, without one. Undefined: it is there.
@@ -71,8 +85,10 @@ export interface LeaseStore {
   ): Promise<Written | undefined>;
   /** Removes a key that is still at `revision`. False: it has another revision or is gone. */
   remove(key: string, revision: bigint): Promise<boolean>;
-  /** Seconds left, as the server says; -1 when there is no such lease. */
-  remainingTtl(lease: bigint): Promise<number>;
+}
+
+/** Writes keys that run out. */
+export interface LeaseStore extends KeyStore {
   /**
    * Gives a lease its whole time again, without writing any key: it works in a store that is out
    * of space. The seconds left from now on; 0 when there is no such lease.
@@ -84,11 +100,37 @@ export interface LeaseStore {
   discard(lease: bigint): Promise<void>;
 }
 
+/** What hosts can write, and whether it stays. */
+export type Writes =
+  /** Nothing: the store is only read. */
+  | { readonly kind: 'none' }
+  /** Keys that stay until somebody removes them. */
+  | { readonly kind: 'kept'; readonly keys: KeyStore }
+  /** Keys that run out unless they are renewed. */
+  | { readonly kind: 'leased'; readonly keys: LeaseStore };
+
+/** How hosts come by their subnets. */
+export type Subnets =
+  /** Each takes a free one, by writing the key that names it. */
+  | { readonly kind: 'taken' }
+  /** Somebody gives each host one: its entry is there before the host. */
+  | {
+      readonly kind: 'assigned';
+      /** The key of this host's entry; undefined: the entry with its public IP. */
+      readonly ownKey?: string;
+      /** What to do where there is none, given a value that would do. */
+      readonly remedy: (example: string) => string;
+    };
+
 export interface Store {
   /** For messages: `etcd at http://127.0.0.1:2379, prefix /coreos.com/network`. */
   readonly description: string;
+  /** Which network this is, however it is reached: `etcd prefix /coreos.com/network`. */
+  readonly network: string;
   /** Where the network config is looked for, for messages. */
   readonly configName: string;
+  readonly subnets: Subnets;
+  readonly writes: Writes;
   /** The text of the network config; undefined when there is none. */
   readConfig(): Promise<string | undefined>;
   /** Why there may be no config, as a sentence with what to do; undefined when nothing is known. */
@@ -97,13 +139,20 @@ export interface Store {
   list(): Promise<Listing>;
   /** Follows the leases until `stop`, through every outage of the store. */
   follow(listener: Listener): Following;
-  /** Undefined for a store that is only read. */
-  readonly leases?: LeaseStore;
   /** The server that is talked to just now; undefined where there is only one place. */
   readonly member?: string;
+  /** The id of the cluster that was joined; undefined before it said so, and where there is none. */
+  readonly cluster?: string | undefined;
+  /** The cluster that an earlier run joined: only its word counts. */
+  expectCluster?(cluster: string): void;
   /** Makes its connections anew: those from an address that this host has lost go silent. */
   reconnect?(): void;
   close(): Promise<void>;
+}
+
+/** The name of an entry's subnet as flannel writes it. */
+export function subnetNameOf({ key, subnet = key }: Pick<Entry, 'key' | 'subnet'>): string {
+  return subnet;
 }
 
 export interface Following {

@@ -15,7 +15,12 @@ import {
 } from '../io/memory.js';
 import * as socketAddress from '../io/socket-address.js';
 import * as ipv4 from '../wire/ipv4.js';
+import * as udp from '../wire/udp.js';
+import * as vnet from '../wire/vnet.js';
 import { INBOUND_ROWS, OUTBOUND_ROWS, OUTBOUND_SIZE } from './lane-control.js';
+
+/** An IPv4 packet has no more bytes. */
+const PACKET_MAX = 65_535;
 
 export interface Datagram {
   readonly payload: Uint8Array;
@@ -25,9 +30,15 @@ export interface Datagram {
   readonly tos: number;
 }
 
+/** An inner IPv4 packet, or super-packet, that the host gave. */
+export interface Given {
+  readonly packet: Uint8Array;
+  /** Its vnet header; zeros where the TUN has none. */
+  readonly vnet: Uint8Array;
+}
+
 export interface Batch {
-  /** Inner IPv4 packets, and super-packets, that the host gave. */
-  readonly packets: readonly Uint8Array[];
+  readonly packets: readonly Given[];
   /** What peers sent, a merged train cut into its datagrams. */
   readonly datagrams: readonly Datagram[];
 }
@@ -38,7 +49,7 @@ export function readBatch(memory: WebAssembly.Memory, control: Int32Array): Batc
   const words = new Int32Array(memory.buffer);
   const rows = (word: number) => Math.min(Math.max(Atomics.load(control, word), 0), BATCH);
   const size = Atomics.load(control, OUTBOUND_SIZE);
-  const packets: Uint8Array[] = [];
+  const packets: Given[] = [];
   for (let row = 0; row < rows(OUTBOUND_ROWS); row += 1) {
     const at = (LAYOUT.packets >> 2) + row * PACKET_ROW.words;
     const packet = gather(
@@ -48,7 +59,14 @@ export function readBatch(memory: WebAssembly.Memory, control: Int32Array): Batc
       words[at + PACKET_ROW.gap]!,
       size,
     );
-    if (packet !== undefined) packets.push(packet);
+    if (packet === undefined) continue;
+    const header = Uint8Array.from(
+      bytes.subarray(4 * (at + PACKET_ROW.vnet)).subarray(0, vnet.HEADER),
+    );
+    const before = words[at + PACKET_ROW.offset]! - vnet.HEADER;
+    const isStamped = !bytes.subarray(before, before + vnet.HEADER).equals(header);
+    if (vnet.gsoType(header, 0) !== vnet.NONE) mend(packet, isStamped);
+    packets.push({ packet, vnet: header });
   }
   const datagrams: Datagram[] = [];
   for (let row = 0; row < rows(INBOUND_ROWS); row += 1) {
@@ -81,6 +99,21 @@ function gather(
     from += piece + gap;
   }
   return packet;
+}
+
+/**
+ * The lane takes a super-packet's own headers to pieces (segment.ts), and its template lies over the
+ * vnet header. What can be told from the rest is put back: the lengths, and the IPv4 checksum; id,
+ * sequence number and flags may be 0, and the transport's checksum is to be made by whoever cuts it.
+ */
+function mend(packet: Uint8Array, isStamped: boolean): void {
+  if (packet.length < ipv4.HEADER || packet.length > PACKET_MAX) return;
+  if (!isStamped && ipv4.totalLength(packet, 0) !== 0) return;
+  const header = ipv4.headerLength(packet, 0);
+  if (header < ipv4.HEADER || header + udp.HEADER > packet.length) return;
+  ipv4.setTotalLength(packet, 0, packet.length);
+  ipv4.seal(packet, 0);
+  if (ipv4.protocol(packet, 0) === ipv4.UDP) udp.setLength(packet, header, packet.length - header);
 }
 
 function readTrain(bytes: Buffer, words: Int32Array, row: number): Datagram[] {

@@ -6,8 +6,8 @@
  *   2. packet      inner IPv4: version, lengths          outbound_ipv6, outbound_malformed
  *   3. route       destination -> peer, in the snapshot  outbound_multicast, outbound_no_route,
  *                                                        outbound_local
- *   4. fit         longer than the peer's path takes whole: it is sent all the same, and who
- *                  forbade fragments is told
+ *   4. fit         longer than the peer's path takes whole: it is sent all the same, counted
+ *                  for the peer, and who forbade fragments is told
  *   5. segment     super-packets into datagrams; else finish the checksum   outbound_bad_offload
  *   6. encapsulate the peer's VXLAN and Ethernet headers in front; ECN to the outer header
  *   7. send        the queue, in messages (send-queue.ts)
@@ -19,6 +19,7 @@
 import type { Device } from '../io/device.js';
 import { ENCAPSULATION, LAYOUT, type LaneMemory, PACKET_ROW } from '../io/memory.js';
 import { FIRST_PEER, LOCAL } from '../routes/peer.js';
+import { Seen } from '../routes/peer-rows.js';
 import type { RouteReader } from '../routes/reader.js';
 import * as ecn from '../wire/ecn.js';
 import * as ipv4 from '../wire/ipv4.js';
@@ -117,9 +118,11 @@ export class Outbound {
     const pathMtu = this.#routes.peers.pathMtu(peer);
 
     // 4. fit (before the segmenter takes the headers to pieces)
+    let long = false;
     if (pathMtu > 0) {
       const longest = gsoType === vnet.NONE ? total : headersOf(bytes, at) + gsoSize;
-      if (longest > pathMtu - OVERHEAD) this.#tooBig.tell(at, peer, pathMtu - OVERHEAD);
+      long = longest > pathMtu - OVERHEAD;
+      if (long) this.#tooBig.tell(at, peer, pathMtu - OVERHEAD);
     }
 
     if (gsoType !== vnet.NONE) {
@@ -133,6 +136,7 @@ export class Outbound {
       this.#routes.stamp(bytes, at, peer);
       counters.add(Counter.outbound_in_packets, this.#segmenter.segments);
       counters.add(Counter.outbound_in_bytes, this.#segmenter.innerBytes);
+      if (long) this.#routes.peers.add(peer, Seen.inFragments, this.#segmenter.segments);
       this.#aim(peer, tos);
       while (!this.#emit()) {
         this.#queue.flush();
@@ -149,6 +153,7 @@ export class Outbound {
     this.#routes.stamp(bytes, at, peer);
     counters.add(Counter.outbound_in_packets, 1);
     counters.add(Counter.outbound_in_bytes, total);
+    if (long) this.#routes.peers.add(peer, Seen.inFragments, 1);
     if (this.#queue.full) this.#queue.flush();
     this.#aim(peer, tos);
     this.#queue.add(at - ENCAPSULATION, ENCAPSULATION, at, total);

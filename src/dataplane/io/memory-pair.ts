@@ -103,6 +103,7 @@ export class MemoryDevice implements Device {
       words[row + PACKET_ROW.offset] = at;
       words[row + PACKET_ROW.length] = packet.length;
       words[row + PACKET_ROW.gap] = packet.length > first ? gap : 0;
+      bytes.set(vnet, 4 * (row + PACKET_ROW.vnet));
       rows += 1;
     }
     return rows;

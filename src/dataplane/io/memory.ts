@@ -32,7 +32,8 @@ export const OUTBOUND_HEADROOM = 128;
 export const INBOUND_HEADROOM = 128 + 2;
 
 /** Words of a row, in the order in which the addon reads or writes them (native/*.c). */
-export const PACKET_ROW = { offset: 0, length: 1, gap: 2, words: 3 } as const;
+/** `vnet`: three words with a copy of the packet's vnet header, since the lane writes over that. */
+export const PACKET_ROW = { offset: 0, length: 1, gap: 2, vnet: 3, words: 6 } as const;
 export const DATAGRAM_ROW = {
   offset: 0,
   length: 1,

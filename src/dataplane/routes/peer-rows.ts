@@ -3,7 +3,7 @@
  * lanes see of it, for the daemon. Each writes words of its own, and nobody waits.
  *
  *    known   PLACES x 5 int32               written by the daemon   see KNOWN
- *    seen    threads x PLACES x 16 doubles  written by the lanes    see SEEN
+ *    seen    threads x PLACES x 24 doubles  written by the lanes    see SEEN
  *    ticks   1 int32                        written by the daemon   seconds since its start
  *
  * A peer's place in both is that in the table (places.ts), which it keeps while it is a peer. Only
@@ -47,17 +47,20 @@ export const SEEN_NAMES = [
   'segmentRefused',
   // inner senders told that their packets do not fit the path; times
   'tooBigTold',
+  // packets that left longer than the path takes whole
+  'inFragments',
 ] as const;
 
 export type SeenName = (typeof SEEN_NAMES)[number];
 
 /** Columns that no reader adds up: the tick of the last packet, and how UDP_SEGMENT stands. */
-const LAST_HEARD = 12;
+const LAST_HEARD = 13;
 /** Without UDP_SEGMENT until this tick, the last time for so many ticks, in this turn. */
-const SEGMENT_AGAIN = 13;
-const SEGMENT_WAIT = 14;
-const SEGMENT_TURN = 15;
-const COLUMNS = 16;
+const SEGMENT_AGAIN = 14;
+const SEGMENT_WAIT = 15;
+const SEGMENT_TURN = 16;
+/** Whole cache lines. */
+const COLUMNS = 24;
 
 /** A column of `seen`, by name. */
 export const Seen = Object.fromEntries(SEEN_NAMES.map((name, index) => [name, index])) as {

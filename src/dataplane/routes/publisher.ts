@@ -47,16 +47,16 @@ interface Port {
 export class Publisher {
   /** What is known and seen of each peer. */
   readonly rows: PeerRows;
-  private readonly placing = new Places();
-  private readonly vni: number;
-  private readonly ownMac: Uint8Array;
-  private readonly control: Int32Array;
-  private readonly controlBuffer: SharedArrayBuffer;
-  private readonly slots: (SharedArrayBuffer | undefined)[];
-  private readonly ports: (Port | undefined)[];
-  private epoch = 0;
-  private routes = 0;
-  private peers = 0;
+  readonly #placing = new Places();
+  readonly #vni: number;
+  readonly #ownMac: Uint8Array;
+  readonly #control: Int32Array;
+  readonly #controlBuffer: SharedArrayBuffer;
+  readonly #slots: (SharedArrayBuffer | undefined)[];
+  readonly #ports: (Port | undefined)[];
+  #epoch = 0;
+  #routes = 0;
+  #peers = 0;
 
   /** Publishes an empty table at once, so that a lane always finds one. */
   constructor(options: PublisherOptions) {
@@ -67,32 +67,32 @@ export class Publisher {
     if (options.ownMac.length !== 6) {
       throw new RangeError(`routes: own MAC address has ${options.ownMac.length} bytes, not 6`);
     }
-    this.vni = options.vni;
-    this.ownMac = options.ownMac.slice();
-    this.controlBuffer = new SharedArrayBuffer(4 * (HELD + threads));
-    this.control = new Int32Array(this.controlBuffer);
-    this.slots = new Array(threads + 2).fill(undefined);
-    this.ports = new Array(threads).fill(undefined);
+    this.#vni = options.vni;
+    this.#ownMac = options.ownMac.slice();
+    this.#controlBuffer = new SharedArrayBuffer(4 * (HELD + threads));
+    this.#control = new Int32Array(this.#controlBuffer);
+    this.#slots = new Array(threads + 2).fill(undefined);
+    this.#ports = new Array(threads).fill(undefined);
     this.rows = new PeerRows(threads);
     this.publish([], []);
   }
 
   /** The places, in the table and in `rows`, of the peers with this outer address (int32). */
   places(address: number): readonly number[] {
-    return this.placing.of(address);
+    return this.#placing.of(address);
   }
 
   /** For the workerData of a thread. Take it anew for each start of one. */
   get handle(): RoutesHandle {
-    return { control: this.controlBuffer, tables: this.tables(), rows: this.rows.handle };
+    return { control: this.#controlBuffer, tables: this.#tables(), rows: this.rows.handle };
   }
 
   get counts(): Counts {
     return {
-      routes: this.routes,
-      peers: this.peers,
-      bytes: this.slots.reduce((sum, buffer) => sum + (buffer?.byteLength ?? 0), 0),
-      epoch: this.epoch,
+      routes: this.#routes,
+      peers: this.#peers,
+      bytes: this.#slots.reduce((sum, buffer) => sum + (buffer?.byteLength ?? 0), 0),
+      epoch: this.#epoch,
     };
   }
 
@@ -103,19 +103,19 @@ export class Publisher {
    * host bits, a length over 32, a MAC that has not six bytes, a port out of range.
    */
   publish(routes: readonly Route[], local: readonly LocalRoute[]): number {
-    const next = plan(routes, local, this.placing);
+    const next = plan(routes, local, this.#placing);
     const networks = new Map(routes.map(({ peer, network }) => [identityOf(peer), network]));
     for (const { peer, place, isNew } of next.peers) {
       const overlay = networks.get(identityOf(peer))!;
       if (isNew) this.rows.begin(place, peer.address, overlay);
       else this.rows.go(place, peer.address, overlay);
     }
-    const slot = this.freeSlot(next);
-    write(this.slots[slot]!, next, this.vni, this.ownMac);
-    this.epoch += 1;
-    this.routes = next.entries.length;
-    this.peers = next.peers.length;
-    Atomics.store(this.control, ACTIVE, stampOf(this.epoch, slot));
+    const slot = this.#freeSlot(next);
+    write(this.#slots[slot]!, next, this.#vni, this.#ownMac);
+    this.#epoch += 1;
+    this.#routes = next.entries.length;
+    this.#peers = next.peers.length;
+    Atomics.store(this.#control, ACTIVE, stampOf(this.#epoch, slot));
     return next.duplicates;
   }
 
@@ -124,9 +124,9 @@ export class Publisher {
    * What there is now is sent at once, so it does not matter how old its handle is.
    */
   attach(thread: number, port: Port): void {
-    this.checkThread(thread);
-    this.ports[thread] = port;
-    for (const table of this.tables()) port.postMessage(table);
+    this.#checkThread(thread);
+    this.#ports[thread] = port;
+    for (const table of this.#tables()) port.postMessage(table);
   }
 
   /**
@@ -134,38 +134,38 @@ export class Publisher {
    * looked things up would see its table change. It may start again with a new RouteReader.
    */
   park(thread: number): void {
-    this.checkThread(thread);
-    this.ports[thread] = undefined;
-    Atomics.store(this.control, HELD + thread, NOTHING);
+    this.#checkThread(thread);
+    this.#ports[thread] = undefined;
+    Atomics.store(this.#control, HELD + thread, NOTHING);
   }
 
-  private tables(): TableMessage[] {
-    return this.slots.flatMap((buffer, slot) => (buffer === undefined ? [] : [{ slot, buffer }]));
+  #tables(): TableMessage[] {
+    return this.#slots.flatMap((buffer, slot) => (buffer === undefined ? [] : [{ slot, buffer }]));
   }
 
   /** A slot that nobody reads, with a buffer that is large enough, known to all lanes. */
-  private freeSlot(plan: Plan): number {
+  #freeSlot(plan: Plan): number {
     const used = new Set<number>();
-    for (let i = 0; i < this.control.length; i += 1) {
-      const stamp = Atomics.load(this.control, i);
+    for (let i = 0; i < this.#control.length; i += 1) {
+      const stamp = Atomics.load(this.#control, i);
       if (stamp !== NOTHING) used.add(slotOf(stamp));
     }
-    const free = [...this.slots.keys()].filter((slot) => !used.has(slot));
-    const large = free.find((slot) => (this.slots[slot]?.byteLength ?? 0) >= plan.bytes);
+    const free = [...this.#slots.keys()].filter((slot) => !used.has(slot));
+    const large = free.find((slot) => (this.#slots[slot]?.byteLength ?? 0) >= plan.bytes);
     if (large !== undefined) return large;
 
     const slot = free[0];
     if (slot === undefined)
       throw new Error('routes: no free table; more threads read than planned');
     const buffer = new SharedArrayBuffer(Math.ceil(plan.bytes / STEP_BYTES) * STEP_BYTES);
-    this.slots[slot] = buffer;
-    for (const port of this.ports) port?.postMessage({ slot, buffer } satisfies TableMessage);
+    this.#slots[slot] = buffer;
+    for (const port of this.#ports) port?.postMessage({ slot, buffer } satisfies TableMessage);
     return slot;
   }
 
-  private checkThread(thread: number): void {
-    if (!Number.isInteger(thread) || thread < 0 || thread >= this.ports.length) {
-      throw new RangeError(`routes: thread ${thread}; there are ${this.ports.length}, from 0`);
+  #checkThread(thread: number): void {
+    if (!Number.isInteger(thread) || thread < 0 || thread >= this.#ports.length) {
+      throw new RangeError(`routes: thread ${thread}; there are ${this.#ports.length}, from 0`);
     }
   }
 }

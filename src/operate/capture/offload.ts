@@ -4,6 +4,9 @@
  *   toTun      a captured packet -> the vnet header that the kernel would hand over with it
  *   fromTun    a packet written with a vnet header -> the packets that leave the kernel
  *
+ *   withOffload  a super-packet with its vnet header behind it, as weft itself keeps one
+ *   offloadOf    that header again
+ *
  * A capture taken on a host shows packets before their checksum is finished (the field holds
  * the pseudo-header's sum, "incomplete") and TCP super-packets longer than the MTU.
  */
@@ -12,6 +15,22 @@ import * as ipv4 from '../../dataplane/wire/ipv4.js';
 import * as tcp from '../../dataplane/wire/tcp.js';
 import * as udp from '../../dataplane/wire/udp.js';
 import * as vnet from '../../dataplane/wire/vnet.js';
+
+/** What stands between a packet and its vnet header; in a capture they are bytes behind the packet. */
+const MARK = Buffer.from('vnet');
+
+/** A super-packet's bytes, "vnet" and its vnet header; any other packet alone. */
+export function withOffload(packet: Uint8Array, header: Uint8Array): Uint8Array {
+  if (vnet.gsoType(header, 0) === vnet.NONE) return packet;
+  return Buffer.concat([packet, MARK, header]);
+}
+
+/** The vnet header in what lies behind a packet; undefined where there is none. */
+export function offloadOf(behind: Buffer): Uint8Array | undefined {
+  if (behind.length !== MARK.length + vnet.HEADER) return undefined;
+  if (!behind.subarray(0, MARK.length).equals(MARK)) return undefined;
+  return Uint8Array.from(behind.subarray(MARK.length));
+}
 
 /** State of a TCP or UDP checksum. `none`: another protocol, a fragment, UDP without a sum. */
 export type SumState = 'none' | 'right' | 'incomplete' | 'wrong';

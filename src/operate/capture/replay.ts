@@ -22,7 +22,7 @@ import * as udp from '../../dataplane/wire/udp.js';
 import type { CaptureRecord } from './capture.js';
 import { describeIpv4, describeVxlan } from './describe.js';
 import { findIpv4 } from './link-layer.js';
-import { fromTun, sumState, toTun } from './offload.js';
+import { fromTun, offloadOf, sumState, toTun } from './offload.js';
 import { OuterHeaders } from './outer.js';
 
 /** The host whose eyes replay looks through. */
@@ -73,6 +73,8 @@ interface Found {
   readonly bytes: Buffer;
   readonly at: number;
   readonly end: number;
+  /** The vnet header that it was kept with. */
+  readonly offload: Uint8Array | undefined;
 }
 
 interface Refusal {
@@ -120,9 +122,10 @@ export class Replay {
     }
     const { at } = found;
     const total = at + ipv4.HEADER <= bytes.length ? ipv4.totalLength(bytes, at) : 0;
-    // What lies behind the packet is Ethernet's padding or check sequence.
+    // What lies behind the packet is its offload, or Ethernet's padding or check sequence.
     const end = total >= ipv4.HEADER ? Math.min(at + total, bytes.length) : bytes.length;
-    const packet = { bytes, at, end: Math.min(end, at + PACKET_MAX) };
+    const offload = offloadOf(bytes.subarray(end));
+    const packet = { bytes, at, end: Math.min(end, at + PACKET_MAX), offload };
     const toUs = this.#isUnderlay(packet);
     const what = this.#describe(packet);
 
@@ -221,9 +224,9 @@ export class Replay {
   }
 
   /** The TUN's side: as the kernel hands over a packet that it routed there. */
-  #outbound(what: string, { bytes, at, end }: Found): Verdict {
+  #outbound(what: string, { bytes, at, end, offload }: Found): Verdict {
     const packet = new Uint8Array(bytes.subarray(at, end));
-    const header = toTun(packet, this.#host.mtu);
+    const header = offload ?? toTun(packet, this.#host.mtu);
     if (header === undefined) {
       const detail = `longer than the TUN's MTU ${this.#host.mtu}; the kernel would not pass it on`;
       return notOurs(what, { reason: 'longer_than_mtu', detail });

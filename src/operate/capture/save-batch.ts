@@ -1,10 +1,12 @@
 /**
  * Keeps the batches of lanes that stood still as a capture that `weft replay` takes: raw IP, inner
- * packets as the host gave them, and what peers sent with its outer headers written anew.
+ * packets as the host gave them, each super-packet with its offload behind it (offload.ts), and what
+ * peers sent with its outer headers written anew.
  */
 import fs from 'node:fs';
 import path from 'node:path';
 import type { Batch } from '../../dataplane/forward/batch.js';
+import { withOffload } from './offload.js';
 import { wrapUdp } from './outer.js';
 import { PcapWriter } from './pcap-writer.js';
 
@@ -27,7 +29,7 @@ export interface BatchPlace {
 export function saveBatch(batches: readonly Batch[], place: BatchPlace): string | undefined {
   const { directory, device, address, port, now } = place;
   const packets = batches.flatMap((batch) => [
-    ...batch.packets,
+    ...batch.packets.map(({ packet, vnet }) => withOffload(packet, vnet)),
     ...batch.datagrams.map(({ payload, ...from }, id) =>
       wrapUdp(payload.subarray(0, PAYLOAD_MAX), {
         source: from.address,

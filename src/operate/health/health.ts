@@ -18,8 +18,8 @@ export interface HealthOptions {
   readonly now: () => Date;
 }
 
-/** A request that takes longer, headers or body, in milliseconds, is cut off. */
-const REQUEST_WITHIN = 10_000;
+/** A request that takes longer, headers or body, is cut off. */
+const REQUEST_WITHIN_MS = 10_000;
 const MOST_CONNECTIONS = 64;
 const TYPE = 'Content-Type: text/plain; charset=utf-8';
 
@@ -30,7 +30,7 @@ export class Health {
   constructor(options: HealthOptions) {
     this.#options = options;
     this.#server = http.createServer(
-      { requestTimeout: REQUEST_WITHIN, headersTimeout: REQUEST_WITHIN },
+      { requestTimeout: REQUEST_WITHIN_MS, headersTimeout: REQUEST_WITHIN_MS },
       (request) => {
         const { socket, method = '', url = '', httpVersion } = request;
         // A body is read and forgotten, or the kernel would reset the connection under the answer.

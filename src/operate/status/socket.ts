@@ -16,8 +16,8 @@ import type { Answer } from './status.js';
 export const SOCKET_DIRECTORY = '/run/weft';
 const ENDING = '.sock';
 const STARTING = 'starting-';
-/** A main thread that does not answer for so many milliseconds hangs. */
-const TIMEOUT = 3_000;
+/** A main thread that does not answer for so long hangs. */
+const TIMEOUT_MS = 3_000;
 
 /** `name` is a device, or `starting-<process id>`. */
 export function socketPath(name: string, directory = SOCKET_DIRECTORY): string {
@@ -96,13 +96,13 @@ export class StatusSocket {
  * Asks a running weft. Rejects with the socket's error (ENOENT, ECONNREFUSED: none runs), with
  * ETIMEDOUT when it takes the connection and says nothing.
  */
-export function readStatus(file: string, timeout = TIMEOUT): Promise<Answer> {
+export function readStatus(file: string, timeoutMs = TIMEOUT_MS): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    const connection = net.connect({ path: file, timeout });
+    const connection = net.connect({ path: file, timeout: timeoutMs });
     let text = '';
     connection.setEncoding('utf8');
     connection.once('timeout', () => {
-      const error = new Error(`no answer within ${timeout / 1000} s`);
+      const error = new Error(`no answer within ${timeoutMs / 1000} s`);
       connection.destroy(Object.assign(error, { code: 'ETIMEDOUT' }));
     });
     connection.on('data', (part: string) => {

@@ -49,11 +49,19 @@ export interface Status {
     readonly publicIp: string;
   };
   readonly store: string;
+  /** Which network it is, however the store is reached. */
+  readonly network: string;
   readonly storeState: {
     /** The etcd member that is talked to; null for a file. */
     readonly member: string | null;
     /** How long the store has not answered; null while it does. */
     readonly awaySeconds: number | null;
+    /** What went wrong last; null while it answers. */
+    readonly reason: string | null;
+    /** In how many seconds it is tried again; null while it answers or is being tried. */
+    readonly nextTrySeconds: number | null;
+    /** The id of the etcd cluster that was joined, as etcdctl shows it; null for a file. */
+    readonly cluster: string | null;
     /** How often listing again found changes that the watch had not told. */
     readonly mended: number;
     /** Since a start without the store: when the network in force was saved (ISO 8601). */
@@ -63,6 +71,8 @@ export interface Status {
     readonly subnet: string;
     readonly vtepMac: string;
     readonly vni: number;
+    /** `untold`: weft came up without the store, which has not said so yet. */
+    readonly kind: 'leased' | 'reserved' | 'untold';
     /** The etcd lease in hexadecimal, as etcdctl shows it; null for a key without one. */
     readonly id: string | null;
     /** Until the etcd lease ends, if it is not renewed before; null for a key without one. */
@@ -133,7 +143,10 @@ export interface Status {
 
 /** The same of the host-gw backend, which has neither device nor lanes. */
 export interface HostGwStatus
-  extends Pick<Status, 'version' | 'pid' | 'uptimeSeconds' | 'faults' | 'store'> {
+  extends Pick<
+    Status,
+    'version' | 'pid' | 'uptimeSeconds' | 'faults' | 'store' | 'network' | 'storeState'
+  > {
   readonly backend: 'host-gw';
   /** The containers', which is that of the underlay. */
   readonly mtu: number;
@@ -178,11 +191,15 @@ function describeProcess({ version, pid, uptimeSeconds }: Answer): string {
 
 function describeLease(lease: HostGwStatus['lease'], vni?: number): string {
   if (lease.lost !== null) return `LOST: ${lease.lost}`;
-  const { id, expiresInSeconds } = lease;
+  const { kind, id, expiresInSeconds } = lease;
+  const left =
+    expiresInSeconds === null ? '' : `, ends in ${duration(expiresInSeconds)} unless renewed`;
   const held =
-    id === null
-      ? 'no etcd lease'
-      : `etcd lease ${id}, ends in ${duration(expiresInSeconds ?? 0)} unless renewed`;
+    kind === 'untold'
+      ? 'as saved: the store did not say yet'
+      : id === null
+        ? 'reserved: its key has no etcd lease'
+        : `etcd lease ${id}${left}`;
   return `${lease.subnet}${vni === undefined ? '' : `, VNI ${vni}`}, ${held}`;
 }
 
@@ -197,6 +214,7 @@ function describeHostGw(status: HostGwStatus): [string, string][] {
     ...describeFaults(status),
     ['lease', describeLease(lease)],
     ['store', store],
+    ...describeStoreState(status.storeState).map((line): [string, string] => ['', line]),
     ['backend', `host-gw, MTU ${mtu}: the kernel routes, no packet passes weft`],
     ['underlay', `${underlay.interface}  ${underlay.address}`],
     ...describeRoutes(`${count(peers.filter((peer) => peer.direct).length)} in the kernel`, routes),
@@ -213,11 +231,13 @@ function describeRoutes(what: string, { problems }: HostGwStatus['routes']): [st
 }
 
 function describeStoreState(state: Status['storeState']): string[] {
-  const { member, awaySeconds, mended, savedAt } = state;
+  const { member, awaySeconds, reason, nextTrySeconds, mended, savedAt } = state;
   const lines: string[] = [];
   if (awaySeconds !== null) {
     const known = savedAt === null ? 'what is known' : `the network saved ${savedAt}`;
     lines.push(`AWAY for ${duration(awaySeconds)}; forwarding on ${known}`);
+    if (reason !== null) lines.push(`last reason: ${reason}`);
+    if (nextTrySeconds !== null) lines.push(`next try in ${nextTrySeconds.toFixed(1)} s`);
   } else if (member !== null) lines.push(`talking to ${member}`);
   if (mended > 0) lines.push(`mended by relist: ${mended}`);
   return lines;

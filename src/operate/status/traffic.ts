@@ -100,6 +100,7 @@ const FAULTS: readonly (readonly [SeenName, (n: string) => string])[] = [
   ['droppedFailed', (n) => `${n} dropped: the send failed`],
   ['segmentRefused', (n) => `UDP_SEGMENT refused ${n} times`],
   ['tooBigTold', (n) => `${n} senders told that a packet does not fit`],
+  ['inFragments', (n) => `${n} packets longer than the path takes whole: sent in fragments`],
 ];
 
 function describeFaults(seen: PeerSeen): string[] {

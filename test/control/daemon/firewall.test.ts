@@ -11,7 +11,7 @@ const OPTIONS: FirewallOptions = {
   forward: true,
   forwardAsked: false,
   guard: true,
-  resync: 5,
+  resyncMs: 5_000,
 };
 
 function surroundings(runner = new FakeIptables()) {
@@ -43,7 +43,7 @@ test('rules are made at the start, told in one line, and stay at the end', async
 
 test('what was taken away is back after the period, and said once', async () => {
   const around = surroundings();
-  await startFirewall(around, WANTED, { ...OPTIONS, resync: 7 });
+  await startFirewall(around, WANTED, { ...OPTIONS, resyncMs: 7_000 });
   const before = around.runner.save();
   around.runner.chain('nat', 'FLANNEL-POSTRTG')!.splice(1, 1);
   await around.clock.pass(6_900);

@@ -22,7 +22,7 @@ const OPTIONS: FirewallOptions = {
   forward: false,
   forwardAsked: false,
   guard: true,
-  resync: 5,
+  resyncMs: 5_000,
 };
 
 function surroundings(runner = new FakeIptables()) {

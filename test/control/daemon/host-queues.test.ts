@@ -29,7 +29,7 @@ function host() {
     '/proc/net/snmp': snmp(1, 2, 3, [4, 5, 6, 7, 8]),
     '/proc/net/dev': dev('flannel.1', 0),
   };
-  const queues = new HostQueues((file) => {
+  const queues = new HostQueues('/proc', (file) => {
     if (files[file] === undefined) throw new Error('ENOENT');
     return files[file];
   });
@@ -89,7 +89,7 @@ test("this kernel's own files are understood", (t) => {
     }
     return text.replace(/(?<= )\d+/g, (n) => String(Number(n) + 1_000_000));
   };
-  const counters = new HostQueues(raised).counters('lo');
+  const counters = new HostQueues('/proc', raised).counters('lo');
   for (const [name, value] of Object.entries(counters)) {
     if (name === 'udpMemErrors' && value === 0) continue; // 5.11 has it
     if (name !== 'tunTxDrops') assert.ok(value >= 1_000_000, `${name}: ${value}`);

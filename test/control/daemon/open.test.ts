@@ -7,12 +7,15 @@ import process from 'node:process';
 import { test } from 'node:test';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { openSockets, StartError } from '../../../src/control/daemon/open.js';
+import { nativeIo } from '../../../src/control/daemon/packet-io.js';
 import { TIERS } from '../../../src/dataplane/io/tiers.js';
 import { FakeRunner } from '../host/fakes.js';
 
+const HOST = { runner: new FakeRunner(), io: nativeIo(), proc: '/proc' };
+
 test('a VRF that cannot be used is one sentence that names it', async () => {
   await assert.rejects(
-    openSockets(new FakeRunner(), '127.0.0.1', 0, TIERS.segment, 1, 'weft-none'),
+    openSockets(HOST, '127.0.0.1', 0, TIERS.segment, 1, 'weft-none'),
     (error: Error) => {
       assert.ok(error instanceof StartError);
       assert.match(
@@ -36,10 +39,12 @@ test('an addon that is missing, or none, is told as itself with what to do', (t)
   const module = (file: string) => pathToFileURL(path.join(folder, 'dist/src', file)).href;
   const script = `
     const { openSockets, openDevice } = await import('${module('control/daemon/open.js')}');
+    const { nativeIo } = await import('${module('control/daemon/packet-io.js')}');
     const { TIERS } = await import('${module('dataplane/io/tiers.js')}');
     const say = (error) => console.log(error.name + ': ' + error.message);
-    await openSockets({}, '127.0.0.1', 0, TIERS.segment).catch(say);
-    try { openDevice('weft9', TIERS.segment); } catch (error) { say(error); }`;
+    const host = { runner: {}, io: nativeIo(), proc: '/proc' };
+    await openSockets(host, '127.0.0.1', 0, TIERS.segment).catch(say);
+    try { openDevice(host, 'weft9', TIERS.segment); } catch (error) { say(error); }`;
   const told = (): string[] => {
     const argv = ['--input-type=module', '-e', script];
     const { stdout, stderr } = spawnSync(process.execPath, argv, { encoding: 'utf8' });

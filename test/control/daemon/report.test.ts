@@ -43,7 +43,7 @@ function parts(): VxlanParts {
       directRouting: true,
     },
     underlay: { name: 'ens33', index: 2, mtu: 1500, address: '10.0.0.1', publicIp: '203.0.113.9' },
-    store: 'etcd at http://etcd:2379',
+    store: { description: 'etcd at http://etcd:2379', network: 'etcd prefix /net' },
     lease: {
       key: '10.10.1.0-24',
       subnet: { address: 0x0a0a0100, length: 24 },
@@ -78,8 +78,9 @@ function parts(): VxlanParts {
 
 const NOW: Moment = {
   version: '1.2.3',
+  pid: 4711,
   uptimeSeconds: 61.5,
-  held: { lease: 0xdefn, endsIn: 7_200_999 },
+  held: { kind: 'leased', lease: 0xdefn, endsIn: 7_200_999, problem: undefined },
   storeState: undefined,
   lost: null,
   faults: [],
@@ -91,13 +92,16 @@ test('the lease is the one that holds the key now, not the one it was acquired w
   assert.equal(lease.expiresInSeconds, 7200);
   assert.match(describe(report(parts(), NOW)), /etcd lease def, ends in 2 h 0 min unless renewed/);
   const before = report(parts(), { ...NOW, held: undefined }).lease;
-  assert.deepEqual([before.id, before.expiresInSeconds], ['abc', 86_400]);
+  assert.deepEqual([before.kind, before.id, before.expiresInSeconds], ['untold', null, null]);
 });
 
 test('a key without an etcd lease has none to end', () => {
-  const status = report(parts(), { ...NOW, held: { lease: 0n, endsIn: 0 } });
+  const reserved = { kind: 'reserved', lease: 0n, endsIn: undefined, problem: undefined } as const;
+  const status = report(parts(), { ...NOW, held: reserved });
   assert.deepEqual([status.lease.id, status.lease.expiresInSeconds], [null, null]);
-  assert.match(describe(status), /^lease .*no etcd lease$/m);
+  assert.match(describe(status), /^lease .*reserved: its key has no etcd lease$/m);
+  const saved = report(parts(), { ...NOW, held: { ...reserved, kind: 'untold' } });
+  assert.match(describe(saved), /^lease .*as saved: the store did not say yet$/m);
 });
 
 test('peers, counters and drops, for people and as values', () => {
@@ -152,14 +156,25 @@ test('host-gw has no device, no port, no lanes', () => {
   const status = reportHostGw(made, NOW);
   assert.deepEqual(status, {
     version: '1.2.3',
-    pid: process.pid,
+    pid: 4711,
     uptimeSeconds: 61.5,
     faults: [],
     backend: 'host-gw',
     mtu: 1500,
     underlay: { interface: 'ens33', mtu: 1500, address: '10.0.0.1', publicIp: '203.0.113.9' },
     store: 'etcd at http://etcd:2379',
-    lease: { subnet: '10.10.1.0/24', id: 'def', expiresInSeconds: 7200, lost: null },
+    network: 'etcd prefix /net',
+    storeState: {
+      ...{ member: null, cluster: null, awaySeconds: null, reason: null, nextTrySeconds: null },
+      ...{ mended: 0, savedAt: null },
+    },
+    lease: {
+      subnet: '10.10.1.0/24',
+      kind: 'leased',
+      id: 'def',
+      expiresInSeconds: 7200,
+      lost: null,
+    },
     peers: [
       { subnet: '10.10.2.0/24', publicIp: '10.0.0.2', direct: true },
       { subnet: '10.10.2.0/24', publicIp: '10.0.0.3', direct: false },

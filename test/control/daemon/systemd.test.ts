@@ -53,6 +53,21 @@ test('the status while it waits, READY once with the new status, then silence', 
   assert.deepEqual(take(), [], 'no watchdog was asked for');
 });
 
+test('what is told at once is told once, and the turns go on as before', async () => {
+  const { clock, state, take, tell } = told();
+  take();
+  await clock.pass(400);
+  state.ready = true;
+  tell();
+  assert.deepEqual(take(), ['READY=1\n'], 'not up to a second later');
+  tell();
+  assert.deepEqual(take(), []);
+  assert.deepEqual(clock.waits, [1_000], 'one turn to come, not one for each call');
+  state.status = 'another';
+  await clock.pass(1_000);
+  assert.deepEqual(take(), ['STATUS=another\n']);
+});
+
 test('the watchdog is fed while every lane turns, and starves when one does not', async () => {
   const { clock, state, take } = told({ WATCHDOG_USEC: '3000000', WATCHDOG_PID: '42' });
   take();

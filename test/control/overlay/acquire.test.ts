@@ -4,10 +4,10 @@ import {
   acquire,
   describeLease,
   type Identity,
-  LEASE_TTL,
   type OwnLease,
 } from '../../../src/control/overlay/acquire.js';
 import { parseConfig } from '../../../src/control/overlay/config.js';
+import { LEASE_TTL } from '../../../src/control/overlay/lease/known.js';
 import { formatLeaseValue } from '../../../src/control/overlay/lease-value.js';
 import { formatSubnet, parseSubnet } from '../../../src/control/overlay/subnet.js';
 import { formatMac, parseMac } from '../../../src/dataplane/wire/ethernet.js';
@@ -35,7 +35,7 @@ function get(identity: Partial<Identity> = {}, config: object = {}, seed = 7): P
   const text = JSON.stringify({ Network: '10.5.0.0/16', Backend: { Type: 'vxlan' }, ...config });
   return acquire({
     store,
-    leases: store.leases,
+    writes: { kind: 'leased', keys: store.leases },
     config: parseConfig(text, 'config'),
     identity: { publicIp: US, ...identity },
     random: seeded(seed),
@@ -63,7 +63,7 @@ test('keeps the lease with our public IP, its MAC, and drops the old etcd lease'
   const own = await get({ vtepMac: mac('02:00:00:00:00:ff'), previousSubnet: undefined });
   assert.equal(own.key, '10.5.52.0-24');
   assert.equal(formatMac(own.vtepMac), MAC);
-  assert.deepEqual(store.writes, ['update 10.5.52.0-24']);
+  assert.deepEqual(store.written, ['update 10.5.52.0-24']);
   assert.notEqual(own.lease, before.lease);
   assert.deepEqual(store.discarded, [before.lease]);
 });
@@ -145,7 +145,13 @@ test('does not take a previous subnet that does not fit or overlaps another leas
 
 test('takes over its own old lease when the public IP of the host has changed', async () => {
   store.put('10.5.200.0-24', value('192.168.64.9', MAC));
-  const own = await get({ previousSubnet: parseSubnet('10.5.200.1/24'), vtepMac: mac(MAC) });
+  const formerSelf = {
+    publicIp: ip('192.168.64.9'),
+    own: { key: '10.5.200.0-24' },
+    vtepMac: mac(MAC),
+  };
+  const previousSubnet = parseSubnet('10.5.200.1/24');
+  const own = await get({ previousSubnet, vtepMac: mac(MAC), formerSelf });
   assert.equal(own.key, '10.5.200.0-24');
   assert.equal(store.entries.get(own.key)?.value, value('192.168.64.3', MAC));
   assert.equal(store.entries.size, 1);
@@ -153,6 +159,26 @@ test('takes over its own old lease when the public IP of the host has changed', 
     log.matching(/public IP was 192.168.64.9 and is 192.168.64.3 now; keeping/).length,
     1,
   );
+});
+
+test("a clone leaves the original's lease alone, and takes a VTEP address of its own", async () => {
+  const original = store.put('10.5.200.0-24', value('192.168.64.9', MAC));
+  const previousSubnet = parseSubnet('10.5.200.1/24');
+  const self = { publicIp: ip('192.168.64.9'), own: { key: '10.5.200.0-24' }, vtepMac: mac(MAC) };
+  const cases: Partial<Identity>[] = [
+    {},
+    { formerSelf: { ...self, publicIp: ip('192.168.64.8') } },
+    { formerSelf: { ...self, own: { key: '10.5.201.0-24' } } },
+    { formerSelf: { ...self, vtepMac: mac('02:00:00:00:00:bb') } },
+  ];
+  for (const [index, identity] of cases.entries()) {
+    const publicIp = ip(`192.168.65.${index}`);
+    const own = await get({ previousSubnet, vtepMac: mac(MAC), publicIp, ...identity });
+    assert.notEqual(own.key, '10.5.200.0-24');
+    assert.notEqual(formatMac(own.vtepMac), MAC);
+  }
+  assert.deepEqual(store.entries.get('10.5.200.0-24'), original);
+  assert.equal(log.matching(/another host has the VTEP address 02:00:00:00:00:0a too/).length, 4);
 });
 
 test('a key whose value cannot be read is taken all the same', async () => {
@@ -185,7 +211,7 @@ test('no free subnet is an error that says so', async () => {
     name: 'OutOfSubnets',
     message: /^out of subnets: every \/24 from 10.5.7.0 to 10.5.7.0 in 10.5.0.0\/16 is leased/,
   });
-  assert.deepEqual(store.writes, []);
+  assert.deepEqual(store.written, []);
 });
 
 test('a lease that is taken from us between reading and writing is not overwritten', async () => {

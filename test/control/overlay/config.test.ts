@@ -175,7 +175,7 @@ test('refuses at once what flannel itself gives up on, and what weft does not se
     [backend({ VNI: '1' }), /Backend.VNI is "1", but a number is expected/],
     [backend({ VNI: 16777216 }), /Backend.VNI 16777216 is not a whole number of 24 bits/],
     [backend({ VNI: -1 }), /24 bits/],
-    [backend({ VNI: 1.5 }), /24 bits/],
+    [backend({ VNI: 1.5 }), /Backend.VNI is 1.5, but a whole number is expected/],
     [backend({ Port: 70000 }), /Backend.Port 70000 is not a UDP port/],
     [backend({ Port: -1 }), /Backend.Port -1/],
     [backend({ MTU: 60 }), /Backend.MTU 60 is not an MTU of the underlay \(118 to 65535/],
@@ -192,6 +192,20 @@ test('refuses at once what flannel itself gives up on, and what weft does not se
     assert.match(found.message, message);
     assert.equal(found.final, true, found.message);
   }
+});
+
+test('takes numbers as Go does: whole, and written as such', () => {
+  const config = (subnetLength: string, vxlan: string) =>
+    `{"SubnetLen":${subnetLength}, "Network":"10.5.0.0/16","Backend":{"Type":"vxlan",${vxlan}}}`;
+  const cases: [string, RegExp][] = [
+    [config('24', '"VNI": 1e0'), /Backend.VNI is 1e0, but a whole number is expected/],
+    [config('24', '"VNI":1.0'), /Backend.VNI is 1.0, but a whole number/],
+    [config('24', '"Port":0.8472e4'), /Backend.Port is 0.8472e4, but a whole number/],
+    [config('24', '"mtu":1400,"MTU":1.4e3'), /Backend.MTU is 1.4e3, but a whole number/],
+    [config('24.0', '"VNI":1'), /SubnetLen is 24.0, but a whole number/],
+  ];
+  for (const [text, message] of cases) assert.match(error(text).message, message);
+  assert.equal(parseConfig(config('24', '"MTU":1.4e3,"mtu":1400'), 'here').subnetLength, 24);
 });
 
 test('refuses an absent backend and prints the config with one', () => {

@@ -9,7 +9,7 @@ import path from 'node:path';
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { OwnLease } from '../../../src/control/overlay/acquire.js';
-import { LeaseHolder } from '../../../src/control/overlay/hold.js';
+import { LeaseHolder } from '../../../src/control/overlay/lease/holder.js';
 import { formatMac } from '../../../src/dataplane/wire/ethernet.js';
 import { parseAddress } from '../../../src/dataplane/wire/ipv4.js';
 import { FakeClock, Lines, until } from '../fakes.js';
@@ -302,7 +302,7 @@ describe('leases and peers on etcd', { skip: noEtcd, timeout: 180_000 }, () => {
         store: again.store,
         own: kept,
         publicIp: parseAddress(A) as number,
-        margin: 3_600_000,
+        marginMs: 3_600_000,
         clock,
         random: () => 0,
         log,

@@ -32,7 +32,7 @@ test('another public IP is written at once, all else of the value stays, and it 
   assert.deepEqual(store.discarded, [5n]);
   assert.deepEqual(log.matching(/^info: our lease .* 192\.168\.64\.33 now/).length, 1);
   await clock.pass(23 * HOUR);
-  assert.deepEqual(store.writes, [`update ${KEY}`, `update ${KEY}`]);
+  assert.deepEqual(store.written, [`update ${KEY}`, `update ${KEY}`]);
   assert.deepEqual(publicIpOf(), MOVED);
   assert.deepEqual(lost, []);
 });
@@ -57,11 +57,11 @@ test('another public IP while the store is away: told once, written when it is b
   assert.deepEqual(publicIpOf(), MOVED);
 });
 
-test('a key that somebody writes meanwhile, with our public IP of before, is no loss', async () => {
-  const holder = hold();
+test('a key that an operator writes meanwhile, with our public IP of before, is no loss', async () => {
+  const holder = hold({ lease: 0n, ttl: 0 });
   store.beforeWrite = () => {
     store.beforeWrite = () => {};
-    store.put(KEY, VALUE, 9n);
+    store.put(KEY, VALUE, 0n);
   };
   holder.changePublicIp(THERE);
   await clock.pass(2_000);
@@ -70,6 +70,18 @@ test('a key that somebody writes meanwhile, with our public IP of before, is no 
   // From then on it is somebody else's.
   store.put(KEY, VALUE, 10n);
   assert.match(lost.join(), /taken by the host with public IP 192\.168\.64\.3/);
+});
+
+test('a host that got our public IP of before, and renews our key with it, is another one', async () => {
+  const holder = hold();
+  store.beforeWrite = () => {
+    store.beforeWrite = () => {};
+    store.put(KEY, VALUE, 9n);
+  };
+  holder.changePublicIp(THERE);
+  await clock.pass(2_000);
+  assert.match(lost.join(), /taken by the host with public IP 192\.168\.64\.3/);
+  assert.equal(store.entries.get(KEY)?.value, VALUE);
 });
 
 test('moved twice, and back: the last one counts', async () => {
@@ -81,7 +93,7 @@ test('moved twice, and back: the last one counts', async () => {
   store.away = false;
   await clock.pass(10 * MINUTE);
   assert.deepEqual(publicIpOf(), MOVED);
-  assert.equal(store.writes.length, 1);
+  assert.equal(store.written.length, 1);
   holder.changePublicIp(parseAddress('192.168.64.44') as number);
   holder.changePublicIp(US);
   await clock.pass(10 * MINUTE);

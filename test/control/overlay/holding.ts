@@ -1,6 +1,6 @@
 /** A lease holder on a store in memory, for the tests of it. */
 import type { OwnLease } from '../../../src/control/overlay/acquire.js';
-import { LeaseHolder } from '../../../src/control/overlay/hold.js';
+import { LeaseHolder } from '../../../src/control/overlay/lease/holder.js';
 import { formatLeaseValue } from '../../../src/control/overlay/lease-value.js';
 import { parseSubnet, type Subnet } from '../../../src/control/overlay/subnet.js';
 import { parseMac } from '../../../src/dataplane/wire/ethernet.js';
@@ -51,7 +51,7 @@ export function holdIn(
     store,
     own,
     publicIp: US,
-    margin,
+    marginMs: margin,
     reacquire,
     unverified,
     clock,

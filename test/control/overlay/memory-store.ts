@@ -14,7 +14,9 @@ import {
 
 export class MemoryStore implements Store {
   readonly description = 'memory';
+  readonly network = 'memory';
   readonly configName = '/net/config';
+  readonly subnets: Store['subnets'] = { kind: 'taken' };
   config: string | undefined;
   hint: string | undefined;
   /** Calls reject while this is set. */
@@ -24,7 +26,7 @@ export class MemoryStore implements Store {
   /** What is answered for the remaining time of any lease. */
   ttl = 86_400;
   /** Every write that succeeded, as `create KEY`, `update KEY`, `remove KEY`. */
-  readonly writes: string[] = [];
+  readonly written: string[] = [];
   readonly discarded: bigint[] = [];
   readonly keptAlive: bigint[] = [];
   /** Puts are refused while this is set, as etcd does when it is out of space. */
@@ -38,12 +40,22 @@ export class MemoryStore implements Store {
   private readonly listeners = new Set<Listener>();
 
   readonly leases: LeaseStore = {
+    look: async (key) => {
+      this.reach();
+      const entry = this.entries.get(key);
+      const revision = entry === undefined ? 0n : entry.revision;
+      return {
+        entry,
+        revision: revision > this.revision ? revision : this.revision,
+        ttl: this.ttl,
+      };
+    },
     create: async (key, value, ttl) => {
       this.reach();
       this.refuse();
       this.beforeWrite();
       if (this.entries.has(key)) return undefined;
-      this.writes.push(`create ${key}`);
+      this.written.push(`create ${key}`);
       return this.write(key, value, ttl);
     },
     update: async (key, value, ttl, revision) => {
@@ -51,14 +63,14 @@ export class MemoryStore implements Store {
       this.refuse();
       this.beforeWrite();
       if (this.entries.get(key)?.revision !== revision) return undefined;
-      this.writes.push(`update ${key}`);
+      this.written.push(`update ${key}`);
       return this.write(key, value, ttl);
     },
     remove: async (key, revision) => {
       this.reach();
       this.beforeWrite();
       if (this.entries.get(key)?.revision !== revision) return false;
-      this.writes.push(`remove ${key}`);
+      this.written.push(`remove ${key}`);
       this.delete(key);
       return true;
     },
@@ -68,10 +80,6 @@ export class MemoryStore implements Store {
       return this.ttl;
     },
     granted: (lease) => this.grants.has(lease),
-    remainingTtl: async () => {
-      this.reach();
-      return this.ttl;
-    },
     discard: async (lease) => {
       this.reach();
       if (![...this.entries.values()].some((entry) => entry.lease === lease)) {
@@ -79,6 +87,8 @@ export class MemoryStore implements Store {
       }
     },
   };
+
+  readonly writes: Store['writes'] = { kind: 'leased', keys: this.leases };
 
   async readConfig(): Promise<string | undefined> {
     this.reach();

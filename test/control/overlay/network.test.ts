@@ -109,17 +109,20 @@ describe('an overlay waiting', () => {
     );
     assert.match(log.lines.join(), /10\.5\.201\.0-24 is not used: it has our own public IP/);
     // The same address, from another interface: only connections are new.
-    const { length } = store.writes;
+    const { length } = store.written;
     overlay.changePublicIp(ip('192.168.64.33'));
     await settle();
-    assert.deepEqual([store.reconnects, store.writes.length, lost], [2, length, []]);
+    assert.deepEqual([store.reconnects, store.written.length, lost], [2, length, []]);
     await overlay.stop();
   });
 });
 
 test('a store that is only read must hold our entry, of the backend of the network', async () => {
   const store = new MemoryStore();
-  Object.assign(store, { leases: undefined });
+  Object.assign(store, {
+    writes: { kind: 'none' },
+    subnets: { kind: 'assigned', remedy: (example: string) => `add one, such as ${example}` },
+  });
   store.config = '{"Network":"10.5.0.0/16","Backend":{"Type":"host-gw"}}';
   const overlay = new Overlay({
     store,
@@ -129,7 +132,7 @@ test('a store that is only read must hold our entry, of the backend of the netwo
   });
   const config = await overlay.waitForConfig();
   const join = () => overlay.join(config, { publicIp: ip('192.168.64.3') });
-  await assert.rejects(join, /add one, such as "10\.10\.58\.0-24": .*"BackendType":"host-gw"\}$/);
+  await assert.rejects(join, /add one, such as .*"BackendType":"host-gw"\}$/);
   store.put(
     '10.5.52.0-24',
     formatLeaseValue(ip('192.168.64.3'), 1, new Uint8Array([2, 0, 0, 0, 0, 1])),
@@ -327,7 +330,7 @@ test('an overlay on a file: our entry is the one with our public IP', async () =
     const config = await overlay.waitForConfig();
     await assert.rejects(
       overlay.join(config, { publicIp: ip('192.168.64.9') }),
-      /routes.json: no entry under "subnets" has our public IP 192.168.64.9; add one, such as/,
+      /routes.json: no entry has our public IP 192.168.64.9; add one under "subnets", such as/,
     );
     const own = await overlay.join(config, { publicIp: ip('192.168.64.3') });
     assert.equal(own.key, '10.5.52.0-24');

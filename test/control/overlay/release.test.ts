@@ -19,7 +19,7 @@ beforeEach(() => {
 });
 
 function give(vtepMac?: Uint8Array): Promise<Released> {
-  return release({ store, leases: store.leases, publicIp: ip('192.168.64.3'), vtepMac });
+  return release({ store, keys: store.leases, publicIp: ip('192.168.64.3'), vtepMac });
 }
 
 test('gives back the key with our public IP and no other', async () => {

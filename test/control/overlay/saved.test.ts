@@ -24,6 +24,8 @@ const SAVED: SavedNetwork = {
   publicIp: US,
   own: OWN,
   reserved: false,
+  hostId: 'boot 1, network 2',
+  cluster: 'cdf818194e3a8c32',
   vtepMac: MAC,
   leases: [OWN, { key: '10.5.72.0-24', value: 'garbage' }],
 };

@@ -44,9 +44,8 @@ describe('etcd with TLS and users', { skip: noEtcd || noOpenssl, timeout: 120_00
       prefix: '/net',
       clock: realClock,
       log,
-      callTimeout: 3_000,
-      ...(credentials && { credentials }),
-      ...(auth && { auth }),
+      callTimeoutMs: 3_000,
+      readAccess: () => ({ ...(credentials && { credentials }), ...(auth && { auth }) }),
     });
     stores.push(store);
     return store;

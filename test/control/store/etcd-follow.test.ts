@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { EventEmitter } from 'node:events';
 import { beforeEach, test } from 'node:test';
-import type { IKeyValue, IWatchResponse } from 'etcd3';
+import type { IKeyValue, IWatchResponse } from 'etcd3/lib/rpc.js';
 import type { Known, StoredEntry } from '../../../src/control/store/etcd-applied.js';
 import { follow, type WatchStream } from '../../../src/control/store/etcd-follow.js';
 import type { Change, Following, Listing } from '../../../src/control/store/store.js';

@@ -1,7 +1,8 @@
 /** Listings larger than a page, than gRPC's default limit, and written to meanwhile. */
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, test } from 'node:test';
-import { Etcd3, type IRangeRequest, type IRangeResponse } from 'etcd3';
+import { Etcd3 } from 'etcd3';
+import type { IRangeRequest, IRangeResponse } from 'etcd3/lib/rpc.js';
 import { EtcdStore } from '../../../src/control/store/etcd.js';
 import { clusterOf, listPages } from '../../../src/control/store/etcd-listing.js';
 import type { Listing } from '../../../src/control/store/store.js';

@@ -22,14 +22,14 @@ function missing(): string | false {
 export class EtcdServer {
   readonly port: number;
   readonly endpoint: string;
-  private readonly directory: string;
-  private readonly peerPort: number;
-  private process: ChildProcess | undefined;
+  readonly #directory: string;
+  readonly #peerPort: number;
+  #process: ChildProcess | undefined;
 
   private constructor(port: number, peerPort: number, directory: string) {
     this.port = port;
-    this.peerPort = peerPort;
-    this.directory = directory;
+    this.#peerPort = peerPort;
+    this.#directory = directory;
     this.endpoint = `http://127.0.0.1:${port}`;
   }
 
@@ -46,12 +46,12 @@ export class EtcdServer {
   }
 
   async run(...args: string[]): Promise<void> {
-    const peer = `http://127.0.0.1:${this.peerPort}`;
-    this.process = spawn(
+    const peer = `http://127.0.0.1:${this.#peerPort}`;
+    this.#process = spawn(
       'etcd',
       [
         '--name=test',
-        `--data-dir=${path.join(this.directory, 'data')}`,
+        `--data-dir=${path.join(this.#directory, 'data')}`,
         `--listen-client-urls=${this.endpoint}`,
         `--advertise-client-urls=${this.endpoint}`,
         `--listen-peer-urls=${peer}`,
@@ -71,13 +71,13 @@ export class EtcdServer {
   }
 
   signal(name: NodeJS.Signals): void {
-    this.process?.kill(name);
+    this.#process?.kill(name);
   }
 
   /** Ends the process; the data stays for another `run`. */
   async halt(): Promise<void> {
-    const { process } = this;
-    this.process = undefined;
+    const process = this.#process;
+    this.#process = undefined;
     if (process === undefined || process.exitCode !== null) return;
     const gone = new Promise((resolve) => process.once('exit', resolve));
     process.kill('SIGKILL');
@@ -86,7 +86,7 @@ export class EtcdServer {
 
   /** Copies the data of a process that was ended. */
   backUp(): void {
-    fs.cpSync(path.join(this.directory, 'data'), path.join(this.directory, 'backup'), {
+    fs.cpSync(path.join(this.#directory, 'data'), path.join(this.#directory, 'backup'), {
       recursive: true,
     });
   }
@@ -94,18 +94,18 @@ export class EtcdServer {
   /** Puts the copy in the place of the data of a process that was ended. */
   restore(): void {
     this.wipe();
-    fs.renameSync(path.join(this.directory, 'backup'), path.join(this.directory, 'data'));
+    fs.renameSync(path.join(this.#directory, 'backup'), path.join(this.#directory, 'data'));
   }
 
   /** Forgets the data of a process that was ended; the next `run` begins with nothing. */
   wipe(): void {
-    fs.rmSync(path.join(this.directory, 'data'), { recursive: true, force: true });
+    fs.rmSync(path.join(this.#directory, 'data'), { recursive: true, force: true });
   }
 
   /** Ends the process and forgets its data. */
   async end(): Promise<void> {
     await this.halt();
-    fs.rmSync(this.directory, { recursive: true, force: true });
+    fs.rmSync(this.#directory, { recursive: true, force: true });
   }
 
   /** Runs etcdctl; gives its standard output. */

@@ -82,9 +82,12 @@ describe('etcd store', { skip: noEtcd }, () => {
     const before = etcd.ctl('lease', 'list').split('\n').length;
     assert.equal(await leases.create('10.5.1.0-24', 'second', 86_400), undefined);
     assert.equal(etcd.ctl('lease', 'list').split('\n').length, before);
-    const left = await leases.remainingTtl(won.lease);
+    const { entry, ttl: left } = await leases.look('10.5.1.0-24');
+    assert.equal(entry?.lease, won.lease);
     assert.ok(left > 86_300 && left <= 86_400, `${left}`);
-    assert.equal(await leases.remainingTtl(123n), -1);
+    const none = await leases.look('10.5.2.0-24');
+    assert.deepEqual([none.entry, none.ttl], [undefined, 0]);
+    assert.ok(none.revision >= won.revision);
     assert.equal(leases.granted(won.lease), true);
     assert.equal(open('/create').leases.granted(won.lease), false, "another process's");
   });
@@ -92,9 +95,10 @@ describe('etcd store', { skip: noEtcd }, () => {
   test('gives a lease its whole time again; one that is gone has none', async () => {
     const { leases } = open('/alive');
     const written = (await leases.create('10.5.1.0-24', 'here', 3)) ?? assert.fail();
-    await until(async () => (await leases.remainingTtl(written.lease)) < 2);
+    const left = async () => (await leases.look('10.5.1.0-24')).ttl;
+    await until(async () => (await left()) < 2);
     assert.equal(await leases.keepAlive(written.lease), 3);
-    assert.ok((await leases.remainingTtl(written.lease)) >= 2);
+    assert.ok((await left()) >= 2);
     assert.equal(await leases.keepAlive(123n), 0);
   });
 
@@ -111,7 +115,8 @@ describe('etcd store', { skip: noEtcd }, () => {
     await leases.discard(second.lease);
     assert.equal((await store.list()).entries.length, 1, 'a lease that holds a key is not revoked');
     await leases.discard(first.lease);
-    assert.equal(await leases.remainingTtl(first.lease), -1, 'an empty one is');
+    const gone = etcd.ctl('lease', 'timetolive', first.lease.toString(16));
+    assert.match(gone, /already expired/, 'an empty one is');
 
     const third = await leases.update('10.5.1.0-24', 'd', undefined, second.revision);
     assert.equal(third?.lease, 0n);

@@ -1,7 +1,7 @@
 /** The batch in hand as it is read from outside, also when its words make no sense. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { readBatch } from '../../../src/dataplane/forward/batch.js';
+import { type Batch, type Given, readBatch } from '../../../src/dataplane/forward/batch.js';
 import {
   CONTROL_WORDS,
   INBOUND_ROWS,
@@ -20,8 +20,20 @@ import {
   PACKET_ROW,
 } from '../../../src/dataplane/io/memory.js';
 import * as socketAddress from '../../../src/dataplane/io/socket-address.js';
+import * as ipv4 from '../../../src/dataplane/wire/ipv4.js';
 import { pattern, seeded } from '../io/arena.js';
-import { PEER_B, PEER_C } from './packets.js';
+import {
+  ipv4Packet,
+  leavePartial,
+  PEER_B,
+  PEER_C,
+  put16,
+  seal,
+  tcpPacket,
+  udpPacket,
+} from './packets.js';
+import { offloadOf, TO_B } from './push.js';
+import { Rig } from './rig.js';
 
 function lane() {
   const memory = new LaneMemory();
@@ -65,9 +77,68 @@ test('outbound: packets in one piece, and those read with room for headers betwe
   control[OUTBOUND_ROWS] = 2;
   control[OUTBOUND_SIZE] = size;
   assert.deepEqual(
-    read().packets.map((one) => Buffer.from(one)),
+    read().packets.map(({ packet }) => Buffer.from(packet)),
     [pattern(84, 2), whole],
   );
+});
+
+/** The batch as it is in the middle of the first send. */
+function inHand(rig: Rig, size: number): Batch {
+  const control = new Int32Array(CONTROL_WORDS);
+  const send = rig.underlay.send.bind(rig.underlay);
+  let batch: Batch | undefined;
+  rig.underlay.send = (...what) => {
+    control[OUTBOUND_ROWS] = 1;
+    control[OUTBOUND_SIZE] = size;
+    batch ??= readBatch(rig.memory.memory, control);
+    return send(...what);
+  };
+  rig.lane.step();
+  return batch!;
+}
+
+for (const [kind, type, make] of [
+  ['TCP', 1, tcpPacket],
+  ['UDP', 5, udpPacket],
+] as const) {
+  test(`a ${kind} super-packet that is being cut: its offload, lengths and bytes as they were given`, () => {
+    const rig = new Rig();
+    const payload = pattern(9000, type);
+    const given = make({ ...TO_B, id: 5, payload });
+    // From the third batch on it is read as it will be cut.
+    for (const size of [0, 0, 700]) {
+      const header = offloadOf(given, type, 700);
+      rig.device.push(leavePartial(given.slice()), header);
+      const [{ packet, vnet }] = inHand(rig, size).packets as [Given];
+      assert.deepEqual(vnet, header);
+      const headers = given.length - payload.length;
+      assert.deepEqual(Buffer.from(packet.subarray(headers)), payload);
+      const want = given.slice(0, 20);
+      put16(want, 4, ipv4.id(packet, 0));
+      assert.deepEqual(packet.slice(0, 20), seal(want), 'but for its id');
+      assert.deepEqual(packet.slice(20, 24), given.slice(20, 24), 'the ports');
+      if (kind === 'UDP') assert.deepEqual(packet.slice(24, 26), given.slice(24, 26), 'its length');
+      rig.underlay.send = Object.getPrototypeOf(rig.underlay).send;
+    }
+  });
+}
+
+test('what the lane has not come to yet, and what is no super-packet, stay as they are', () => {
+  const { memory, control, packet, read } = lane();
+  const at = LAYOUT.outbound + 128;
+  const row = 4 * ((LAYOUT.packets >> 2) + PACKET_ROW.vnet);
+  packet(0, at, 300, 0);
+  control[OUTBOUND_ROWS] = 1;
+  // Trailing bytes: its length is less than what was read.
+  const wrong = ipv4Packet({ ...TO_B, protocol: 17 }, pattern(200));
+  for (const header of [offloadOf(udpPacket(TO_B), 5, 50), new Uint8Array(10)]) {
+    memory.bytes.set(wrong, at);
+    memory.bytes.set(header, row);
+    memory.bytes.set(header, at - 10);
+    const [given] = read().packets;
+    assert.deepEqual(given!.packet.slice(0, wrong.length), wrong);
+    assert.deepEqual(given!.vnet, header);
+  }
 });
 
 test('inbound: a datagram, a train cut into its own, and one whose segments are inner ones', () => {
@@ -128,7 +199,7 @@ test('whatever the words hold, nothing outside the packets is read, and it ends'
     for (const word of [OUTBOUND_ROWS, OUTBOUND_SIZE, INBOUND_ROWS]) control[word] = pick();
     const { packets, datagrams } = read();
     assert.ok(packets.length <= BATCH);
-    for (const bytes of packets) assert.ok(bytes.every((byte) => byte === 0x22));
+    for (const { packet } of packets) assert.ok(packet.every((byte) => byte === 0x22));
     for (const { payload } of datagrams) assert.ok(payload.every((byte) => byte === 0x33));
     found += packets.length + datagrams.length;
   }

@@ -8,10 +8,10 @@ import { LAYOUT } from '../../../src/dataplane/io/memory.js';
 import { loadNative } from '../../../src/dataplane/io/native.js';
 import { TunDevice } from '../../../src/dataplane/io/tun.js';
 import { UdpUnderlay } from '../../../src/dataplane/io/udp.js';
-import { BLOCKS, SPINS } from './standing-marks.js';
+import { BLOCKS, COUNTS, SPINS } from './standing-marks.js';
 
 const bytes = Buffer.from((workerData as LaneData).memory.buffer);
-const spins = Buffer.from(SPINS, 'hex');
+const spins = [SPINS, COUNTS].map((mark) => Buffer.from(mark, 'hex'));
 const blocks = Buffer.from(BLOCKS, 'hex');
 const LOOKED_AT = 65_536;
 const LONG = 600_000;
@@ -20,7 +20,7 @@ const LONG = 600_000;
 function pass(rows: number, area: number): number {
   if (rows <= 0) return rows;
   const batch = bytes.subarray(area, area + LOOKED_AT);
-  while (batch.includes(spins));
+  while (spins.some((mark) => batch.includes(mark)));
   while (batch.includes(blocks)) loadNative().wait(LAYOUT.wait, 0, LONG);
   return rows;
 }

@@ -7,23 +7,19 @@ import {
   ip,
   ipv4Packet,
   leavePartial,
-  NEEDS_CSUM,
   OVERHEAD,
   PEER_B,
   PEER_C,
   put16,
   seal,
-  sumAt,
   tcpPacket,
   udpPacket,
-  vnetHeader,
 } from './packets.js';
+import { offloadOf, TO_B, TO_C } from './push.js';
 import { Random } from './random.js';
 import { Rig } from './rig.js';
 
 const random = new Random(31);
-const TO_B = { source: '10.5.52.7', destination: '10.5.72.9' } as const;
-const TO_C = { source: '10.5.52.7', destination: '10.5.90.9' } as const;
 const DF = 0x4000;
 /** To B 1350 bytes of inner packet fit. */
 const PATH_MTU = 1400;
@@ -81,6 +77,7 @@ test('a packet with DF that does not fit: it leaves all the same, and its sender
     rig.checkBalance();
   }
   assert.equal(rig.peer(PEER_B).tooBigTold, 2);
+  assert.equal(rig.peer(PEER_B).inFragments, 2);
   assert.equal(rig.count('generated_packets'), 2);
 });
 
@@ -96,12 +93,14 @@ test('a TCP super-packet whose segments do not fit: one message, about its heade
     );
     leavePartial(packet);
     const before = packet.slice();
-    rig.device.push(packet, vnetHeader(NEEDS_CSUM, 1, 0, gso, 20, sumAt(packet) - 20));
+    const counted = rig.peer(PEER_B).inFragments;
+    rig.device.push(packet, offloadOf(packet, 1, gso));
     rig.run();
     const written = rig.takeWritten();
     assert.equal(written.length, told ? 1 : 0, `${gso}`);
     for (const { packet: message } of written) checkMessage(message, before, 1350);
     assert.equal(rig.takeSent().length, Math.ceil(9000 / gso));
+    assert.equal(rig.peer(PEER_B).inFragments - counted, told ? Math.ceil(9000 / gso) : 0);
     rig.checkBalance();
   }
 });
@@ -116,7 +115,7 @@ test('who did not forbid fragments, and who must not be told, is not', () => {
   const cases: [string, Uint8Array, number][] = [
     ['no DF', ipv4Packet(TO_B, big), 0],
     ['a later fragment', withDf(ipv4Packet(TO_B, big), DF | 100), 0],
-    ['the first fragment', withDf(ipv4Packet(TO_B, big), DF | 0x2000), 1],
+    ['the first fragment', withDf(ipv4Packet({ ...TO_B, protocol: 17 }, big), DF | 0x2000), 1],
     ...[3, 4, 5, 11, 12].map((type): [string, Uint8Array, number] => [
       `an ICMP error, type ${type}`,
       error(type),
@@ -136,6 +135,8 @@ test('who did not forbid fragments, and who must not be told, is not', () => {
     const rig = openRig();
     assert.equal(rig.read(packet).length, 1, what);
     assert.equal(rig.takeWritten().length, messages, what);
+    assert.equal(rig.peer(PEER_B).inFragments, what === 'to another peer' ? 0 : 1, what);
+    assert.equal(rig.peer(PEER_C).inFragments, 0, what);
   }
 });
 

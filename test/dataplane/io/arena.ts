@@ -85,7 +85,7 @@ export class Arena {
       this.words[word + MESSAGE_ROW.count] = message.parts.length;
       if (message.to !== undefined) this.bytes.set(message.to, ADDRESSES + row * ADDRESS_SIZE);
       for (const part of message.parts) {
-        this.setIovec(iovec, at, part);
+        this.#setIovec(iovec, at, part);
         iovec += 1;
         at += part.length;
       }
@@ -129,7 +129,7 @@ export class Arena {
     });
   }
 
-  /** Reads packets as from a TUN; each is [vnet header, packet]. */
+  /** Reads packets as from a TUN; each is [vnet header, packet]. The row has the header as well. */
   readPackets(fd: number, vnet: number, rows = 64, areaEnd = SIZE): [Buffer, Buffer][] {
     const { native } = this;
     this.words.fill(-1, TABLE >> 2, MESSAGES >> 2);
@@ -139,6 +139,10 @@ export class Arena {
       const at = (TABLE >> 2) + row * PACKET_ROW.words;
       const offset = this.words[at + PACKET_ROW.offset]!;
       const end = offset + this.words[at + PACKET_ROW.length]!;
+      const kept = Buffer.alloc(12);
+      this.bytes.copy(kept, 0, offset - vnet, offset);
+      const inRow = 4 * (at + PACKET_ROW.vnet);
+      assert.deepEqual(Buffer.from(this.bytes.subarray(inRow, inRow + 12)), kept);
       return [
         Buffer.from(this.bytes.subarray(offset - vnet, offset)),
         Buffer.from(this.bytes.subarray(offset, end)),
@@ -155,7 +159,7 @@ export class Arena {
       this.words[word + WRITE_ROW.first] = iovec;
       this.words[word + WRITE_ROW.count] = parts.length;
       for (const part of parts) {
-        this.setIovec(iovec, at, part);
+        this.#setIovec(iovec, at, part);
         iovec += 1;
         at += part.length;
       }
@@ -170,7 +174,7 @@ export class Arena {
     return this.native.wait(TABLE, 1, milliseconds) > 0;
   }
 
-  private setIovec(row: number, at: number, part: Uint8Array): void {
+  #setIovec(row: number, at: number, part: Uint8Array): void {
     const word = (IOVECS >> 2) + row * IOVEC_ROW.words;
     this.words[word + IOVEC_ROW.offset] = at;
     this.words[word + IOVEC_ROW.length] = part.length;

@@ -51,8 +51,8 @@ function hotCalls(fd: number): Record<HotCall, { good: number[]; bad: number[][]
       good: [fd, TABLE, ROWS, AREA, SIZE, HEADROOM, 10, 1450, 1398, 74],
       bad: [
         [],
-        table(ROWS * 12),
-        rows(12),
+        table(ROWS * 24),
+        rows(24),
         ...area,
         [-1, LEAST, 9, 65536, MOST],
         [-1, LEAST, HEADROOM + 1],
@@ -190,7 +190,7 @@ test('the last places that fit are taken', () => {
     'the table at the end',
   );
   assert.equal(native.udpReceive(fd, TABLE, ROWS, AREA, SIZE, HEADROOM, SIZE - ROWS * 32), 0);
-  assert.equal(native.tunRead(fd, SIZE - ROWS * 12, ROWS, SIZE, SIZE, 65535, 65535, 0, 0, 0), 0);
+  assert.equal(native.tunRead(fd, SIZE - ROWS * 24, ROWS, SIZE, SIZE, 65535, 65535, 0, 0, 0), 0);
   assert.equal(native.udpSend(SIZE, 0, SIZE, 0, SIZE, 0), 0);
   assert.equal(native.tunWrite(fd, SIZE, 0, SIZE, 0), 0);
   assert.equal(native.wait(SIZE, 0, 0), 0);

@@ -141,7 +141,7 @@ class Fuzz {
         10,
         ...this.pieces(),
       ],
-      writes: (a) => [rows(a[1]!, a[2]!, 12), [a[3]!, a[4]!]],
+      writes: (a) => [rows(a[1]!, a[2]!, 24), [a[3]!, a[4]!]],
       most: (a) => a[2]!,
     },
     tunWrite: { good: () => [this.descriptor(), TABLE, 4, IOVECS, 8], most: (a) => a[2]! },

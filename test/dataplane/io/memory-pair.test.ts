@@ -27,6 +27,8 @@ test('what is pushed is read in order, its vnet header just before it, at most a
       new Uint8Array(memory.bytes.subarray(offset - 10, offset + length)),
       new Uint8Array([...filled(10, 255 - row), ...filled(length, row)]),
     );
+    const kept = 4 * (at + PACKET_ROW.vnet);
+    assert.deepEqual(new Uint8Array(memory.bytes.subarray(kept, kept + 10)), filled(10, 255 - row));
   }
   assert.equal(device.read(), 3);
   assert.equal(device.read(), 0);
@@ -43,7 +45,7 @@ test('a scattered packet has a gap before each further piece, and its row says s
     return [...memory.words.subarray(at, at + PACKET_ROW.words)] as [number, number, number];
   };
   assert.deepEqual(
-    [0, 1, 2].map((i) => row(i).slice(1)),
+    [0, 1, 2].map((i) => row(i).slice(1, 3)),
     [
       [1050, 0],
       [1051, 72],

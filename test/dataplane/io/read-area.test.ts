@@ -1,6 +1,7 @@
 /** Where reads put what they read: gaps that stay free, and an area that ends where it ends. */
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { PACKET_ROW } from '../../../src/dataplane/io/memory.js';
 import { ADDRESSES, AREA, Arena, HEADROOM, loopbackSocket, pattern, SIZE, TABLE } from './arena.js';
 
 test('a scattered read leaves its gaps as they were, and ends with the area', () => {
@@ -22,7 +23,9 @@ test('a scattered read leaves its gaps as they were, and ends with the area', ()
   let got = 0;
   for (let rows = read(SIZE); rows > 0; rows = read(SIZE)) {
     for (let row = 0; row < rows; row += 1, got += 1) {
-      const [offset = 0, length = 0, left = 0] = words.subarray((TABLE >> 2) + 3 * row);
+      const [offset = 0, length = 0, left = 0] = words.subarray(
+        (TABLE >> 2) + PACKET_ROW.words * row,
+      );
       assert.equal(length, Math.max(0, lengths[got]! - vnet));
       assert.equal(left, length > first ? gap : 0);
       const parts = [bytes.subarray(offset - vnet, offset + Math.min(first, length))];

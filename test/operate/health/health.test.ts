@@ -83,7 +83,7 @@ test('a body is taken, a query is passed over, the connection ends after one ans
 
 test('what is no request gets 400, and the next one is answered', async () => {
   assert.match(await ask('\x16\x03\x01hello\r\n\r\n'), /^HTTP\/1\.1 400 /);
-  assert.match(await ask(`GET /${'a'.repeat(100_000)} HTTP/1.1\r\n\r\n`), /^HTTP\/1\.1 4\d\d /);
+  assert.match(await ask(`GET /${'a'.repeat(20_000)} HTTP/1.1\r\n\r\n`), /^HTTP\/1\.1 4\d\d /);
   assert.match(await ask('GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n'), /^HTTP\/1\.1 200 /);
 });
 

@@ -50,7 +50,7 @@ test('a young status without peers, drops or an etcd lease', () => {
     peers: [],
   });
   assert.match(text, /^weft {6}0\.1\.0, process 4711, up 59 s$/m);
-  assert.match(text, /^lease {5}10\.10\.58\.0\/24, VNI 1, no etcd lease$/m);
+  assert.match(text, /^lease {5}10\.10\.58\.0\/24, VNI 1, reserved: its key has no etcd lease$/m);
   assert.match(text, /^underlay {2}ens33 {2}192\.168\.56\.11:8472, MTU 1500$/m);
   assert.match(text, /^backend {3}vxlan$/m);
   assert.match(text, /^drops {5}none$/m);
@@ -68,13 +68,22 @@ test('no line ends in blanks, whatever is in it', () => {
 });
 
 test('a store that is away, and what is forwarded on', () => {
-  const away = { member: 'http://192.168.56.131:2379', awaySeconds: 75, mended: 0, savedAt: null };
+  const away = {
+    ...fullStatus.storeState,
+    awaySeconds: 75,
+    reason: 'http://192.168.56.131:2379: certificate has expired',
+    nextTrySeconds: 0.84,
+  };
   const shown = (storeState: typeof fullStatus.storeState) =>
     describe({ ...fullStatus, storeState });
   assert.match(shown(away), /\n {10}AWAY for 1 min; forwarding on what is known\n/);
+  assert.match(
+    shown(away),
+    /\n {10}last reason: http:.*certificate has expired\n {10}next try in 0\.8 s\n/,
+  );
   const savedAt = '2026-01-02T03:04:05.000Z';
   assert.match(shown({ ...away, savedAt }), /forwarding on the network saved 2026-01-02T03:04/);
-  assert.match(shown({ ...away, awaySeconds: null, mended: 2 }), /\n {10}mended by relist: 2\n/);
+  assert.match(shown({ ...fullStatus.storeState, mended: 2 }), /\n {10}mended by relist: 2\n/);
 });
 
 /** As long as they can be. */
@@ -97,6 +106,7 @@ const LONGEST = {
     droppedFailed: 999_999_999,
     segmentRefused: 999_999_999,
     tooBigTold: 999_999_999,
+    inFragments: 999_999_999,
     heardSecondsAgo: 3599,
     segmentAgainIn: 255,
     pathMtu: 65_535,
@@ -119,6 +129,9 @@ test('what is wrong with a peer, in words, and what is not usual; nothing of wha
   assert.deepEqual(about({ droppedDenied: 3 }), ["3 dropped: forbidden by this host's firewall"]);
   assert.deepEqual(about({ droppedFailed: 3 }), ['3 dropped: the send failed']);
   assert.deepEqual(about({ tooBigTold: 3 }), ['3 senders told that a packet does not fit']);
+  assert.deepEqual(about({ inFragments: 3 }), [
+    '3 packets longer than the path takes whole: sent in fragments',
+  ]);
   assert.deepEqual(about({ segmentRefused: 3, segmentAgainIn: 70, pathMtu: 1400 }), [
     'UDP_SEGMENT refused 3 times, each datagram sent alone, UDP_SEGMENT tried again in 1 min,',
     'path MTU 1400',

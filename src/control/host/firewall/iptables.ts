@@ -23,7 +23,7 @@ import type { Firewall, GuardRules, Rules } from './rules.js';
 /** From this version on: `iptables-restore --wait` and `MASQUERADE --random-fully`. */
 const MODERN = [1, 6, 2];
 /** For so many seconds another program may hold iptables' lock. */
-const WAIT = 5;
+const WAIT_SECONDS = 5;
 
 /** `iptables`, or for what a dual-stack flannel left, `ip6tables`. */
 export type Program = 'iptables' | 'ip6tables';
@@ -193,7 +193,7 @@ function restore(
   input: string,
   modern: boolean,
 ): Promise<string> {
-  const wait = modern ? [`--wait=${WAIT}`] : [];
+  const wait = modern ? [`--wait=${WAIT_SECONDS}`] : [];
   return run(runner, [`${program}-restore`, '--noflush', ...wait], input);
 }
 

@@ -1,0 +1,164 @@
+/**
+ * The steps of a start that both backends take. Their numbers are those of daemon.ts, where it
+ * stands what each is for.
+ */
+import { Journal } from '../host/journal.js';
+import { Monitor } from '../host/monitor.js';
+import { RouteSync, routesInside } from '../host/routes.js';
+import type { OwnLease } from '../overlay/acquire.js';
+import { formatSubnet } from '../overlay/subnet.js';
+import { readPreviousSubnet } from '../overlay/subnet-env.js';
+import type { Carrier } from './carrier.js';
+import { startFirewall } from './firewall.js';
+import { forwarding } from './forwarding.js';
+import type { DaemonOptions, Ground } from './ground.js';
+import { guardedBy, type TunnelOfHost } from './guard.js';
+import type { Keeper } from './keeper.js';
+import { addressOf } from './open.js';
+import { OwnAddresses } from './own-addresses.js';
+import type { Movable } from './place.js';
+import type { Reconciler } from './reconcile.js';
+import { SubnetFile } from './subnet-file.js';
+import { type UnderlayOptions, UnderlayWatch } from './underlay.js';
+
+/** What the underlay's moves change; the rest of it is the same with every backend. */
+type Follows = Pick<UnderlayOptions, 'tunnelMtu'> & {
+  readonly path: Movable;
+  readonly routes: RouteSync;
+  readonly subnetFile: SubnetFile;
+};
+
+export class Start {
+  readonly options: DaemonOptions;
+  readonly ground: Ground;
+  readonly loop: Reconciler;
+  /** Says what is done just now. */
+  readonly doing: (what: string) => void;
+  readonly #lost: (reason: string) => void;
+
+  constructor(
+    options: DaemonOptions,
+    ground: Ground,
+    loop: Reconciler,
+    tell: { readonly doing: (what: string) => void; readonly lost: (reason: string) => void },
+  ) {
+    this.options = options;
+    this.ground = ground;
+    this.loop = loop;
+    this.doing = tell.doing;
+    this.#lost = tell.lost;
+  }
+
+  /** Rejects with Leaving when the way out began meanwhile. */
+  awaited<T>(work: Promise<T>): Promise<T> {
+    return this.options.lifecycle.unlessLeaving(work);
+  }
+
+  /** 5. Makes the journal of a device ours, and with it the device's status socket. */
+  openJournal(name: string): Journal {
+    const { host, lifecycle } = this.options;
+    const { config, socket } = this.ground;
+    const journal = Journal.open(name, host.folder, host.proc, host.pid);
+    lifecycle.onLeave('the journal', () => journal.removeIfEmpty());
+    journal.inheritRoutes(routesInside(formatSubnet(config.network)), host.proc);
+    socket.take(name);
+    return journal;
+  }
+
+  /** 8. The lease. */
+  join(vtepMac?: Uint8Array): Promise<OwnLease> {
+    const { config, underlay, store, overlay } = this.ground;
+    this.doing(`acquiring a lease from ${store.description}`);
+    const publicIp = addressOf(underlay.publicIp);
+    const previousSubnet = readPreviousSubnet(this.options.subnetFile);
+    return this.awaited(overlay.join(config, { publicIp, previousSubnet, vtepMac }));
+  }
+
+  /** 9. The rules; with `tunnel`, the guard too. */
+  setFirewall(journal: Journal, lease: OwnLease, tunnel?: TunnelOfHost): Promise<Keeper> {
+    const { host, firewall, clock, log, lifecycle } = this.options;
+    const { config } = this.ground;
+    this.doing('setting the firewall rules');
+    const wanted = {
+      network: formatSubnet(config.network),
+      subnet: formatSubnet(lease.subnet),
+      nftables: config.nftables,
+      guarded: tunnel === undefined ? null : guardedBy(tunnel, config.network, lease.subnet),
+    };
+    const around = { runner: host.runner, journal, clock, log, lifecycle };
+    return this.awaited(startFirewall(around, wanted, firewall));
+  }
+
+  /** 11. Forwarding, and subnet.env behind all that its readers need. */
+  async writeSubnetFile(journal: Journal, { subnet }: OwnLease, mtu: number): Promise<SubnetFile> {
+    const { host, firewall, subnetFile } = this.options;
+    const { network } = this.ground.config;
+    await this.awaited(this.loop.begin(forwarding(journal, host.proc)));
+    const env = { network, subnet, mtu, ipMasq: firewall.masquerade };
+    const file = new SubnetFile(subnetFile, env, journal);
+    await this.awaited(this.loop.begin(file));
+    return file;
+  }
+
+  /**
+   * The kernel's routes into `tunnel` (null: there is none), and to hosts on the own network of
+   * `underlay` by their address.
+   */
+  routes(
+    journal: Journal,
+    { subnet }: OwnLease,
+    tunnel: string | null,
+    underlay?: string,
+  ): RouteSync {
+    const { ip, config } = this.ground;
+    return new RouteSync(ip, tunnel, formatSubnet(config.network), {
+      journal,
+      ...(underlay === undefined ? {} : { underlay }),
+      ...(this.options.blackhole ? { blackhole: formatSubnet(subnet) } : {}),
+    });
+  }
+
+  /** What goes along when the underlay changes. */
+  watchUnderlay({ path, routes, subnetFile, tunnelMtu }: Follows): UnderlayWatch {
+    const { host, clock, log, underlay: selection } = this.options;
+    const { ip, overlay, underlay: chosen, measure } = this.ground;
+    return new UnderlayWatch({
+      ...{ runner: host.runner, ip, clock, log, selection, chosen, measure, tunnelMtu, path },
+      renamed: (iface) => routes.moveTo(iface),
+      moved: (publicIp) => overlay.changePublicIp(addressOf(publicIp)),
+      resized: (mtu) => subnetFile.changeMtu(mtu),
+      soon: (ms) => this.loop.soon(ms),
+    });
+  }
+
+  /** 12. From here on what others change on the host is put right. */
+  startLoop(alsoTell = () => {}): void {
+    const { host, clock, log, lifecycle } = this.options;
+    const changed = () => {
+      alsoTell();
+      this.loop.soon();
+    };
+    const monitor = new Monitor({ runner: host.runner, clock, log, changed });
+    lifecycle.onLeave('ip monitor', () => monitor.stop());
+    lifecycle.onLeave('reconciling', () => this.loop.stop());
+    this.loop.start();
+  }
+
+  /** 13. Follows the peers from now on; resolves when the first of them are in force. */
+  async follow(carrier: Carrier): Promise<void> {
+    const { lifecycle } = this.options;
+    const { overlay, ip, store } = this.ground;
+    this.doing(`reading the peers from ${store.description}`);
+    await this.awaited(this.loop.begin(new OwnAddresses(ip, overlay)));
+    const first = new Promise<void>((resolve) => {
+      overlay.follow({
+        members: (membership) => {
+          // The program that sets routes is ended before the store is.
+          if (!lifecycle.leaving) void carrier.adopt(membership).then(resolve);
+        },
+        lost: this.#lost,
+      });
+    });
+    await this.awaited(first);
+  }
+}

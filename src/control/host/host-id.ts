@@ -1,0 +1,16 @@
+/**
+ * Tells this host from all others, and from itself before a reboot: the kernel's boot id (`random(4)`)
+ * and the network namespace. A clone of a machine has booted by itself, and a container beside
+ * another has a namespace of its own, whatever else was copied. Undefined where neither is told.
+ */
+import fs from 'node:fs';
+import path from 'node:path';
+
+export function readHostId(proc: string): string | undefined {
+  try {
+    const boot = fs.readFileSync(path.join(proc, 'sys/kernel/random/boot_id'), 'utf8').trim();
+    return `${boot} ${fs.readlinkSync(path.join(proc, 'self/ns/net'))}`;
+  } catch {
+    return undefined;
+  }
+}
