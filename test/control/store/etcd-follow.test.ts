@@ -12,8 +12,10 @@ class FakeStream extends EventEmitter implements WatchStream {
   over = false;
   write = () => {};
   end = () => {};
+  /** A cancelled call ends with an error, in gRPC. */
   cancel = () => {
     this.over = true;
+    if (this.listenerCount('error') > 0) this.emit('error', new Error('Cancelled on client'));
   };
 }
 
@@ -198,6 +200,7 @@ test('an old change that the watch swallowed is mended by the routine list', asy
   await clock.pass(1_000);
   assert.equal(lists, 2);
   assert.equal(following.state.mended, 1);
+  assert.equal(left, 0, 'a watch that we end ourselves is no reason to leave the member');
 });
 
 /** Cuts the watch; the next listing is of these keys and this revision. Whether it was told as another store's. */

@@ -9,7 +9,7 @@ import path from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { EtcdStore } from '../../../src/control/store/etcd.js';
 import { Lines, realClock, until } from '../fakes.js';
-import { EtcdServer, freePort, noEtcd } from './etcd-server.js';
+import { ETCD, EtcdServer, freePort, noEtcd } from './etcd-server.js';
 
 describe('endpoints of another kind', { skip: noEtcd, timeout: 120_000 }, () => {
   let etcd: EtcdServer;
@@ -40,7 +40,7 @@ describe('endpoints of another kind', { skip: noEtcd, timeout: 120_000 }, () => 
   }
 
   function run(...args: string[]): void {
-    children.push(spawn('etcd', args, { stdio: 'ignore', cwd: directory }));
+    children.push(spawn(ETCD, args, { stdio: 'ignore', cwd: directory }));
   }
 
   async function accepts(port: number): Promise<void> {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import net from 'node:net';
 import { describe, test } from 'node:test';
-import { EtcdServer, noEtcd } from './etcd-server.js';
+import { EtcdServer, noEtcd, V2_ON } from './etcd-server.js';
 
 const PROGRAM = `
   import { EtcdStore } from ${JSON.stringify(new URL('../../../src/control/store/etcd.js', import.meta.url).href)};
@@ -20,7 +20,7 @@ const PROGRAM = `
 
 describe('a proxy in the environment', { skip: noEtcd, timeout: 60_000 }, () => {
   test('has no say, whatever the variable is called, for a name or an address', async (t) => {
-    const etcd = await EtcdServer.start('--enable-v2');
+    const etcd = await EtcdServer.start(...V2_ON);
     t.after(() => etcd.end());
     etcd.ctl('put', '/net/config', 'here');
     let asked = 0;

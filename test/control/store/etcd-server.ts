@@ -1,16 +1,31 @@
-/** A real etcd for one test file, on loopback, in a directory of its own. */
+/**
+ * A real etcd for one test file, on loopback, in a directory of its own. `WEFT_ETCD` names another
+ * server than the one that is installed: the tests hold for every version from 3.4 on.
+ */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
+import process from 'node:process';
+
+/** The server's program. */
+export const ETCD = process.env.WEFT_ETCD ?? 'etcd';
+
+const version = spawnSync(ETCD, ['--version'], { encoding: 'utf8' });
+/** 3.4 as 304; 0 when there is none. */
+const numeric = ((found) => Number(found?.[1]) * 100 + Number(found?.[2]) || 0)(
+  /etcd Version: (\d+)\.(\d+)/.exec(version.stdout ?? ''),
+);
 
 /** Why there is no etcd here, for `skip`; false when there is one. */
 export const noEtcd: string | false = missing();
 
 function missing(): string | false {
-  if (spawnSync('etcd', ['--version']).status !== 0) {
-    return 'etcd is not installed (Debian: etcd-server)';
+  if (version.status !== 0) {
+    return process.env.WEFT_ETCD === undefined
+      ? 'etcd is not installed (Debian: etcd-server)'
+      : `WEFT_ETCD=${ETCD} is no etcd`;
   }
   const env = { ...process.env, ETCDCTL_API: '3' };
   if (spawnSync('etcdctl', ['version'], { env }).status !== 0) {
@@ -19,18 +34,25 @@ function missing(): string | false {
   return false;
 }
 
+/** Why this etcd has no v2 API (`--enable-v2`), for `skip`; false when it has. */
+export const noV2: string | false = numeric >= 306 && 'etcd has no v2 API from 3.6 on';
+
+/** Switches the v2 API on where there is one. */
+export const V2_ON: readonly string[] = noV2 === false ? ['--enable-v2'] : [];
+
 export class EtcdServer {
   readonly port: number;
   readonly endpoint: string;
+  /** Where other members reach it. */
+  readonly peer: string;
   readonly #directory: string;
-  readonly #peerPort: number;
   #process: ChildProcess | undefined;
 
   private constructor(port: number, peerPort: number, directory: string) {
     this.port = port;
-    this.#peerPort = peerPort;
     this.#directory = directory;
     this.endpoint = `http://127.0.0.1:${port}`;
+    this.peer = `http://127.0.0.1:${peerPort}`;
   }
 
   /** Ports and a directory, but no process yet. */
@@ -46,9 +68,9 @@ export class EtcdServer {
   }
 
   async run(...args: string[]): Promise<void> {
-    const peer = `http://127.0.0.1:${this.#peerPort}`;
+    const { peer } = this;
     this.#process = spawn(
-      'etcd',
+      ETCD,
       [
         '--name=test',
         `--data-dir=${path.join(this.#directory, 'data')}`,

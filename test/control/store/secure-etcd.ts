@@ -5,7 +5,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Certificates, makeCertificates } from './certificates.js';
-import { freePort } from './etcd-server.js';
+import { ETCD, freePort } from './etcd-server.js';
 
 export class SecureEtcd {
   readonly directory: string;
@@ -35,7 +35,7 @@ export class SecureEtcd {
     const peer = `http://127.0.0.1:${this.#ports[1]}`;
     const metrics = `http://127.0.0.1:${this.#ports[2]}`;
     this.#process = spawn(
-      'etcd',
+      ETCD,
       [
         ...['--name=test', `--data-dir=${path.join(this.directory, 'data')}`],
         ...[`--listen-client-urls=${this.endpoint}`, `--advertise-client-urls=${this.endpoint}`],
