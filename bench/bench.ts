@@ -4,8 +4,8 @@
  *   npm run bench -- [side-by-side] …     systems side by side; what runs when none is named
  *   npm run bench -- micro …              the data plane's own code
  *   npm run bench -- join …               how fast a host follows the network
+ *   npm run bench -- leases …             how it bears thousands of leases
  *   npm run bench -- start …              how fast a host joins, beside flanneld's record
- *   npm run bench -- leases …             a network of 5,000 leases, and bursts of changes
  *   npm run bench -- memory …             a weft with many peers under load
  *   npm run bench -- slow-peer …          pings beside a flood to a peer whose way is slow
  *   npm run bench -- paths …              10 MB over paths that are smaller, change or are silent
@@ -19,8 +19,8 @@ const PROGRAMS = [
   'side-by-side',
   'micro',
   'join',
-  'start',
   'leases',
+  'start',
   'memory',
   'slow-peer',
   'paths',

@@ -1,197 +1,151 @@
 /**
- * How a host bears a large network: thousands of leases in a real etcd, and a burst of changes.
+ * How a host bears a large network: with thousands of leases in etcd, the time from the start to
+ * all routes in the kernel, the memory then, and the time until a burst of changes is in the routes.
  *
- *   npm run bench -- leases [--leases=5000] [--changes=1000] [--rounds=3] [--out=FOLDER]
+ *   npm run bench -- leases [--leases=5000] [--burst=1000] [--runs=3] [--out=FOLDER]
  *
- * Printed are the time from the start of weft to the kernel's route to every lease (`ip monitor
- * route`), its resident memory then, and the time from the first write of a burst to its last
- * route: half of it are leases that go, half are new ones, in transactions of 100.
+ * The burst moves the leases of `--burst` subnets to subnets that were free before: as many routes go
+ * as come.
  */
+import fs from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { Etcd3 } from 'etcd3';
-import type { Running } from '../src/lab/command.js';
 import { labLacks } from '../src/lab/enter.js';
 import { Lab } from '../src/lab/lab.js';
-import { leaseKey, leaseValue, type Peer } from '../src/lab/lease.js';
 import { enterBench } from './head.js';
-import { figure } from './plot.js';
 import { writeResult } from './result.js';
-import { memoryOf, weftStatus } from './rig.js';
 import { spread } from './statistics.js';
-
-const PREFIX = '/coreos.com/network';
-/** What etcd takes in one transaction at most is 128. */
-const TOGETHER = 100;
-const PATIENCE_MS = 60_000;
-
-/**
- * Recorded from flanneld 0.28: 5,000 leases, vxlan backend, etcd 3.4 on the same machine, 2
- * processors, kernel 6.18.
- */
-const FLANNELD = { startToRoutes: 7_700, resident: 46 };
 
 const { values: given } = parseArgs({
   options: {
     leases: { type: 'string', default: '5000' },
-    changes: { type: 'string', default: '1000' },
-    rounds: { type: 'string', default: '3' },
+    burst: { type: 'string', default: '1000' },
+    runs: { type: 'string', default: '3' },
     out: { type: 'string' },
   },
 });
-const leases = Number(given.leases);
-const changes = Number(given.changes);
-const rounds = Number(given.rounds);
-if (!(leases >= 1 && leases <= 10_000)) throw new RangeError('--leases is 1 to 10000');
-if (!(changes >= 2 && changes % 2 === 0 && changes <= Math.min(2_000, 2 * leases))) {
-  throw new RangeError('--changes is an even number, up to 2000 and twice the leases');
+const [leases, burst, runs] = [given.leases, given.burst, given.runs].map(Number) as [
+  number,
+  number,
+  number,
+];
+/** /27 in 10.0.0.0/8, one for each number, from 10.16.0.0 on. */
+const MOST = 100_000;
+if (!(burst >= 1 && leases >= burst && leases + runs * burst <= MOST)) {
+  throw new RangeError('--leases must be at least --burst, and both together at most 100000');
 }
 
 const machine = await enterBench(labLacks({ programs: ['etcd'], tun: true }));
 
-/** The subnets that the kernel has routes to, as `ip monitor route` tells. */
-class Routes {
-  readonly #monitor: Running;
-  readonly #there = new Set<string>();
-  #read = 0;
-
-  constructor(monitor: Running) {
-    this.#monitor = monitor;
-  }
-
-  has(subnet: string): boolean {
-    return this.#there.has(subnet);
-  }
-
-  get size(): number {
-    return this.#there.size;
-  }
-
-  /** Milliseconds from `begun` until what is looked for is so. */
-  async until(begun: number, so: () => boolean): Promise<number> {
-    for (;;) {
-      this.#take();
-      const took = performance.now() - begun;
-      if (so()) return took;
-      if (took > PATIENCE_MS) throw new Error(`not within ${PATIENCE_MS} ms: ${this.size} routes`);
-      await sleep(2);
-    }
-  }
-
-  #take(): void {
-    const { output } = this.#monitor;
-    const end = output.lastIndexOf('\n') + 1;
-    for (const [, deleted, subnet] of output
-      .slice(this.#read, end)
-      .matchAll(/^(Deleted )?(10\.\d+\.\d+\.0\/24) .*dev flannel\.1/gm)) {
-      if (deleted === undefined) this.#there.add(subnet!);
-      else this.#there.delete(subnet!);
-    }
-    this.#read = end;
-  }
-}
-
-const bytes = (n: number): string =>
-  [n >> 8, n & 255].map((byte) => byte.toString(16).padStart(2, '0')).join(':');
-const peer = (n: number): Peer => ({
-  subnet: `10.${100 + (n >> 8)}.${n & 255}.0/24`,
-  publicIp: `192.168.${100 + (n >> 8)}.${n & 255}`,
-  mac: `02:00:00:00:${bytes(n)}`,
-});
-const all = Array.from({ length: leases + changes / 2 }, (_, n) => peer(n));
-const [joined, joining] = [all.slice(0, leases), all.slice(leases)];
-const leaving = joined.slice(0, changes / 2);
-
+const PREFIX = '/coreos.com/network';
 const lab = await Lab.open();
 const network = await lab.network();
 const etcd = await network.etcd();
-// The leases are above the lab's own subnets, so that weft's is none of them.
-const config = { Network: '10.0.0.0/8', SubnetMax: '10.99.255.0', Backend: { Type: 'vxlan' } };
+const subnet = { SubnetLen: 27, SubnetMin: '10.1.0.0', SubnetMax: '10.2.0.0' };
+const backend = { Type: 'vxlan' };
+const config = { Network: '10.0.0.0/8', ...subnet, Backend: backend };
 await etcd.put(`${PREFIX}/config`, JSON.stringify(config));
-const host = await network.host('host1', { address: '192.168.56.11/16' });
+const host = await network.host('host1', { address: '192.168.56.11/24' });
 const client = new Etcd3({ hosts: etcd.endpoint });
-const keyOf = (one: Peer): string => `${PREFIX}/subnets/${leaseKey(one)}`;
-const put = (one: Peer) => client.put(keyOf(one)).value(leaseValue(one));
-const remove = (one: Peer) => client.delete().key(keyOf(one));
 
-/** Writes in transactions, one after the other. */
-async function write(ops: readonly (ReturnType<typeof put> | ReturnType<typeof remove>)[]) {
-  for (let i = 0; i < ops.length; i += TOGETHER) {
+const keyOf = (n: number): string => {
+  const at = n * 32;
+  return `${PREFIX}/subnets/10.${16 + (at >>> 16)}.${(at >>> 8) & 255}.${at & 255}-27`;
+};
+const leaseValueOf = (n: number): string => {
+  const byte = (shift: number) => ((n >>> shift) & 255).toString(16).padStart(2, '0');
+  const VtepMAC = `02:00:00:${byte(16)}:${byte(8)}:${byte(0)}`;
+  // Neighbours of nobody: public IPs that differ are all that matters.
+  const PublicIP = `172.${16 + (n >>> 16)}.${(n >>> 8) & 255}.${n & 255}`;
+  const data = { VNI: 1, VtepMAC };
+  return JSON.stringify({ PublicIP, PublicIPv6: null, BackendType: 'vxlan', BackendData: data });
+};
+
+/** etcd takes 128 operations in one transaction. */
+async function putAndDelete(
+  put: readonly number[],
+  removed: readonly number[] = [],
+): Promise<void> {
+  const operations = [
+    ...removed.map((n) => client.delete().key(keyOf(n))),
+    ...put.map((n) => client.put(keyOf(n)).value(leaseValueOf(n))),
+  ];
+  for (let at = 0; at < operations.length; at += 100) {
     await client
-      .if('none', 'Version', '==', 0)
-      .then(...ops.slice(i, i + TOGETHER))
+      .if(`${PREFIX}/config`, 'Version', '>', 0)
+      .then(...operations.slice(at, at + 100))
       .commit();
   }
 }
 
-const startToRoutes: number[] = [];
-const resident: number[] = [];
-const burst: number[] = [];
-const burstBack: number[] = [];
-for (let round = 0; round < rounds; round += 1) {
-  await write([...joined.map(put), ...joining.map(remove)]);
-  const monitor = host.start(['ip', '-o', 'monitor', 'route']);
-  const routes = new Routes(monitor);
+async function routesReach(wanted: (routes: readonly string[]) => boolean): Promise<number> {
+  for (;;) {
+    const { stdout } = await host.run(['ip', '-4', 'route', 'show', 'dev', 'flannel.1'], {
+      mayFail: true,
+    });
+    if (wanted(stdout.split('\n'))) return performance.now();
+    await sleep(10);
+  }
+}
+
+function residentMegabytes(pid: number): number {
+  const status = fs.readFileSync(`/proc/${pid}/status`, 'utf8');
+  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1] ?? Number.NaN) / 1024;
+}
+
+const numbers = (from: number, count: number) => Array.from({ length: count }, (_, i) => from + i);
+await putAndDelete(numbers(0, leases));
+let present = numbers(0, leases);
+let next = leases;
+const times = {
+  startSeconds: [],
+  residentMegabytes: [],
+  burstSeconds: [],
+  afterLastAnswerSeconds: [],
+} as Record<string, number[]>;
+
+for (let run = 0; run < runs; run++) {
   const begun = performance.now();
   const weft = host.weft(`-etcd-endpoints=${etcd.endpoint}`, '-iface=ens33');
-  startToRoutes.push(await routes.until(begun, () => routes.size >= leases));
-  await weft.waitFor(/ready/, 10_000);
-  await sleep(1_000);
-  resident.push(memoryOf((await weftStatus(host)).pid).now);
+  const all = await routesReach((routes) => count(routes) >= leases);
+  times.startSeconds!.push((all - begun) / 1000);
+  times.residentMegabytes!.push(residentMegabytes(weft.pid as number));
 
-  const swap = async (into: readonly Peer[], out: readonly Peer[]): Promise<number> => {
-    const first = performance.now();
-    const written = write([...into.map(put), ...out.map(remove)]);
-    const took = await routes.until(
-      first,
-      () =>
-        into.every(({ subnet }) => routes.has(subnet)) &&
-        out.every(({ subnet }) => !routes.has(subnet)),
-    );
-    await written;
-    return took;
-  };
-  burst.push(await swap(joining, leaving));
-  await sleep(500);
-  burstBack.push(await swap(leaving, joining));
+  const gone = present.slice(0, burst);
+  const fresh = numbers(next, burst);
+  next += burst;
+  present = [...present.slice(burst), ...fresh];
+  const sent = performance.now();
+  await putAndDelete(fresh, gone);
+  const answered = performance.now();
+  const last = routeOf(fresh.at(-1) as number);
+  const done = await routesReach((routes) => {
+    return count(routes) === leases && routes.some((route) => route.startsWith(last));
+  });
+  times.burstSeconds!.push((done - sent) / 1000);
+  times.afterLastAnswerSeconds!.push((done - answered) / 1000);
   await weft.stop();
-  await monitor.stop();
-  await host.run(['ip', 'link', 'delete', 'flannel.1']).catch(() => {});
 }
+
+function count(routes: readonly string[]): number {
+  return routes.filter((route) => /^[\d.]+\/27 /.test(route)).length;
+}
+
+function routeOf(n: number): string {
+  const [, name = ''] = /subnets\/(.*)-27$/.exec(keyOf(n)) ?? [];
+  return `${name}/27 `;
+}
+
+const spreads = Object.fromEntries(
+  Object.entries(times).map(([name, values]) => [name, spread(values)]),
+);
+console.log(`${leases} leases, ${runs} runs: median (least–most)`);
+for (const [name, { median, min, max }] of Object.entries(spreads)) {
+  const [shown, least, most] = [median, min, max].map((value) => value.toFixed(2));
+  console.log(`  ${name.padEnd(24)} ${shown} (${least}–${most})`);
+}
+if (given.out !== undefined)
+  writeResult(given.out, 'leases', { machine, leases, burst, times }, []);
 client.close();
 await lab.close();
-
-const results = {
-  startToRoutes: spread(startToRoutes),
-  burst: spread([...burst, ...burstBack]),
-  resident: spread(resident),
-};
-console.log(
-  `${leases} leases, bursts of ${changes} changes, ${rounds} starts        min  median     max`,
-);
-const line = (name: string, { min, median, max }: { min: number; median: number; max: number }) =>
-  console.log(
-    `  ${name.padEnd(46)}${[min, median, max].map((one) => figure(one).padStart(8)).join('')}`,
-  );
-line('start -> all routes, ms', results.startToRoutes);
-line('burst -> all of it in the routes, ms', results.burst);
-line('resident, MB', results.resident);
-if (leases === 5_000) {
-  console.log(
-    `  flanneld 0.28, recorded: all routes ${FLANNELD.startToRoutes} ms, ${FLANNELD.resident} MB`,
-  );
-}
-if (given.out !== undefined) {
-  const one = (name: string, value: number) => ({ name, min: value, median: value, max: value });
-  const bars = [
-    { name: 'weft: start -> all routes', ...results.startToRoutes },
-    ...(leases === 5_000 ? [one('flanneld 0.28, recorded', FLANNELD.startToRoutes)] : []),
-    { name: `weft: ${changes} changes -> routes`, ...results.burst },
-  ];
-  writeResult(
-    given.out,
-    'leases',
-    { machine, leases, changes, rounds, results, flanneld: FLANNELD },
-    [{ title: `${leases} leases`, unit: 'ms', bars }],
-  );
-}

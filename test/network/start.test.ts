@@ -101,7 +101,7 @@ describe('weft up that cannot start, or waits', { skip: lacks ?? false, timeout:
     assert.match(await refused(...flags), /network\.json: /);
     assert.match(
       await refused(...storeFile({ ...FILE, subnets: {} })),
-      /no entry under "subnets" has our public IP 192\.168\.56\.11; add one/,
+      /no entry has our public IP 192\.168\.56\.11; add one/,
     );
     assert.doesNotMatch(await links(), /flannel/);
   });

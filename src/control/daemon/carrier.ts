@@ -63,7 +63,6 @@ export class Carrier {
     const { peers, added, changed, removed } = membership;
     const { table, routes, published } = this.#options;
     if (table !== undefined) publish(peers, table);
-    published?.(membership);
     this.#peers = peers;
     this.#sets += 1;
     this.#setting += 1;
@@ -79,6 +78,8 @@ export class Carrier {
 
     this.#report(await inKernel);
     this.#setting -= 1;
+    // Now, since what is asked of the kernel then would be in the way of the routes.
+    published?.(membership);
   }
 
   /** Puts the kernel's table right. While peers come or go it is being set anyway. */

@@ -69,10 +69,12 @@ export function decide(wanted: Wanted, known: Known, nowMs: number): Decision {
     default: {
       if (!canWrite) return {};
       const { lease, revision } = key;
-      const dueAtMs = key.is === 'former' ? nowMs : renewAtMs(lease, known, nowMs);
+      // What could not be written is tried again also where the lease was kept alive meanwhile.
+      const isDue = key.is === 'former' || known.failures.has('update');
+      const dueAtMs = isDue ? nowMs : renewAtMs(lease, known, nowMs);
       if (dueAtMs === 'ask') return attempt({ do: 'look' }, known, nowMs);
-      if (dueAtMs === undefined) return discardOrWait(known);
-      if (nowMs < dueAtMs) return discardOrWait(known, dueAtMs);
+      if (dueAtMs === undefined) return discardOrWait(known, Infinity, nowMs);
+      if (nowMs < dueAtMs) return discardOrWait(known, dueAtMs, nowMs);
       const now = key.is === 'former' ? withPublicIp(key.value, publicIp) : key.value;
       const update = {
         do: 'update',
@@ -117,10 +119,12 @@ function updateOrKeepAlive(
   };
 }
 
-function discardOrWait(known: Known, askAgainAtMs?: number): Decision {
+function discardOrWait(known: Known, dueAtMs: number, nowMs: number): Decision {
   const [lease] = known.emptied;
-  if (lease !== undefined) return { action: { do: 'discard', lease } };
-  return askAgainAtMs === undefined ? {} : { askAgainAtMs };
+  const discard = lease === undefined ? {} : attempt({ do: 'discard', lease }, known, nowMs);
+  if (discard.action !== undefined) return discard;
+  const askAgainAtMs = Math.min(discard.askAgainAtMs ?? Infinity, dueAtMs);
+  return askAgainAtMs === Infinity ? {} : { askAgainAtMs };
 }
 
 /** The action, or when it may be tried again. */

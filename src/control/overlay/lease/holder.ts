@@ -29,8 +29,10 @@ import {
   type Moment,
   moved,
   refused,
+  type Telling,
   tell,
   type Wanted,
+  wentBack,
   written,
 } from './known.js';
 
@@ -74,9 +76,13 @@ export class LeaseHolder {
   constructor(options: HoldOptions) {
     this.#options = options;
     const { own, publicIp, store, reacquire = false, unverified = false } = options;
-    const { key, value, lease } = own;
-    this.#ownMac = macIn(value);
-    this.#wanted = { key, publicIp, value, reacquire, writes: store.writes.kind };
+    const { key, lease } = own;
+    // A saved network has the value as the store held it: perhaps with an address or a VTEP's
+    // address that is not ours any more.
+    const value = withPublicIp(own.value, publicIp);
+    const vtepMac = vtepMacIn(value) && own.vtepMac;
+    this.#ownMac = vtepMac === undefined ? 'none' : formatMac(vtepMac);
+    this.#wanted = { key, publicIp, value, vtepMac, reacquire, writes: store.writes.kind };
     const reserved = own.reserved ?? lease === 0n;
     this.#known = begin(this.#wanted, { ...own, unverified, reserved }, this.#moment());
     this.#turn();
@@ -96,7 +102,7 @@ export class LeaseHolder {
   /** Takes a snapshot of the store. */
   snapshot({ entries, revision, replaced = false }: Listing): void {
     const entry = entries.find(({ key }) => key === this.#wanted.key);
-    this.#tell(entry, revision, replaced);
+    this.#tell({ entry, revision, replaced, listed: true });
   }
 
   /** Takes the changes of the store: the state after the last of them counts. */
@@ -104,8 +110,10 @@ export class LeaseHolder {
     const last = batch.findLast((change) => {
       return (change.type === 'put' ? change.entry.key : change.key) === this.#wanted.key;
     });
-    if (last?.type === 'put') this.#tell(last.entry, last.entry.revision, false);
-    else if (last !== undefined) this.#tell(undefined, last.revision, false);
+    if (last === undefined) return;
+    const entry = last.type === 'put' ? last.entry : undefined;
+    const revision = last.type === 'put' ? last.entry.revision : last.revision;
+    this.#tell({ entry, revision, replaced: false, listed: false });
   }
 
   /** This host has another public IP: it is written into our key as soon as the store takes it. */
@@ -129,10 +137,9 @@ export class LeaseHolder {
     this.#cancelTimer();
   }
 
-  #tell(entry: Entry | undefined, revision: bigint, replaced: boolean): void {
-    const byUs = this.#grantedHere(entry);
-    const telling = { entry, revision, replaced, byUs };
-    this.#become(tell(this.#known, this.#wanted, telling, this.#options.clock.now()), entry);
+  #tell(told: Omit<Telling, 'byUs'>): void {
+    const telling = { ...told, byUs: this.#grantedHere(told.entry) };
+    this.#become(tell(this.#known, this.#wanted, telling, this.#options.clock.now()), telling);
     this.#turn();
   }
 
@@ -142,7 +149,7 @@ export class LeaseHolder {
   }
 
   /** What is known from now on; says what an operator has to know of it. */
-  #become(known: Known, entry?: Entry): void {
+  #become(known: Known, found?: Found): void {
     const before = this.#known;
     this.#known = known;
     if (known.key === before.key || this.#over) return;
@@ -157,27 +164,29 @@ export class LeaseHolder {
       log.warn(`${name} ${describeUnreadable(key.problem)}; writing it again`);
     }
     if (!('lease' in key)) return;
-    if (entry !== undefined) this.#warnOfTwin(before, entry);
-    if (before.asOf === undefined || known.reserved === before.reserved) return;
+    if (found !== undefined) this.#warnOfTwin(before, found);
+    if (key.is === 'ours' && known.publicIp !== before.publicIp) {
+      log.info(`${name} has the public IP ${formatAddress(known.publicIp)} now`);
+    }
+    if (known.reserved === before.reserved) return;
     log.info(
       known.reserved ? `${name} was made a reservation` : `${name} is no reservation any more`,
     );
   }
 
   /** Whoever else writes our public IP into our key believes to be us. */
-  #warnOfTwin({ key, asOf, unanswered }: Known, { value, lease }: Entry): void {
-    const mac = macIn(value);
-    const sameMac = mac === this.#ownMac;
-    const before = 'lease' in key ? key.lease?.id : undefined;
-    const knownLease =
-      lease === 0n ||
-      lease === before ||
-      before === undefined ||
-      this.#grantedHere({ lease } as Entry);
-    if (sameMac && (knownLease || asOf === undefined || unanswered.length > 0)) return;
-    const what = sameMac
-      ? 'by another process'
-      : `with VTEP address ${mac}, ours is ${this.#ownMac}`;
+  #warnOfTwin({ key }: Known, { entry, replaced }: Found): void {
+    if (entry === undefined) return;
+    const before = 'lease' in key ? key : undefined;
+    const known = before?.revision === entry.revision && !replaced;
+    if (known || this.#grantedHere(entry)) return;
+    const mac = macIn(entry.value);
+    const onItsLease = entry.lease === 0n || entry.lease === before?.lease?.id;
+    if (mac === this.#ownMac && (onItsLease || before === undefined || replaced)) return;
+    const what =
+      mac === this.#ownMac
+        ? 'by another process'
+        : `with VTEP address ${mac}, ours is ${this.#ownMac}`;
     this.#options.log.warn(
       `our lease ${this.#wanted.key} was rewritten ${what}: two hosts have the public IP ` +
         `${formatAddress(this.#wanted.publicIp)}; stop one of them or give it another with -public-ip`,
@@ -207,7 +216,8 @@ export class LeaseHolder {
       const before = this.#known.failures.get(action.do);
       const reason = messageOf(error);
       this.#known = failed(this.#known, action, reason, this.#options.clock.now());
-      if (before === undefined) this.#complain(action, reason);
+      const isNew = before === undefined && this.#known.failures.has(action.do);
+      if (isNew) this.#complain(action, reason);
     }
     this.#turn();
   }
@@ -223,7 +233,8 @@ export class LeaseHolder {
         const { entry } = answer;
         const byUs = this.#grantedHere(entry);
         const moment = this.#moment();
-        this.#become(looked(this.#known, this.#wanted, answer, { asked, byUs, moment }), entry);
+        const known = looked(this.#known, this.#wanted, answer, { asked, byUs, moment });
+        this.#become(known, { entry, replaced: wentBack(answer, asked) });
         return;
       }
       case 'create':
@@ -237,15 +248,16 @@ export class LeaseHolder {
           this.#known = refused(this.#known, action, asked);
           return;
         }
-        this.#known = written(this.#known, this.#wanted, action, answer, this.#moment());
+        this.#become(written(this.#known, this.#wanted, action, answer, this.#moment()));
         if (!this.#over) this.#sayWritten(action, before, answer.ttl);
         return;
       }
       case 'keep alive': {
         const ttl = await this.#leases.keepAlive(action.lease);
-        const why = this.#known.failures.get('update')?.reason ?? '';
         this.#known = keptAlive(this.#known, action.lease, ttl, this.#moment());
-        if (ttl <= 0 || this.#over) return;
+        const why = this.#known.failures.get('update')?.reason;
+        // Once an outage; and it may have been written after all.
+        if (ttl <= 0 || before.keptAlive || why === undefined || this.#over) return;
         this.#options.log.warn(`lease ${key} not written again, kept alive for ${ttl} s: ${why}`);
         return;
       }
@@ -260,9 +272,7 @@ export class LeaseHolder {
     const { key } = this.#wanted;
     if (action.do === 'create' || before.key.is === 'unreadable') {
       log.info(`our lease ${key} is in the store again`);
-    } else if (before.publicIp !== action.publicIp) {
-      log.info(`our lease ${key} has the public IP ${formatAddress(action.publicIp)} now`);
-    } else log.info(`lease ${key} renewed for ${ttl} s`);
+    } else if (before.publicIp === action.publicIp) log.info(`lease ${key} renewed for ${ttl} s`);
   }
 
   /** Once an outage, not once a try. */
@@ -302,6 +312,9 @@ export class LeaseHolder {
     return writes.keys;
   }
 }
+
+/** What the store says of our key. */
+type Found = Pick<Telling, 'entry' | 'replaced'>;
 
 /** For messages. */
 function macIn(value: string): string {

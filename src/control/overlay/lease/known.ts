@@ -4,7 +4,8 @@
  * says nothing, in whatever order the watch, a listing, a look and the answer to a write arrive.
  */
 import { type Entry, type Looked, messageOf, type Written } from '../../store/store.js';
-import { type LeaseValue, parseLeaseValue } from '../lease-value.js';
+
+import { type LeaseValue, parseLeaseValue, vtepMacIn } from '../lease-value.js';
 import type { Action } from './action.js';
 
 /** The lifetime of a lease, in seconds. */
@@ -17,6 +18,8 @@ export interface Wanted {
   readonly publicIp: number;
   /** The text to write where the store has none of ours to go by; it has `publicIp` in it. */
   readonly value: string;
+  /** That of this host; undefined where its values have none. */
+  readonly vtepMac: Uint8Array | undefined;
   /** What the store can: keep keys that run out, keys that stay, or none of ours. */
   readonly writes: 'leased' | 'kept' | 'none';
   /** Whether a key that was removed or spoilt is written again in place of being lost. */
@@ -73,6 +76,8 @@ export interface Known {
   readonly reserved: boolean;
   /** When the last etcd lease of ours ends; undefined for a reservation, and until it was told. */
   readonly endsAtMs: number | undefined;
+  /** Whether it was made to last longer since our key was written last. */
+  readonly keptAlive: boolean;
   /** The public IP that our key had last, int32. */
   readonly publicIp: number;
   readonly unanswered: readonly Unanswered[];
@@ -89,6 +94,8 @@ export interface Telling {
   readonly revision: bigint;
   /** The store is not the one of before: its revisions cannot be compared. */
   readonly replaced: boolean;
+  /** Whether it is of a listing. */
+  readonly listed: boolean;
   /** Whether the entry hangs on an etcd lease that this process asked for. */
   readonly byUs: boolean;
 }
@@ -103,7 +110,11 @@ const LATE_MS = 10_000;
 /** What there is after joining: the key as it was written, or as the saved network has it. */
 export function begin(
   wanted: Wanted,
-  written: Written & { readonly unverified: boolean; readonly reserved: boolean },
+  written: Written & {
+    readonly value: string;
+    readonly unverified: boolean;
+    readonly reserved: boolean;
+  },
   { nowMs, marginMs, luck }: Moment,
 ): Known {
   const { revision, lease, ttl, unverified, reserved } = written;
@@ -117,12 +128,22 @@ export function begin(
     asOf: unverified ? undefined : revision,
     reserved,
     endsAtMs: unverified ? undefined : held?.time.endsAtMs,
-    publicIp: wanted.publicIp,
+    keptAlive: false,
+    publicIp: publicIpIn(written.value) ?? wanted.publicIp,
     unanswered: [],
     underWay: undefined,
     emptied: [],
     failures: new Map(),
   };
+}
+
+/** Undefined where the value cannot be read. */
+function publicIpIn(value: string): number | undefined {
+  try {
+    return parseLeaseValue(value).publicIp;
+  } catch {
+    return undefined;
+  }
 }
 
 /** When it is, how long before its end a lease is renewed, and a number in [0, 1). */
@@ -141,16 +162,40 @@ export function leaseTime(ttl: number, { nowMs, marginMs, luck }: Moment): Lease
 }
 
 /** Takes the state of our key from a listing, a change or a look. */
-export function tell(known: Known, wanted: Wanted, telling: Telling, nowMs: number): Known {
-  const { entry, revision, replaced } = telling;
+export function tell(known: Known, wanted: Wanted, told: Telling, nowMs: number): Known {
+  const { entry, revision } = told;
   const { asOf, key } = known;
-  if (asOf !== undefined && !replaced && revision <= asOf) return known;
-  const failures = replaced || asOf === undefined ? new Map() : known.failures;
-  const heard = { ...known, asOf: revision, failures };
+  if (asOf !== undefined && !told.replaced && revision < asOf) return doubt(known, told);
+  // Nor does the revision of a key go back, except with the whole store.
+  const older = entry !== undefined && 'revision' in key && entry.revision < key.revision;
+  const telling = { ...told, replaced: told.replaced || older };
+  const { replaced } = telling;
+  const failures: Known['failures'] = replaced || asOf === undefined ? new Map() : known.failures;
+  const emptied = replaced ? [] : emptiedOf(known, entry?.lease);
+  const heard = { ...known, asOf: revision, failures, emptied };
   if (entry === undefined) return { ...heard, key: missing(known, replaced, nowMs) };
   const same = !replaced && 'revision' in key && key.revision === entry.revision;
   if (same) return heard;
-  return { ...heard, ...read(known, wanted, telling, entry) };
+  const now = { ...heard, ...read(known, wanted, telling, entry) };
+  if (now.key.is !== 'ours') return now;
+  return { ...now, failures: without(failures, 'create', 'update') };
+}
+
+/**
+ * A listing from before our last write, without it, is mostly one that was overtaken; or else the
+ * store was set back, and who follows it had not heard of that write. A look tells.
+ */
+function doubt(known: Known, { entry, listed }: Telling): Known {
+  const { key } = known;
+  if (!listed || !('lease' in key) || entry?.revision === key.revision) return known;
+  return { ...known, key: { is: 'untold', lookAtMs: 0 } };
+}
+
+/** With the etcd lease that our key hung on among the emptied, unless it is still on it. */
+function emptiedOf({ key, emptied }: Known, now?: bigint): readonly bigint[] {
+  const before = 'lease' in key ? key.lease?.id : undefined;
+  if (before === undefined || before === now || emptied.includes(before)) return emptied;
+  return [...emptied, before];
 }
 
 function missing({ key, asOf, endsAtMs }: Known, replaced: boolean, nowMs: number): Key {
@@ -161,13 +206,13 @@ function missing({ key, asOf, endsAtMs }: Known, replaced: boolean, nowMs: numbe
   return { is: 'missing', why: over ? 'ran out' : 'removed' };
 }
 
-type Reading = Pick<Known, 'key' | 'reserved' | 'endsAtMs' | 'publicIp' | 'unanswered'>;
+type Reading = Omit<Known, 'asOf' | 'underWay' | 'emptied' | 'failures'>;
 
 function read(known: Known, wanted: Wanted, telling: Telling, entry: Entry): Reading {
   const { value: text, revision } = entry;
-  const { reserved, endsAtMs, publicIp } = known;
+  const { reserved, endsAtMs, keptAlive, publicIp } = known;
   const unanswered = known.unanswered.filter((write) => stillPossible(write, revision));
-  const unread = { reserved, endsAtMs, publicIp, unanswered };
+  const unread = { reserved, endsAtMs, keptAlive, publicIp, unanswered };
   let value: LeaseValue;
   try {
     value = parseLeaseValue(text);
@@ -175,7 +220,7 @@ function read(known: Known, wanted: Wanted, telling: Telling, entry: Entry): Rea
     return { ...unread, key: { is: 'unreadable', problem: messageOf(error), revision } };
   }
   const ours = value.publicIp === wanted.publicIp;
-  if (!ours && !wasUs(known, telling, entry, value)) {
+  if (!ours && !wasUs(known, wanted, telling, entry, value)) {
     return { ...unread, key: { is: 'another', publicIp: value.publicIp } };
   }
   const before = 'lease' in known.key ? known.key.lease : undefined;
@@ -185,26 +230,34 @@ function read(known: Known, wanted: Wanted, telling: Telling, entry: Entry): Rea
     key: { is: ours ? 'ours' : 'former', value: text, revision, lease },
     reserved: entry.lease === 0n,
     endsAtMs: lease?.time?.endsAtMs,
+    keptAlive: false,
     publicIp: value.publicIp,
     unanswered,
   };
 }
 
 /**
- * Whether a key with another public IP than ours is a former self's: it has the one that our key
- * had last, or one that a write of ours without an answer would give it; and it is we who wrote
- * it, as far as its etcd lease can tell. Whoever has got that address since is somebody else.
+ * Whether a key with another public IP than ours is a former self's. It is where this process asked
+ * for its etcd lease. Else it must have the public IP that our key had last, or one that a write of
+ * ours without an answer would give it, and still hang on the same etcd lease; where that cannot
+ * tell (a reservation, a store set back, a saved network), no VTEP's address but ours. Whoever has
+ * got that address since, and has written our key with it, is somebody else.
  */
 function wasUs(
   { key, asOf, publicIp, unanswered, underWay }: Known,
+  wanted: Wanted,
   { byUs, replaced }: Telling,
-  { lease }: Entry,
+  { lease, value: text }: Entry,
   value: LeaseValue,
 ): boolean {
+  if (byUs) return true;
   const written = [publicIp, ...unanswered.map((write) => write.publicIp), ipWritten(underWay)];
   if (!written.includes(value.publicIp)) return false;
   const before = 'lease' in key ? key.lease?.id : undefined;
-  return byUs || lease === 0n || lease === before || replaced || asOf === undefined;
+  if (lease !== 0n && lease === before && !replaced) return true;
+  const [mac, own] = [vtepMacIn(text), wanted.vtepMac];
+  const sameMac = mac === undefined || own === undefined || Buffer.compare(mac, own) === 0;
+  return sameMac && (lease === 0n || replaced || asOf === undefined);
 }
 
 function ipWritten(action: Action | undefined): number | undefined {
@@ -220,16 +273,25 @@ function stillPossible({ revision: condition }: Unanswered, revision: bigint): b
 export function looked(
   known: Known,
   wanted: Wanted,
-  { entry, revision, ttl }: Looked,
+  answer: Looked,
   { asked, byUs, moment }: { asked: bigint | undefined; byUs: boolean; moment: Moment },
 ): Known {
-  const replaced = asked !== undefined && revision < asked;
-  const now = done(tell(known, wanted, { entry, revision, replaced, byUs }, moment.nowMs), 'look');
+  const { entry, revision, ttl } = answer;
+  const replaced = wentBack(answer, asked);
+  const now = done(
+    tell(known, wanted, { entry, revision, replaced, listed: false, byUs }, moment.nowMs),
+    'look',
+  );
   // An answer from before what is known, as a cache between may give it: asked again, not at once.
   if (now.key.is === 'untold') {
     return { ...now, key: { is: 'untold', lookAtMs: moment.nowMs + SHORTEST_WAIT_MS } };
   }
   return entry === undefined ? now : timed(now, entry.lease, ttl, moment);
+}
+
+/** An answer is never older than what was known when it was asked for, unless the store was set back. */
+export function wentBack({ revision }: { revision: bigint }, asked: bigint | undefined): boolean {
+  return asked !== undefined && revision < asked;
 }
 
 /** Takes the answer to a create or an update that took place. */
@@ -246,7 +308,7 @@ export function written(
   const now = {
     ...done(known, action.do),
     failures: new Map(),
-    emptied: [...known.emptied, ...emptied],
+    emptied: [...new Set([...known.emptied, ...emptied])],
   };
   // Whatever was told meanwhile is newer; but it may be this very write.
   if (known.asOf !== undefined && revision <= known.asOf) return timed(now, id, ttl, moment);
@@ -259,6 +321,7 @@ export function written(
     asOf: revision,
     reserved: lease === undefined,
     endsAtMs: lease?.time.endsAtMs,
+    keptAlive: false,
     publicIp,
     unanswered: [],
   };
@@ -268,46 +331,57 @@ export function written(
 export function refused(known: Known, { do: what }: Action, asked: bigint | undefined): Known {
   const now = done(known, what);
   // Somebody may have told meanwhile how it is.
-  return now.asOf === asked ? { ...now, key: { is: 'untold', lookAtMs: 0 } } : now;
+  if (now.asOf !== asked) return now;
+  return { ...now, key: { is: 'untold', lookAtMs: 0 }, emptied: emptiedOf(known) };
 }
 
 /** Takes the seconds that a lease has got; 0: there is no such lease any more. */
 export function keptAlive(known: Known, lease: bigint, ttl: number, moment: Moment): Known {
   const now = done(known, 'keep alive');
-  if (ttl > 0) return timed(now, lease, ttl, moment);
+  if (ttl > 0) return { ...timed(now, lease, ttl, moment), keptAlive: true };
   const hangsOn = 'lease' in now.key && now.key.lease?.id === lease;
   return hangsOn ? { ...now, key: { is: 'untold', lookAtMs: 0 } } : now;
 }
 
-/** An etcd lease that is empty is tried to be given back once: it runs out by itself. */
 export function discarded(known: Known, lease: bigint): Known {
   return { ...done(known, 'discard'), emptied: known.emptied.filter((id) => id !== lease) };
 }
 
 /** Takes it that an action had no answer, or was refused by the store. */
 export function failed(known: Known, action: Action, reason: string, nowMs: number): Known {
+  if (isOvertaken(known, action)) return { ...known, underWay: undefined };
   const times = (known.failures.get(action.do)?.times ?? 0) + 1;
   const pause = Math.min(SHORTEST_WAIT_MS * 2 ** (times - 1), LONGEST_RETRY_MS);
   const failures = new Map(known.failures);
   failures.set(action.do, { times, nextAtMs: nowMs + pause, reason });
   const now = { ...known, underWay: undefined, failures };
-  if (action.do === 'discard') return discarded(now, action.lease);
   if (action.do !== 'create' && action.do !== 'update') return now;
   const revision = action.do === 'update' ? action.revision : undefined;
   return { ...now, unanswered: [...known.unanswered, { publicIp: action.publicIp, revision }] };
+}
+
+/** The key was told to be another already, be it by this write: it cannot take place any more. */
+function isOvertaken({ key }: Known, action: Action): boolean {
+  if (action.do === 'create') return key.is !== 'missing' && key.is !== 'untold';
+  return action.do === 'update' && 'revision' in key && key.revision !== action.revision;
 }
 
 /** This host has another public IP from now on: what is known of the key is seen in its light. */
 export function moved(known: Known, wanted: Wanted): Known {
   const { key } = known;
   if (key.is !== 'ours' && key.is !== 'former') return known;
-  return { ...known, key: { ...key, is: known.publicIp === wanted.publicIp ? 'ours' : 'former' } };
+  if (known.publicIp !== wanted.publicIp) return { ...known, key: { ...key, is: 'former' } };
+  // Moved back: what could not be written need not be written any more.
+  const failures = key.is === 'former' ? without(known.failures, 'update') : known.failures;
+  return { ...known, failures, key: { ...key, is: 'ours' } };
 }
 
 function done(known: Known, what: Action['do']): Known {
-  const failures = new Map(known.failures);
-  failures.delete(what);
-  return { ...known, underWay: undefined, failures };
+  return { ...known, underWay: undefined, failures: without(known.failures, what) };
+}
+
+function without(failures: Known['failures'], ...what: Action['do'][]): Known['failures'] {
+  return new Map([...failures].filter(([kind]) => !what.includes(kind)));
 }
 
 /** Learns how long an etcd lease lasts, if it is the one that our key hangs on. */
