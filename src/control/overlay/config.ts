@@ -182,7 +182,7 @@ function readBackend(
     return fail('Backend must be an object, such as "Backend":{"Type":"vxlan"}');
   }
   const backend = given ?? {};
-  const raw = rawMember(text, 'Backend') ?? '{}';
+  const raw = rawTexts(text, 'Backend').at(-1) ?? '{}';
   const type = new Fields(backend, raw, 'Backend.', fail).text('Type') ?? '';
   if (type.toLowerCase() === 'host-gw') return { type: 'host-gw' };
   if (type.toLowerCase() !== 'vxlan') {
@@ -241,13 +241,19 @@ class Fields {
       : this.#wrong(name, JSON.stringify(value), 'string');
   }
 
-  /** A whole number, written as one: Go takes neither `1.0` nor `1e0` for an integer. */
+  /**
+   * A whole number, written as one: Go takes neither `1.0` nor `1e0` for an integer. Of several by
+   * one name each has to be right, and the last that is not null counts.
+   */
   number(name: string): number | undefined {
-    const value = this.#member(name);
-    if (value === undefined) return undefined;
-    if (typeof value !== 'number') return this.#wrong(name, JSON.stringify(value), 'number');
-    const raw = rawMember(this.#raw, name) ?? '';
-    return /^-?\d+$/.test(raw) ? value : this.#wrong(name, raw, 'whole number');
+    let last: number | undefined;
+    for (const text of rawTexts(this.#raw, name)) {
+      if (text === 'null') continue;
+      if (!NUMBER.test(text)) this.#wrong(name, text, 'number');
+      if (!WHOLE.test(text)) this.#wrong(name, text, 'whole number');
+      last = Number(text) || 0;
+    }
+    return last;
   }
 
   boolean(name: string): boolean | undefined {
@@ -265,9 +271,16 @@ class Fields {
   }
 }
 
-/** The text of a member's value, chosen as `member` does. */
-function rawMember(text: string, name: string): string | undefined {
-  return rawMembers(text)?.findLast((one) => one.name.toLowerCase() === name.toLowerCase())?.text;
+/** Of texts that are JSON. */
+const NUMBER = /^[-\d]/;
+const WHOLE = /^-?\d+$/;
+
+/** The texts of the values of all members by a name in any case, as they come. */
+function rawTexts(text: string, name: string): string[] {
+  const members = rawMembers(text) ?? [];
+  return members
+    .filter((one) => one.name.toLowerCase() === name.toLowerCase())
+    .map((one) => one.text);
 }
 
 /** A member by its name in any case; the last of several wins, as in Go. */

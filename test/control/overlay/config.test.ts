@@ -17,7 +17,11 @@ function parse(config: unknown): Config {
 }
 
 function vxlan(options: object): Vxlan {
-  const { backend } = parse({ Network: '10.5.0.0/16', Backend: { ...VXLAN, ...options } });
+  return vxlanOf({ Network: '10.5.0.0/16', Backend: { ...VXLAN, ...options } });
+}
+
+function vxlanOf(config: unknown): Vxlan {
+  const { backend } = parse(config);
   assert.ok(backend.type === 'vxlan');
   return backend;
 }
@@ -203,9 +207,13 @@ test('takes numbers as Go does: whole, and written as such', () => {
     [config('24', '"Port":0.8472e4'), /Backend.Port is 0.8472e4, but a whole number/],
     [config('24', '"mtu":1400,"MTU":1.4e3'), /Backend.MTU is 1.4e3, but a whole number/],
     [config('24.0', '"VNI":1'), /SubnetLen is 24.0, but a whole number/],
+    [config('24', '"MTU":1.4e3,"mtu":1400'), /Backend.MTU is 1.4e3, but a whole number/],
+    [config('24', '"MTU":"1400","MTU":1400'), /Backend.MTU is "1400", but a number/],
   ];
   for (const [text, message] of cases) assert.match(error(text).message, message);
-  assert.equal(parseConfig(config('24', '"MTU":1.4e3,"mtu":1400'), 'here').subnetLength, 24);
+  assert.equal(vxlanOf(config('24', '"VNI":1,"vni":2,"VNI":3')).vni, 3, 'the last counts');
+  assert.equal(vxlanOf(config('24', '"VNI":3,"VNI":null')).vni, 3, 'null says nothing');
+  assert.equal(vxlanOf(config('24', '"VNI":-0')).vni, 0);
 });
 
 test('refuses an absent backend and prints the config with one', () => {
