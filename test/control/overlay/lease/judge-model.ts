@@ -86,7 +86,8 @@ export class Judge {
       const { publicIp } = parseLeaseValue(entry.value);
       if (publicIp !== us.publicIp) found.push(`the key has ${formatAddress(publicIp)}`);
       if ((kind === 'reserved') !== (entry.lease === 0n)) found.push(`it is told as ${kind}`);
-      if (lease !== entry.lease) found.push(`its lease is told as ${lease}`);
+      const isAnswered = us.store.underWay === 0;
+      if (lease !== entry.lease && isAnswered) found.push(`its lease is told as ${lease}`);
       found.push(...us.unsaid(entry));
     }
     // One whose grant was not answered is not known, and runs out by itself.

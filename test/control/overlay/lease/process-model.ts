@@ -68,6 +68,8 @@ export class ProcessModel {
   #saidIp = 0;
   #read = 0;
   #toldMissing = false;
+  /** Of the entry that it was told last. */
+  #toldRevision: bigint | undefined;
   /** Our public IPs that somebody else has got since. */
   readonly #isForeign: (publicIp: number) => boolean;
 
@@ -189,7 +191,9 @@ export class ProcessModel {
     }
     if (!news) return;
     const wasMissing = this.#toldMissing;
+    const isOld = entry !== undefined && entry.revision === this.#toldRevision;
     this.#learn(entry);
+    if (isOld) return;
     const said = this.lines.lines.slice(from);
     // A key is given up when what is under way has its answer.
     const isLost = this.lost.length > 0 || this.store.underWay > 0;
@@ -219,6 +223,7 @@ export class ProcessModel {
 
   #learn(entry: Entry | undefined): void {
     this.#toldMissing = entry === undefined;
+    this.#toldRevision = entry?.revision;
     if (this.stateOf(entry) === 'ours') this.store.seenKey = this.store.seen;
   }
 
