@@ -1,5 +1,34 @@
 /**
  * The holder of our lease against a model of etcd in which everything goes wrong, in any order.
+ * After every step:
+ *
+ *  1. a key that another host wrote with its own public IP was never written over, neither by us
+ *     nor by a clone of us;
+ *  2. no write of ours made a leased key permanent or a reservation leased. A key that is missing is
+ *     written as it was told last, or as it was between that and the write;
+ *  3. our etcd lease did not run out where the store took something for the last three minutes, be
+ *     it keeping alive alone;
+ *  4. after three and a half minutes in which all is well and nobody interferes, our key is there
+ *     with our public IP, status tells it as it is and names no problem; or it was given up, once,
+ *     for a reason that was true;
+ *  5. never two actions are under way;
+ *  6. a key that is missing, spoilt, taken or written by a second host, its kind and its public IP
+ *     are said as they change; nothing is done after a loss; an hour of one outage costs at most
+ *     three warnings and a bounded number of requests;
+ *  7. at most two etcd leases are left behind that this process asked for.
+ *
+ * What cannot be kept, and is not asked for:
+ *
+ *   - Who wrote our key is told by its etcd lease. An operator who hangs it on one of his own just
+ *     as this host moves looks like the host that has got the address of before, and so does an
+ *     earlier run's key out of a backup with an address that we had earlier still: given up.
+ *   - A store that was set back and went on under the same cluster id may give one revision twice.
+ *     No condition can tell a key that was written at it from ours, so the model gives none twice.
+ *   - An etcd lease whose grant was never answered is not known; it runs out by itself.
+ *   - What an operator did and undid within one batch of the watch is not noticed.
+ *
+ * A failure prints its seed and path; `WEFT_MODEL_SEED=SEED/PATH` runs that one again, and
+ * `WEFT_MODEL_STEPS` says how many steps are tried.
  */
 import assert from 'node:assert/strict';
 import process from 'node:process';
