@@ -17,7 +17,8 @@ import {
 } from '../../store/store.js';
 import type { OwnLease } from '../acquire.js';
 import { vtepMacIn, withPublicIp } from '../lease-value.js';
-import { type Action, decide, describeMissing, describeUnreadable, problemOf } from './decide.js';
+import type { Action } from './action.js';
+import { decide, describeMissing, describeUnreadable, problemOf } from './decide.js';
 import {
   begin,
   discarded,

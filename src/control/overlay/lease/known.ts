@@ -5,7 +5,7 @@
  */
 import { type Entry, type Looked, messageOf, type Written } from '../../store/store.js';
 import { type LeaseValue, parseLeaseValue, vtepMacIn } from '../lease-value.js';
-import type { Action } from './decide.js';
+import type { Action } from './action.js';
 
 /** The lifetime of a lease, in seconds. */
 export const LEASE_TTL = 86_400;

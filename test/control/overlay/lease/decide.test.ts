@@ -1,7 +1,8 @@
 /** What is done about our key in each state: a row a state. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { type Action, decide, problemOf } from '../../../../src/control/overlay/lease/decide.js';
+import type { Action } from '../../../../src/control/overlay/lease/action.js';
+import { decide, problemOf } from '../../../../src/control/overlay/lease/decide.js';
 import type { Failure, Key, Known, Wanted } from '../../../../src/control/overlay/lease/known.js';
 import { formatLeaseValue } from '../../../../src/control/overlay/lease-value.js';
 import { parseAddress } from '../../../../src/dataplane/wire/ipv4.js';
