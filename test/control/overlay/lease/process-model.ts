@@ -127,6 +127,7 @@ export class ProcessModel {
     const { store, publicIp } = this;
     this.key = own.key;
     this.mac = own.vtepMac;
+    if (own.revision > store.asOf) store.asOf = own.revision;
     this.#saidReserved = own.reserved ?? own.lease === 0n;
     this.#saidIp = parseLeaseValue(own.value).publicIp;
     this.holder = new LeaseHolder({
@@ -145,6 +146,7 @@ export class ProcessModel {
   }
 
   move(publicIp: number): void {
+    if (this.lost.length > 0) return;
     this.publicIp = publicIp;
     this.holder?.changePublicIp(publicIp);
   }
