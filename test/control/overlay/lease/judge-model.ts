@@ -66,8 +66,9 @@ export class Judge {
     if (clone !== undefined) this.violations.push(...clone.violations);
     const [reason] = us.lost;
     if (reason === undefined) return;
-    const was = this.#since(us.key, us.seenAtLoss);
     const setBack = this.etcd.replacements > 0;
+    // A listing of a store that was replaced may have been overtaken.
+    const was = this.#since(us.key, setBack ? 0 : us.seenAtLoss);
     const isTrue = was.some(({ entry }) => reason.includes(reasonFor(us, entry, setBack) ?? '\n'));
     if (!isTrue) this.violations.push(`lost, but it is not true: ${reason}`);
   }

@@ -25,6 +25,8 @@
  *   - A store that was set back and went on under the same cluster id may give one revision twice.
  *     No condition can tell a key that was written at it from ours, so the model gives none twice.
  *   - An etcd lease whose grant was never answered is not known; it runs out by itself.
+ *   - The first listing of another store is believed, also where a write of ours to it was faster: a
+ *     loss for what it says may be untrue by then.
  *   - What an operator did and undid within one batch of the watch is not noticed.
  *
  * A failure prints its seed and path; `WEFT_MODEL_SEED=SEED/PATH` runs that one again, and

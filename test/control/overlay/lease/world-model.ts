@@ -14,6 +14,7 @@ const ip = (text: string) => parseAddress(text) as number;
 const OURS = [3, 4, 5, 6].map((last) => ip(`192.168.64.${last}`));
 const FOREIGN = [77, 78].map((last) => ip(`192.168.64.${last}`));
 const CLONES = ip('192.168.64.99');
+const TWINS_MAC = Uint8Array.of(2, 0, 0, 0, 0, 0x88);
 const FOREIGN_MAC = Uint8Array.of(2, 0, 0, 0, 0, 0x77);
 const DAY = 86_400;
 
@@ -217,7 +218,7 @@ export class World {
         }
         break;
       case 'twin with another MAC': {
-        const value = formatLeaseValue(this.#publicIp, 1, FOREIGN_MAC);
+        const value = formatLeaseValue(this.#publicIp, 1, TWINS_MAC);
         etcd.put(key, value, etcd.grant(DAY, 'twin'), 'twin');
         break;
       }
