@@ -177,11 +177,13 @@ function reasonFor(
  * With a public IP that we left, on an etcd lease that this process did not ask for: it may be an
  * operator's, who had not heard of the move, or an earlier run's out of a backup, and looks like
  * the host that has got that address. So does a reservation with another VTEP's address, and one
- * out of a backup with an address that we had earlier still.
+ * out of a backup with an address that we had earlier still, or with one that the run before had
+ * for a moment and did not save.
  */
 function isDoubtful(us: ProcessModel, { value, lease }: AuthoredEntry, setBack: boolean): boolean {
   const isOurMac = Buffer.compare(vtepMacIn(value) ?? us.mac, us.mac) === 0;
-  if ((lease === 0n && isOurMac && !setBack) || us.store.keys.granted(lease)) return false;
+  if ((lease === 0n && isOurMac && !setBack && !us.fromSaved) || us.store.keys.granted(lease))
+    return false;
   return parseLeaseValue(value).publicIp !== us.publicIp;
 }
 

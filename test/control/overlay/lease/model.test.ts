@@ -20,8 +20,9 @@
  * What cannot be kept, and is not asked for:
  *
  *   - Who wrote our key is told by its etcd lease. An operator who hangs it on one of his own just
- *     as this host moves looks like the host that has got the address of before, and so does an
- *     earlier run's key out of a backup with an address that we had earlier still: given up.
+ *     as this host moves looks like the host that has got the address of before. So does an earlier
+ *     run's key with an address that this run never had, out of a backup or from a move that was not
+ *     saved: given up.
  *   - A store that was set back and went on under the same cluster id may give one revision twice.
  *     No condition can tell a key that was written at it from ours, so the model gives none twice.
  *   - An etcd lease whose grant was never answered is not known; it runs out by itself.
@@ -29,8 +30,9 @@
  *     loss for what it says may be untrue by then.
  *   - What an operator did and undid within one batch of the watch is not noticed.
  *
- * A failure prints its seed and path; `WEFT_MODEL_SEED=SEED/PATH` runs that one again, and
- * `WEFT_MODEL_STEPS` says how many steps are tried.
+ * The same worlds are tried each time. `WEFT_MODEL_SEED=random` tries others, `WEFT_MODEL_STEPS`
+ * says how many steps. A failure prints its seed and path: `WEFT_MODEL_SEED=SEED/PATH` runs that
+ * one again.
  */
 import assert from 'node:assert/strict';
 import process from 'node:process';
@@ -41,8 +43,7 @@ import { DEEDS, type Setup, type Step, World } from './world-model.js';
 const HOUR = 3_600_000;
 const STEPS_A_RUN = 40;
 const steps = Number(process.env.WEFT_MODEL_STEPS ?? 20_000);
-/** As a failure prints it: a seed, or `seed/path`, which is the smallest one alone. */
-const [seed, path] = (process.env.WEFT_MODEL_SEED ?? '').split('/');
+const [seed, path] = (process.env.WEFT_MODEL_SEED ?? '1').split('/');
 
 const anySetup: fc.Arbitrary<Setup> = fc.record({
   seed: fc.nat(),
@@ -97,7 +98,7 @@ test('a lease is held, and no other harmed, whatever happens', async () => {
   await fc.assert(fc.asyncProperty(anySetup, anySteps, live), {
     includeErrorInReport: true,
     numRuns: Math.ceil((2 * steps) / STEPS_A_RUN),
-    ...(seed ? { seed: Number(seed) } : {}),
+    ...(seed === 'random' ? {} : { seed: Number(seed) }),
     ...(path ? { path } : {}),
   });
 });

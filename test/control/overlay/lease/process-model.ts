@@ -63,6 +63,8 @@ export class ProcessModel {
   key = '';
   mac: Uint8Array = MAC;
   over = false;
+  /** Whether it began with a saved network. */
+  fromSaved = false;
   /** What the log said last of the kind of the key, and of its public IP. */
   #saidReserved = false;
   #saidIp = 0;
@@ -114,6 +116,7 @@ export class ProcessModel {
 
   /** Starts with what an earlier run saved. */
   startFrom({ key, value, reserved, seen, mac }: Saved): void {
+    this.fromSaved = true;
     this.store.seen = seen;
     this.store.seenKey = seen;
     const { subnet } = parseKey(key)!;
@@ -205,7 +208,9 @@ export class ProcessModel {
     };
     switch (this.stateOf(entry)) {
       case 'missing':
-        if (!wasMissing) must(/writing it again/);
+        if (!wasMissing && this.lines.matching(/writing it again/).length === 0) {
+          must(/writing it again/);
+        }
         break;
       case 'unreadable':
         must(/cannot be read/);
@@ -226,7 +231,9 @@ export class ProcessModel {
   #learn(entry: Entry | undefined): void {
     this.#toldMissing = entry === undefined;
     this.#toldRevision = entry?.revision;
-    if (this.stateOf(entry) === 'ours') this.store.seenKey = this.store.seen;
+    // One with a second host's VTEP address is not ours for sure.
+    if (entry === undefined || this.stateOf(entry) !== 'ours') return;
+    if (macIn(entry.value) === formatMac(this.mac)) this.store.seenKey = this.store.seen;
   }
 
   stateOf(entry: Entry | undefined): State {
