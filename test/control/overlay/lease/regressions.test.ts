@@ -160,11 +160,10 @@ test('a key that is removed once more after it came back is said to be', async (
 });
 
 test('our key on an etcd lease of an earlier run, out of a backup, is no second host', async () => {
-  hold();
-  store.empty();
-  store.put(KEY, VALUE, 3n);
-  store.relist();
-  await settle();
+  const holder = hold();
+  const then = { key: KEY, value: VALUE, revision: 1n, lease: 3n };
+  holder.snapshot({ entries: [then], revision: 1n, replaced: true });
+  assert.equal(holder.held.lease, 3n);
   assert.equal(log.matching(/two hosts/).length, 0);
   assert.deepEqual(lost, []);
 });
@@ -178,14 +177,15 @@ test('an address that was written while this host moved on, and came back to, is
     await new Promise<void>((resolve) => {
       answer = resolve;
     });
-    return update(...asked);
+    const written = await update(...asked);
+    store.full = true;
+    return written;
   };
   holder.changePublicIp(THERE);
   holder.changePublicIp(US);
-  store.full = true;
+  answer();
   await settle();
   store.full = false;
-  answer();
   holder.changePublicIp(THERE);
   await clock.pass(MINUTE);
   assert.equal(publicIp(), '192.168.64.33');
