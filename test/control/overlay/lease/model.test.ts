@@ -25,6 +25,8 @@
  *     saved: given up.
  *   - A store that was set back and went on under the same cluster id may give one revision twice.
  *     No condition can tell a key that was written at it from ours, so the model gives none twice.
+ *   - Where the store was set back unnoticed, only a look tells. While that alone fails, for a day,
+ *     nothing is written or kept alive.
  *   - An etcd lease whose grant was never answered is not known; it runs out by itself.
  *   - The first listing of another store is believed, also where a write of ours to it was faster: a
  *     loss for what it says may be untrue by then.
