@@ -13,7 +13,7 @@ import { formatAddress, parseAddress } from '../../dataplane/wire/ipv4.js';
 import { isObject, parseJson } from '../store/json.js';
 import { subnetNameOf } from '../store/store.js';
 import { type Config, parseConfig } from './config.js';
-import { isUnicast } from './lease-value.js';
+import { isUnicast, parseLeaseValue } from './lease-value.js';
 import { keyOf, parseKey, type Subnet } from './subnet.js';
 
 const VERSION = 1;
@@ -117,6 +117,8 @@ export function readSaved(file: string, network: string): ReadNetwork | undefine
   const publicIp = parseAddress(String(root.publicIp));
   const vtepMac = parseMac(String(root.vtepMac));
   const own = readLease(root.own);
+  // It may be written into the store again.
+  parseLeaseValue(own.value);
   const name = subnetNameOf(own);
   const subnet = parseKey(name)?.subnet;
   if (publicIp === undefined || vtepMac === undefined || !isUnicast(vtepMac)) {

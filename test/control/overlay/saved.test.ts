@@ -52,6 +52,11 @@ test('gives back what was saved, and leaves nothing else in the folder', () => {
   assert.notEqual(savedFile(directory, '/other/config'), savedFile(directory, NETWORK));
 });
 
+test('a value of ours that somebody had spoilt is no value to come up with', () => {
+  writeSaved(file, { ...SAVED, own: { ...OWN, value: '{}' } });
+  assert.throws(() => readSaved(file, NETWORK), /PublicIP is absent/);
+});
+
 test('a file that is cut, changed, of another version or network is refused with the reason', () => {
   writeSaved(file, SAVED);
   const text = fs.readFileSync(file, 'utf8');

@@ -1,4 +1,4 @@
-/** What can be done about our key; one at a time. */
+/** What can be done about our key: one call of the store, or to give it up. */
 export type Action =
   | {
       readonly do: 'create';

@@ -9,7 +9,8 @@
  *                    removed                        ──▶  create with reacquire, else give up
  *     former    ──▶  our key, an address of before  ──▶  update; while that fails, as ours
  *     ours      ──▶  time of its etcd lease unknown ──▶  look
- *                    within the margin of its end   ──▶  update; while that fails, keep alive
+ *                    within the margin of its end,
+ *                    or an update of it failed      ──▶  update; while that fails, keep alive
  *                    a reservation, or time enough  ──▶  discard an emptied etcd lease, or wait
  *     unreadable ─▶                                 ──▶  update with reacquire, else give up
  *     another   ──▶                                 ──▶  give up
@@ -26,6 +27,7 @@
  *     etcd lease is what the store last said of it (`reserved`), in every state.
  *   - A move and a renewal cannot cancel each other: both are the same update, and what is due is
  *     seen anew each time. So is keeping the lease alive where nothing can be written.
+ *   - An etcd lease that our key was taken off is given back, and tried again where that fails.
  *   - A new owner is named, also where the key was deleted first: the last state counts.
  */
 import { formatAddress } from '../../../dataplane/wire/ipv4.js';

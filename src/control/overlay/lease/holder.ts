@@ -165,7 +165,7 @@ export class LeaseHolder {
     }
     if (!('lease' in key)) return;
     if (found !== undefined) this.#warnOfTwin(before, found);
-    if (key.is === 'ours' && known.publicIp !== before.publicIp) {
+    if (known.publicIp !== before.publicIp) {
       log.info(`${name} has the public IP ${formatAddress(known.publicIp)} now`);
     }
     if (known.reserved === before.reserved) return;

@@ -174,11 +174,16 @@ export function tell(known: Known, wanted: Wanted, told: Telling, nowMs: number)
   const emptied = replaced ? [] : emptiedOf(known, entry?.lease);
   const heard = { ...known, asOf: revision, failures, emptied };
   if (entry === undefined) return { ...heard, key: missing(known, replaced, nowMs) };
-  const same = !replaced && 'revision' in key && key.revision === entry.revision;
-  if (same) return heard;
+  if (!replaced && isSame(key, entry)) return heard;
   const now = { ...heard, ...read(known, wanted, telling, entry) };
   if (now.key.is !== 'ours') return now;
   return { ...now, failures: without(failures, 'create', 'update') };
+}
+
+/** A store that was set back may give a revision twice. */
+function isSame(key: Key, { revision, value, lease }: Entry): boolean {
+  if (!('revision' in key) || key.revision !== revision) return false;
+  return key.is === 'unreadable' || (key.value === value && (key.lease?.id ?? 0n) === lease);
 }
 
 /**
@@ -369,6 +374,9 @@ function isOvertaken({ key }: Known, action: Action): boolean {
 /** This host has another public IP from now on: what is known of the key is seen in its light. */
 export function moved(known: Known, wanted: Wanted): Known {
   const { key } = known;
+  if (key.is === 'another' && key.publicIp === wanted.publicIp) {
+    return { ...known, key: { is: 'untold', lookAtMs: 0 } };
+  }
   if (key.is !== 'ours' && key.is !== 'former') return known;
   if (known.publicIp !== wanted.publicIp) return { ...known, key: { ...key, is: 'former' } };
   // Moved back: what could not be written need not be written any more.

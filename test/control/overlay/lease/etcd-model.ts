@@ -149,6 +149,7 @@ export class EtcdModel {
     this.#replaceBy({ entries: [], leases: [], revision });
     for (const entry of entries) {
       this.#advance();
+      this.#used.add(this.revision);
       this.entries.set(entry.key, { ...entry, lease: 0n, revision: this.revision });
     }
   }

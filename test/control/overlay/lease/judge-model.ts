@@ -66,8 +66,9 @@ export class Judge {
     if (clone !== undefined) this.violations.push(...clone.violations);
     const [reason] = us.lost;
     if (reason === undefined) return;
-    const was = this.#since(us.key, us.seenAtLoss);
     const setBack = this.etcd.replacements > 0;
+    // A listing of a store that was replaced may have been overtaken.
+    const was = this.#since(us.key, setBack ? 0 : us.seenAtLoss);
     const isTrue = was.some(({ entry }) => reason.includes(reasonFor(us, entry, setBack) ?? '\n'));
     if (!isTrue) this.violations.push(`lost, but it is not true: ${reason}`);
   }
@@ -86,7 +87,8 @@ export class Judge {
       const { publicIp } = parseLeaseValue(entry.value);
       if (publicIp !== us.publicIp) found.push(`the key has ${formatAddress(publicIp)}`);
       if ((kind === 'reserved') !== (entry.lease === 0n)) found.push(`it is told as ${kind}`);
-      if (lease !== entry.lease) found.push(`its lease is told as ${lease}`);
+      const isAnswered = us.store.underWay === 0;
+      if (lease !== entry.lease && isAnswered) found.push(`its lease is told as ${lease}`);
       found.push(...us.unsaid(entry));
     }
     // One whose grant was not answered is not known, and runs out by itself.
@@ -175,11 +177,13 @@ function reasonFor(
  * With a public IP that we left, on an etcd lease that this process did not ask for: it may be an
  * operator's, who had not heard of the move, or an earlier run's out of a backup, and looks like
  * the host that has got that address. So does a reservation with another VTEP's address, and one
- * out of a backup with an address that we had earlier still.
+ * out of a backup with an address that we had earlier still, or with one that the run before had
+ * for a moment and did not save.
  */
 function isDoubtful(us: ProcessModel, { value, lease }: AuthoredEntry, setBack: boolean): boolean {
   const isOurMac = Buffer.compare(vtepMacIn(value) ?? us.mac, us.mac) === 0;
-  if ((lease === 0n && isOurMac && !setBack) || us.store.keys.granted(lease)) return false;
+  if ((lease === 0n && isOurMac && !setBack && !us.fromSaved) || us.store.keys.granted(lease))
+    return false;
   return parseLeaseValue(value).publicIp !== us.publicIp;
 }
 

@@ -264,6 +264,40 @@ test('a saved network whose key has the address of before is ours to write', () 
   assert.equal(begin(there, garbage, moment).publicIp, THERE);
 });
 
+test('a reservation that the watch tells before the answer is a former self after another move', () => {
+  const reserved = { ...joined, lease: 0n, ttl: 0, reserved: true };
+  const away = moved(begin(wanted, reserved, moment), wantedAt(THERE));
+  const writing = { ...away, underWay: update(away, THERE) };
+  const farther = wantedAt(FOREIGN);
+  const heard = hear(moved(writing, farther), put(11n, at(THERE), 0n), 0, farther);
+  assert.equal(heard.key.is, 'former');
+});
+
+test('a creation that was told by the watch has not failed, though its answer was lost', () => {
+  const gone = hear(start, told(11n));
+  const creating = { ...gone, underWay: create };
+  const heard = hear(creating, { ...put(12n, at(US), 8n), byUs: true });
+  const now = failed(heard, create, 'no', 0);
+  assert.equal(now.failures.size, 0);
+  assert.deepEqual(now.unanswered, []);
+  assert.equal(now.underWay, undefined);
+});
+
+test('a key of another host is looked at again where this host has just got its address', () => {
+  const taken = hear(start, put(11n, at(FOREIGN), 9n));
+  assert.equal(moved(taken, wantedAt(FOREIGN)).key.is, 'untold');
+  assert.equal(moved(taken, wantedAt(THERE)).key, taken.key);
+});
+
+test('in a replaced store the same revision, or the same etcd lease, means nothing', () => {
+  const back = told(10n, { replaced: true, entry: entry(10n) });
+  const { key } = hear(start, back);
+  assert.ok('lease' in key);
+  assert.deepEqual(key.lease, { id: 5n, time: undefined });
+  assert.equal(hear(start, { ...told(12n), entry: entry(10n, at(FOREIGN), 9n) }).key.is, 'another');
+  assert.equal(hear(start, { ...told(12n), entry: entry(10n, at(US), 0n) }).reserved, true);
+});
+
 test('a spoilt key keeps its kind', () => {
   const spoilt = hear(start, put(11n, 'garbage', 0n));
   assert.equal(spoilt.key.is, 'unreadable');

@@ -1,5 +1,40 @@
 /**
  * The holder of our lease against a model of etcd in which everything goes wrong, in any order.
+ * After every step:
+ *
+ *  1. a key that another host wrote with its own public IP was never written over, neither by us
+ *     nor by a clone of us;
+ *  2. no write of ours made a leased key permanent or a reservation leased. A key that is missing is
+ *     written as it was told last, or as it was between that and the write;
+ *  3. our etcd lease did not run out where the store took something for the last three minutes, be
+ *     it keeping alive alone;
+ *  4. after three and a half minutes in which all is well and nobody interferes, our key is there
+ *     with our public IP, status tells it as it is and names no problem; or it was given up, once,
+ *     for a reason that was true;
+ *  5. never two actions are under way;
+ *  6. a key that is missing, spoilt, taken or written by a second host, its kind and its public IP
+ *     are said as they change; nothing is done after a loss; an hour of one outage costs at most
+ *     three warnings and a bounded number of requests;
+ *  7. at most two etcd leases are left behind that this process asked for.
+ *
+ * What cannot be kept, and is not asked for:
+ *
+ *   - Who wrote our key is told by its etcd lease. An operator who hangs it on one of his own just
+ *     as this host moves looks like the host that has got the address of before. So does an earlier
+ *     run's key with an address that this run never had, out of a backup or from a move that was not
+ *     saved: given up.
+ *   - A store that was set back and went on under the same cluster id may give one revision twice.
+ *     No condition can tell a key that was written at it from ours, so the model gives none twice.
+ *   - Where the store was set back unnoticed, only a look tells. While that alone fails, for a day,
+ *     nothing is written or kept alive.
+ *   - An etcd lease whose grant was never answered is not known; it runs out by itself.
+ *   - The first listing of another store is believed, also where a write of ours to it was faster: a
+ *     loss for what it says may be untrue by then.
+ *   - What an operator did and undid within one batch of the watch is not noticed.
+ *
+ * The same worlds are tried each time. `WEFT_MODEL_SEED=random` tries others, `WEFT_MODEL_STEPS`
+ * says how many steps. A failure prints its seed and path: `WEFT_MODEL_SEED=SEED/PATH` runs that
+ * one again.
  */
 import assert from 'node:assert/strict';
 import process from 'node:process';
@@ -9,15 +44,8 @@ import { DEEDS, type Setup, type Step, World } from './world-model.js';
 
 const HOUR = 3_600_000;
 const STEPS_A_RUN = 40;
-/**
- * By default few steps of one seed, which are known to be right: from other seeds the model still
- * finds corners where two rare things meet (docs/status.md). WEFT_MODEL_STEPS asks for more, of a
- * seed by chance.
- */
-const asked = process.env.WEFT_MODEL_STEPS;
-const steps = Number(asked ?? 2_000);
-/** As a failure prints it: a seed, or `seed/path`, which is the smallest one alone. */
-const [seed, path] = (process.env.WEFT_MODEL_SEED ?? (asked === undefined ? '1' : '')).split('/');
+const steps = Number(process.env.WEFT_MODEL_STEPS ?? 20_000);
+const [seed, path] = (process.env.WEFT_MODEL_SEED ?? '1').split('/');
 
 const anySetup: fc.Arbitrary<Setup> = fc.record({
   seed: fc.nat(),
@@ -27,7 +55,10 @@ const anySetup: fc.Arbitrary<Setup> = fc.record({
 
 const anyTime = fc.oneof(
   fc.integer({ min: 0, max: 5_000 }),
+  fc.integer({ min: 0, max: 5_000 }),
   fc.integer({ min: 0, max: 300_000 }),
+  fc.integer({ min: 0, max: 300_000 }),
+  fc.integer({ min: 0, max: HOUR }),
   fc.integer({ min: 0, max: 30 * HOUR }),
 );
 
@@ -69,7 +100,7 @@ test('a lease is held, and no other harmed, whatever happens', async () => {
   await fc.assert(fc.asyncProperty(anySetup, anySteps, live), {
     includeErrorInReport: true,
     numRuns: Math.ceil((2 * steps) / STEPS_A_RUN),
-    ...(seed ? { seed: Number(seed) } : {}),
+    ...(seed === 'random' ? {} : { seed: Number(seed) }),
     ...(path ? { path } : {}),
   });
 });

@@ -63,11 +63,15 @@ export class ProcessModel {
   key = '';
   mac: Uint8Array = MAC;
   over = false;
+  /** Whether it began with a saved network. */
+  fromSaved = false;
   /** What the log said last of the kind of the key, and of its public IP. */
   #saidReserved = false;
   #saidIp = 0;
   #read = 0;
   #toldMissing = false;
+  /** Of the entry that it was told last. */
+  #toldRevision: bigint | undefined;
   /** Our public IPs that somebody else has got since. */
   readonly #isForeign: (publicIp: number) => boolean;
 
@@ -112,6 +116,7 @@ export class ProcessModel {
 
   /** Starts with what an earlier run saved. */
   startFrom({ key, value, reserved, seen, mac }: Saved): void {
+    this.fromSaved = true;
     this.store.seen = seen;
     this.store.seenKey = seen;
     const { subnet } = parseKey(key)!;
@@ -125,6 +130,7 @@ export class ProcessModel {
     const { store, publicIp } = this;
     this.key = own.key;
     this.mac = own.vtepMac;
+    if (own.revision > store.asOf) store.asOf = own.revision;
     this.#saidReserved = own.reserved ?? own.lease === 0n;
     this.#saidIp = parseLeaseValue(own.value).publicIp;
     this.holder = new LeaseHolder({
@@ -143,6 +149,7 @@ export class ProcessModel {
   }
 
   move(publicIp: number): void {
+    if (this.lost.length > 0) return;
     this.publicIp = publicIp;
     this.holder?.changePublicIp(publicIp);
   }
@@ -189,7 +196,9 @@ export class ProcessModel {
     }
     if (!news) return;
     const wasMissing = this.#toldMissing;
+    const isOld = entry !== undefined && entry.revision === this.#toldRevision;
     this.#learn(entry);
+    if (isOld) return;
     const said = this.lines.lines.slice(from);
     // A key is given up when what is under way has its answer.
     const isLost = this.lost.length > 0 || this.store.underWay > 0;
@@ -199,7 +208,9 @@ export class ProcessModel {
     };
     switch (this.stateOf(entry)) {
       case 'missing':
-        if (!wasMissing) must(/writing it again/);
+        if (!wasMissing && this.lines.matching(/writing it again/).length === 0) {
+          must(/writing it again/);
+        }
         break;
       case 'unreadable':
         must(/cannot be read/);
@@ -219,7 +230,10 @@ export class ProcessModel {
 
   #learn(entry: Entry | undefined): void {
     this.#toldMissing = entry === undefined;
-    if (this.stateOf(entry) === 'ours') this.store.seenKey = this.store.seen;
+    this.#toldRevision = entry?.revision;
+    // One with a second host's VTEP address is not ours for sure.
+    if (entry === undefined || this.stateOf(entry) !== 'ours') return;
+    if (macIn(entry.value) === formatMac(this.mac)) this.store.seenKey = this.store.seen;
   }
 
   stateOf(entry: Entry | undefined): State {

@@ -141,6 +141,8 @@ test('a reservation spoilt and taken back stays one', async () => {
   store.full = true;
   store.put(KEY, 'garbage', 0n);
   await clock.pass(25 * HOUR);
+  store.relist();
+  assert.equal(log.matching(/cannot be read/).length, 1);
   store.full = false;
   await clock.pass(MINUTE);
   assert.equal(entry()?.value, VALUE);
@@ -155,6 +157,39 @@ test('a key that is removed once more after it came back is said to be', async (
   await clock.pass(MINUTE);
   assert.equal(log.matching(/was removed .*writing it again/).length, 2);
   assert.deepEqual(store.written, [`create ${KEY}`, `create ${KEY}`]);
+});
+
+test('our key on an etcd lease of an earlier run, out of a backup, is no second host', async () => {
+  const holder = hold();
+  const then = { key: KEY, value: VALUE, revision: 1n, lease: 3n };
+  holder.snapshot({ entries: [then], revision: 1n, replaced: true });
+  assert.equal(holder.held.lease, 3n);
+  assert.equal(log.matching(/two hosts/).length, 0);
+  assert.deepEqual(lost, []);
+});
+
+test('an address that was written while this host moved on, and came back to, is said', async () => {
+  const holder = hold();
+  const update = store.leases.update;
+  let answer = () => {};
+  store.leases.update = async (...asked) => {
+    store.leases.update = update;
+    await new Promise<void>((resolve) => {
+      answer = resolve;
+    });
+    const written = await update(...asked);
+    store.full = true;
+    return written;
+  };
+  holder.changePublicIp(THERE);
+  holder.changePublicIp(US);
+  answer();
+  await settle();
+  store.full = false;
+  holder.changePublicIp(THERE);
+  await clock.pass(MINUTE);
+  assert.equal(publicIp(), '192.168.64.33');
+  assert.equal(log.matching(/has the public IP 192\.168\.64\.33 now/).length, 1);
 });
 
 test('the owner is named when DELETE and PUT come in one batch', () => {
@@ -180,6 +215,7 @@ test('our own write without an answer is no second host, and is told', async () 
   assert.equal(log.matching(/two hosts/).length, 0);
   assert.equal(log.matching(/has the public IP 192\.168\.64\.33 now/).length, 1);
   assert.equal(store.written.length, 1);
+  assert.equal(log.matching(/^warn/).length, 0);
   assert.deepEqual(store.discarded, [5n], 'what the key hung on before is given back');
 });
 

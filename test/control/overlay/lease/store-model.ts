@@ -3,8 +3,8 @@
  * on the way there or back, or take effect after the client gave up; and a follower that is told
  * some time after things happen, several in one batch, with a snapshot after each gap.
  *
- * Narrowed: a request takes effect at most once, and not after the server was replaced (its
- * connection is gone then); giving an empty etcd lease back asks and revokes in one step.
+ * Narrowed: a request takes effect at most once, and neither does that happen nor its answer come
+ * after the server was replaced (its connection is gone then); giving an empty etcd lease back asks and revokes in one step.
  */
 import {
   type Change,
@@ -344,6 +344,7 @@ export class StoreModel implements Store {
         await this.#sleep(Math.floor(random() * longest));
         const answer = reach();
         await this.#sleep(Math.floor(random() * longest));
+        if (etcd.replacements !== replacements) throw gone();
         return answer;
       }
     }
