@@ -78,18 +78,18 @@ function wrongAddress(
   { addresses }: Ourselves,
   overlay: SubnetIndex,
 ): string | undefined {
-  const its = `its PublicIP ${formatAddress(publicIp)} is`;
-  if (!isUnicast(publicIp)) return `${its} no address of a host`;
+  const is = (what: string) => `its PublicIP ${formatAddress(publicIp)} is ${what}`;
+  if (!isUnicast(publicIp)) return is('no address of a host');
   const subnet = overlay.find(publicIp);
-  if (subnet !== undefined) return `${its} inside the overlay, in ${formatSubnet(subnet)}`;
+  if (subnet !== undefined) return is(`inside the overlay, in ${formatSubnet(subnet)}`);
   for (const { address, length, device } of addresses) {
-    if (publicIp === address) return `${its} an address of this host, on ${device}`;
+    if (publicIp === address) return is(`an address of this host, on ${device}`);
     if (length >= 31) continue;
     const network = subnetOf(address, length);
     const last = (network.address + sizeOf(length) - 1) | 0;
-    const of = `address of ${formatSubnet(network)}, which this host is in by ${device}`;
-    if (publicIp === last) return `${its} the broadcast ${of}`;
-    if (publicIp === network.address) return `${its} the network ${of}`;
+    const of = () => `address of ${formatSubnet(network)}, which this host is in by ${device}`;
+    if (publicIp === last) return is(`the broadcast ${of()}`);
+    if (publicIp === network.address) return is(`the network ${of()}`);
   }
   return undefined;
 }

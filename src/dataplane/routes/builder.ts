@@ -9,7 +9,7 @@ import * as ethernet from '../wire/ethernet.js';
 import { formatAddress } from '../wire/ipv4.js';
 import * as vxlan from '../wire/vxlan.js';
 import { FIRST_PEER, LOCAL, type LocalRoute, type Peer, type Route } from './peer.js';
-import { identityOf, type Placed, Places } from './places.js';
+import { type Placed, Places } from './places.js';
 import * as layout from './table.js';
 
 /** The table to be, and how many bytes it takes. */
@@ -20,6 +20,8 @@ export interface Plan {
   /** Peer FIRST_PEER + place stands at its place; there may be free ones between. */
   readonly peers: readonly Placed[];
   readonly places: number;
+  /** The network of the last route to the peer at each place, int32. */
+  readonly networks: ReadonlyMap<number, number>;
   /** Routes that another one with the same prefix replaced. */
   readonly duplicates: number;
   readonly nodes: number;
@@ -48,11 +50,13 @@ export function plan(
     checkPeer(peer);
   }
   for (const { network, length } of local) checkPrefix(network, length);
-  const peers = places.assign(routes.map(({ peer }) => peer));
-  const placeOf = new Map(peers.map(({ peer, place }) => [identityOf(peer), place]));
+  const { placed: peers, places: placeOf } = places.assign(routes.map(({ peer }) => peer));
+  const networks = new Map<number, number>();
   const byPrefix = new Map<number, Entry>();
-  for (const { network, length, peer } of routes) {
-    const value = FIRST_PEER + placeOf.get(identityOf(peer))!;
+  for (const [index, { network, length }] of routes.entries()) {
+    const place = placeOf[index]!;
+    networks.set(place, network);
+    const value = FIRST_PEER + place;
     byPrefix.set(prefixKey(network, length), { network, length, value });
   }
   for (const { network, length } of local) {
@@ -74,6 +78,7 @@ export function plan(
     entries,
     peers,
     places: count,
+    networks,
     duplicates: routes.length + local.length - entries.length,
     nodes,
     hashBits,

@@ -4,6 +4,14 @@
  */
 import type { Peer } from './peer.js';
 
+/** The places of some peers. */
+export interface Placing {
+  /** Each distinct peer once. */
+  readonly placed: readonly Placed[];
+  /** The place of each peer that was given, in their order. */
+  readonly places: readonly number[];
+}
+
 /** A peer and its place, from 0 up. */
 export interface Placed {
   readonly peer: Peer;
@@ -24,8 +32,10 @@ export class Places {
    * of the same address that is gone (its MAC is another after a restart); else the lowest that
    * was free before this call, since a lane may still be at work with the table before.
    */
-  assign(peers: readonly Peer[]): Placed[] {
-    const wanted = new Map(peers.map((peer) => [identityOf(peer), peer]));
+  assign(peers: readonly Peer[]): Placing {
+    // Once for each: with thousands of peers these texts are most of the work.
+    const identities = peers.map(identityOf);
+    const wanted = new Map(peers.map((peer, index) => [identities[index]!, peer]));
     /** Places that are given up, and one of them for each address. */
     const left = new Set<number>();
     const freed = new Map<number, number>();
@@ -62,7 +72,7 @@ export class Places {
       if (others === undefined) this.#ofAddress.set(owner.address, [place]);
       else others.push(place);
     }
-    return placed;
+    return { placed, places: identities.map((identity) => this.#places.get(identity)!) };
   }
 
   /** The places of the peers with this outer address (int32). */
@@ -72,6 +82,6 @@ export class Places {
 }
 
 /** A peer that differs in anything is another one. */
-export function identityOf({ address, port, mac }: Peer): string {
-  return `${address} ${port} ${mac.join(' ')}`;
+function identityOf({ address, port, mac }: Peer): string {
+  return `${address} ${port} ${mac.reduce((number, byte) => number * 256 + byte, 0)}`;
 }

@@ -5,7 +5,7 @@
 import { type Plan, plan, write } from './builder.js';
 import type { LocalRoute, Route } from './peer.js';
 import { PeerRows } from './peer-rows.js';
-import { identityOf, Places } from './places.js';
+import { Places } from './places.js';
 import {
   ACTIVE,
   HELD,
@@ -104,9 +104,8 @@ export class Publisher {
    */
   publish(routes: readonly Route[], local: readonly LocalRoute[]): number {
     const next = plan(routes, local, this.#placing);
-    const networks = new Map(routes.map(({ peer, network }) => [identityOf(peer), network]));
     for (const { peer, place, isNew } of next.peers) {
-      const overlay = networks.get(identityOf(peer))!;
+      const overlay = next.networks.get(place)!;
       if (isNew) this.rows.begin(place, peer.address, overlay);
       else this.rows.go(place, peer.address, overlay);
     }

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';
 import type { Peer } from '../../../src/dataplane/routes/peer.js';
-import { identityOf, Places } from '../../../src/dataplane/routes/places.js';
+import { type Placed, Places } from '../../../src/dataplane/routes/places.js';
 
 /** Few addresses and MACs, so that peers come back, restart with a new MAC, and share addresses. */
 const anyPeer: fc.Arbitrary<Peer> = fc
@@ -17,7 +17,7 @@ function run(
   look: (
     before: ReadonlyMap<string, number>,
     now: ReadonlyMap<string, number>,
-    placed: ReturnType<Places['assign']>,
+    placed: readonly Placed[],
     peers: ReadonlyMap<string, Peer>,
     places: Places,
   ) => void,
@@ -27,14 +27,21 @@ function run(
   let before = new Map<string, number>();
   for (const peers of publishes) {
     for (const peer of peers) known.set(identityOf(peer), peer);
-    const placed = places.assign(peers);
+    const { placed, places: inOrder } = places.assign(peers);
     const now = new Map(placed.map(({ peer, place }) => [identityOf(peer), place]));
     assert.deepEqual(new Set(now.keys()), new Set(peers.map(identityOf)), 'all of them, once');
     assert.equal(placed.length, now.size);
+    assert.deepEqual(
+      inOrder,
+      peers.map((peer) => now.get(identityOf(peer))),
+      'in their order',
+    );
     look(before, now, placed, known, places);
     before = now;
   }
 }
+
+const identityOf = ({ address, port, mac }: Peer): string => `${address}:${port} ${[...mac]}`;
 
 test('a peer keeps its place as long as it is a peer', () => {
   fc.assert(
@@ -90,9 +97,9 @@ test('a place freed in a publish goes to nobody in the same one but a peer of th
 test('the peer of an address that restarted has the place of the one before', () => {
   const places = new Places();
   const one = (mac: number): Peer => ({ address: 7, port: 8472, mac: Uint8Array.of(mac) });
-  assert.deepEqual(places.assign([one(1)]), [{ peer: one(1), place: 0, isNew: true }]);
-  assert.deepEqual(places.assign([one(2)]), [{ peer: one(2), place: 0, isNew: false }]);
-  const both = places.assign([one(3), one(4)]).map(({ place, isNew }) => [place, isNew]);
+  assert.deepEqual(places.assign([one(1)]).placed, [{ peer: one(1), place: 0, isNew: true }]);
+  assert.deepEqual(places.assign([one(2)]).placed, [{ peer: one(2), place: 0, isNew: false }]);
+  const both = places.assign([one(3), one(4)]).placed.map(({ place, isNew }) => [place, isNew]);
   assert.deepEqual(both, [
     [0, false],
     [1, true],
@@ -102,8 +109,7 @@ test('the peer of an address that restarted has the place of the one before', ()
 test('the lowest place that was free is taken, and the next publish may have what was freed', () => {
   const places = new Places();
   const peer = (address: number): Peer => ({ address, port: 1, mac: Uint8Array.of(2) });
-  const of = (...addresses: number[]): number[] =>
-    places.assign(addresses.map(peer)).map(({ place }) => place);
+  const of = (...addresses: number[]): number[] => [...places.assign(addresses.map(peer)).places];
   assert.deepEqual(of(1, 2, 3), [0, 1, 2]);
   assert.deepEqual(of(1, 3, 4), [0, 2, 3], 'not that of 2');
   assert.deepEqual(of(1, 3, 4, 5), [0, 2, 3, 1]);
