@@ -178,3 +178,13 @@ test('what the lanes count under an answer of the table is told for that peer, p
     { numRuns: 30 },
   );
 });
+
+test("a peer's address on the overlay is in the last of its subnets, from publish to publish", () => {
+  const publisher = new Publisher({ vni: 1, ownMac: OWN_MAC, threads: 1 });
+  const view = new PeerView(publisher.handle.rows, 0);
+  const one = peer('192.168.0.7');
+  publisher.publish([route('10.5.1.0/24', one), route('10.5.2.0/24', one)], []);
+  assert.equal(view.overlay(FIRST_PEER), ip('10.5.2.0'));
+  publisher.publish([route('10.5.2.0/24', one), route('10.5.1.0/24', one)], []);
+  assert.equal(view.overlay(FIRST_PEER), ip('10.5.1.0'));
+});

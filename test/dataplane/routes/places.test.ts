@@ -131,3 +131,13 @@ test('the places of an address are those of its peers', () => {
     ),
   );
 });
+
+test('hosts behind one address whose MACs have the same bytes in another order are two', () => {
+  const peer = (...mac: number[]): Peer => ({ address: 7, port: 8472, mac: Uint8Array.from(mac) });
+  const { places } = new Places().assign([
+    peer(2, 0, 0, 0, 0, 1),
+    peer(2, 0, 0, 0, 1, 0),
+    peer(2, 0, 0, 0, 0, 1),
+  ]);
+  assert.deepEqual(places, [0, 1, 0]);
+});
