@@ -4,7 +4,6 @@
  * says nothing, in whatever order the watch, a listing, a look and the answer to a write arrive.
  */
 import { type Entry, type Looked, messageOf, type Written } from '../../store/store.js';
-
 import { type LeaseValue, parseLeaseValue, vtepMacIn } from '../lease-value.js';
 import type { Action } from './action.js';
 
@@ -287,10 +286,6 @@ export function looked(
     tell(known, wanted, { entry, revision, replaced, listed: false, byUs }, moment.nowMs),
     'look',
   );
-  // An answer from before what is known, as a cache between may give it: asked again, not at once.
-  if (now.key.is === 'untold') {
-    return { ...now, key: { is: 'untold', lookAtMs: moment.nowMs + SHORTEST_WAIT_MS } };
-  }
   return entry === undefined ? now : timed(now, entry.lease, ttl, moment);
 }
 
