@@ -127,6 +127,42 @@ describe('the lease of a host', { skip: lacks ?? false, timeout: 240_000 }, () =
     await ping(xbox1, xbox2);
   });
 
+  test('moved while it forwards on the saved network: told to the others when etcd returns', async () => {
+    const there = '192.168.56.61';
+    for (const gone of [false, true]) {
+      const first = await start(host1);
+      const second = await start(host2);
+      await until(async () => (await status(host1)).peers.length === 1);
+      const { lease } = await status(host1);
+      const key = `${SUBNETS}${lease.subnet.replace('/', '-')}`;
+      await first.stop();
+      // With the key gone as well, which the saved network does not know.
+      if (gone) await etcd.delete(key);
+      await etcd.process.stop();
+      const saved = await start(host1);
+      await host1.ip('address del 192.168.56.11/24 dev ens33');
+      await host1.ip(`address add ${there}/24 dev ens33`);
+      await until(async () => (await status(host1)).underlay.publicIp === there);
+      const { lease: told, faults } = await status(host1);
+      assert.equal(told.kind, 'untold');
+      assert.match(faults.join(), /has another public IP.*; it gets 192\.168\.56\.61/);
+
+      await etcd.launch();
+      await until(async () => (await status(host2)).peers[0]?.publicIp === there, 20_000);
+      const now = await status(host1);
+      assert.deepEqual([now.lease.subnet, now.lease.kind], [lease.subnet, 'leased']);
+      assert.ok((now.lease.expiresInSeconds ?? 0) > 80_000, 'and not for good');
+      assert.deepEqual(now.faults, []);
+      assert.match((await etcd.list(key))[0]?.value ?? '', /"PublicIP":"192\.168\.56\.61"/);
+      await ping(xbox1, xbox2);
+
+      await saved.stop();
+      await second.stop();
+      await host1.ip(`address del ${there}/24 dev ens33`);
+      await host1.ip('address add 192.168.56.11/24 dev ens33');
+    }
+  });
+
   test('-on-lease-loss=reacquire: the key is written again, and traffic goes on', async () => {
     const weft = await start(host1, '-on-lease-loss=reacquire');
     await start(host2);

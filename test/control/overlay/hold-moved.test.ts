@@ -37,6 +37,15 @@ test('another public IP is written at once, all else of the value stays, and it 
   assert.deepEqual(lost, []);
 });
 
+test('what somebody added to our value meanwhile stays in it when we move', async () => {
+  const holder = hold();
+  store.put(KEY, `${VALUE.slice(0, -1)},"Rack":7}`, 5n);
+  holder.changePublicIp(THERE);
+  await settle();
+  assert.deepEqual(publicIpOf(), { ...MOVED, Rack: 7 });
+  assert.deepEqual(lost, []);
+});
+
 test('a reservation has another public IP and stays one', async () => {
   hold({ lease: 0n, ttl: 0 }).changePublicIp(THERE);
   await settle();

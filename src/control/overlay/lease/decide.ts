@@ -181,6 +181,9 @@ export function problemOf(wanted: Wanted, known: Known, nowMs: number): string |
       const minutes = Math.max(Math.round((endsAtMs - nowMs) / 60_000), 0);
       return `${name} cannot be written again, it ends in ${minutes} min${why(failure)}`;
     }
+    case 'untold':
+      if (known.publicIp === wanted.publicIp) return undefined;
+      return `${name} has another public IP, as far as the store has said; it gets ${shown}`;
     default:
       return undefined;
   }

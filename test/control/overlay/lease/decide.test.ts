@@ -251,6 +251,9 @@ describe('what is wrong with our lease', () => {
     assert.match(problem({ key: missing('unseen') })!, /while weft was down; it is written again$/);
     assert.match(problem({ key: missing('ran out'), ...failed('create') })!, /written again: no$/);
     assert.match(problem({ key: spoilt, ...failed('update') })!, /no JSON; .* again: no$/);
+    const untold = { is: 'untold', lookAtMs: 0 } as const;
+    const before = wanted.publicIp - 1;
+    assert.match(problem({ key: untold, publicIp: before })!, /another public IP.*192.168.64.3$/);
     assert.match(problem({ key: former(lasting) })!, /not have the public IP 192.168.64.3 yet$/);
     assert.match(problem({ key: former(lasting), ...failed('update') })!, /yet: no$/);
     assert.match(problem({ key: former(lasting) }, readOnly)!, /put 192.168.64.3 into its entry$/);
