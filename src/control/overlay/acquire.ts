@@ -54,7 +54,8 @@ export interface Identity {
 export interface FormerSelf {
   /** int32 */
   readonly publicIp: number;
-  readonly own: { readonly key: string };
+  /** As the store held it last; `publicIp` may be newer. */
+  readonly own: { readonly key: string; readonly value: string };
   readonly vtepMac: Uint8Array;
 }
 
@@ -170,7 +171,8 @@ function wasOurs({ entry, value }: Lease, before: FormerSelf | undefined): boole
   return (
     before !== undefined &&
     entry.key === before.own.key &&
-    value?.publicIp === before.publicIp &&
+    value !== undefined &&
+    (value.publicIp === before.publicIp || entry.value === before.own.value) &&
     'mac' in value.vtep &&
     Buffer.compare(value.vtep.mac, before.vtepMac) === 0
   );

@@ -120,9 +120,21 @@ function otherBackend(type: string, ours: string): string {
  * `parseLeaseValue` takes.
  */
 export function withPublicIp(text: string, publicIp: number): string {
-  const shown = JSON.stringify(formatAddress(publicIp));
+  return withMember(text, 'PublicIP', () => JSON.stringify(formatAddress(publicIp)));
+}
+
+/** The value with another VTEP's address, all else as it was written; where it has none, itself. */
+export function withVtepMac(text: string, mac: Uint8Array): string {
+  const before = vtepMacIn(text);
+  if (before === undefined || Buffer.compare(before, mac) === 0) return text;
+  return withMember(text, 'BackendData', (data) => {
+    return withMember(data, 'VtepMAC', () => JSON.stringify(formatMac(mac)));
+  });
+}
+
+function withMember(text: string, wanted: string, change: (value: string) => string): string {
   const members = (rawMembers(text) ?? []).map(({ name, text: value }) => {
-    return `${JSON.stringify(name)}:${isNamed(name, ['PublicIP']) ? shown : value}`;
+    return `${JSON.stringify(name)}:${isNamed(name, [wanted]) ? change(value) : value}`;
   });
   return `{${members.join(',')}}`;
 }

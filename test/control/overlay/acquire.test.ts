@@ -147,7 +147,7 @@ test('takes over its own old lease when the public IP of the host has changed', 
   store.put('10.5.200.0-24', value('192.168.64.9', MAC));
   const formerSelf = {
     publicIp: ip('192.168.64.9'),
-    own: { key: '10.5.200.0-24' },
+    own: { key: '10.5.200.0-24', value: '' },
     vtepMac: mac(MAC),
   };
   const previousSubnet = parseSubnet('10.5.200.1/24');
@@ -161,14 +161,28 @@ test('takes over its own old lease when the public IP of the host has changed', 
   );
 });
 
+test('takes over its own old lease when a move was saved and not published yet', async () => {
+  const before = value('192.168.64.9', MAC);
+  store.put('10.5.200.0-24', before);
+  const own = { key: '10.5.200.0-24', value: before };
+  const formerSelf = { publicIp: US, own, vtepMac: mac(MAC) };
+  const previousSubnet = parseSubnet('10.5.200.1/24');
+  assert.equal((await get({ previousSubnet, formerSelf })).key, '10.5.200.0-24');
+  assert.equal(store.entries.get('10.5.200.0-24')?.value, value('192.168.64.3', MAC));
+});
+
 test("a clone leaves the original's lease alone, and takes a VTEP address of its own", async () => {
   const original = store.put('10.5.200.0-24', value('192.168.64.9', MAC));
   const previousSubnet = parseSubnet('10.5.200.1/24');
-  const self = { publicIp: ip('192.168.64.9'), own: { key: '10.5.200.0-24' }, vtepMac: mac(MAC) };
+  const self = {
+    publicIp: ip('192.168.64.9'),
+    own: { key: '10.5.200.0-24', value: '' },
+    vtepMac: mac(MAC),
+  };
   const cases: Partial<Identity>[] = [
     {},
     { formerSelf: { ...self, publicIp: ip('192.168.64.8') } },
-    { formerSelf: { ...self, own: { key: '10.5.201.0-24' } } },
+    { formerSelf: { ...self, own: { key: '10.5.201.0-24', value: '' } } },
     { formerSelf: { ...self, vtepMac: mac('02:00:00:00:00:bb') } },
   ];
   for (const [index, identity] of cases.entries()) {

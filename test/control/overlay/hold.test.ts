@@ -189,6 +189,14 @@ test('names a second host with our public IP', () => {
   assert.deepEqual(lost, []);
 });
 
+test("a second host's VTEP address does not stay in our key: the next renewal has ours", async () => {
+  hold();
+  store.put(KEY, VALUE.replace('02:00:00:00:00:0a', '02:00:00:00:00:99'), 9n);
+  await clock.pass(24 * HOUR);
+  assert.equal(store.entries.get(KEY)?.value, VALUE);
+  assert.equal(log.matching(/two hosts have the public IP/).length, 1);
+});
+
 test('a lease of host-gw that is put again has no MAC, and no second host', () => {
   const value = '{"PublicIP":"192.168.64.3","PublicIPv6":null,"BackendType":"host-gw"}';
   hold({ value });

@@ -8,6 +8,7 @@ import {
   rewriteLeaseValue,
   vtepMacIn,
   withPublicIp,
+  withVtepMac,
 } from '../../../src/control/overlay/lease-value.js';
 import { formatMac, parseMac } from '../../../src/dataplane/wire/ethernet.js';
 import { formatAddress, parseAddress } from '../../../src/dataplane/wire/ipv4.js';
@@ -67,6 +68,19 @@ test('another public IP leaves all else where it is', () => {
     withPublicIp('{"a":[1],"publicip":"192.168.56.11","b":{"c":null}}', moved),
     '{"a":[1],"publicip":"192.168.56.33","b":{"c":null}}',
   );
+});
+
+test("another VTEP's address leaves all else where it is; a value without one stays as it is", () => {
+  const mac = parseMac('02:00:00:00:00:0a') as Uint8Array;
+  const text =
+    '{ "backenddata":{"x":1e3,"VtepMAC":"2A:2e:cc:73:34:04"},"PublicIP":"1.2.3.4","BackendType":"vxlan"}';
+  assert.equal(
+    withVtepMac(text, mac),
+    '{"backenddata":{"x":1e3,"VtepMAC":"02:00:00:00:00:0a"},"PublicIP":"1.2.3.4","BackendType":"vxlan"}',
+  );
+  assert.equal(withVtepMac(text, parseMac('2a:2e:cc:73:34:04') as Uint8Array), text);
+  const none = '{"PublicIP":"1.2.3.4"}';
+  assert.equal(withVtepMac(none, mac), none);
 });
 
 function vtepOf(fields: object): string {

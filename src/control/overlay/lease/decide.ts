@@ -31,7 +31,7 @@
  *   - A new owner is named, also where the key was deleted first: the last state counts.
  */
 import { formatAddress } from '../../../dataplane/wire/ipv4.js';
-import { withPublicIp } from '../lease-value.js';
+import { withPublicIp, withVtepMac } from '../lease-value.js';
 import type { Action } from './action.js';
 import { type EtcdLease, type Failure, type Known, LEASE_TTL, type Wanted } from './known.js';
 
@@ -77,7 +77,9 @@ export function decide(wanted: Wanted, known: Known, nowMs: number): Decision {
       if (dueAtMs === 'ask') return attempt({ do: 'look' }, known, nowMs);
       if (dueAtMs === undefined) return discardOrWait(known, Infinity, nowMs);
       if (nowMs < dueAtMs) return discardOrWait(known, dueAtMs, nowMs);
-      const now = key.is === 'former' ? withPublicIp(key.value, publicIp) : key.value;
+      // Also the VTEP's address: a second host with our public IP may have written its own.
+      const moved = key.is === 'former' ? withPublicIp(key.value, publicIp) : key.value;
+      const now = wanted.vtepMac === undefined ? moved : withVtepMac(moved, wanted.vtepMac);
       const update = {
         do: 'update',
         value: now,

@@ -319,7 +319,11 @@ export class World {
     const subnet = before.key === '' ? undefined : parseKey(before.key)?.subnet;
     const saved = this.#saved.at(-1);
     const formerSelf = saved && {
-      ...{ publicIp: saved.publicIp, own: { key: saved.key }, vtepMac: saved.mac },
+      ...{
+        publicIp: saved.publicIp,
+        own: { key: saved.key, value: saved.value },
+        vtepMac: saved.mac,
+      },
     };
     const previous = subnet && { subnet, mac: before.mac, ...(formerSelf && { formerSelf }) };
     let answered = false;
