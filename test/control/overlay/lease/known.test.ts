@@ -223,6 +223,20 @@ test('a write without an answer may take place later: its address is ours until 
   assert.equal(hear(since, put(12n, at(THERE), 8n)).key.is, 'another');
 });
 
+test('a look that finds the key as it was leaves a write without an answer possible', () => {
+  const reserved = hear(start, put(15n, at(US), 0n));
+  const unanswered = failed(reserved, update(reserved, THERE), 'no answer', 0);
+  const untold = refused(unanswered, update(unanswered), unanswered.asOf);
+  const seen = looked(
+    untold,
+    wanted,
+    { entry: entry(15n, at(US), 0n), revision: 16n, ttl: 0 },
+    asking(15n),
+  );
+  assert.equal(seen.key.is, 'ours');
+  assert.equal(hear(seen, put(17n, at(THERE), 0n)).key.is, 'former');
+});
+
 test('a creation without an answer cannot take place where there is a key', () => {
   const gone = hear(start, told(11n));
   const lost = failed(gone, create, 'no', 0);
