@@ -4,6 +4,7 @@
  *     PREFIX/config            the network config, written by the operator
  *     PREFIX/subnets/KEY       one lease a host, on an etcd lease of 24 hours
  */
+import { randomBytes } from 'node:crypto';
 import path from 'node:path';
 import type { IKeyValue } from 'etcd3/lib/rpc.js';
 import type { Known, StoredEntry, StoredListing } from './etcd-applied.js';
@@ -54,6 +55,8 @@ export class EtcdStore implements Store {
   readonly #followings = new Set<Following>();
   /** The leases that we asked for: one at the start and one a renewal. */
   readonly #grants = new Set<bigint>();
+  /** One that a grant without an answer may have made. */
+  #askedLease: bigint | undefined;
   /** One that a write without an answer may hang on; the next write takes it. */
   #spareLease: Granted | undefined;
 
@@ -254,14 +257,31 @@ export class EtcdStore implements Store {
     );
   }
 
+  /**
+   * The id of a lease is chosen here, so that a grant without an answer is asked for again by the
+   * same id, and leaves no lease on the server.
+   */
   async #grant(ttl: number): Promise<Granted> {
     const grantedAtMs = this.#options.clock.now();
-    const { ID, TTL } = await this.#members.call('grant a lease', (client) =>
-      client.leaseClient.leaseGrant({ ID: '0', TTL: String(ttl) }),
-    );
-    const lease = BigInt(ID);
-    this.#grants.add(lease);
-    return { id: lease, ttl: Number(TTL), grantedAtMs };
+    const asked = this.#askedLease;
+    const id = asked ?? freshLeaseId();
+    this.#askedLease = id;
+    let granted: string | number;
+    try {
+      const { TTL } = await this.#members.call('grant a lease', (client) =>
+        client.leaseClient.leaseGrant({ ID: String(id), TTL: String(ttl) }),
+      );
+      granted = TTL;
+    } catch (error) {
+      if (!LEASE_EXISTS.test(messageOf(error))) throw error;
+      granted = asked === undefined ? 0 : (await this.#timeToLive(id)).TTL;
+      this.#askedLease = undefined;
+      // It has run out since, or is another's, which is next to impossible.
+      if (Number(granted) <= 0) return this.#grant(ttl);
+    }
+    this.#askedLease = undefined;
+    this.#grants.add(id);
+    return { id, ttl: Number(granted), grantedAtMs };
   }
 
   /** One message there and one back on a stream of its own. */
@@ -328,6 +348,12 @@ export class EtcdStore implements Store {
 
 /** etcd's words: it was revoked, or the store is not the one of then. */
 const LEASE_GONE = /requested lease not found/;
+const LEASE_EXISTS = /lease already exists/;
+
+/** Positive, as etcd wants it: 63 bits by chance. */
+function freshLeaseId(): bigint {
+  return randomBytes(8).readBigUInt64BE() >> 1n || 1n;
+}
 
 type Condition =
   | { readonly target: 'Version'; readonly version: number }

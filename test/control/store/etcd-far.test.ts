@@ -156,6 +156,26 @@ describe('a far etcd', { skip: noEtcd || noOpenssl, timeout: 240_000 }, () => {
     }
   });
 
+  test('a grant whose answer was lost leaves one lease, which the next write takes', async () => {
+    const { proxy, port } = await behind(plain.port, 300);
+    const store = open([`http://127.0.0.1:${port}`]);
+    await store.readConfig();
+    const leases = () => plain.ctl('lease', 'list').trim().split('\n').slice(1);
+    const before = leases();
+    const lost = store.leases.create('10.10.77.0-24', 'x', 600);
+    await until(() => leases().length > before.length);
+    proxy.silent = true;
+    await assert.rejects(lost);
+    proxy.silent = false;
+    store.reconnect();
+    const written = await store.leases.create('10.10.77.0-24', 'x', 600);
+    const [one, ...more] = leases().filter((id) => !before.includes(id));
+    assert.deepEqual(more, []);
+    assert.equal(written?.lease, BigInt(`0x${one}`));
+    assert.equal(store.leases.granted(written?.lease ?? 0n), true);
+    assert.ok((written?.ttl ?? 0) > 500);
+  });
+
   test('a dead endpoint is tried again and again, and refuses quickly', async () => {
     const store = open([`http://127.0.0.1:${await freePort()}`]);
     for (let i = 0; i < 5; i++) await assert.rejects(store.readConfig(), /ECONNREFUSED/);
