@@ -7,7 +7,7 @@
  *   4. addon     native/*.c -> native/build/weft.node
  *   5. compile   TypeScript -> dist
  *
- * Usage: node scripts/setup.mjs [demo|docker|test|bench|boot]   (default: build only what compiling
+ * Usage: node scripts/setup.mjs [demo|docker|test|bench|package]   (default: build only what compiling
  * needs; docker: the demo with Docker engines)
  *
  * Each step is skipped when its stamp says nothing changed. Imports only `node:` modules,
@@ -20,6 +20,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
+import { addonSources, BUILT, buildAddon } from './addon.mjs';
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..');
 const purpose = process.argv[2] ?? 'build';
@@ -66,6 +67,18 @@ const needs = {
     ['gzip', 'gzip'],
   ],
 };
+needs.package = [
+  ...needs.build,
+  ['make', 'make'],
+  ['g++', 'g++'],
+  ['python3', 'python3'],
+  ['git', 'git'],
+  ['dpkg-deb', 'dpkg'],
+  ['xz', 'xz-utils'],
+  ['x86_64-linux-gnu-gcc', 'gcc-x86-64-linux-gnu'],
+  ['aarch64-linux-gnu-gcc', 'gcc-aarch64-linux-gnu'],
+  [{ file: '/usr/aarch64-linux-gnu/include/stdio.h' }, 'libc6-dev-arm64-cross'],
+];
 needs.demo = [...needs.build, ...needs.demo];
 needs.docker = [...needs.demo, ...needs.docker];
 needs.test = [...needs.docker, ...needs.test];
@@ -222,23 +235,20 @@ if (!stampMatches(npmStampFile, npmStamp)) {
 }
 
 // 4. addon
-const cSources = filesBelow('native', (name) => /\.[ch]$/.test(name));
-const addon = 'native/build/weft.node';
-const addonStamp = hash(npmStamp, ...cSources.map((name) => fs.readFileSync(name)));
+const addon = `native/${BUILT}`;
+const cc = process.env.CC ?? 'cc';
+const addonStamp = hash(
+  npmStamp,
+  cc,
+  ...addonSources('native').map((name) => fs.readFileSync(name)),
+);
 if (!fs.existsSync(addon) || !stampMatches(`${addon}.stamp`, addonStamp)) {
-  const cc = process.env.CC ?? 'cc';
-  if (process.env.CC === undefined && !onPath('cc')) {
-    fail('no C compiler (cc) to build native/ with; install the Debian packages gcc and libc6-dev');
-  }
   say('building the addon');
-  fs.mkdirSync('native/build', { recursive: true });
-  const temporary = `${addon}.${process.pid}`;
-  const flags = ['-std=gnu11', '-O2', '-g', '-Wall', '-Wextra', '-Werror', '-shared', '-fPIC'];
-  const include = '-Inode_modules/node-api-headers/include';
-  const c = cSources.filter((name) => name.endsWith('.c'));
-  const done = run(cc, [...flags, '-DNAPI_VERSION=8', include, '-o', temporary, ...c]);
-  if (!done.ok) fail(`${cc} could not build the addon (${done.why})`);
-  fs.renameSync(temporary, addon);
+  // A warning of a compiler that we do not know stops nobody; `npm run check` looks at ours.
+  const warnings = ['-Wall', '-Wextra'];
+  const headers = 'node_modules/node-api-headers/include';
+  const why = buildAddon({ native: 'native', headers, compiler: cc, file: addon, warnings });
+  if (why !== undefined) fail(`the addon in native/ is missing: ${why}`);
   fs.writeFileSync(`${addon}.stamp`, addonStamp);
 }
 
@@ -253,3 +263,15 @@ if (!tsc.ok) fail('the TypeScript compiler found errors; they stand above');
 // The command itself, so that a link to it in a folder of PATH is enough.
 fs.chmodSync('dist/src/cli/weft.js', 0o755);
 fs.writeFileSync('dist/.sources', listStamp);
+
+/** For `weft version`: which commit this is, where that can be known, and whether it was changed. */
+function buildOf() {
+  const git = (...args) =>
+    spawnSync('git', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
+  const [commit = '', date = ''] = (git('log', '-1', '--format=%h %cI').stdout ?? '')
+    .trim()
+    .split(' ');
+  const changed = (git('status', '--porcelain', '--untracked-files=no').stdout ?? '') !== '';
+  return { commit, date, changed };
+}
+fs.writeFileSync('dist/build.json', `${JSON.stringify(buildOf())}\n`);

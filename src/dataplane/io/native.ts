@@ -142,11 +142,18 @@ export function loadAddon(file: string): Native {
   }
 }
 
-const ADDON = fileURLToPath(new URL('../../../../native/build/weft.node', import.meta.url));
+/** What was built on this machine, else what came with the package for machines like it. */
+function findAddon(): string {
+  const native = new URL('../../../../native/', import.meta.url);
+  const built = fileURLToPath(new URL('build/weft.node', native));
+  const prebuilt = fileURLToPath(new URL(`prebuilt/linux-${process.arch}.node`, native));
+  return !fs.existsSync(built) && fs.existsSync(prebuilt) ? prebuilt : built;
+}
+
 let loaded: Native | undefined;
 
 /** Loads the addon, once a thread. Throws an AddonError. */
 export function loadNative(): Native {
-  loaded ??= loadAddon(ADDON);
+  loaded ??= loadAddon(findAddon());
   return loaded;
 }

@@ -1,0 +1,52 @@
+/**
+ * The addon: native/*.c -> one file, with any C compiler. Imports only `node:` modules, since it runs
+ * before there are others, also where weft was installed as a package.
+ */
+import { spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import process from 'node:process';
+
+/** Where weft looks for its addon, below native/: what was built here, then what came with a package. */
+export const BUILT = 'build/weft.node';
+export const prebuilt = (arch) => `prebuilt/linux-${arch}.node`;
+
+/** Everything that the addon is made of. */
+export function addonSources(native) {
+  return fs
+    .readdirSync(native)
+    .filter((name) => /\.[ch]$/.test(name))
+    .map((name) => path.join(native, name))
+    .sort();
+}
+
+/**
+ * Builds it into `file`, whole or not at all. `compiler` may be a program with arguments
+ * (`gcc -m64`); `headers` is the folder that holds node_api.h. Gives why it could not, or undefined.
+ */
+export function buildAddon({ native, headers, compiler, file, warnings = [] }) {
+  fs.mkdirSync(path.dirname(file), { recursive: true });
+  const temporary = `${file}.${process.pid}`;
+  const [program = 'cc', ...words] = compiler.trim().split(/\s+/);
+  const flags = ['-std=gnu11', '-O2', '-g', ...warnings, '-shared', '-fPIC'];
+  // The same source makes the same bytes, wherever it lies.
+  const same = `-ffile-prefix-map=${path.resolve(native)}=native`;
+  const sources = addonSources(native).filter((name) => name.endsWith('.c'));
+  const done = spawnSync(
+    program,
+    [...words, ...flags, same, '-DNAPI_VERSION=8', `-I${headers}`, '-o', temporary, ...sources],
+    { stdio: ['ignore', 2, 2] },
+  );
+  if (done.error === undefined && done.status === 0) {
+    fs.renameSync(temporary, file);
+    return undefined;
+  }
+  fs.rmSync(temporary, { force: true });
+  if (done.error?.code === 'ENOENT') {
+    return (
+      `there is no C compiler ${program}; install one and the C library's headers ` +
+      '(Debian: gcc libc6-dev; Alpine: gcc musl-dev), or name another in CC'
+    );
+  }
+  return `${compiler} could not build it (${done.error?.message ?? `exit ${done.status ?? done.signal}`}; its messages stand above)`;
+}

@@ -1,0 +1,242 @@
+/**
+ * The packages, into dist/packages:
+ *
+ *   weft-VERSION.tgz          for `npm install -g`: compiled code, the addon for x64 and arm64
+ *                             (glibc), and its source for machines on which neither fits
+ *   weft_VERSION_amd64.deb    for Debian: the same with its packages and a Node of its own
+ *
+ * Usage: npm run package [-- npm|deb]
+ *
+ * The same commit makes the same bytes: times are the commit's, orders are sorted.
+ */
+import { spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import process from 'node:process';
+import { fileURLToPath } from 'node:url';
+import { buildAddon, prebuilt } from './addon.mjs';
+
+const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..');
+process.chdir(root);
+const OUT = 'dist/packages';
+/** The Node that the Debian package brings: the newest of a line with long support. */
+const NODE = '22.23.3';
+/** Where compilers for the other architecture are, as Debian names them. */
+const COMPILERS = { x64: 'x86_64-linux-gnu-gcc', arm64: 'aarch64-linux-gnu-gcc' };
+const DEBIAN = { x64: 'amd64', arm64: 'arm64' };
+
+const manifest = JSON.parse(fs.readFileSync('package.json', 'utf8'));
+const only = process.argv[2];
+const time = Number(output('git', ['log', '-1', '--format=%ct']));
+
+const staged = stage();
+if (only !== 'deb') npmPackage(staged);
+if (only !== 'npm') debianPackage(staged);
+
+function fail(line) {
+  process.stderr.write(`weft package: ${line}\n`);
+  process.exit(1);
+}
+
+function run(command, args, options = {}) {
+  const done = spawnSync(command, args, { stdio: ['ignore', 2, 2], ...options });
+  if (done.error?.code === 'ENOENT') fail(`there is no ${command}; install it`);
+  if (done.status !== 0)
+    fail(`${command} ${args.join(' ')} failed (${done.status ?? done.signal})`);
+  return done;
+}
+
+function output(command, args, options = {}) {
+  return run(command, args, {
+    ...options,
+    stdio: ['ignore', 'pipe', 2],
+    encoding: 'utf8',
+  }).stdout.trim();
+}
+
+/** What both packages have: everything that weft is at run time, and nothing else. */
+function stage() {
+  const folder = `${OUT}/stage`;
+  fs.rmSync(folder, { recursive: true, force: true });
+  fs.mkdirSync(folder, { recursive: true });
+  for (const name of ['LICENSE', 'README.md', 'CHANGELOG.md']) {
+    fs.copyFileSync(name, `${folder}/${name}`);
+  }
+  for (const name of fs.readdirSync('dist/src', { recursive: true }).map(String).sort()) {
+    if (name.endsWith('.js')) copy(`dist/src/${name}`, `${folder}/dist/src/${name}`);
+  }
+  fs.chmodSync(`${folder}/dist/src/cli/weft.js`, 0o755);
+  copy('dist/build.json', `${folder}/dist/build.json`);
+  for (const name of fs.readdirSync('native').sort()) {
+    if (/\.[ch]$/.test(name)) copy(`native/${name}`, `${folder}/native/${name}`);
+  }
+  for (const [arch, compiler] of Object.entries(COMPILERS)) {
+    const file = `${folder}/native/${prebuilt(arch)}`;
+    const headers = 'node_modules/node-api-headers/include';
+    const why = buildAddon({ native: 'native', headers, compiler, file });
+    if (why !== undefined) fail(`no addon for ${arch}: ${why}`);
+    run(compiler.replace(/gcc$/, 'strip'), ['--strip-debug', file]);
+  }
+  for (const name of ['addon.mjs', 'install.mjs'])
+    copy(`scripts/${name}`, `${folder}/scripts/${name}`);
+  const { name, version, description, license, type, os, cpu, engines, bin } = manifest;
+  const { dependencies, optionalDependencies, overrides } = manifest;
+  const scripts = { install: 'node scripts/install.mjs' };
+  const kept = {
+    ...{ name, version, description, license, type, os, cpu, engines, bin, scripts },
+    ...{ dependencies, optionalDependencies, overrides },
+  };
+  fs.writeFileSync(`${folder}/package.json`, `${JSON.stringify(kept, null, 2)}\n`);
+  fs.writeFileSync(`${folder}/npm-shrinkwrap.json`, shrinkwrap(kept));
+  return folder;
+}
+
+/** The lock file without what only developers need, so that everybody runs what was tested. */
+function shrinkwrap(kept) {
+  const lock = JSON.parse(fs.readFileSync('package-lock.json', 'utf8'));
+  const packages = Object.fromEntries(
+    Object.entries(lock.packages).filter(([name, { dev }]) => name !== '' && dev !== true),
+  );
+  const { name, version } = kept;
+  const all = { name, version, lockfileVersion: lock.lockfileVersion, requires: true };
+  return `${JSON.stringify({ ...all, packages: { '': kept, ...packages } }, null, 2)}\n`;
+}
+
+function copy(from, to) {
+  fs.mkdirSync(path.dirname(to), { recursive: true });
+  fs.copyFileSync(from, to);
+}
+
+/** npm sets every file's time to the same, and sorts. */
+function npmPackage(folder) {
+  const packed = output(
+    'npm',
+    ['pack', '--silent', '--ignore-scripts', '--pack-destination', '..'],
+    {
+      cwd: folder,
+    },
+  );
+  tell(`${OUT}/${packed.split('\n').at(-1)}`);
+}
+
+function debianPackage(folder) {
+  const arch = process.arch;
+  const debian = DEBIAN[arch] ?? fail(`no Debian package is made on ${arch}`);
+  const tree = `${OUT}/debian`;
+  const lib = `${tree}/usr/lib/weft`;
+  fs.rmSync(tree, { recursive: true, force: true });
+  fs.mkdirSync(path.dirname(lib), { recursive: true });
+  fs.cpSync(folder, lib, { recursive: true });
+  // Its own packages, as locked; and one addon, in the place where built ones are.
+  run(
+    'npm',
+    ['ci', '--omit=dev', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'],
+    { cwd: lib },
+  );
+  buildRawSocket(lib, arch);
+  prune(`${lib}/node_modules`);
+  fs.mkdirSync(`${lib}/native/build`, { recursive: true });
+  fs.renameSync(`${lib}/native/${prebuilt(arch)}`, `${lib}/native/build/weft.node`);
+  for (const name of fs.readdirSync(`${lib}/native`)) {
+    if (name !== 'build') fs.rmSync(`${lib}/native/${name}`, { recursive: true });
+  }
+  for (const name of ['scripts', 'npm-shrinkwrap.json', 'README.md', 'CHANGELOG.md', 'LICENSE']) {
+    fs.rmSync(`${lib}/${name}`, { recursive: true, force: true });
+  }
+  copy(`${nodeCache(arch)}/bin/node`, `${lib}/node`);
+  debianFiles(tree);
+  const kib = Number(output('du', ['-sk', tree]).split(/\s/)[0]);
+  const control = fs
+    .readFileSync('packaging/debian/control', 'utf8')
+    .replace('@VERSION@', manifest.version)
+    .replace('@ARCHITECTURE@', debian)
+    .replace('@INSTALLED_SIZE@', String(kib));
+  fs.writeFileSync(`${tree}/DEBIAN/control`, control);
+  settle(tree);
+  const file = `${OUT}/weft_${manifest.version}_${debian}.deb`;
+  const env = { ...process.env, SOURCE_DATE_EPOCH: String(time) };
+  run('dpkg-deb', ['--root-owner-group', '-Zxz', '--build', tree, file], {
+    env,
+    stdio: ['ignore', 'ignore', 2],
+  });
+  fs.rmSync(tree, { recursive: true });
+  tell(file);
+}
+
+/** Built against the headers of the Node that the package brings; no other package's script runs. */
+function buildRawSocket(lib, arch) {
+  const headers = path.resolve(nodeCache(arch));
+  const rebuild = ['rebuild', 'raw-socket', '--loglevel=error', '--foreground-scripts'];
+  const env = { ...process.env, npm_package_config_node_gyp_nodedir: headers };
+  run('npm', rebuild, { cwd: lib, env });
+  const build = `${lib}/node_modules/raw-socket/build`;
+  const built = `${build}/Release/raw.node`;
+  if (!fs.existsSync(built)) fail('raw-socket was not built');
+  run('strip', ['--strip-debug', built]);
+  const kept = fs.readFileSync(built);
+  fs.rmSync(build, { recursive: true });
+  fs.mkdirSync(path.dirname(built), { recursive: true });
+  fs.writeFileSync(built, kept);
+}
+
+/** What no program reads: types, sources of addons, tests, and packages that hold nothing else. */
+function prune(folder) {
+  for (const name of fs.readdirSync(folder, { recursive: true }).map(String)) {
+    const file = path.join(folder, name);
+    if (/\.(?:d\.[cm]?ts|map|md|markdown|cc|h|gyp|flow)$/i.test(name))
+      fs.rmSync(file, { force: true });
+  }
+  for (const name of ['@types', 'nan', 'undici-types', 'node-api-headers', '.bin']) {
+    fs.rmSync(path.join(folder, name), { recursive: true, force: true });
+  }
+}
+
+/** Node's own program and its headers, from the registry package that holds them. */
+function nodeCache(arch) {
+  const cache = `.cache/node-${NODE}-${arch}`;
+  if (fs.existsSync(`${cache}/bin/node`)) return cache;
+  fs.mkdirSync(cache, { recursive: true });
+  const packed = output('npm', ['pack', '--silent', `node-linux-${arch}@${NODE}`], { cwd: cache });
+  const parts = ['package/include', 'package/bin/node'];
+  run('tar', ['-xzf', packed, '--strip-components=1', ...parts], { cwd: cache });
+  fs.rmSync(`${cache}/${packed}`);
+  return cache;
+}
+
+/** What stands outside of /usr/lib/weft. */
+function debianFiles(tree) {
+  const doc = `${tree}/usr/share/doc/weft`;
+  const scripts = ['postinst', 'prerm', 'postrm', 'conffiles'];
+  for (const name of scripts) copy(`packaging/debian/${name}`, `${tree}/DEBIAN/${name}`);
+  copy('packaging/debian/weft', `${tree}/usr/bin/weft`);
+  copy('packaging/debian/default', `${tree}/etc/default/weft`);
+  copy('packaging/debian/copyright', `${doc}/copyright`);
+  fs.copyFileSync('README.md', `${doc}/README.md`);
+  fs.copyFileSync('CHANGELOG.md', `${doc}/changelog`);
+  run('gzip', ['-9n', `${doc}/changelog`]);
+  const unit = fs
+    .readFileSync('packaging/weft.service', 'utf8')
+    .replaceAll('/usr/local/bin/weft', '/usr/bin/weft')
+    .replace('/etc/systemd/system/weft.service', '/usr/lib/systemd/system/weft.service');
+  fs.mkdirSync(`${tree}/usr/lib/systemd/system`, { recursive: true });
+  fs.writeFileSync(`${tree}/usr/lib/systemd/system/weft.service`, unit);
+}
+
+/** The same modes and times, whoever builds. */
+function settle(tree) {
+  const programs = /(?:^|\/)(?:weft|node|weft\.js|postinst|prerm|postrm)$/;
+  const all = fs
+    .readdirSync(tree, { recursive: true })
+    .map((name) => path.join(tree, String(name)));
+  for (const file of [...all, tree].sort().reverse()) {
+    const stat = fs.lstatSync(file);
+    if (stat.isSymbolicLink()) continue;
+    fs.chmodSync(file, stat.isDirectory() || programs.test(file) ? 0o755 : 0o644);
+    fs.utimesSync(file, time, time);
+  }
+}
+
+function tell(file) {
+  const { size } = fs.statSync(file);
+  process.stdout.write(`${file}  ${(size / 1e6).toFixed(1)} MB\n`);
+}
