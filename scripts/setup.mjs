@@ -79,6 +79,7 @@ needs.package = [
   ['aarch64-linux-gnu-gcc', 'gcc-aarch64-linux-gnu'],
   [{ file: '/usr/aarch64-linux-gnu/include/stdio.h' }, 'libc6-dev-arm64-cross'],
 ];
+needs.packages = [...needs.package, ['debootstrap', 'debootstrap']];
 needs.demo = [...needs.build, ...needs.demo];
 needs.docker = [...needs.demo, ...needs.docker];
 needs.test = [...needs.docker, ...needs.test];
