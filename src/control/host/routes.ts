@@ -191,10 +191,7 @@ export class RouteSync {
     }
   }
 
-  /**
-   * Goes towards the desired set of this moment until there is a newer one; `problems` counts when
-   * there is no more to do.
-   */
+  /** Towards the desired set until there is a newer one; `problems` counts when there is no more. */
   async #step(
     report: RouteReport,
     refused: Map<string, string>,
@@ -213,7 +210,7 @@ export class RouteSync {
       }
       let more = false;
       for (let from = 0; from < changes.length; from += BATCH) {
-        // There is something newer: what it wants is not to wait for the rest of this.
+        // What is newer does not wait for the rest.
         if (from > 0 && seen !== this.#requests) break;
         const allDone = await this.#apply(changes.slice(from, from + BATCH), refused);
         more ||= !allDone;

@@ -115,8 +115,8 @@ export class Peers {
   }
 
   /**
-   * A change is in force at once. It costs the work of all peers, so those that come behind it are
-   * gathered for as long as that took: of a burst half of the time goes into it, however large.
+   * A change is in force at once. That is work for all peers, so what comes behind it is gathered
+   * for as long as it took: however many come, not more than half of the time goes into them.
    */
   changes(batch: readonly Change[]): void {
     for (const change of batch) {
