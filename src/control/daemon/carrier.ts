@@ -1,7 +1,8 @@
 /** Carries membership from the overlay to the lanes' table and to the kernel's. */
+import type { Route } from '../../dataplane/routes/peer.js';
 import type { Publisher } from '../../dataplane/routes/publisher.js';
 import { formatAddress } from '../../dataplane/wire/ipv4.js';
-import type { RouteReport, RouteSync } from '../host/routes.js';
+import type { Behind, RouteReport, RouteSync } from '../host/routes.js';
 import { describePeer, type Membership, type Peer } from '../overlay/peers.js';
 import { formatSubnet } from '../overlay/subnet.js';
 import type { Log } from '../runtime.js';
@@ -16,6 +17,13 @@ export interface LaneTable {
   readonly local: { readonly network: number; readonly length: number };
   /** UDP, the same on every host. */
   readonly port: number;
+}
+
+/** What a peer is in the two tables. */
+interface Entries {
+  /** Undefined without lanes. */
+  readonly inLanes: Route | undefined;
+  readonly inKernel: Behind;
 }
 
 export interface CarrierOptions {
@@ -34,6 +42,8 @@ export class Carrier {
   /** How often the routes were set. */
   #sets = 0;
   #setting = 0;
+  /** Of each peer, made once: most of thousands are the same from one change to the next. */
+  readonly #entries = new WeakMap<Peer, Entries>();
 
   constructor(options: CarrierOptions) {
     this.#options = options;
@@ -62,16 +72,15 @@ export class Carrier {
   async adopt(membership: Membership): Promise<void> {
     const { peers, added, changed, removed } = membership;
     const { table, routes, published } = this.#options;
-    if (table !== undefined) publish(peers, table);
+    const entries = peers.map((peer) => this.#entriesOf(peer));
+    table?.publisher.publish(
+      entries.flatMap(({ inLanes }) => inLanes ?? []),
+      [table.local],
+    );
     this.#peers = peers;
     this.#sets += 1;
     this.#setting += 1;
-    const inKernel = routes.set(
-      peers.map(({ subnet, publicIp }) => ({
-        subnet: formatSubnet(subnet),
-        host: formatAddress(publicIp),
-      })),
-    );
+    const inKernel = routes.set(entries.map(({ inKernel }) => inKernel));
     this.#tell('joined', added);
     this.#tell('changed', changed);
     this.#tell('left', removed);
@@ -95,6 +104,22 @@ export class Carrier {
     return [...counted(report.added, 'missing'), ...counted(report.removed, 'stale')];
   }
 
+  #entriesOf(peer: Peer): Entries {
+    const known = this.#entries.get(peer);
+    if (known !== undefined) return known;
+    const { subnet, publicIp, vtepMac: mac } = peer;
+    const { table } = this.#options;
+    const inKernel = { subnet: formatSubnet(subnet), host: formatAddress(publicIp) };
+    const { address: network, length } = subnet;
+    const inLanes =
+      table === undefined || mac === undefined
+        ? undefined
+        : { network, length, peer: { address: publicIp, port: table.port, mac } };
+    const entries = { inLanes, inKernel };
+    this.#entries.set(peer, entries);
+    return entries;
+  }
+
   #report({ problems }: RouteReport): void {
     const { log } = this.#options;
     for (const problem of problems) if (!this.#problems.includes(problem)) log.warn(problem);
@@ -111,19 +136,4 @@ export class Carrier {
       else log.info(line);
     }
   }
-}
-
-function publish(peers: readonly Peer[], { publisher, local, port }: LaneTable): void {
-  const routes = peers.flatMap(({ subnet, publicIp, vtepMac }) =>
-    vtepMac === undefined
-      ? []
-      : [
-          {
-            network: subnet.address,
-            length: subnet.length,
-            peer: { address: publicIp, port, mac: vtepMac },
-          },
-        ],
-  );
-  publisher.publish(routes, [local]);
 }

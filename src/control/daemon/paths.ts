@@ -167,8 +167,6 @@ export class Paths implements Member {
     const now = this.#options.clock.now();
     const pauseMs = this.#changed ? Math.min(ASK_AGAIN_MS, this.#paths.size) : ASK_ANYWAY_MS;
     if (now - this.#askedAt < pauseMs) return [];
-    this.#askedAt = now;
-    this.#changed = false;
     await this.#ask([...this.#paths.keys()]);
     this.#gather();
     return [];
@@ -237,7 +235,11 @@ export class Paths implements Member {
   }
 
   async #ask(addresses: readonly number[]): Promise<void> {
-    const { ip, here: hereNow, tunnel } = this.#options;
+    const { clock, ip, here: hereNow, tunnel } = this.#options;
+    if (addresses.length === this.#paths.size) {
+      this.#askedAt = clock.now();
+      this.#changed = false;
+    }
     const here = hereNow();
     // While the address is gone the underlay's own fault says it.
     if (here === undefined || addresses.length === 0) return;

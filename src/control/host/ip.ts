@@ -28,6 +28,8 @@ import type { Ended, Runner, Running } from './runner.js';
 // Without -4: that would hide a link which has no IPv4 address (yet). Routes are IPv4 by default.
 const ARGV = ['ip', '-j', '-force', '-batch', '-'];
 const SYNC = 'sync';
+/** Listings asked together: about 1 ms, so that a change which comes meanwhile is not kept waiting. */
+const ASKED_AT_ONCE = 64;
 /** Kernel changes take microseconds each; what lasts longer than this hangs. */
 const TIMEOUT_MS = 10_000;
 
@@ -60,6 +62,7 @@ export class Ip {
   #child: Child | null = null;
   /** The batch before this one: batches run one after the other. */
   #last: Promise<unknown> = Promise.resolve();
+  #closed = false;
 
   constructor(runner: Runner, timers: Timers) {
     this.#runner = runner;
@@ -97,11 +100,20 @@ export class Ip {
 
   /**
    * Executes many listings that each answer an array; resolves to what each line was answered, or
-   * `ip`'s words for why it was refused. Rejects with a HostError as `change` does.
+   * `ip`'s words for why it was refused. Of thousands, what others ask for comes in between.
+   * Rejects with a HostError as `change` does, and when `ip` is closed meanwhile.
    */
-  queryAll(lines: readonly string[]): Promise<Map<string, unknown[] | string>> {
+  async queryAll(lines: readonly string[]): Promise<Map<string, unknown[] | string>> {
     const answers = new Map<string, unknown[] | string>();
-    if (lines.length === 0) return Promise.resolve(answers);
+    for (let from = 0; from < lines.length; from += ASKED_AT_ONCE) {
+      if (this.#closed) throw new HostError('ECANCELED', 'ip is closed');
+      await this.#ask(lines.slice(from, from + ASKED_AT_ONCE), answers);
+    }
+    return answers;
+  }
+
+  /** Puts what each of these lines is answered to `answers`. */
+  #ask(lines: readonly string[], answers: Map<string, unknown[] | string>): Promise<void> {
     return this.#inTurn(async () => {
       let arrays: string[] = [];
       const failures = await this.#exchange(lines, (stdout, refused) => {
@@ -116,7 +128,6 @@ export class Ip {
         answers.set(line, parseArray(arrays[next] ?? '') ?? 'ip did not answer in JSON');
         next += 1;
       }
-      return answers;
     });
   }
 
@@ -128,6 +139,7 @@ export class Ip {
 
   /** Waits for what is under way, ends the child and waits until it has ended. */
   async close(): Promise<void> {
+    this.#closed = true;
     await this.#last;
     const child = this.#child;
     if (child === null || child.ended !== null) return;

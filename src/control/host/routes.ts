@@ -122,14 +122,18 @@ export class RouteSync {
     for (const one of subnets) {
       const [text, host] = typeof one === 'string' ? [one, null] : [one.subnet, one.host];
       // Most were there before: that look saves most of the time of a change among thousands.
-      const known = before.get(text)?.prefix;
-      const prefix = known ?? parsePrefix(text);
+      const known = before.get(text);
+      if (known?.host === host) {
+        this.#desired.set(text, known);
+        continue;
+      }
+      const prefix = parsePrefix(text);
       if (prefix === null || prefix.length === 0) {
         this.#refused.push(`no route to ${JSON.stringify(text)}: that is not a subnet`);
       } else if (host !== null && parseAddress(host) === null) {
         this.#refused.push(`no route to ${text}: ${JSON.stringify(host)} is not an address`);
       } else {
-        this.#desired.set(known ? text : formatPrefix(prefix), { prefix, host });
+        this.#desired.set(formatPrefix(prefix), { prefix, host });
       }
     }
     return this.#request();
@@ -187,45 +191,29 @@ export class RouteSync {
     }
   }
 
-  /** One batch towards the desired set of this moment; `problems` counts when there is no more. */
+  /** Towards the desired set until there is a newer one; `problems` counts when there is no more. */
   async #step(
     report: RouteReport,
     refused: Map<string, string>,
   ): Promise<{ more: boolean; problems: string[] }> {
+    const seen = this.#requests;
     try {
       this.#installed ??= await this.#list();
       const installed = this.#installed;
       const wanted = await this.#resolve();
-      const batch: Change[] = [];
+      const changes: Change[] = [];
       const problems: string[] = [];
-      let more = false;
       for (const change of this.#differences(installed, wanted, report)) {
         const reason = refused.get(change.line);
-        if (reason !== undefined) {
-          problems.push(`ip ${change.line}: ${reason}`);
-        } else if (batch.length === BATCH) {
-          more = true;
-          break;
-        } else {
-          batch.push(change);
-        }
+        if (reason === undefined) changes.push(change);
+        else problems.push(`ip ${change.line}: ${reason}`);
       }
-      if (batch.length > 0) {
-        for (const { makes } of batch) if (makes && this.#outlives(makes)) this.#record(makes);
-        this.#save();
-        const failures = await this.#ip.change(batch.map((change) => change.line));
-        const failed = new Map(
-          failures.filter((f) => !alreadyGone(f)).map((f) => [f.line, f.reason]),
-        );
-        for (const { line, makes, done } of batch) {
-          const reason = failed.get(line);
-          if (reason === undefined) done();
-          else {
-            refused.set(line, reason);
-            if (makes) this.#recorded.delete(nameOf(makes));
-          }
-        }
-        more ||= failed.size > 0;
+      let more = false;
+      for (let from = 0; from < changes.length; from += BATCH) {
+        // What is newer does not wait for the rest.
+        if (from > 0 && seen !== this.#requests) break;
+        const allDone = await this.#apply(changes.slice(from, from + BATCH), refused);
+        more ||= !allDone;
       }
       this.#save();
       return { more, problems };
@@ -235,6 +223,23 @@ export class RouteSync {
       const problem = `the routes are not up to date: ${textOf(error)}`;
       return { more: false, problems: [problem] };
     }
+  }
+
+  /** Whether the kernel took all of a batch; what it did not take is among the refused. */
+  async #apply(batch: readonly Change[], refused: Map<string, string>): Promise<boolean> {
+    for (const { makes } of batch) if (makes && this.#outlives(makes)) this.#record(makes);
+    this.#save();
+    const failures = await this.#ip.change(batch.map((change) => change.line));
+    const failed = new Map(failures.filter((f) => !alreadyGone(f)).map((f) => [f.line, f.reason]));
+    for (const { line, makes, done } of batch) {
+      const reason = failed.get(line);
+      if (reason === undefined) done();
+      else {
+        refused.set(line, reason);
+        if (makes) this.#recorded.delete(nameOf(makes));
+      }
+    }
+    return failed.size === 0;
   }
 
   /** Where each desired subnet is to lead. */

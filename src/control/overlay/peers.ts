@@ -53,6 +53,9 @@ interface Read {
   readonly peer: Peer | string;
 }
 
+/** The longest that a change waits to be put in force with others, in milliseconds. */
+const LONGEST_TURN_MS = 500;
+
 /** How long peers that an emptied store does not have are kept, in milliseconds. */
 const KEEP_FOR_MS = 300_000;
 
@@ -68,6 +71,10 @@ export class Peers {
   /** The keys of peers that the store does not have (any more), but once had. */
   readonly #kept = new Set<string>();
   #cancelTimer = () => {};
+  /** Changes that are not in force yet wait for this. */
+  #cancelTurn: (() => void) | undefined;
+  /** When the next changes are put in force. */
+  #turnAt = 0;
   #first = true;
   #publicIp: number;
   #addresses: readonly HostAddress[];
@@ -107,19 +114,26 @@ export class Peers {
     this.#become(now);
   }
 
+  /**
+   * A change is in force at once. That is work for all peers, so what comes behind it is gathered
+   * for as long as it took: however many come, not more than half of the time goes into them.
+   */
   changes(batch: readonly Change[]): void {
-    const now = new Map(this.#entries);
     for (const change of batch) {
       const key = change.type === 'put' ? change.entry.key : change.key;
       this.#kept.delete(key);
-      if (change.type === 'put') this.#put(now, change.entry);
-      else now.delete(key);
+      if (change.type === 'put') this.#put(this.#entries, change.entry);
+      else this.#entries.delete(key);
     }
-    this.#become(now);
+    const waitMs = this.#turnAt - this.#options.clock.now();
+    const become = () => this.#become(this.#entries);
+    if (waitMs <= 0) become();
+    else this.#cancelTurn ??= this.#options.clock.after(waitMs, become);
   }
 
   stop(): void {
     this.#cancelTimer();
+    this.#cancelTurn?.();
   }
 
   /** Remembers the peers that an emptied store does not have. */
@@ -213,6 +227,16 @@ export class Peers {
   }
 
   #become(entries: Map<string, Read>): void {
+    const { clock } = this.#options;
+    const begun = clock.now();
+    this.#cancelTurn?.();
+    this.#cancelTurn = undefined;
+    this.#tell(entries);
+    const ended = clock.now();
+    this.#turnAt = ended + Math.min(ended - begun, LONGEST_TURN_MS);
+  }
+
+  #tell(entries: Map<string, Read>): void {
     this.#dropReplaced(entries);
     this.#entries = entries;
     const before = this.#peers;

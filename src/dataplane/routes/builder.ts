@@ -199,22 +199,23 @@ function prefixKey(network: number, length: number): number {
   return (network >>> 0) * 64 + length;
 }
 
+// Named only when refused: with thousands of routes these texts would be most of the work.
 function checkPrefix(network: number, length: number): void {
-  const prefix = `${formatAddress(network)}/${length}`;
+  const refuse = (why: string) => {
+    throw new RangeError(`routes: ${formatAddress(network)}/${length}${why}`);
+  };
   if (!Number.isInteger(length) || length < 0 || length > 32) {
-    throw new RangeError(`routes: ${prefix}: the prefix length must be 0 to 32`);
+    refuse(': the prefix length must be 0 to 32');
   }
   // A shift by 32 is a shift by 0 in JavaScript, hence the case of its own.
   const host = length === 0 ? network : length === 32 ? 0 : network << length;
-  if (host !== 0) throw new RangeError(`routes: ${prefix} has host bits set; clear them`);
+  if (host !== 0) refuse(' has host bits set; clear them');
 }
 
-function checkPeer(peer: Peer): void {
-  const name = `peer ${formatAddress(peer.address)}`;
-  if (peer.mac.length !== 6) {
-    throw new RangeError(`routes: ${name}: a MAC address has 6 bytes, not ${peer.mac.length}`);
-  }
-  if (!Number.isInteger(peer.port) || peer.port < 1 || peer.port > 65535) {
-    throw new RangeError(`routes: ${name}: port ${peer.port} is not 1 to 65535`);
-  }
+function checkPeer({ address, mac, port }: Peer): void {
+  const refuse = (why: string) => {
+    throw new RangeError(`routes: peer ${formatAddress(address)}: ${why}`);
+  };
+  if (mac.length !== 6) refuse(`a MAC address has 6 bytes, not ${mac.length}`);
+  if (!Number.isInteger(port) || port < 1 || port > 65535) refuse(`port ${port} is not 1 to 65535`);
 }

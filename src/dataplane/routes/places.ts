@@ -24,6 +24,7 @@ export class Places {
   /** Whose each place is; undefined: free. */
   #owners: (Peer | undefined)[] = [];
   readonly #places = new Map<string, number>();
+  readonly #identities = new WeakMap<Peer, string>();
   /** The places of each outer address, in their order. */
   #ofAddress = new Map<number, number[]>();
 
@@ -33,8 +34,7 @@ export class Places {
    * was free before this call, since a lane may still be at work with the table before.
    */
   assign(peers: readonly Peer[]): Placing {
-    // Once for each: with thousands of peers these texts are most of the work.
-    const identities = peers.map(identityOf);
+    const identities = peers.map((peer) => this.#identityOf(peer));
     const wanted = new Map(peers.map((peer, index) => [identities[index]!, peer]));
     /** Places that are given up, and one of them for each address. */
     const left = new Set<number>();
@@ -73,6 +73,16 @@ export class Places {
       else others.push(place);
     }
     return { placed, places: identities.map((identity) => this.#places.get(identity)!) };
+  }
+
+  /** Once for each peer: with thousands of them these texts are most of the work. */
+  #identityOf(peer: Peer): string {
+    let identity = this.#identities.get(peer);
+    if (identity === undefined) {
+      identity = identityOf(peer);
+      this.#identities.set(peer, identity);
+    }
+    return identity;
   }
 
   /** The places of the peers with this outer address (int32). */

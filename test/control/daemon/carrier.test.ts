@@ -71,6 +71,17 @@ test('peers go into the table of the lanes first, then into the kernel', async (
   assert.equal(log.lines.length, 2);
 });
 
+test('a peer that changed goes into both tables as it is now', async () => {
+  await carrier.adopt(joined(peer(1), peer(2)));
+  order = [];
+  const moved = { ...peer(1), subnet: { address: 768, length: 25 }, publicIp: 9 };
+  await carrier.adopt({ peers: [moved], added: [], changed: [moved], removed: [] });
+  assert.deepEqual(order, [
+    'publish [[768,25,4789]] [{"network":7,"length":24}]',
+    'kernel 0.0.3.0/25 by 0.0.0.9',
+  ]);
+});
+
 test('without lanes the kernel alone gets the peers', async () => {
   const plain = new Carrier({ routes, log });
   await plain.adopt(joined({ ...peer(1), vtepMac: undefined }));

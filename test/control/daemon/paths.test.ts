@@ -221,6 +221,21 @@ test('when nothing changed ways are asked for each minute; when something did, a
   assert.equal(lanes.get(2), '1300');
 });
 
+test('the ways of the first peers are not asked for a second time by the look behind them', async () => {
+  const { clock, follow, asked, paths } = begin();
+  follow([peer(2), peer(3)]);
+  await clock.pass(SECOND);
+  const before = asked.length;
+  await paths.reconcile();
+  assert.equal(asked.length, before);
+  paths.changed();
+  follow([peer(2), peer(3), peer(4)]);
+  await clock.pass(SECOND);
+  const joined = asked.length;
+  await paths.reconcile();
+  assert.ok(asked.length > joined, 'that of one peer is no look at all of them');
+});
+
 test('a way that leads nowhere: a fault with the peer and the reason, gone when it is over', async () => {
   const { clock, follow, paths, world, lanes, lines, sent, report } = begin();
   world.refused.set('192.168.0.2', 'RTNETLINK answers: Network is unreachable');

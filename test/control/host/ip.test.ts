@@ -79,3 +79,32 @@ test('many listings: each line has its answer or its reason, whichever failed', 
   assert.equal((await ip.queryAll([])).size, 0);
   assert.equal(fake.starts, 1);
 });
+
+test('what others ask for comes in between thousands of listings', async () => {
+  const fake = new FakeIp();
+  const ip = new Ip(fake, new FakeTimers());
+  const addresses = Array.from({ length: 5000 }, (_, n) => `10.${n >> 8}.${n & 255}.1`);
+  for (const address of addresses) fake.ways.set(address, { dev: 'eth0' });
+  const asking = ip.queryAll(addresses.map((address) => `route get ${address}`));
+  await ip.change([add('10.5.1.0/24')]);
+  assert.ok(fake.lines.length < 200, `behind ${fake.lines.length} of them`);
+  const answers = await asking;
+  for (const address of addresses) {
+    assert.deepEqual(answers.get(`route get ${address}`), [
+      { dst: address, dev: 'eth0', flags: [] },
+    ]);
+  }
+  assert.equal(fake.starts, 1);
+});
+
+test('closed amid thousands of listings, it starts no child anew', async () => {
+  const fake = new FakeIp();
+  const ip = new Ip(fake, new FakeTimers());
+  const lines = Array.from({ length: 5000 }, (_, n) => `route get 10.0.${n >> 8}.${n & 255}`);
+  const asking = assert.rejects(ip.queryAll(lines), /ip is closed/);
+  await Promise.resolve();
+  await ip.close();
+  await asking;
+  assert.equal(fake.starts, 1);
+  assert.ok(fake.lines.length < lines.length);
+});

@@ -83,6 +83,23 @@ test('a thousand peers at once, then none', async () => {
   assert.equal(fake.routes.size, 0);
 });
 
+test('what is newer does not wait for the rest of a thousand', async () => {
+  const { fake, sync } = rig();
+  await sync.set([]);
+  fake.lines.length = 0;
+  fake.held = [];
+  const first = sync.set(
+    Array.from({ length: 1000 }, (_, i) => `10.5.${i >> 3}.${(i & 7) * 32}/27`),
+  );
+  await new Promise(setImmediate);
+  const newer = sync.set(['10.5.200.0/24']);
+  fake.release();
+  await Promise.all([first, newer]);
+  assert.deepEqual([...fake.routes.keys()], ['10.5.200.0/24']);
+  const made = fake.lines.filter((line) => line.startsWith('route replace'));
+  assert.ok(made.length < 500, `${made.length} were made`);
+});
+
 test('reconcile puts back what was flushed', async () => {
   const { fake, sync } = rig();
   await sync.set(['10.5.1.0/24', '10.5.2.0/24']);
