@@ -63,9 +63,11 @@ export async function configure(ip: Ip, wanted: DeviceConfig, proc = '/proc'): P
     change(`link set ${device} txqueuelen ${QUEUE_LENGTH}`, `queue length ${QUEUE_LENGTH}`);
   }
   let present = false;
-  for (const { family, local, prefixlen, address } of link.addr_info ?? []) {
+  for (const { family, local, prefixlen, address, scope = 'global' } of link.addr_info ?? []) {
     if (family !== 'inet' || local === undefined) continue;
-    if (local === wanted.address && prefixlen === 32 && address === undefined) present = true;
+    // With another scope this host would send by the tunnel from an address of the underlay.
+    const whole = prefixlen === 32 && address === undefined && scope === 'global';
+    if (local === wanted.address && whole) present = true;
     else if (isStale(local, network)) {
       // With a peer address, the prefix length belongs to the peer.
       const peer = address === undefined ? '' : ` peer ${address}`;
@@ -77,6 +79,10 @@ export async function configure(ip: Ip, wanted: DeviceConfig, proc = '/proc'): P
     change(`addr add ${wanted.address}/32 ${device}`, `address ${wanted.address}/32`);
   }
   if (!link.flags.includes('UP')) change(`link set ${device} up`, 'up');
+  // Of one that weft holds open: the kernel then drops all that is sent by it.
+  if (wanted.index !== undefined && link.flags.includes('NO-CARRIER')) {
+    change(`link set ${device} carrier on`, 'carrier on');
+  }
 
   const failures = await ip.change(lines);
   const failed = failures[0];
@@ -121,7 +127,16 @@ interface LinkRow {
   mtu: number;
   txqlen?: number;
   flags: string[];
-  addr_info?: { family?: string; local?: string; prefixlen: number; address?: string }[];
+  addr_info?: AddressRow[];
+}
+
+interface AddressRow {
+  family?: string;
+  local?: string;
+  prefixlen: number;
+  /** Of the other end, where it was given. */
+  address?: string;
+  scope?: string;
 }
 
 async function show(ip: Ip, { name, index }: DeviceConfig): Promise<LinkRow> {

@@ -17,6 +17,9 @@ import { findFlanneld } from './leftover.js';
 import type { Runner } from './runner.js';
 import { readSysctl, sysctlCommand } from './sysctls.js';
 
+/** The journal of what `weft docker-opts` wrote, beside those of the devices. */
+export const DOCKER_OPTIONS = 'docker-opts';
+
 export interface TakenBack {
   /** One sentence for each thing that was taken back or left, and why. */
   did: string[];

@@ -61,11 +61,12 @@ function command(device: string): string {
 }
 
 function hostIsOff(devices: readonly string[]): string {
-  const nor = devices.length === 0 ? '' : `, nor do ${devices.join(', ')}`;
+  const also = devices.length === 0 ? '' : `, and so it is for ${devices.join(', ')}`;
   return (
-    `this host does not forward IPv4 (/proc/sys/${HOST} is 0)${nor}, so containers reach no other ` +
-    'host; Docker switches it on when it starts, and closes FORWARD then, which it does not do ' +
-    `where it is on already; without Docker run: ${sysctlCommand(HOST, '1')}, and for the next ` +
-    'boot: echo net.ipv4.ip_forward=1 > /etc/sysctl.d/50-forward.conf'
+    `this host does not forward IPv4 (/proc/sys/${HOST} is 0${also}), so containers reach no other ` +
+    'host; where Docker is, let it do that when it starts (systemctl restart docker), since it sets ' +
+    "FORWARD's policy to DROP only where it is the one to switch forwarding on; elsewhere run: " +
+    `${sysctlCommand(HOST, '1')}, and for the next boot: ` +
+    'echo net.ipv4.ip_forward=1 > /etc/sysctl.d/50-forward.conf'
   );
 }

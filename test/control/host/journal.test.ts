@@ -185,7 +185,12 @@ test('what fails stays in the journal for another try', async (t) => {
   assert.deepEqual(readJournal(journal.file)!.entries, [
     { kind: 'device', name: 'flannel.1', index: 7 },
   ]);
-  const { did } = await down(new FakeRunner({ [SHOW]: GONE }), 'flannel.1', root, path.join(root, 'proc'));
+  const { did } = await down(
+    new FakeRunner({ [SHOW]: GONE }),
+    'flannel.1',
+    root,
+    path.join(root, 'proc'),
+  );
   assert.match(did.join(), /is gone.*was removed/);
 });
 
