@@ -99,7 +99,8 @@ export async function startVxlan(start: Start, backend: Vxlan): Promise<Running>
   const { clock } = options;
   lifecycle.onLeave('the seconds', eachSecond({ clock, log, look: () => path.lanes, tick }));
   lookAfter(start, { path, watch, carrier, paths });
-  start.watchForwarding(lease, name, () => (direct && watch.present ? watch.now.name : undefined));
+  const past = () => (direct && watch.present ? watch.now.name : undefined);
+  await start.watchForwarding(lease, name, past);
   start.startLoop(() => paths.changed());
 
   // 13. follow

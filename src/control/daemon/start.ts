@@ -135,10 +135,11 @@ export class Start {
     { subnet }: OwnLease,
     tunnel: string | undefined,
     direct: () => string | undefined,
-  ): void {
+  ): Promise<void> {
     const { proc } = this.options.host;
     const { ip } = this.ground;
-    this.loop.add(new Forwarding({ ip, proc, subnet: formatSubnet(subnet), tunnel, direct }));
+    const member = new Forwarding({ ip, proc, subnet: formatSubnet(subnet), tunnel, direct });
+    return this.awaited(this.loop.begin(member));
   }
 
   /** 12. From here on what others change on the host is put right. */
