@@ -4,6 +4,7 @@
  * and what Docker switched on stays when weft goes.
  */
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
 import process from 'node:process';
 import { after, before, describe, test } from 'node:test';
 import type { Running } from '../../src/lab/command.js';
@@ -90,6 +91,14 @@ describe('Docker started after weft', { skip: lacks ?? false, timeout: 240_000 }
     assert.equal(await isRouted(stranger), false);
   });
 
+  test('weft down takes nothing from Docker while weft runs', async () => {
+    const down = [process.execPath, WEFT, 'down'];
+    const { code, stdout, stderr } = await hosts[0].run(down, { mayFail: true });
+    assert.deepEqual([code, stdout], [1, '']);
+    assert.match(stderr, /weft still runs for flannel\.1/);
+    assert.ok(hosts[0].read(OPTIONS));
+  });
+
   test('weft down beside running containers: they keep the world, Docker its forwarding', async () => {
     for (const one of wefts) await one.stop();
     const { stdout } = await weft(hosts[0], 'down');
@@ -100,5 +109,15 @@ describe('Docker started after weft', { skip: lacks ?? false, timeout: 240_000 }
     assert.equal(await policy(hosts[0]), '-P FORWARD DROP');
     assert.equal(await isRouted(stranger), false);
     assert.match((await weft(hosts[0], 'down')).stdout, /weft has left nothing on this host/);
+  });
+
+  test('without a journal, as a weft in a container leaves it, what is there is named', async () => {
+    fs.rmSync(hosts[1].path('/run/weft'), { recursive: true });
+    const { stdout } = await weft(hosts[1], 'down');
+    assert.match(stdout, /^Nothing was taken back: there is no journal in \/run\/weft/);
+    for (const what of ['FLANNEL-FWD', 'WEFT-GUARD', '(rm /run/flannel/subnet.env)']) {
+      assert.ok(stdout.includes(what), `${what} in ${stdout}`);
+    }
+    assert.ok(hosts[1].subnetFile());
   });
 });

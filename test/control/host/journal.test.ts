@@ -282,6 +282,22 @@ test('routes are taken back by one ip; what else it says keeps them in the journ
   assert.deepEqual(fs.readdirSync(run), []);
 });
 
+test('what ip is told are the whole names: a route is not deleted by its subnet alone', async (t) => {
+  const root = scratch(t);
+  const run = path.join(root, 'run');
+  const journal = Journal.open('host-gw', run, fakeProc(root, '1'));
+  journal.record({ kind: 'routes', made: [VIA, HOLE] });
+  const told: (string | undefined)[] = [];
+  const runner = new FakeRunner();
+  runner.run = async (argv, options: { input?: string } = {}) => {
+    told.push(argv.join(' '), options.input);
+    return { code: 0, signal: null, stdout: '', stderr: '' };
+  };
+  const { did } = await down(runner, 'host-gw', run, died(root));
+  assert.deepEqual(told, ['ip -force -batch -', `route del ${VIA}\nroute del ${HOLE}\n`]);
+  assert.equal(did[0], '2 routes were removed.');
+});
+
 test('routes of an ended run under another name are taken over, those of this network', (t) => {
   const root = scratch(t);
   const run = path.join(root, 'run');
