@@ -4,6 +4,8 @@
  */
 import fs from 'node:fs';
 import path from 'node:path';
+import { DOCKER_OPTIONS } from '../control/host/down.js';
+import { JOURNAL_DIRECTORY, Journal } from '../control/host/journal.js';
 import { systemRunner } from '../control/host/runner.js';
 import { messageOf } from '../control/store/store.js';
 import { formatAddress, parseAddress } from '../dataplane/wire/ipv4.js';
@@ -69,7 +71,9 @@ export async function main(args: string[]): Promise<number> {
       before: process.env[key] ?? '',
       masquerade: !flags.bool('m'),
     };
-    write(flags.text('d'), dockerOptions(env, options));
+    const text = dockerOptions(env, options);
+    record(path.resolve(flags.text('d')), text);
+    write(flags.text('d'), text);
     const route = await routeOfOthers(env.get('FLANNEL_SUBNET') ?? '');
     if (route === undefined) return 0;
     throw new OptionError(`Your routing table already contains the subnet: ${route}`);
@@ -144,6 +148,19 @@ function readEnv(file: string): Map<string, string> {
   }
   const lines = text.matchAll(/^[ \t]*(?:export[ \t]+)?(\w+)=(["']?)(.*)\2[ \t\r]*$/gm);
   return new Map([...lines].map(([, name = '', , value = '']) => [name, value]));
+}
+
+/**
+ * So that `weft down` takes the file back, on a host where a weft has been. The file matters more:
+ * an ordinary user may write it, who may not write a journal.
+ */
+function record(file: string, wrote: string): void {
+  if (!fs.existsSync(JOURNAL_DIRECTORY)) return;
+  try {
+    Journal.open(DOCKER_OPTIONS).record({ kind: 'file', path: file, wrote });
+  } catch {
+    // Said above.
+  }
 }
 
 /** Whole or not at all, and mode 0644: dockerd may be starting just now. */

@@ -1,9 +1,10 @@
 /** `weft down`: takes back what a weft that has ended left on this host. */
 import fs from 'node:fs';
-import { down } from '../control/host/down.js';
+import { DOCKER_OPTIONS, down } from '../control/host/down.js';
 import { HostError } from '../control/host/errors.js';
 import { JOURNAL_DIRECTORY } from '../control/host/journal.js';
 import { systemRunner } from '../control/host/runner.js';
+import { findTraces } from '../control/host/traces.js';
 import { removeSaved } from '../control/overlay/saved.js';
 import {
   isStartingName,
@@ -27,7 +28,7 @@ export async function main(args: string[]): Promise<number> {
   const flags = parseFlags(FLAGS, args);
   if (flags.bool('help')) {
     process.stdout.write(
-      `weft down: take back the TUN, routes, firewall rules, sysctls and subnet file that a weft left behind\n\n${describeFlags(FLAGS)}`,
+      `weft down: take back the TUN, routes, firewall rules and files that a weft left behind\n\n${describeFlags(FLAGS)}`,
     );
     return 0;
   }
@@ -35,11 +36,13 @@ export async function main(args: string[]): Promise<number> {
   for (const name of listSockets().filter(isStartingName)) await removeDeadSocket(socketPath(name));
   const devices = flags.given('device') ? [flags.text('device')] : listJournals();
   if (devices.length === 0 && !forgetNetworks()) {
-    process.stdout.write('Nothing to take back: weft has left nothing on this host.\n');
+    process.stdout.write(`${await describeRest()}\n`);
     return 0;
   }
   let failed = false;
   for (const device of devices) {
+    // Docker's next start needs its options as long as a weft is there.
+    if (device === DOCKER_OPTIONS && failed) continue;
     try {
       const { did, problems } = await down(systemRunner, device);
       await removeDeadSocket(socketPath(device));
@@ -64,12 +67,27 @@ function forgetNetworks(): boolean {
   return files.length > 0;
 }
 
+/** Without a journal weft does not know what is its own. */
+async function describeRest(): Promise<string> {
+  const found = await findTraces(systemRunner, ['/run/flannel/subnet.env']);
+  if (found.length === 0) return 'Nothing to take back: weft has left nothing on this host.';
+  return [
+    `Nothing was taken back: there is no journal in ${JOURNAL_DIRECTORY}, so weft does not know what`,
+    'is its own. One that ran in a container kept its journal there, unless it was given the',
+    `host's folder (-v ${JOURNAL_DIRECTORY}:${JOURNAL_DIRECTORY}). There are, by that weft or by a flanneld:`,
+    ...found.map((what) => `  ${what}`),
+  ].join('\n');
+}
+
+/** That of Docker's options last. */
 function listJournals(): string[] {
   try {
-    return fs
+    const names = fs
       .readdirSync(JOURNAL_DIRECTORY)
       .filter((name) => name.endsWith('.json'))
       .map((name) => name.slice(0, -'.json'.length));
+    const rest = names.filter((name) => name !== DOCKER_OPTIONS);
+    return names.length === rest.length ? rest : [...rest, DOCKER_OPTIONS];
   } catch {
     return [];
   }

@@ -18,6 +18,8 @@ export const WEFT = fileURLToPath(new URL('../cli/weft.js', import.meta.url));
 export interface HostOptions extends PortOptions {
   /** Whether the host has a default route, to the network's gateway; true unless told. */
   defaultRoute?: boolean;
+  /** Whether IPv4 forwarding is on, as Docker or an operator leaves a host; true unless told. */
+  forwarding?: boolean;
 }
 
 export class Host extends Namespace {
@@ -70,7 +72,7 @@ export class Host extends Namespace {
     lab: Registry,
     into: Switch,
     name: string,
-    options: PortOptions,
+    options: HostOptions,
   ): Promise<Host> {
     const holder = await hold(name, NETWORK_AND_MOUNTS);
     const host = lab.add(new Host(lab, into, name, holder, options.address));
@@ -78,7 +80,8 @@ export class Host extends Namespace {
     await host.run(['mount', '--bind', lab.shared, lab.directory('hosts', name, 'shared')]);
     await host.run(['mount', '--rbind', host.#runDirectory, '/run']);
     await host.run(['hostname', name]);
-    await host.sysctl('net.ipv4.ip_forward=1');
+    const forwarding = options.forwarding === false ? 0 : 1;
+    await host.sysctl(`net.ipv4.ip_forward=${forwarding}`);
     return host;
   }
 

@@ -43,11 +43,13 @@ describe('an etcd that goes silent', { skip: lacks ?? false, timeout: 180_000 },
 
   const status = async (): Promise<Status> =>
     (await readStatus(host.path('/run/weft/flannel.1.sock'))) as Status;
-  const sockets = async (state: string): Promise<number> => {
+  /** The lines of `ss`, with the port at this end. */
+  const listed = async (state: string): Promise<string[]> => {
     const filter = ['dst', etcd.address, 'and', 'dport', '=', '2379'];
     const { stdout } = await host.run(['ss', '-Htn', 'state', state, ...filter]);
-    return stdout.split('\n').filter(Boolean).length;
+    return stdout.split('\n').filter(Boolean);
   };
+  const sockets = async (state: string): Promise<number> => (await listed(state)).length;
 
   test('one connection while it answers', async () => {
     assert.equal(await sockets('established'), 1);
@@ -79,6 +81,9 @@ describe('an etcd that goes silent', { skip: lacks ?? false, timeout: 180_000 },
   });
 
   test('SIGHUP looks at all anew and ends nothing, also without a supervisor', async () => {
+    const portOf = (lines: readonly string[]) => /192\.168\.56\.11:(\d+)/.exec(lines.join())?.[1];
+    const before = portOf(await listed('established'));
+    assert.ok(before);
     weft.kill('SIGHUP');
     await weft.waitFor(/reloading: looking at the host, the store and the paths anew/, 3_000);
     await etcd.register(PREFIX, {
@@ -88,7 +93,8 @@ describe('an etcd that goes silent', { skip: lacks ?? false, timeout: 180_000 },
     });
     await until(async () => (await status()).peers.length === 2);
     assert.equal(weft.code, undefined);
-    // The old connection has gone.
+    // The old connection has gone, another is in its place.
     await until(async () => (await sockets('established')) === 1);
+    assert.notEqual(portOf(await listed('established')), before);
   });
 });

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import process from 'node:process';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Running } from '../../src/lab/command.js';
+import { type Running, run } from '../../src/lab/command.js';
 import type { Container } from '../../src/lab/container.js';
 import { enterLab, labLacks } from '../../src/lab/enter.js';
 import type { Host } from '../../src/lab/host.js';
@@ -87,6 +87,39 @@ describe('the underlay changes', { skip: lacks ?? false, timeout: 180_000 }, () 
       const df = ['ping', '-c', '1', '-W', '2', '-M', 'do', '-s', String(mtu - 50 - 28)];
       await host.run([...df, containers[1].address]);
     }
+  });
+
+  test('an MTU larger than at the start: packets of that size pass whole, both ways', async () => {
+    const grown = async (mtu: number) => {
+      const ports = ['net0', 'host1', 'host2'].map((port) => `link set ${port} mtu ${mtu}\n`);
+      await run(['ip', '-batch', '-'], { input: ports.join('') });
+      for (const one of overlay.hosts) await one.ip(`link set ens33 mtu ${mtu}`);
+      for (const one of overlay.hosts) {
+        await eventually(
+          async () => (await statusOf(one)).device.mtu === mtu - 50,
+          () => weft.output,
+        );
+      }
+    };
+    await grown(9000);
+    const [here, there] = await Promise.all(overlay.hosts.map(statusOf));
+    const own = (status: typeof here) => status!.device.address.split('/')[0]!;
+    const large = ['ping', '-c', '1', '-W', '1', '-M', 'do', '-s', String(8950 - 28)];
+    for (const [from, to] of [
+      [overlay.hosts[0], own(there)],
+      [overlay.hosts[1], own(here)],
+    ] as const) {
+      await eventually(
+        async () => (await from.run([...large, to], { mayFail: true })).code === 0,
+        () => weft.output,
+        15_000,
+      );
+    }
+    await grown(1500);
+    await eventually(
+      () => passes(...containers),
+      () => weft.output,
+    );
   });
 
   test('another address: sockets, lease and peers follow; there and back', async () => {

@@ -219,7 +219,8 @@ describe('weft up that cannot start, or waits', { skip: lacks ?? false, timeout:
     await up.exited;
     assert.match((await weft('status')).stderr, /no weft runs on this host/);
     assert.equal((await ls()).length, 1);
-    assert.match((await weft('down')).stdout, /Nothing to take back/);
+    // Rules of the tests before, whose journal is gone, are named and no more.
+    assert.match((await weft('down')).stdout, /^Nothing (to take|was taken) back/);
     assert.deepEqual(await ls(), []);
 
     await etcd.process.stop();

@@ -41,18 +41,16 @@ export class Engines {
   }
 
   /**
-   * dockerd on each host; docker0 must come up with the address that subnet.env has. On host2
-   * FORWARD is closed then, as dockerd does where it is the one to switch forwarding on: only weft's
-   * rules let the overlay through there.
+   * dockerd on each host; docker0 must come up with the address that subnet.env has. It switches
+   * forwarding on and closes FORWARD: only weft's rules let the overlay through.
    */
   async start(): Promise<void> {
     const screen = this.#screen;
     screen.note(screen.dim(`on each host: weft docker-opts -c -k ${VARIABLE} -d ${OPTIONS_FILE}`));
     screen.note(screen.dim(`              dockerd $${VARIABLE}`));
-    for (const [index, host] of this.#stage.hosts.entries()) {
+    for (const host of this.#stage.hosts) {
       const options = await dockerOptions(host);
       const engine = await Docker.start(host, options);
-      if (index === 1) await host.run(['iptables', '-P', 'FORWARD', 'DROP']);
       this.engines.push(engine);
       this.#stage.daemons.push({ host, running: engine.daemon });
       screen.note(`${host.name}  dockerd ${options.join(' ')}`);
@@ -66,7 +64,8 @@ export class Engines {
         throw new Unexpected(`docker0 with ${host.subnetFile()!.subnet}`, address);
       }
       const { stdout: rules } = await host.run(['iptables', '-S', 'FORWARD']);
-      const [, policy] = /^-P FORWARD (\w+)/.exec(rules) ?? [];
+      const [, policy = 'none'] = /^-P FORWARD (\w+)/.exec(rules) ?? [];
+      if (policy !== 'DROP') throw new Unexpected('FORWARD closed by dockerd', policy);
       screen.note(`       docker0 ${address}, policy of FORWARD ${policy}`);
     }
   }

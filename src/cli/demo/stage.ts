@@ -77,7 +77,8 @@ export class Stage {
       ['host1', '192.168.56.11/24'],
       ['host2', '192.168.56.12/24'],
     ] as const) {
-      const host = await network.host(name, { address });
+      // An engine switches forwarding on by itself.
+      const host = await network.host(name, { address, forwarding: !this.choices.docker });
       this.hosts.push(host);
       this.#screen.note(`${name}  ens33 ${address}, MTU ${network.switch.mtu}`);
     }

@@ -41,6 +41,8 @@ export async function startHostGw(start: Start, backend: HostGw): Promise<Runnin
   const watch = start.watchUnderlay({ path, routes, subnetFile, tunnelMtu });
   loop.add(watch);
   loop.add({ name: 'routes', reconcile: () => carrier.reconcile() });
+  const by = () => (watch.present ? watch.now.name : undefined);
+  await start.watchForwarding(lease, undefined, by);
   start.startLoop();
 
   // 13. follow

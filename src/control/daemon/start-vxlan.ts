@@ -99,6 +99,9 @@ export async function startVxlan(start: Start, backend: Vxlan): Promise<Running>
   const { clock } = options;
   lifecycle.onLeave('the seconds', eachSecond({ clock, log, look: () => path.lanes, tick }));
   lookAfter(start, { path, watch, carrier, paths });
+  const past = () => (direct && watch.present ? watch.now.name : undefined);
+  await start.watchForwarding(lease, name, past);
+  start.startLoop(() => paths.changed());
 
   // 13. follow
   await start.follow(carrier);
@@ -184,5 +187,4 @@ function lookAfter(start: Start, { path, watch, carrier, paths }: Made): void {
   const reconcile = async () => (path.running ? carrier.reconcile() : []);
   loop.add({ name: 'routes', reconcile });
   loop.add(paths);
-  start.startLoop(() => paths.changed());
 }

@@ -10,7 +10,7 @@ import { formatSubnet } from '../overlay/subnet.js';
 import { readPreviousSubnet } from '../overlay/subnet-env.js';
 import type { Carrier } from './carrier.js';
 import { startFirewall } from './firewall.js';
-import { forwarding } from './forwarding.js';
+import { Forwarding } from './forwarding.js';
 import type { DaemonOptions, Ground } from './ground.js';
 import { guardedBy, type TunnelOfHost } from './guard.js';
 import type { Keeper } from './keeper.js';
@@ -89,11 +89,10 @@ export class Start {
     return this.awaited(startFirewall(around, wanted, firewall));
   }
 
-  /** 11. Forwarding, and subnet.env behind all that its readers need. */
+  /** 11. Behind all that its readers need. */
   async writeSubnetFile(journal: Journal, { subnet }: OwnLease, mtu: number): Promise<SubnetFile> {
-    const { host, firewall, subnetFile } = this.options;
+    const { firewall, subnetFile } = this.options;
     const { network } = this.ground.config;
-    await this.awaited(this.loop.begin(forwarding(journal, host.proc)));
     const env = { network, subnet, mtu, ipMasq: firewall.masquerade };
     const file = new SubnetFile(subnetFile, env, journal);
     await this.awaited(this.loop.begin(file));
@@ -129,6 +128,18 @@ export class Start {
       resized: (mtu) => subnetFile.changeMtu(mtu),
       soon: (ms) => this.loop.soon(ms),
     });
+  }
+
+  /** Says what of this host keeps packets from their way; `tunnel` and `direct` as there. */
+  watchForwarding(
+    { subnet }: OwnLease,
+    tunnel: string | undefined,
+    direct: () => string | undefined,
+  ): Promise<void> {
+    const { proc } = this.options.host;
+    const { ip } = this.ground;
+    const member = new Forwarding({ ip, proc, subnet: formatSubnet(subnet), tunnel, direct });
+    return this.awaited(this.loop.begin(member));
   }
 
   /** 12. From here on what others change on the host is put right. */

@@ -13,10 +13,17 @@ export async function bridgesOf(runner: Runner, subnet: string, tunnel: string):
   const argv = ['ip', '-j', '-4', 'addr', 'show', 'to', subnet];
   const { code, stdout, stderr } = await runner.run(argv);
   if (code !== 0) throw new HostError('EIP', `${argv.join(' ')}: ${stderr.trim()}`);
-  const rows = JSON.parse(stdout.trim() || '[]') as { ifname?: string; flags?: string[] }[];
-  const names = rows.flatMap(({ ifname, flags }) => {
+  return bridgesIn(JSON.parse(stdout.trim() || '[]') as unknown[], tunnel).filter((name) =>
+    PLAIN.test(name),
+  );
+}
+
+/** The same from the rows of that listing, whatever their names. */
+export function bridgesIn(rows: readonly unknown[], tunnel: string | undefined): string[] {
+  const links = rows as readonly { ifname?: string; flags?: string[] }[];
+  const names = links.flatMap(({ ifname, flags }) => {
     // Old versions of `ip` print an empty object for what they leave out.
     return ifname === undefined || flags?.includes('LOOPBACK') === true ? [] : [ifname];
   });
-  return names.filter((name) => name !== tunnel && PLAIN.test(name)).sort();
+  return names.filter((name) => name !== tunnel).sort();
 }

@@ -4,10 +4,10 @@
  * `configure` compares first and changes only what differs, so that the daemon can call it again
  * and again to repair what others did (an address flushed by systemd-networkd, a link set down).
  */
-import fs from 'node:fs';
 import { HostError, textOf } from './errors.js';
 import type { Ip } from './ip.js';
 import { contains, type Prefix, parsePrefix } from './ipv4.js';
+import { keepSysctl, ofDevice } from './sysctls.js';
 
 /** Packets that wait for a lane. The kernel's default for a TUN, 500, is less than one burst. */
 export const QUEUE_LENGTH = 5000;
@@ -45,9 +45,7 @@ export interface Configured {
 export async function configure(ip: Ip, wanted: DeviceConfig, proc = '/proc'): Promise<Configured> {
   const link = await show(ip, wanted);
   // Before the link is up: the first router solicitation leaves at once.
-  quietIpv6(wanted.name, proc);
-  if (wanted.anySource === true)
-    writeQuietly(`${proc}/sys/net/ipv4/conf/${wanted.name}/rp_filter`, '2');
+  const settings = keepSettings(wanted, proc);
 
   const network = parsePrefix(wanted.network);
   const changed: string[] = [];
@@ -65,9 +63,11 @@ export async function configure(ip: Ip, wanted: DeviceConfig, proc = '/proc'): P
     change(`link set ${device} txqueuelen ${QUEUE_LENGTH}`, `queue length ${QUEUE_LENGTH}`);
   }
   let present = false;
-  for (const { family, local, prefixlen, address } of link.addr_info ?? []) {
+  for (const { family, local, prefixlen, address, scope = 'global' } of link.addr_info ?? []) {
     if (family !== 'inet' || local === undefined) continue;
-    if (local === wanted.address && prefixlen === 32 && address === undefined) present = true;
+    // With another scope this host would send by the tunnel from an address of the underlay.
+    const whole = prefixlen === 32 && address === undefined && scope === 'global';
+    if (local === wanted.address && whole) present = true;
     else if (isStale(local, network)) {
       // With a peer address, the prefix length belongs to the peer.
       const peer = address === undefined ? '' : ` peer ${address}`;
@@ -79,6 +79,10 @@ export async function configure(ip: Ip, wanted: DeviceConfig, proc = '/proc'): P
     change(`addr add ${wanted.address}/32 ${device}`, `address ${wanted.address}/32`);
   }
   if (!link.flags.includes('UP')) change(`link set ${device} up`, 'up');
+  // Of one that weft holds open: the kernel then drops all that is sent by it.
+  if (wanted.index !== undefined && link.flags.includes('NO-CARRIER')) {
+    change(`link set ${device} carrier on`, 'carrier on');
+  }
 
   const failures = await ip.change(lines);
   const failed = failures[0];
@@ -86,36 +90,34 @@ export async function configure(ip: Ip, wanted: DeviceConfig, proc = '/proc'): P
     ip.restart();
     throw new HostError('EIP', `cannot set up ${wanted.name}: ip ${failed.line}: ${failed.reason}`);
   }
-  return { index: link.ifindex, changed };
+  // A device loses its settings for IPv6 while its MTU is too small for that.
+  if (lines.length > 0) keepSettings(wanted, proc);
+  return { index: link.ifindex, changed: [...changed, ...settings] };
 }
 
 /**
- * Keeps IPv6 off the TUN. weft carries IPv4, so whatever the kernel said there by itself (router
- * solicitations, MLD reports) would only be dropped and counted in the lane. `disable_ipv6` is
- * preferred to flannel's `accept_ra=0` alone, which refuses answers but still asks; `accept_ra`
- * is set as well for who enables IPv6 there later. Best effort: a kernel without IPv6 has neither
- * file. Both are the device's own and go away with it, so the journal need not know.
+ * The kernel's settings for the TUN, each the device's own, which goes away with it. What is not to
+ * be written here stays as it is, and is said by who looks for it (`daemon/forwarding`).
  *
- * The files are written directly, because a device's name contains a dot, which `sysctl` takes
- * for a separator.
+ * Forwarding: what other hosts send to containers comes in here (see forwarding.ts).
+ *
+ * No IPv6: weft carries IPv4, so whatever the kernel said there by itself (router solicitations, MLD
+ * reports) would only be dropped and counted in the lane. `disable_ipv6` is preferred to flannel's
+ * `accept_ra=0` alone, which refuses answers but still asks; `accept_ra` is set as well for who
+ * enables IPv6 there later.
+ *
+ * `rp_filter` needs nothing where all peers are reached by the tunnel: with one route per remote
+ * subnet, the source of every inner packet from a known peer (its containers, and its `.0` address)
+ * is routed back to the TUN, which is what the strict check asks for.
  */
-function quietIpv6(device: string, proc: string): void {
-  for (const [key, value] of [
-    ['disable_ipv6', '1'],
-    ['accept_ra', '0'],
-  ]) {
-    // Without IPv6 there is none, and none is needed.
-    writeQuietly(`${proc}/sys/net/ipv6/conf/${device}/${key}`, value!);
-  }
-}
-
-/** In a read-only /proc/sys as good as it gets: packets may then be dropped, by lane or kernel. */
-function writeQuietly(file: string, value: string): void {
-  try {
-    fs.writeFileSync(file, `${value}\n`, { flag: 'r+' });
-  } catch {
-    // Said above.
-  }
+function keepSettings({ name, anySource = false }: DeviceConfig, proc: string): string[] {
+  const settings: [key: string, value: string, what: string][] = [
+    [ofDevice(name, 'forwarding'), '1', 'IPv4 forwarding on'],
+    [ofDevice(name, 'disable_ipv6', 'ipv6'), '1', 'IPv6 off'],
+    [ofDevice(name, 'accept_ra', 'ipv6'), '0', 'accept_ra 0'],
+  ];
+  if (anySource) settings.push([ofDevice(name, 'rp_filter'), '2', 'rp_filter 2']);
+  return settings.flatMap(([key, value, what]) => (keepSysctl(key, value, proc) ? [what] : []));
 }
 
 /** A row of `ip -j addr show`, as far as it is read here. */
@@ -125,7 +127,16 @@ interface LinkRow {
   mtu: number;
   txqlen?: number;
   flags: string[];
-  addr_info?: { family?: string; local?: string; prefixlen: number; address?: string }[];
+  addr_info?: AddressRow[];
+}
+
+interface AddressRow {
+  family?: string;
+  local?: string;
+  prefixlen: number;
+  /** Of the other end, where it was given. */
+  address?: string;
+  scope?: string;
 }
 
 async function show(ip: Ip, { name, index }: DeviceConfig): Promise<LinkRow> {

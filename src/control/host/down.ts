@@ -15,6 +15,10 @@ import {
 } from './journal.js';
 import { findFlanneld } from './leftover.js';
 import type { Runner } from './runner.js';
+import { readSysctl, sysctlCommand } from './sysctls.js';
+
+/** The journal of what `weft docker-opts` wrote, beside those of the devices. */
+export const DOCKER_OPTIONS = 'docker-opts';
 
 export interface TakenBack {
   /** One sentence for each thing that was taken back or left, and why. */
@@ -24,8 +28,8 @@ export interface TakenBack {
 }
 
 /**
- * Takes back what weft made for `device`: its TUN, kernel routes, files, sysctls and firewall rules
- * that still are as weft left them, last the journal itself. Harmless when repeated. Throws a
+ * Takes back what weft made for `device`: its TUN, kernel routes, files and firewall rules that still
+ * are as weft left them, last the journal itself. Harmless when repeated. Throws a
  * HostError while the owning process is alive or a flanneld runs in its place, when its TUN is still
  * held open, or when the journal is broken.
  */
@@ -85,7 +89,7 @@ function takeBack(entry: Entry, runner: Runner, proc: string): Promise<string> |
     case 'device':
       return takeBackDevice(entry.name, entry.index, runner);
     case 'sysctl':
-      return takeBackSysctl(entry.path, entry.old, entry.wrote, proc);
+      return leaveSysctl(entry.path, entry.old, proc);
     case 'file':
       return takeBackFile(entry.path, entry.wrote);
     case 'iptables':
@@ -146,20 +150,19 @@ function isOurs(link: LinkRow, index: number | null): boolean {
   return index === null ? link.linkinfo?.info_data?.persist === true : index === link.ifindex;
 }
 
-function takeBackSysctl(key: string, old: string, wrote: string, proc: string): string {
+/**
+ * An earlier weft switched forwarding on for the whole host. Who needs it by now, such as Docker's
+ * running containers, cannot be told, so it stays.
+ */
+function leaveSysctl(key: string, old: string, proc: string): string {
   const name = key.replaceAll('/', '.');
-  const file = `${proc}/sys/${key}`;
-  let now: string;
-  try {
-    now = fs.readFileSync(file, 'utf8').trim();
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return `${name} is gone.`;
-    throw error;
-  }
+  const now = readSysctl(key, proc);
+  if (now === undefined) return `${name} is gone.`;
   if (now === old) return `${name} is ${old} already.`;
-  if (now !== wrote) return `${name} was left: it is ${now}, which weft did not write.`;
-  fs.writeFileSync(file, `${old}\n`, { flag: 'r+' });
-  return `${name} was set back from ${wrote} to ${old}.`;
+  return (
+    `${name} was left at ${now}: an earlier weft set it, and others, such as Docker's containers, ` +
+    `may need it by now; where nothing does: ${sysctlCommand(key, old)}`
+  );
 }
 
 function takeBackFile(file: string, wrote: string): string {

@@ -1,6 +1,6 @@
 /**
  * What weft made on this host, kept in `/run/weft/<device>.json`, so that `weft down` can take
- * back exactly that. A file or sysctl is recorded before it is made: a crash in between leaves an
+ * back exactly that. A file is recorded before it is made: a crash in between leaves an
  * entry without a thing, which is harmless, never a thing without an entry. A TUN is recorded when
  * its index is known, since by its name alone another's could be taken for ours; until then, and
  * always while it is not persistent, it goes with the process.
@@ -26,7 +26,7 @@ export type NftTable = 'ip flannel-ipv4' | 'ip weft-guard';
 export type Entry =
   /** A TUN. `index` is null from before the device is opened until its number is known. */
   | { kind: 'device'; name: string; index: number | null }
-  /** A file under /proc/sys, by its path there (`net/ipv4/ip_forward`). */
+  /** Of an earlier weft: a file under /proc/sys, by its path there (`net/ipv4/ip_forward`). */
   | { kind: 'sysctl'; path: string; old: string; wrote: string }
   /** A file with just this content. */
   | { kind: 'file'; path: string; wrote: string }
@@ -64,8 +64,8 @@ export class Journal {
   }
 
   /**
-   * Opens the journal of `device`, keeping what an earlier run recorded (its sysctls are still to
-   * be restored one day), and makes this process its owner. Throws a HostError when another live
+   * Opens the journal of `device`, keeping what an earlier run recorded (its rules are still to be
+   * taken back one day), and makes this process its owner. Throws a HostError when another live
    * process owns it or the file is broken.
    */
   static open(
@@ -93,14 +93,8 @@ export class Journal {
   /** Records a thing that is about to be made, or what has become known about it. */
   record(entry: Entry): void {
     const at = this.#entries.findIndex((e) => identity(e) === identity(entry));
-    const known = this.#entries[at];
-    if (known === undefined) {
-      this.#entries.push(entry);
-    } else {
-      // The first old value is the host's own; a later one may be what weft itself wrote.
-      this.#entries[at] =
-        known.kind === 'sysctl' && entry.kind === 'sysctl' ? { ...entry, old: known.old } : entry;
-    }
+    if (at < 0) this.#entries.push(entry);
+    else this.#entries[at] = entry;
     this.#write();
   }
 

@@ -1,6 +1,7 @@
 /**
- * `ip monitor link address route`: a line for each change of this host's links, addresses and
- * routes. What the line says is not read: whoever is called looks for himself.
+ * `ip monitor link address route netconf`: a line for each change of this host's links, addresses
+ * and routes, and of what devices forward. What the line says is not read: whoever is called looks
+ * for himself.
  *
  * It is a help and no need. When it ends, it is started again after a while; where it cannot run,
  * that is said once.
@@ -9,7 +10,7 @@ import type { Clock, Log } from '../runtime.js';
 import { type HostError, textOf } from './errors.js';
 import type { Ended, Runner, Running } from './runner.js';
 
-const ARGV = ['ip', 'monitor', 'link', 'address', 'route'];
+const ARGV = ['ip', 'monitor', 'link', 'address', 'route', 'netconf'];
 /** Before it is started again; doubled each time up to the longest. */
 const FIRST_PAUSE_MS = 1_000;
 const LONGEST_PAUSE_MS = 60_000;

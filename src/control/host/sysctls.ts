@@ -1,35 +1,43 @@
 /**
- * The kernel settings weft needs, which is one: `net.ipv4.ip_forward`, to pass packets between
- * containers and the TUN. flannel leaves it to Docker; a host may have no Docker.
+ * The kernel settings of single devices. weft writes those of its own TUN alone; they go with it, so
+ * the journal need not know. Of other devices, and of the host, it reads what packets depend on.
  *
- * `rp_filter` needs nothing: with one route per remote subnet, the source of every inner packet
- * from a known peer (its containers, and its `.0` address) is routed back to the TUN, which is
- * what the strict check asks for.
+ * The files are read and written directly, because a device's name contains a dot, which `sysctl`
+ * takes for a separator.
  */
 import fs from 'node:fs';
-import { errnoOf, HostError, textOf } from './errors.js';
-import type { Journal } from './journal.js';
 
-const FORWARD = 'net/ipv4/ip_forward';
+/** The text of a file under /proc/sys, or undefined where there is none to be read. */
+export function readSysctl(key: string, proc = '/proc'): string | undefined {
+  try {
+    return fs.readFileSync(`${proc}/sys/${key}`, 'utf8').trim();
+  } catch {
+    return undefined;
+  }
+}
 
 /**
- * Switches IPv4 forwarding on if it is off, the old value journalled first. Returns whether it
- * was off. Throws a HostError that says how to do it by hand when it cannot be written.
+ * Makes it `value`. Returns whether it was another and is that now: a kernel without IPv6 lacks
+ * files, and in a container /proc/sys is often not to be written.
  */
-export function ensureForwarding(journal: Pick<Journal, 'record'>, proc = '/proc'): boolean {
-  const file = `${proc}/sys/${FORWARD}`;
+export function keepSysctl(key: string, value: string, proc = '/proc'): boolean {
+  const now = readSysctl(key, proc);
+  if (now === undefined || now === value) return false;
   try {
-    const old = fs.readFileSync(file, 'utf8').trim();
-    if (old !== '0') return false;
-    journal.record({ kind: 'sysctl', path: FORWARD, old, wrote: '1' });
-    fs.writeFileSync(file, '1\n', { flag: 'r+' });
+    fs.writeFileSync(`${proc}/sys/${key}`, `${value}\n`, { flag: 'r+' });
     return true;
-  } catch (error) {
-    if (error instanceof HostError) throw error;
-    throw new HostError(
-      errnoOf(error) || 'EIO',
-      `cannot switch IPv4 forwarding on (${textOf(error)}); run on the host: ` +
-        'sysctl -w net.ipv4.ip_forward=1',
-    );
+  } catch {
+    return false;
   }
+}
+
+/** The setting of a device by its path under /proc/sys; `all` and `default` are devices, too. */
+export function ofDevice(device: string, key: string, family: 'ipv4' | 'ipv6' = 'ipv4'): string {
+  return `net/${family}/conf/${device}/${key}`;
+}
+
+/** What an operator types. */
+export function sysctlCommand(key: string, value: string): string {
+  const dotted = key.includes('.') ? key : key.replaceAll('/', '.');
+  return `sysctl -w ${dotted}=${value}`;
 }

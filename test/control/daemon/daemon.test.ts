@@ -32,7 +32,6 @@ test('vxlan: sockets and TUN, lease, device, lanes, then the routes, each in its
     host.subnetEnv,
     'FLANNEL_NETWORK=10.10.0.0/16\nFLANNEL_SUBNET=10.10.64.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=false\n',
   );
-  assert.equal(fs.readFileSync(`${host.proc}/sys/net/ipv4/ip_forward`, 'utf8'), '1\n');
   assert.equal(
     host.io.routesAtStart,
     1,
@@ -64,7 +63,7 @@ test('vxlan: at the end all goes in the reverse order, and what others need stay
   assert.deepEqual(host.exits, [0]);
   assert.deepEqual([...host.store.entries.keys()], ['10.10.64.0-24'], 'the lease stays');
   assert.match(host.subnetEnv, /MTU=1450/, 'so does subnet.env');
-  assert.deepEqual(host.journal('flannel.1'), ['sysctl', 'file'], 'for weft down');
+  assert.deepEqual(host.journal('flannel.1'), ['file'], 'for weft down');
   assert.deepEqual(
     fs.readdirSync(host.folder).filter((name) => name.endsWith('.sock')),
     [],
@@ -95,7 +94,7 @@ test('host-gw: no socket, no TUN, no lane; the lease says so, routes go by the p
     'follow no more',
     'close the store',
   ]);
-  assert.deepEqual(host.journal('host-gw').sort(), ['file', 'routes', 'sysctl']);
+  assert.deepEqual(host.journal('host-gw').sort(), ['file', 'routes']);
 });
 
 test('host-gw goes without a TUN to be had, and says that it alone does', async (t) => {
@@ -118,7 +117,7 @@ test('the firewall is set behind the lease and before any packet; the journal ha
   assert.equal(host.subnetEnv, EARLIER, 'Docker may start once packets flow');
   host.io.letStart();
   await started;
-  const kinds = ['iptables', 'iptables', 'iptables', 'device', 'sysctl', 'file'];
+  const kinds = ['iptables', 'iptables', 'iptables', 'device', 'file'];
   assert.deepEqual(host.journal('flannel.1'), kinds);
   assert.match(host.subnetEnv, /^FLANNEL_IPMASQ=true$/m);
 });

@@ -152,7 +152,7 @@ test('a device that is taken away is made anew, with its routes, within a second
   );
   assert.equal(daemon.ready, true);
   assert.equal(host.io.listening.length, 1, 'the sockets stay');
-  assert.deepEqual(host.journal('flannel.1'), ['sysctl', 'file', 'device']);
+  assert.deepEqual(host.journal('flannel.1'), ['file', 'device']);
   assert.deepEqual(host.exits, []);
 });
 

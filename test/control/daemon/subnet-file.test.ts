@@ -52,6 +52,17 @@ test('another MTU is written and recorded at once; it is no repair later', async
   assert.deepEqual(await subnetFile.reconcile(), []);
 });
 
+test('the journal has it before the file is there, and before the file is another', async (t) => {
+  const file = path.join(scratch(t), 'flannel', 'subnet.env');
+  const before: (string | undefined)[] = [];
+  const there = () => (fs.existsSync(file) ? fs.readFileSync(file, 'utf8') : undefined);
+  const subnetFile = new SubnetFile(file, ENV, { record: () => void before.push(there()) });
+  await subnetFile.reconcile();
+  await subnetFile.changeMtu(1350);
+  assert.deepEqual(before, [undefined, text(1450)]);
+  assert.equal(there(), text(1350));
+});
+
 test('one that cannot be written says so, and is written when it can be', async (t) => {
   const { file, subnetFile, read } = made(t);
   fs.mkdirSync(file, { recursive: true });

@@ -5,12 +5,13 @@ import test from 'node:test';
 import { down } from '../../../src/control/host/down.js';
 import { Journal, readJournal, readOwner } from '../../../src/control/host/journal.js';
 import { routesInside } from '../../../src/control/host/routes.js';
-import { ensureForwarding } from '../../../src/control/host/sysctls.js';
 import { FakeRunner, plant, scratch } from './fakes.js';
 import { FakeIptables } from './firewall/fake-iptables.js';
 
 const SHOW = 'ip -j -d link show dev flannel.1';
 const DELETE = 'ip link del dev flannel.1';
+/** What an earlier weft recorded when it switched forwarding on. */
+const SWITCHED = { kind: 'sysctl', path: 'net/ipv4/ip_forward', old: '0', wrote: '1' } as const;
 const GONE = { code: 1, stderr: 'Device "flannel.1" does not exist.' };
 const tun = (ifindex: number, persist = false) => ({
   stdout: JSON.stringify([{ ifindex, linkinfo: { info_kind: 'tun', info_data: { persist } } }]),
@@ -39,17 +40,14 @@ test('the start time of a process is read past a name with parentheses', (t) => 
 test('everything is taken back, then there is nothing left to do', async (t) => {
   const root = scratch(t);
   const run = path.join(root, 'run');
-  const forward = path.join(root, 'proc/sys/net/ipv4/ip_forward');
   const subnet = path.join(root, 'subnet.env');
-  const proc = fakeProc(root, '1', { 'proc/sys/net/ipv4/ip_forward': '0\n' });
+  const proc = fakeProc(root, '1');
   const journal = Journal.open('flannel.1', run, proc);
   journal.record({ kind: 'device', name: 'flannel.1', index: null });
   journal.record({ kind: 'device', name: 'flannel.1', index: 7 });
-  assert.equal(ensureForwarding(journal, proc), true);
-  assert.equal(ensureForwarding(journal, proc), false);
   journal.record({ kind: 'file', path: subnet, wrote: 'A=1\n' });
   fs.writeFileSync(subnet, 'A=1\n');
-  assert.equal(readJournal(journal.file)!.entries.length, 3);
+  assert.equal(readJournal(journal.file)!.entries.length, 2);
   assert.deepEqual(fs.readdirSync(run), ['flannel.1.json']);
 
   const runner = new FakeRunner({ [SHOW]: tun(7), [DELETE]: {} });
@@ -57,13 +55,11 @@ test('everything is taken back, then there is nothing left to do', async (t) => 
   assert.deepEqual(result, {
     did: [
       `The file ${subnet} was removed.`,
-      'net.ipv4.ip_forward was set back from 1 to 0.',
       'The device flannel.1 was deleted.',
       `The journal ${journal.file} was removed.`,
     ],
     problems: [],
   });
-  assert.equal(fs.readFileSync(forward, 'utf8'), '0\n');
   assert.ok(!fs.existsSync(subnet) && !fs.existsSync(journal.file));
   const again = await down(new FakeRunner(), 'flannel.1', run, proc);
   assert.match(again.did.join(), /Nothing to take back/);
@@ -134,16 +130,13 @@ test('a flanneld that runs in the place of weft keeps what weft left', async (t)
 test('what others changed since is left', async (t) => {
   const root = scratch(t);
   const subnet = path.join(root, 'subnet.env');
-  const proc = fakeProc(root, '1', { 'proc/sys/net/ipv4/ip_forward': '0' });
-  const journal = Journal.open('flannel.1', root, proc);
+  const journal = Journal.open('flannel.1', root, fakeProc(root, '1'));
   journal.record({ kind: 'device', name: 'flannel.1', index: 7 });
-  ensureForwarding(journal, proc);
   journal.record({ kind: 'file', path: subnet, wrote: 'A=1\n' });
-  plant(root, { 'subnet.env': 'B=2\n', 'proc/sys/net/ipv4/ip_forward': '2\n' });
+  plant(root, { 'subnet.env': 'B=2\n' });
   const { did } = await down(new FakeRunner({ [SHOW]: tun(8) }), 'flannel.1', root, died(root));
   assert.match(did[0]!, /subnet.env was left/);
-  assert.match(did[1]!, /ip_forward was left: it is 2/);
-  assert.match(did[2]!, /flannel.1 was left: somebody else made it/);
+  assert.match(did[1]!, /flannel.1 was left: somebody else made it/);
   assert.equal(fs.readFileSync(subnet, 'utf8'), 'B=2\n');
 });
 
@@ -169,10 +162,9 @@ test('a device of another kind or of another process is left', async (t) => {
 
 test('nothing is taken while a process out of sight holds the device', async (t) => {
   const root = scratch(t);
-  const proc = fakeProc(root, '1', { 'proc/sys/net/ipv4/ip_forward': '0' });
-  const journal = Journal.open('flannel.1', root, proc);
+  const journal = Journal.open('flannel.1', root, fakeProc(root, '1'));
   journal.record({ kind: 'device', name: 'flannel.1', index: 7 });
-  ensureForwarding(journal, proc);
+  journal.record({ kind: 'file', path: path.join(root, 'subnet.env'), wrote: 'A=1\n' });
   const [link] = JSON.parse(tun(7).stdout);
   const held = { stdout: JSON.stringify([{ ...link, flags: ['UP', 'LOWER_UP'] }]) };
   await assert.rejects(
@@ -184,17 +176,21 @@ test('nothing is taken while a process out of sight holds the device', async (t)
 
 test('what fails stays in the journal for another try', async (t) => {
   const root = scratch(t);
-  const proc = fakeProc(root, '1', { 'proc/sys/net/ipv4/ip_forward': '0' });
-  const journal = Journal.open('flannel.1', root, proc);
+  const journal = Journal.open('flannel.1', root, fakeProc(root, '1'));
   journal.record({ kind: 'device', name: 'flannel.1', index: 7 });
-  ensureForwarding(journal, proc);
+  journal.record({ kind: 'file', path: path.join(root, 'subnet.env'), wrote: 'A=1\n' });
   const stubborn = new FakeRunner({ [SHOW]: tun(7), [DELETE]: { code: 2, stderr: 'busy' } });
   const { problems } = await down(stubborn, 'flannel.1', root, died(root));
   assert.deepEqual(problems, ['The device flannel.1 could not be taken back: busy']);
   assert.deepEqual(readJournal(journal.file)!.entries, [
     { kind: 'device', name: 'flannel.1', index: 7 },
   ]);
-  const { did } = await down(new FakeRunner({ [SHOW]: GONE }), 'flannel.1', root, proc);
+  const { did } = await down(
+    new FakeRunner({ [SHOW]: GONE }),
+    'flannel.1',
+    root,
+    path.join(root, 'proc'),
+  );
   assert.match(did.join(), /is gone.*was removed/);
 });
 
@@ -216,15 +212,25 @@ test('nothing is taken from a live owner, and no second one opens', async (t) =>
   assert.throws(() => Journal.open('flannel.1', root), new RegExp(`process id ${process.ppid}`));
 });
 
-test('a second run keeps the first old value of a sysctl', (t) => {
-  const root = scratch(t);
-  const proc = fakeProc(root, '1', { 'proc/sys/net/ipv4/ip_forward': '0' });
-  ensureForwarding(Journal.open('flannel.1', root, proc), proc);
-  const second = Journal.open('flannel.1', root, fakeProc(root, '2'));
-  second.record({ kind: 'sysctl', path: 'net/ipv4/ip_forward', old: '1', wrote: '1' });
-  assert.deepEqual(readJournal(second.file)!.entries, [
-    { kind: 'sysctl', path: 'net/ipv4/ip_forward', old: '0', wrote: '1' },
-  ]);
+test('forwarding that an earlier weft switched on is left, with the command', async (t) => {
+  const told = [
+    ['1', /^net\.ipv4\.ip_forward was left at 1: .*: sysctl -w net\.ipv4\.ip_forward=0$/],
+    ['0', /^net\.ipv4\.ip_forward is 0 already\.$/],
+    [undefined, /^net\.ipv4\.ip_forward is gone\.$/],
+  ] as const;
+  for (const [now, said] of told) {
+    const root = scratch(t);
+    const run = path.join(root, 'run');
+    const journal = Journal.open('flannel.1', run, fakeProc(root, '1'));
+    journal.record(SWITCHED);
+    const forward = path.join(root, 'proc/sys/net/ipv4/ip_forward');
+    if (now !== undefined) plant(root, { 'proc/sys/net/ipv4/ip_forward': `${now}\n` });
+    const { did, problems } = await down(new FakeRunner(), 'flannel.1', run, died(root));
+    assert.match(did[0]!, said);
+    assert.deepEqual(problems, []);
+    assert.ok(!fs.existsSync(journal.file), 'it is not asked for again');
+    if (now !== undefined) assert.equal(fs.readFileSync(forward, 'utf8'), `${now}\n`);
+  }
 });
 
 test('a broken journal is an error that names the file', async (t) => {
@@ -246,14 +252,6 @@ test('a broken journal is an error that names the file', async (t) => {
     });
     assert.throws(() => Journal.open('flannel.1', root), /is broken/);
   }
-});
-
-test('a sysctl that cannot be written says how to do it by hand', (t) => {
-  const root = scratch(t);
-  assert.throws(
-    () => ensureForwarding({ record() {} }, root),
-    /cannot switch IPv4 forwarding on .*sysctl -w net.ipv4.ip_forward=1/,
-  );
 });
 
 const VIA = '10.5.72.0/24 via 192.168.64.4 dev eth0 proto boot metric 0';
@@ -282,6 +280,22 @@ test('routes are taken back by one ip; what else it says keeps them in the journ
   const done = await down(runner(gone), 'host-gw', run, proc);
   assert.equal(done.did[0], '1 route was removed, 1 had gone.');
   assert.deepEqual(fs.readdirSync(run), []);
+});
+
+test('what ip is told are the whole names: a route is not deleted by its subnet alone', async (t) => {
+  const root = scratch(t);
+  const run = path.join(root, 'run');
+  const journal = Journal.open('host-gw', run, fakeProc(root, '1'));
+  journal.record({ kind: 'routes', made: [VIA, HOLE] });
+  const told: (string | undefined)[] = [];
+  const runner = new FakeRunner();
+  runner.run = async (argv, options: { input?: string } = {}) => {
+    told.push(argv.join(' '), options.input);
+    return { code: 0, signal: null, stdout: '', stderr: '' };
+  };
+  const { did } = await down(runner, 'host-gw', run, died(root));
+  assert.deepEqual(told, ['ip -force -batch -', `route del ${VIA}\nroute del ${HOLE}\n`]);
+  assert.equal(did[0], '2 routes were removed.');
 });
 
 test('routes of an ended run under another name are taken over, those of this network', (t) => {

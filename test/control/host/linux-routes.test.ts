@@ -74,6 +74,29 @@ inNamespace('routes in a network namespace', import.meta.url, () => {
     assert.deepEqual(routes(), ['10.10.92.0/24 scope link metric 7']);
   });
 
+  test('routes: weft down leaves a foreign route to the same subnet', async (t) => {
+    const child = rig(t);
+    const directory = scratch(t);
+    await configure(child, WANTED);
+    const journal = Journal.open('flannel.1', directory);
+    const sync = new RouteSync(child, 'flannel.1', NETWORK, { underlay: 'eth0', journal });
+    await sync.set([{ subnet: '10.10.92.0/24', host: '192.168.64.4' }]);
+    const foreign = [
+      '10.10.92.0/24 via 192.168.64.9 metric 7',
+      '10.10.92.0/24 via 192.168.64.4 metric 8',
+    ];
+    for (const route of foreign) ip(`route add ${route} dev eth0`);
+    t.after(() => {
+      for (const route of foreign) ip(`route del ${route} dev eth0`);
+    });
+    const there = () => routes('eth0').filter((line) => line.startsWith('10.10.92.0/24'));
+    assert.equal(there().length, 3);
+    disown(journalFile('flannel.1', directory));
+    const { did } = await down(systemRunner, 'flannel.1', directory);
+    assert.match(did.join(), /1 route was removed\./);
+    assert.deepEqual(there(), foreign);
+  });
+
   test('routes: the device made anew under a running child', async (t) => {
     const child = rig(t);
     await configure(child, WANTED);

@@ -13,7 +13,6 @@ import { Journal, journalFile } from '../../../src/control/host/journal.js';
 import { describePortUser } from '../../../src/control/host/ports.js';
 import { preflight } from '../../../src/control/host/preflight.js';
 import { systemRunner } from '../../../src/control/host/runner.js';
-import { ensureForwarding } from '../../../src/control/host/sysctls.js';
 import { scratch } from './fakes.js';
 
 import { disown, inNamespace, ip, makeTun, rig, sysctl, WANTED } from './inside.js';
@@ -26,7 +25,9 @@ inNamespace('the host code in a network namespace', import.meta.url, () => {
     ip('addr add 10.10.69.0/24 dev flannel.1');
     ip('addr add 10.10.98.1 peer 10.10.98.2/32 dev flannel.1');
     const { index, changed } = await configure(child, WANTED);
-    assert.equal(changed.length, 7, changed.join('; '));
+    const settings = /^(IPv. |accept_ra )/;
+    const rest = changed.filter((what) => !settings.test(what));
+    assert.equal(rest.length, 7, changed.join('; '));
     const [link] = JSON.parse(ip('-j -d addr show dev flannel.1'));
     assert.equal(link.ifindex, index);
     assert.equal(link.mtu, 1450);
@@ -107,23 +108,58 @@ inNamespace('the host code in a network namespace', import.meta.url, () => {
     assert.match(kernel!, /the kernel's VXLAN device vx; remove it \(ip link del vx\), or set/);
   });
 
-  test('forwarding is switched on, and all is taken back', async (t) => {
+  test('all is taken back, and the host forwards as it did before', async (t) => {
     const directory = scratch(t);
-    makeTun();
+    const child = rig(t);
     sysctl('ipv4/ip_forward', 0);
     const journal = Journal.open('flannel.1', directory);
-    const index = JSON.parse(ip('-j link show flannel.1'))[0].ifindex;
+    const { index } = await configure(child, WANTED);
     journal.record({ kind: 'device', name: 'flannel.1', index });
-    assert.equal(ensureForwarding(journal), true);
-    assert.equal(sysctl('ipv4/ip_forward'), '1');
+    assert.equal(sysctl('ipv4/conf/flannel.1/forwarding'), '1');
+    const others = ['ip_forward', 'conf/all/forwarding', 'conf/default/forwarding'];
+    const all = [...others, 'conf/eth0/forwarding', 'conf/eth1/forwarding'];
+    const host = () => all.map((key) => sysctl(`ipv4/${key}`));
+    assert.deepEqual(
+      host(),
+      all.map(() => '0'),
+    );
     await assert.rejects(down(systemRunner, 'flannel.1', directory), /still runs/);
     disown(journalFile('flannel.1', directory));
     const { did, problems } = await down(systemRunner, 'flannel.1', directory);
     assert.deepEqual(problems, []);
-    assert.match(did.join(), /ip_forward was set back from 1 to 0.*flannel\.1 was deleted/);
-    assert.equal(sysctl('ipv4/ip_forward'), '0');
+    assert.match(did.join(), /flannel\.1 was deleted/);
+    assert.deepEqual(
+      host(),
+      all.map(() => '0'),
+    );
     assert.ok(!ip('-br link').includes('flannel.1'));
     assert.deepEqual(fs.readdirSync(directory), []);
+  });
+
+  test('the settings of the device are its own to keep, whatever new devices get', async (t) => {
+    const child = rig(t);
+    sysctl('ipv4/conf/default/forwarding', 0);
+    makeTun();
+    const first = await configure(child, WANTED);
+    assert.ok(first.changed.includes('IPv4 forwarding on'), first.changed.join());
+    const routed = { ...WANTED, anySource: true };
+    await configure(child, routed);
+    sysctl('ipv4/conf/flannel.1/forwarding', 0);
+    sysctl('ipv4/conf/flannel.1/rp_filter', 1);
+    const wrong = ['IPv4 forwarding on', 'rp_filter 2'];
+    if (fs.existsSync('/proc/sys/net/ipv6')) {
+      sysctl('ipv6/conf/flannel.1/disable_ipv6', 0);
+      wrong.splice(1, 0, 'IPv6 off');
+      assert.deepEqual((await configure(child, routed)).changed, wrong);
+      assert.equal(sysctl('ipv6/conf/flannel.1/disable_ipv6'), '1');
+      // Under 1280 bytes there is no IPv6, and its settings are new afterwards.
+      ip('link set flannel.1 mtu 1000');
+      assert.deepEqual((await configure(child, routed)).changed, ['MTU 1450 (was 1000)']);
+      assert.equal(sysctl('ipv6/conf/flannel.1/disable_ipv6'), '1');
+    } else assert.deepEqual((await configure(child, routed)).changed, wrong);
+    assert.equal(sysctl('ipv4/conf/flannel.1/forwarding'), '1');
+    assert.equal(sysctl('ipv4/conf/flannel.1/rp_filter'), '2');
+    assert.deepEqual((await configure(child, routed)).changed, []);
   });
 
   test('a TUN that is held open is not taken from its holder; left behind it is gone', async (t) => {

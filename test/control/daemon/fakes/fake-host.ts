@@ -52,7 +52,8 @@ export class FakeHost implements Host {
       'self/status': ROOT,
       'self/net/dev': '',
       [`${PID}/stat`]: stat(PID, 1000),
-      'sys/net/ipv4/ip_forward': '0\n',
+      'sys/net/ipv4/ip_forward': '1\n',
+      'sys/net/ipv4/conf/default/forwarding': '1\n',
       'net/udp': '',
     });
     plant(root, { 'flannel/subnet.env': EARLIER });
