@@ -1,8 +1,8 @@
 /** `weft down`: takes back what a weft that has ended left on this host. */
-import fs from 'node:fs';
 import { down } from '../control/host/down.js';
 import { HostError } from '../control/host/errors.js';
-import { JOURNAL_DIRECTORY } from '../control/host/journal.js';
+import { listJournals } from '../control/host/journal.js';
+import { describeElsewhere, findElsewhere, removeIfUnused } from '../control/host/run-folder.js';
 import { systemRunner } from '../control/host/runner.js';
 import { removeSaved } from '../control/overlay/saved.js';
 import {
@@ -12,6 +12,7 @@ import {
   socketPath,
 } from '../operate/status/socket.js';
 import { describeFlags, type Flag, parseFlags, UsageError } from './flags.js';
+import { ownFolder, RUN_DIR, readRunDirectory } from './run-dir.js';
 
 const FLAGS: readonly Flag[] = [
   {
@@ -20,6 +21,7 @@ const FLAGS: readonly Flag[] = [
     value: 'name',
     help: 'whose things to take back (default: of every weft that has ended)',
   },
+  RUN_DIR,
   { name: 'help', kind: 'bool', help: 'this text' },
 ];
 
@@ -32,17 +34,25 @@ export async function main(args: string[]): Promise<number> {
     return 0;
   }
   if (flags.rest.length > 0) throw new UsageError(`${JSON.stringify(flags.rest[0])} is not a flag`);
-  for (const name of listSockets().filter(isStartingName)) await removeDeadSocket(socketPath(name));
-  const devices = flags.given('device') ? [flags.text('device')] : listJournals();
-  if (devices.length === 0 && !forgetNetworks()) {
-    process.stdout.write('Nothing to take back: weft has left nothing on this host.\n');
+  const runDirectory = readRunDirectory(flags, process.env);
+  const folder = await ownFolder(runDirectory);
+  for (const name of listSockets(folder).filter(isStartingName)) {
+    await removeDeadSocket(socketPath(name, folder));
+  }
+  const devices = flags.given('device') ? [flags.text('device')] : listJournals(folder);
+  if (devices.length === 0 && !forgetNetworks(folder)) {
+    const others = await findElsewhere(runDirectory, folder);
+    const where = others.length === 0 ? '' : `; it runs in ${describeElsewhere(others)}`;
+    process.stdout.write(
+      `Nothing to take back: weft has left nothing ${others.length === 0 ? 'on this host' : 'in this network namespace'}${where}.\n`,
+    );
     return 0;
   }
   let failed = false;
   for (const device of devices) {
     try {
-      const { did, problems } = await down(systemRunner, device);
-      await removeDeadSocket(socketPath(device));
+      const { did, problems } = await down(systemRunner, device, folder);
+      await removeDeadSocket(socketPath(device, folder));
       for (const line of did) process.stdout.write(`${line}\n`);
       for (const line of problems) process.stderr.write(`weft down: ${line}\n`);
       failed ||= problems.length > 0;
@@ -52,25 +62,15 @@ export async function main(args: string[]): Promise<number> {
       failed = true;
     }
   }
-  if (!failed) forgetNetworks();
+  if (!failed) forgetNetworks(folder);
+  removeIfUnused(folder, runDirectory);
   return failed ? 1 : 0;
 }
 
 /** The saved networks are of no use once no weft has anything here. False: there was none. */
-function forgetNetworks(): boolean {
-  if (listJournals().length > 0) return false;
-  const files = removeSaved(JOURNAL_DIRECTORY);
+function forgetNetworks(folder: string): boolean {
+  if (listJournals(folder).length > 0) return false;
+  const files = removeSaved(folder);
   for (const file of files) process.stdout.write(`The saved network ${file} was removed.\n`);
   return files.length > 0;
-}
-
-function listJournals(): string[] {
-  try {
-    return fs
-      .readdirSync(JOURNAL_DIRECTORY)
-      .filter((name) => name.endsWith('.json'))
-      .map((name) => name.slice(0, -'.json'.length));
-  } catch {
-    return [];
-  }
 }

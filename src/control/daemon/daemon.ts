@@ -26,6 +26,7 @@ import type { Answer } from '../../operate/status/status.js';
 import { readHostId } from '../host/host-id.js';
 import { chooseInterface } from '../host/interfaces.js';
 import { Ip } from '../host/ip.js';
+import { removeIfUnused } from '../host/run-folder.js';
 import { Overlay } from '../overlay/network.js';
 import { formatSubnet } from '../overlay/subnet.js';
 import type { Store } from '../store/store.js';
@@ -76,9 +77,10 @@ export class Daemon {
     const tunLack = await awaited(checkHost(host, log));
 
     // 2. status
-    const socket = new NamedStatus(() => this.#answer(), host, log);
+    const socket = new NamedStatus(() => this.#answer(), host);
+    lifecycle.onLeave('the run folder', () => removeIfUnused(host.folder, host.runDirectory));
     lifecycle.onLeave('the status socket', () => socket.close());
-    await awaited(socket.open());
+    await awaited(this.#loop.begin(socket));
 
     // 3. config
     const store = this.#options.openStore();
@@ -187,11 +189,12 @@ export class Daemon {
       return { version, pid, uptimeSeconds, waitingFor };
     }
     const { made } = this.#state;
-    const { held, storeState, refused = [] } = this.#overlay ?? {};
+    const { held, storeState, saveProblem, refused = [] } = this.#overlay ?? {};
     const faults = [
       ...this.standing,
       ...this.#loop.faults,
       ...made.faults(),
+      ...(saveProblem === undefined ? [] : [saveProblem]),
       ...(held?.problem === undefined || this.#lost !== null ? [] : [held.problem]),
       ...describeRefused(refused),
     ];
