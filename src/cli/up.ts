@@ -322,12 +322,14 @@ function withPaths(flags: Flags): Flags {
 
 /**
  * Takes from the one who started weft what would hinder it later: a working directory that may be
- * unmounted or deleted, in which no thread starts, and a umask that would make weft's files
- * unreadable to it or writable for all.
+ * unmounted or deleted, in which no thread starts; a umask that would make weft's files
+ * unreadable to it or writable for all; a signal that would make a limit on the size of files the
+ * end, in place of an error of the one that is written.
  */
 function beAtHomeAnywhere(): void {
   process.chdir('/');
   process.umask(0o022);
+  process.on('SIGXFSZ', () => {});
 }
 
 function readPatterns(flags: Flags): Pattern[] {

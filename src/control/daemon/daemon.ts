@@ -1,7 +1,7 @@
 /**
  * `weft up`: wires the control plane to the lanes and runs until told to stop.
  *
- *   1. preflight   rights, ip, /dev/net/tun                         exits when one is missing
+ *   1. preflight   rights, limits, ip, /dev/net/tun                 exits when one is missing
  *   2. status      the socket, which from now on tells what is waited for
  *   3. config      waits for it, as flannel does                    exits when weft has no such backend
  *   4. underlay    which interface, which address
@@ -74,7 +74,7 @@ export class Daemon {
     const awaited = <T>(work: Promise<T>) => lifecycle.unlessLeaving(work);
 
     // 1. preflight
-    const tunLack = await awaited(checkHost(host, log));
+    const laneLack = await awaited(checkHost(host, log, this.#options.lanes));
 
     // 2. status
     const socket = new NamedStatus(() => this.#answer(), host);
@@ -89,7 +89,7 @@ export class Daemon {
     this.#doing(`reading the network config from ${store.description}`);
     const config = await awaited(overlay.waitForConfig());
     const { backend } = config;
-    if (backend.type === 'vxlan' && tunLack !== null) throw new StartError(tunLack);
+    if (backend.type === 'vxlan' && laneLack !== null) throw new StartError(laneLack);
 
     // 4. underlay
     this.#doing('choosing the underlay interface');

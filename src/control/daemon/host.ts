@@ -22,6 +22,8 @@ export interface Host {
   /** Of that, this namespace's: where journals, status sockets and the saved network lie. */
   readonly folder: string;
   readonly proc: string;
+  /** Where control groups are mounted. */
+  readonly cgroups: string;
   /** What gives TUN devices. */
   readonly tunFile: string;
   /** What paths are measured with. Rejects with why nothing can be measured, in words. */
@@ -40,6 +42,7 @@ export async function thisHost(runDirectory: string, laneProgram?: URL): Promise
     runDirectory,
     folder: await folderOf(runDirectory, readHostId('/proc')),
     proc: '/proc',
+    cgroups: '/sys/fs/cgroup',
     tunFile: '/dev/net/tun',
     openEcho: (options) => Echo.open(options),
   };

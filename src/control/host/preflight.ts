@@ -1,6 +1,13 @@
 /** What this host must have before weft starts, each lack told with what to do about it. */
 import fs from 'node:fs';
 import { errnoOf, textOf } from './errors.js';
+import {
+  addressSpaceLimit,
+  checkDescriptors,
+  checkSpace,
+  checkTasks,
+  describeSpace,
+} from './limits.js';
 import type { Runner } from './runner.js';
 
 /** Bit of CAP_NET_ADMIN in a capability set (linux/capability.h). */
@@ -9,20 +16,59 @@ const CAP_NET_ADMIN = 12n;
 export interface Places {
   tun?: string;
   proc?: string;
+  cgroups?: string;
+}
+
+/** What the lanes are to have. */
+export interface Wanted {
+  /** Of all lanes together. */
+  readonly threads: number;
+  /** Takes their memories, and keeps them. Throws what V8 says. */
+  readonly reserve: () => void;
 }
 
 /** One sentence for each thing that is missing. */
 export interface Lacks {
   /** A TUN, which the vxlan backend alone needs; null when there is one to be had. */
   tun: string | null;
+  /** What its lanes need beside; empty when they can run. */
+  lanes: string[];
   /** What no backend goes without. */
   others: string[];
 }
 
-export async function preflight(runner: Runner, places: Places = {}): Promise<Lacks> {
-  const { tun = '/dev/net/tun', proc = '/proc' } = places;
-  const others = [checkRights(proc), await checkIp(runner)].filter((p) => p !== null);
-  return { tun: checkTun(tun), others };
+export async function preflight(
+  runner: Runner,
+  places: Places = {},
+  wanted: Wanted = { threads: 1, reserve: () => {} },
+): Promise<Lacks> {
+  const { tun = '/dev/net/tun', proc = '/proc', cgroups = '/sys/fs/cgroup' } = places;
+  const limits = { proc, cgroups };
+  const others = [checkTasks(0, limits), checkDescriptors(limits), checkRights(proc)];
+  // Without threads to be had, asking `ip` would end the process.
+  if (others[0] === null) others.push(await checkIp(runner));
+  const lanes = [
+    others[0] === null ? checkTasks(wanted.threads, limits) : null,
+    checkMemory(wanted.reserve, limits) ?? checkSpace(wanted.threads, limits),
+  ];
+  const told = (lacks: (string | null)[]) => lacks.filter((lack) => lack !== null);
+  return { tun: checkTun(tun), lanes: told(lanes), others: told(others) };
+}
+
+function checkMemory(
+  reserve: () => void,
+  limits: { proc: string; cgroups: string },
+): string | null {
+  try {
+    reserve();
+    return null;
+  } catch (error) {
+    if (error instanceof RangeError) return describeSpace(addressSpaceLimit(limits));
+    return (
+      `this Node has no WebAssembly, which the lanes need (${textOf(error)}): take --jitless out ` +
+      'of NODE_OPTIONS; where it is there for MemoryDenyWriteExecute=, take that out of the unit, too'
+    );
+  }
 }
 
 function checkTun(file: string): string | null {

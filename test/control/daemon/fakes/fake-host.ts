@@ -30,6 +30,7 @@ export class FakeHost implements Host {
   readonly runDirectory: string;
   readonly folder: string;
   readonly proc: string;
+  readonly cgroups = '/nowhere';
   readonly tunFile = '/dev/null';
   readonly subnetFile: string;
   readonly runner: FakeKernel;
