@@ -1,4 +1,6 @@
 /** `weft status`: asks the running weft and tells, for people or as JSON. */
+import fs from 'node:fs';
+import path from 'node:path';
 import { journalFile, readJournal } from '../control/host/journal.js';
 import { describeElsewhere, type Elsewhere, findElsewhere } from '../control/host/run-folder.js';
 import { messageOf } from '../control/store/store.js';
@@ -65,11 +67,27 @@ export async function main(args: string[]): Promise<number> {
   const silent = asked.filter(({ name, error }) => !(isStartingName(name) && isDead(error)));
   if (silent.length === 0) {
     const here = others.length === 0 ? 'on this host' : 'in this network namespace';
-    process.stderr.write(`weft status: no weft runs ${here}; start one with: weft up\n`);
+    const why = isReadOnly(folder)
+      ? `no weft can be asked: ${folder} is read-only, so one that runs has no socket there; give ` +
+        'it and weft status another folder with -run-dir'
+      : `no weft runs ${here}; start one with: weft up`;
+    process.stderr.write(`weft status: ${why}\n`);
   }
   process.stderr.write(describeOthers(others));
   for (const one of silent) process.stderr.write(`weft status: ${describeSilence(one)}\n`);
   return 1;
+}
+
+/** Whether nothing can be made there, be it that the folder itself is missing. */
+function isReadOnly(folder: string): boolean {
+  try {
+    fs.accessSync(folder, fs.constants.W_OK);
+    return false;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' && folder !== '/') return isReadOnly(path.dirname(folder));
+    return code === 'EROFS';
+  }
 }
 
 /** A line, or nothing. */

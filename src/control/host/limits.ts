@@ -22,12 +22,16 @@ const REST_SPACE = 2 ** 30;
 /** Its connections to etcd, the programs that it asks, status clients, and one socket a peer. */
 const DESCRIPTORS = 128;
 
-/** Why so many threads of lanes cannot run beside weft's own; null where they can. */
-export function checkTasks(threads: number, places: LimitPlaces): string | null {
+/**
+ * Why so many threads of lanes cannot run beside weft's own; null where they can. `wanted`: as many
+ * as there are to be once the least can.
+ */
+export function checkTasks(threads: number, places: LimitPlaces, wanted = threads): string | null {
   const room = taskRoom(places);
   const missing = Math.max(0, NODE_THREADS - ownThreads(places.proc));
-  const needed = missing + threads + OTHER_TASKS;
-  if (room === undefined || room.left >= needed) return null;
+  const least = missing + OTHER_TASKS;
+  if (room === undefined || room.left >= least + threads) return null;
+  const needed = least + wanted;
   return (
     `no more than ${Math.max(0, room.left)} threads and processes can be added here (${room.what}), ` +
     `and weft needs ${needed}: set TasksMax= in its unit, --pids-limit for its container, to ` +

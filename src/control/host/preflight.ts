@@ -44,7 +44,11 @@ export async function preflight(
 ): Promise<Lacks> {
   const { tun = '/dev/net/tun', proc = '/proc', cgroups = '/sys/fs/cgroup' } = places;
   const limits = { proc, cgroups };
-  const others = [checkTasks(0, limits), checkDescriptors(limits), checkRights(proc)];
+  const others = [
+    checkTasks(0, limits, wanted.threads),
+    checkDescriptors(limits),
+    checkRights(proc),
+  ];
   // Without threads to be had, asking `ip` would end the process.
   if (others[0] === null) others.push(await checkIp(runner));
   const lanes = [
