@@ -6,7 +6,7 @@ import type { OpenUdp } from '../../dataplane/io/udp.js';
 import { parseAddress } from '../../dataplane/wire/ipv4.js';
 import type { LaneCount } from '../../operate/status/status.js';
 import { describePortUser } from '../host/ports.js';
-import { preflight } from '../host/preflight.js';
+import { checkLanes, preflight } from '../host/preflight.js';
 import type { Log } from '../runtime.js';
 import { messageOf } from '../store/store.js';
 import type { Host } from './host.js';
@@ -36,16 +36,16 @@ export async function checkHost(
 ): Promise<string | null> {
   const threads = threadsOf(count);
   const places = { proc, cgroups, tun: tunFile };
-  const reserve = () => io.reserve(threads);
-  const { tun, lanes, others } = await preflight(runner, places, { threads, reserve });
+  const { tun, others } = await preflight(runner, places, threads);
   const last = others.pop();
-  if (last === undefined) {
-    if (tun !== null) log.warn('there is no TUN to be had here: only host-gw goes without');
-    else if (lanes.length > 0) log.warn('no lane can run here: only host-gw goes without');
-    return tun ?? lanes[0] ?? null;
+  if (last !== undefined) {
+    for (const problem of tun === null ? others : [tun, ...others]) log.error(problem);
+    throw new StartError(last);
   }
-  for (const problem of [...(tun === null ? [] : [tun]), ...lanes, ...others]) log.error(problem);
-  throw new StartError(last);
+  const lanes = checkLanes({ threads, reserve: () => io.reserve(threads) }, places);
+  if (tun !== null) log.warn('there is no TUN to be had here: only host-gw goes without');
+  else if (lanes !== null) log.warn('no lane can run here: only host-gw goes without');
+  return tun ?? lanes;
 }
 
 /** `flannel.1`; a VNI of eight digits leaves no room for the dot. */

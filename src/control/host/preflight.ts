@@ -7,6 +7,7 @@ import {
   checkSpace,
   checkTasks,
   describeSpace,
+  type LimitPlaces,
 } from './limits.js';
 import type { Runner } from './runner.js';
 
@@ -31,38 +32,32 @@ export interface Wanted {
 export interface Lacks {
   /** A TUN, which the vxlan backend alone needs; null when there is one to be had. */
   tun: string | null;
-  /** What its lanes need beside; empty when they can run. */
-  lanes: string[];
   /** What no backend goes without. */
   others: string[];
 }
 
-export async function preflight(
-  runner: Runner,
-  places: Places = {},
-  wanted: Wanted = { threads: 1, reserve: () => {} },
-): Promise<Lacks> {
-  const { tun = '/dev/net/tun', proc = '/proc', cgroups = '/sys/fs/cgroup' } = places;
-  const limits = { proc, cgroups };
-  const others = [
-    checkTasks(0, limits, wanted.threads),
-    checkDescriptors(limits),
-    checkRights(proc),
-  ];
+/** `threads`: of all lanes together, as far as they can be had. */
+export async function preflight(runner: Runner, places: Places = {}, threads = 1): Promise<Lacks> {
+  const { tun = '/dev/net/tun', proc = '/proc' } = places;
+  const limits = limitsOf(places);
+  const tasks = checkTasks(0, limits, threads);
+  const others = [tasks, checkDescriptors(limits), checkRights(proc)];
   // Without threads to be had, asking `ip` would end the process.
-  if (others[0] === null) others.push(await checkIp(runner));
-  const lanes = [
-    others[0] === null ? checkTasks(wanted.threads, limits) : null,
-    checkMemory(wanted.reserve, limits) ?? checkSpace(wanted.threads, limits),
-  ];
-  const told = (lacks: (string | null)[]) => lacks.filter((lack) => lack !== null);
-  return { tun: checkTun(tun), lanes: told(lanes), others: told(others) };
+  if (tasks === null) others.push(await checkIp(runner));
+  return { tun: checkTun(tun), others: others.filter((lack) => lack !== null) };
 }
 
-function checkMemory(
-  reserve: () => void,
-  limits: { proc: string; cgroups: string },
-): string | null {
+/** What the lanes lack beside a TUN, which the vxlan backend alone needs; null when they can run. */
+export function checkLanes({ threads, reserve }: Wanted, places: Places = {}): string | null {
+  const limits = limitsOf(places);
+  return checkTasks(threads, limits) ?? checkMemory(reserve, limits) ?? checkSpace(threads, limits);
+}
+
+function limitsOf({ proc = '/proc', cgroups = '/sys/fs/cgroup' }: Places): LimitPlaces {
+  return { proc, cgroups };
+}
+
+function checkMemory(reserve: () => void, limits: LimitPlaces): string | null {
   try {
     reserve();
     return null;
