@@ -1,9 +1,10 @@
-/** `-run-dir`, and the paths that a command line names, wherever the process goes afterwards. */
+/** `-run-dir`: where weft's files are, as the command line, the environment or systemd says. */
 import path from 'node:path';
 import { readHostId } from '../control/host/host-id.js';
 import { JOURNAL_DIRECTORY } from '../control/host/journal.js';
 import { folderOf } from '../control/host/run-folder.js';
 import { type Flag, type Flags, UsageError, variableOf } from './flags.js';
+import { absolute } from './surroundings.js';
 
 const NAME = 'run-dir';
 
@@ -40,18 +41,6 @@ export function readRunDirectory(flags: Flags, environment: NodeJS.ProcessEnv): 
 /** Of that folder this network namespace's part. */
 export function ownFolder(runDirectory: string): Promise<string> {
   return folderOf(runDirectory, readHostId('/proc'));
-}
-
-/** The path from the root. Throws a UsageError where the working directory is gone. */
-export function absolute(file: string, flag: string): string {
-  if (path.isAbsolute(file)) return path.normalize(file);
-  try {
-    return path.resolve(file);
-  } catch {
-    throw new UsageError(
-      `${flag}=${file}: the working directory is gone, so give the path from / on`,
-    );
-  }
 }
 
 /** Not any: a flanneld's unit may have one of its own, where nobody would look for weft's files. */

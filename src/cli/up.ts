@@ -29,7 +29,8 @@ import {
 } from './etcd-access.js';
 import { describeFlags, type Flag, type Flags, parseFlags, UsageError } from './flags.js';
 import { describeOnlyDefault, ONLY_DEFAULT, refuseOtherThanDefault } from './only-default.js';
-import { absolute, RUN_DIR, readRunDirectory } from './run-dir.js';
+import { RUN_DIR, readRunDirectory } from './run-dir.js';
+import { beAtHomeAnywhere, withPaths } from './surroundings.js';
 import { version } from './version.js';
 
 const FLANNELD: readonly Flag[] = [
@@ -177,16 +178,6 @@ const WEFT: readonly Flag[] = [
   RUN_DIR,
 ];
 
-/** Flags that name a file. */
-const FILES = [
-  'subnet-file',
-  'store-file',
-  'etcd-cafile',
-  'etcd-certfile',
-  'etcd-keyfile',
-  'etcd-password-file',
-];
-
 const HELP: Flag = { name: 'help', kind: 'bool', help: 'this text' };
 
 const USAGE = `weft up: join a flannel network and forward its packets
@@ -307,29 +298,6 @@ export async function main(args: string[], laneProgram?: URL): Promise<number> {
     if (!lifecycle.leaving) await lifecycle.leave(1, messageOf(error));
   }
   return new Promise<never>(() => {});
-}
-
-/** The same flags, with the paths of files from the root on. Throws a UsageError. */
-function withPaths(flags: Flags): Flags {
-  const paths = new Map(
-    FILES.flatMap((name) => {
-      const given = flags.text(name);
-      return given === '' ? [] : [[name, absolute(given, `-${name}`)] as const];
-    }),
-  );
-  return { ...flags, text: (name) => paths.get(name) ?? flags.text(name) };
-}
-
-/**
- * Takes from the one who started weft what would hinder it later: a working directory that may be
- * unmounted or deleted, in which no thread starts; a umask that would make weft's files
- * unreadable to it or writable for all; a signal that would make a limit on the size of files the
- * end, in place of an error of the one that is written.
- */
-function beAtHomeAnywhere(): void {
-  process.chdir('/');
-  process.umask(0o022);
-  process.on('SIGXFSZ', () => {});
 }
 
 function readPatterns(flags: Flags): Pattern[] {

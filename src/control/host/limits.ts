@@ -34,8 +34,7 @@ export function checkTasks(threads: number, places: LimitPlaces, wanted = thread
   const needed = least + wanted;
   return (
     `no more than ${Math.max(0, room.left)} threads and processes can be added here (${room.what}), ` +
-    `and weft needs ${needed}: set TasksMax= in its unit, --pids-limit for its container, to ` +
-    `${room.limit + needed - room.left} at least`
+    `and weft needs ${needed}: set ${room.setting} to ${room.limit + needed - room.left} at least`
   );
 }
 
@@ -79,6 +78,8 @@ interface Room {
   readonly left: number;
   readonly limit: number;
   readonly what: string;
+  /** By which an operator widens it. */
+  readonly setting: string;
 }
 
 /** The narrowest of the limits on threads and processes; undefined where there is none. */
@@ -106,9 +107,8 @@ function cgroupRooms(proc: string, cgroups: string): Room[] {
         const now = readNumber(path.join(folder, 'pids.current'));
         if (limit !== undefined && now !== undefined) {
           rooms.push({
-            left: limit - now,
-            limit,
-            what: `${path.join(folder, 'pids.max')} is ${limit}`,
+            ...{ left: limit - now, limit, what: `${path.join(folder, 'pids.max')} is ${limit}` },
+            setting: 'TasksMax= in its unit, --pids-limit for its container,',
           });
         }
         if (at === '/' || at === '.') break;
@@ -127,7 +127,8 @@ function userRoom(proc: string): Room[] {
   for (const name of readNames(proc)) {
     if (/^\d+$/.test(name) && userOf(proc, name) === user) now += ownThreads(proc, name);
   }
-  return [{ left: limit - now, limit, what: `LimitNPROC=, ulimit -u, is ${limit} for the user` }];
+  const what = `RLIMIT_NPROC is ${limit} for all that user ${user} runs`;
+  return [{ left: limit - now, limit, what, setting: 'LimitNPROC= in its unit, or ulimit -u,' }];
 }
 
 function userOf(proc: string, process: string): string | undefined {
