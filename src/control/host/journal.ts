@@ -58,9 +58,6 @@ export interface Content {
   entries: Entry[];
 }
 
-/** The folder is no folder, or cannot be one: no time mends that. */
-const MISPLACED = new Set(['ENOTDIR', 'EISDIR', 'ELOOP', 'ENAMETOOLONG']);
-
 /** An open journal: the daemon's side. */
 export class Journal {
   readonly file: string;
@@ -80,7 +77,8 @@ export class Journal {
   /**
    * Opens the journal of `device`, keeping what an earlier run recorded (its sysctls are still to
    * be restored one day), and makes this process its owner. Throws a HostError when another live
-   * process owns it, as far as a process id tells (see `refuseInUse`), or the file is broken.
+   * process owns it, as far as a process id tells (see `refuseInUse`), or the file is broken or cannot be read, as
+   * where its folder is none.
    */
   static open(
     device: string,
@@ -99,7 +97,6 @@ export class Journal {
     const entries = content === null ? [] : entriesHere(content, namespace);
     const journal = new Journal(file, owner, namespace, entries);
     journal.#write();
-    if (MISPLACED.has(journal.#problem?.code ?? '')) throw journal.#problem;
     return journal;
   }
 

@@ -29,6 +29,7 @@ test('a subnet.env that a weft elsewhere writes is left to it, and named with th
     /subnet\.env is written by the weft of flannel\.1 in .* net:\[22\]; give .* -subnet-file$/,
   );
   assert.equal(host.subnetEnv, theirs);
+  assert.deepEqual(host.take(), ['ip ended', 'close the store'], 'nothing was made');
   assert.deepEqual(fs.readdirSync(host.folder), ['net-22']);
 });
 
