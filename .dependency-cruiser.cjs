@@ -35,7 +35,7 @@ module.exports = {
     ]),
     only('host', 'control/host/', ['control/runtime']),
     only('daemon', 'control/daemon/', ['control/', 'dataplane/', 'operate/status/']),
-    only('operate', 'operate/', ['dataplane/', 'control/store/']),
+    only('operate', 'operate/', ['dataplane/', 'control/store/', 'control/host/control-socket']),
     only('lab', 'lab/', []),
     {
       name: 'native-is-loaded-by-io-alone',

@@ -5,11 +5,12 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { DOCKER_OPTIONS } from '../control/host/down.js';
-import { JOURNAL_DIRECTORY, Journal } from '../control/host/journal.js';
+import { Journal } from '../control/host/journal.js';
 import { systemRunner } from '../control/host/runner.js';
 import { messageOf } from '../control/store/store.js';
 import { formatAddress, parseAddress } from '../dataplane/wire/ipv4.js';
-import { describeFlags, type Flag, parseFlags, UsageError } from './flags.js';
+import { describeFlags, type Flag, type Flags, parseFlags, UsageError } from './flags.js';
+import { ownFolder, RUN_DIR, readRunDirectory } from './run-dir.js';
 
 const FLAGS: readonly Flag[] = [
   {
@@ -30,6 +31,7 @@ const FLAGS: readonly Flag[] = [
   { name: 'c', kind: 'bool', help: 'one variable with all options; both forms without -i and -c' },
   { name: 'k', kind: 'string', help: 'the name of that variable', default: 'DOCKER_OPTS' },
   { name: 'm', kind: 'bool', help: 'without --ip-masq' },
+  RUN_DIR,
   { name: 'help', kind: 'bool', help: 'this text' },
 ];
 
@@ -72,7 +74,7 @@ export async function main(args: string[]): Promise<number> {
       masquerade: !flags.bool('m'),
     };
     const text = dockerOptions(env, options);
-    record(path.resolve(flags.text('d')), text);
+    await record(flags, path.resolve(flags.text('d')), text);
     write(flags.text('d'), text);
     const route = await routeOfOthers(env.get('FLANNEL_SUBNET') ?? '');
     if (route === undefined) return 0;
@@ -154,10 +156,11 @@ function readEnv(file: string): Map<string, string> {
  * So that `weft down` takes the file back, on a host where a weft has been. The file matters more:
  * an ordinary user may write it, who may not write a journal.
  */
-function record(file: string, wrote: string): void {
-  if (!fs.existsSync(JOURNAL_DIRECTORY)) return;
+async function record(flags: Flags, file: string, wrote: string): Promise<void> {
   try {
-    Journal.open(DOCKER_OPTIONS).record({ kind: 'file', path: file, wrote });
+    const folder = await ownFolder(readRunDirectory(flags, process.env));
+    if (!fs.existsSync(folder)) return;
+    Journal.open(DOCKER_OPTIONS, folder).record({ kind: 'file', path: file, wrote });
   } catch {
     // Said above.
   }

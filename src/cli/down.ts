@@ -1,8 +1,8 @@
 /** `weft down`: takes back what a weft that has ended left on this host. */
-import fs from 'node:fs';
 import { DOCKER_OPTIONS, down } from '../control/host/down.js';
 import { HostError } from '../control/host/errors.js';
-import { JOURNAL_DIRECTORY } from '../control/host/journal.js';
+import { listJournals } from '../control/host/journal.js';
+import { describeElsewhere, findElsewhere, removeIfUnused } from '../control/host/run-folder.js';
 import { systemRunner } from '../control/host/runner.js';
 import { findTraces } from '../control/host/traces.js';
 import { removeSaved } from '../control/overlay/saved.js';
@@ -13,6 +13,7 @@ import {
   socketPath,
 } from '../operate/status/socket.js';
 import { describeFlags, type Flag, parseFlags, UsageError } from './flags.js';
+import { ownFolder, RUN_DIR, readRunDirectory } from './run-dir.js';
 
 const FLAGS: readonly Flag[] = [
   {
@@ -21,6 +22,7 @@ const FLAGS: readonly Flag[] = [
     value: 'name',
     help: 'whose things to take back (default: of every weft that has ended)',
   },
+  RUN_DIR,
   { name: 'help', kind: 'bool', help: 'this text' },
 ];
 
@@ -33,10 +35,14 @@ export async function main(args: string[]): Promise<number> {
     return 0;
   }
   if (flags.rest.length > 0) throw new UsageError(`${JSON.stringify(flags.rest[0])} is not a flag`);
-  for (const name of listSockets().filter(isStartingName)) await removeDeadSocket(socketPath(name));
-  const devices = flags.given('device') ? [flags.text('device')] : listJournals();
-  if (devices.length === 0 && !forgetNetworks()) {
-    process.stdout.write(`${await describeRest()}\n`);
+  const runDirectory = readRunDirectory(flags, process.env);
+  const folder = await ownFolder(runDirectory);
+  for (const name of listSockets(folder).filter(isStartingName)) {
+    await removeDeadSocket(socketPath(name, folder));
+  }
+  const devices = flags.given('device') ? [flags.text('device')] : dockerLast(listJournals(folder));
+  if (devices.length === 0 && !forgetNetworks(folder)) {
+    process.stdout.write(`${await describeRest(runDirectory, folder)}\n`);
     return 0;
   }
   let failed = false;
@@ -44,8 +50,8 @@ export async function main(args: string[]): Promise<number> {
     // Docker's next start needs its options as long as a weft is there.
     if (device === DOCKER_OPTIONS && failed) continue;
     try {
-      const { did, problems } = await down(systemRunner, device);
-      await removeDeadSocket(socketPath(device));
+      const { did, problems } = await down(systemRunner, device, folder);
+      await removeDeadSocket(socketPath(device, folder));
       for (const line of did) process.stdout.write(`${line}\n`);
       for (const line of problems) process.stderr.write(`weft down: ${line}\n`);
       failed ||= problems.length > 0;
@@ -55,40 +61,39 @@ export async function main(args: string[]): Promise<number> {
       failed = true;
     }
   }
-  if (!failed) forgetNetworks();
+  if (!failed) forgetNetworks(folder);
+  removeIfUnused(folder, runDirectory);
   return failed ? 1 : 0;
 }
 
 /** The saved networks are of no use once no weft has anything here. False: there was none. */
-function forgetNetworks(): boolean {
-  if (listJournals().length > 0) return false;
-  const files = removeSaved(JOURNAL_DIRECTORY);
+function forgetNetworks(folder: string): boolean {
+  if (listJournals(folder).length > 0) return false;
+  const files = removeSaved(folder);
   for (const file of files) process.stdout.write(`The saved network ${file} was removed.\n`);
   return files.length > 0;
 }
 
 /** Without a journal weft does not know what is its own. */
-async function describeRest(): Promise<string> {
-  const found = await findTraces(systemRunner, ['/run/flannel/subnet.env']);
-  if (found.length === 0) return 'Nothing to take back: weft has left nothing on this host.';
+async function describeRest(runDirectory: string, folder: string): Promise<string> {
+  const others = await findElsewhere(runDirectory, folder);
+  const elsewhere = others.length === 0 ? '' : `; it runs in ${describeElsewhere(others)}`;
+  const where = others.length === 0 ? 'on this host' : 'in this network namespace';
+  // With one in another namespace, the subnet file is that one's.
+  const files = others.length === 0 ? ['/run/flannel/subnet.env'] : [];
+  const found = await findTraces(systemRunner, files);
+  if (found.length === 0) {
+    return `Nothing to take back: weft has left nothing ${where}${elsewhere}.`;
+  }
   return [
-    `Nothing was taken back: there is no journal in ${JOURNAL_DIRECTORY}, so weft does not know what`,
+    `Nothing was taken back: there is no journal in ${folder}, so weft does not know what`,
     'is its own. One that ran in a container kept its journal there, unless it was given the',
-    `host's folder (-v ${JOURNAL_DIRECTORY}:${JOURNAL_DIRECTORY}). There are, by that weft or by a flanneld:`,
+    `host's folder (-v ${folder}:${folder}). There are, by that weft or by a flanneld:`,
     ...found.map((what) => `  ${what}`),
   ].join('\n');
 }
 
-/** That of Docker's options last. */
-function listJournals(): string[] {
-  try {
-    const names = fs
-      .readdirSync(JOURNAL_DIRECTORY)
-      .filter((name) => name.endsWith('.json'))
-      .map((name) => name.slice(0, -'.json'.length));
-    const rest = names.filter((name) => name !== DOCKER_OPTIONS);
-    return names.length === rest.length ? rest : [...rest, DOCKER_OPTIONS];
-  } catch {
-    return [];
-  }
+function dockerLast(names: readonly string[]): string[] {
+  const rest = names.filter((name) => name !== DOCKER_OPTIONS);
+  return names.length === rest.length ? rest : [...rest, DOCKER_OPTIONS];
 }

@@ -5,7 +5,6 @@ import { createLog } from '../control/daemon/log.js';
 import { HostError } from '../control/host/errors.js';
 import { readHostId } from '../control/host/host-id.js';
 import { chooseInterface } from '../control/host/interfaces.js';
-import { JOURNAL_DIRECTORY } from '../control/host/journal.js';
 import { systemRunner } from '../control/host/runner.js';
 import { release } from '../control/overlay/release.js';
 import { type ReadNetwork, readSaved, savedFile } from '../control/overlay/saved.js';
@@ -25,6 +24,7 @@ import {
   readEtcdAccess,
 } from './etcd-access.js';
 import { describeFlags, type Flag, type Flags, parseFlags, UsageError } from './flags.js';
+import { ownFolder, RUN_DIR, readRunDirectory } from './run-dir.js';
 
 const FLAGS: readonly Flag[] = [
   ...ETCD_PLACE,
@@ -42,6 +42,7 @@ const FLAGS: readonly Flag[] = [
   },
   ...ETCD_ACCESS,
   PASSWORD_FILE,
+  RUN_DIR,
   { name: 'help', kind: 'bool', help: 'this text' },
 ];
 
@@ -62,6 +63,7 @@ export async function main(args: string[]): Promise<number> {
   checkEtcdAccess(flags);
   const visible = hidePassword(['weft', 'release', ...args], process.env);
   const endpoints = readEndpoints(flags);
+  const runDirectory = readRunDirectory(flags, process.env);
   for (const line of etcdWarnings(flags, endpoints, visible)) complain(line);
   let store: EtcdStore;
   try {
@@ -71,8 +73,9 @@ export async function main(args: string[]): Promise<number> {
     return 1;
   }
   try {
-    await refuseWhileRunning(store);
-    const file = savedFile(JOURNAL_DIRECTORY, store.configName);
+    const folder = await ownFolder(runDirectory);
+    await refuseWhileRunning(store, folder);
+    const file = savedFile(folder, store.configName);
     const saved = ownSaved(file, store.configName);
     const publicIp = await publicIpOf(flags, saved);
     const vtepMac = saved?.publicIp === publicIp ? saved.vtepMac : undefined;
@@ -112,11 +115,11 @@ function openStore(flags: Flags, endpoints: readonly string[]): EtcdStore {
 }
 
 /** A running weft would find its key gone, and with -on-lease-loss=reacquire write it again. */
-async function refuseWhileRunning(store: EtcdStore): Promise<void> {
-  for (const name of listSockets()) {
+async function refuseWhileRunning(store: EtcdStore, folder: string): Promise<void> {
+  for (const name of listSockets(folder)) {
     let answer: Awaited<ReturnType<typeof readStatus>>;
     try {
-      answer = await readStatus(socketPath(name));
+      answer = await readStatus(socketPath(name, folder));
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
       if (code === 'ENOENT' || code === 'ECONNREFUSED') continue;

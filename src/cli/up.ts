@@ -9,7 +9,6 @@ import { Lifecycle } from '../control/daemon/lifecycle.js';
 import { createLog } from '../control/daemon/log.js';
 import { tellSystemd } from '../control/daemon/systemd.js';
 import { type Pattern, readPattern } from '../control/host/go-pattern.js';
-import { JOURNAL_DIRECTORY } from '../control/host/journal.js';
 import { FileStore } from '../control/store/file.js';
 import { messageOf } from '../control/store/store.js';
 import { ACCEPT, type Accept } from '../dataplane/forward/inbound.js';
@@ -30,6 +29,8 @@ import {
 } from './etcd-access.js';
 import { describeFlags, type Flag, type Flags, parseFlags, UsageError } from './flags.js';
 import { describeOnlyDefault, ONLY_DEFAULT, refuseOtherThanDefault } from './only-default.js';
+import { RUN_DIR, readRunDirectory } from './run-dir.js';
+import { beAtHomeAnywhere, withPaths } from './surroundings.js';
 import { version } from './version.js';
 
 const FLANNELD: readonly Flag[] = [
@@ -174,6 +175,7 @@ const WEFT: readonly Flag[] = [
     help: 'threads of each lane: 2 gives each direction one of its own',
     default: '1',
   },
+  RUN_DIR,
 ];
 
 const HELP: Flag = { name: 'help', kind: 'bool', help: 'this text' };
@@ -189,7 +191,9 @@ ${describeFlags(WEFT)}`;
 
 /** @param laneProgram what the lanes' threads run; the forwarding loop unless given */
 export async function main(args: string[], laneProgram?: URL): Promise<number> {
-  const flags = parseFlags([...FLANNELD, ...ONLY_DEFAULT, ...WEFT, HELP], args, process.env);
+  const flags = withPaths(
+    parseFlags([...FLANNELD, ...ONLY_DEFAULT, ...WEFT, HELP], args, process.env),
+  );
   if (flags.bool('help')) {
     process.stdout.write(USAGE);
     return 0;
@@ -218,6 +222,8 @@ export async function main(args: string[], laneProgram?: URL): Promise<number> {
   const renewMarginMs = readRenewMargin(flags);
   const onLeaseLoss = readOnLeaseLoss(flags.text('on-lease-loss'));
   const ifaceRegex = readPatterns(flags);
+  const runDirectory = readRunDirectory(flags, process.env);
+  beAtHomeAnywhere();
   // Its client takes as much memory as all the rest of weft, so it is loaded where it is used.
   const etcd = file === '' ? await import('../control/store/etcd.js') : undefined;
 
@@ -228,6 +234,7 @@ export async function main(args: string[], laneProgram?: URL): Promise<number> {
   for (const line of etcdWarnings(flags, endpoints, onCommandLine)) log.warn(line);
   const clock = systemClock;
   try {
+    const host = await thisHost(runDirectory, laneProgram);
     const readAccess = () => readEtcdAccess(flags, endpoints, process.env);
     // What cannot be used is refused at the start; later it is only passed over.
     if (etcd !== undefined) readAccess();
@@ -256,9 +263,9 @@ export async function main(args: string[], laneProgram?: URL): Promise<number> {
       random: Math.random,
       log,
       lifecycle,
-      host: thisHost(laneProgram),
+      host,
       saveBatch: (batches, place) =>
-        saveBatch(batches, { ...place, directory: JOURNAL_DIRECTORY, now: timeOfDay() }),
+        saveBatch(batches, { ...place, directory: host.folder, now: timeOfDay() }),
     });
     const systemd = tellSystemd({
       environment: process.env,

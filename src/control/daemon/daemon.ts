@@ -1,7 +1,7 @@
 /**
  * `weft up`: wires the control plane to the lanes and runs until told to stop.
  *
- *   1. preflight   rights, ip, /dev/net/tun                         exits when one is missing
+ *   1. preflight   rights, limits, ip, /dev/net/tun                 exits when one is missing
  *   2. status      the socket, which from now on tells what is waited for
  *   3. config      waits for it, as flannel does                    exits when weft has no such backend
  *   4. underlay    which interface, which address
@@ -26,6 +26,7 @@ import type { Answer } from '../../operate/status/status.js';
 import { readHostId } from '../host/host-id.js';
 import { chooseInterface } from '../host/interfaces.js';
 import { Ip } from '../host/ip.js';
+import { removeIfUnused } from '../host/run-folder.js';
 import { Overlay } from '../overlay/network.js';
 import { formatSubnet } from '../overlay/subnet.js';
 import type { Store } from '../store/store.js';
@@ -73,12 +74,13 @@ export class Daemon {
     const awaited = <T>(work: Promise<T>) => lifecycle.unlessLeaving(work);
 
     // 1. preflight
-    const tunLack = await awaited(checkHost(host, log));
+    const laneLack = await awaited(checkHost(host, log, this.#options.lanes));
 
     // 2. status
-    const socket = new NamedStatus(() => this.#answer(), host, log);
+    const socket = new NamedStatus(() => this.#answer(), host);
+    lifecycle.onLeave('the run folder', () => removeIfUnused(host.folder, host.runDirectory));
     lifecycle.onLeave('the status socket', () => socket.close());
-    await awaited(socket.open());
+    await awaited(this.#loop.begin(socket));
 
     // 3. config
     const store = this.#options.openStore();
@@ -87,7 +89,7 @@ export class Daemon {
     this.#doing(`reading the network config from ${store.description}`);
     const config = await awaited(overlay.waitForConfig());
     const { backend } = config;
-    if (backend.type === 'vxlan' && tunLack !== null) throw new StartError(tunLack);
+    if (backend.type === 'vxlan' && laneLack !== null) throw new StartError(laneLack);
 
     // 4. underlay
     this.#doing('choosing the underlay interface');
@@ -187,11 +189,12 @@ export class Daemon {
       return { version, pid, uptimeSeconds, waitingFor };
     }
     const { made } = this.#state;
-    const { held, storeState, refused = [] } = this.#overlay ?? {};
+    const { held, storeState, saveProblem, refused = [] } = this.#overlay ?? {};
     const faults = [
       ...this.standing,
       ...this.#loop.faults,
       ...made.faults(),
+      ...(saveProblem === undefined ? [] : [saveProblem]),
       ...(held?.problem === undefined || this.#lost !== null ? [] : [held.problem]),
       ...describeRefused(refused),
     ];

@@ -4,7 +4,8 @@
  */
 import process from 'node:process';
 import { Echo, type EchoOptions } from '../host/echo.js';
-import { JOURNAL_DIRECTORY } from '../host/journal.js';
+import { readHostId } from '../host/host-id.js';
+import { folderOf } from '../host/run-folder.js';
 import { type Runner, systemRunner } from '../host/runner.js';
 import { nativeIo, type PacketIo } from './packet-io.js';
 import type { Prober } from './paths.js';
@@ -16,23 +17,32 @@ export interface Host {
   readonly io: PacketIo;
   /** Of this process. */
   readonly pid: number;
-  /** Where journals, status sockets and the saved network lie. */
+  /** Where the wefts of all network namespaces keep their files (`-run-dir`). */
+  readonly runDirectory: string;
+  /** Of that, this namespace's: where journals, status sockets and the saved network lie. */
   readonly folder: string;
   readonly proc: string;
+  /** Where control groups are mounted. */
+  readonly cgroups: string;
   /** What gives TUN devices. */
   readonly tunFile: string;
   /** What paths are measured with. Rejects with why nothing can be measured, in words. */
   readonly openEcho: (options: EchoOptions) => Promise<Prober>;
 }
 
-/** The host that this process is on. `laneProgram`: what the lanes' threads run, if not the forwarding loop. */
-export function thisHost(laneProgram?: URL): Host {
+/**
+ * The host that this process is on.
+ * @param laneProgram what the lanes' threads run, if not the forwarding loop
+ */
+export async function thisHost(runDirectory: string, laneProgram?: URL): Promise<Host> {
   return {
     runner: systemRunner,
     io: nativeIo(laneProgram),
     pid: process.pid,
-    folder: JOURNAL_DIRECTORY,
+    runDirectory,
+    folder: await folderOf(runDirectory, readHostId('/proc')),
     proc: '/proc',
+    cgroups: '/sys/fs/cgroup',
     tunFile: '/dev/net/tun',
     openEcho: (options) => Echo.open(options),
   };

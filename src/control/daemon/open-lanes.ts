@@ -47,7 +47,8 @@ export async function openLanes(
     if (wanted.lanes === 1 || !REFUSABLE.includes((cause as NativeError)?.syscall)) throw error;
     log.warn(
       `the kernel refuses what several lanes need (${messageOf(cause)}): one lane in place of ` +
-        `${wanted.lanes}, so forwarding is spread over fewer processors`,
+        `${wanted.lanes}, so forwarding is spread over fewer processors; for several, weft needs ` +
+        'CAP_BPF or, before Linux 5.8, CAP_SYS_ADMIN, and bpf in SystemCallFilter=',
     );
     return open({ ...wanted, lanes: 1, reason: `the kernel refuses ${wanted.lanes}` });
   }

@@ -4,11 +4,13 @@ import type { Tier } from '../../dataplane/io/tiers.js';
 import type { OpenTun } from '../../dataplane/io/tun.js';
 import type { OpenUdp } from '../../dataplane/io/udp.js';
 import { parseAddress } from '../../dataplane/wire/ipv4.js';
+import type { LaneCount } from '../../operate/status/status.js';
 import { describePortUser } from '../host/ports.js';
-import { preflight } from '../host/preflight.js';
+import { checkLanes, preflight } from '../host/preflight.js';
 import type { Log } from '../runtime.js';
 import { messageOf } from '../store/store.js';
 import type { Host } from './host.js';
+import { threadsOf } from './lanes.js';
 
 const DEVICE_NAME_MAX = 15;
 
@@ -18,21 +20,32 @@ export class StartError extends Error {
 }
 
 /**
- * Why there is no TUN to be had, which is known to matter once the backend is; null when there is
- * one. Rejects with a StartError when anything else is missing.
+ * Why there is no TUN to be had, or no lane can run, which is known to matter once the backend is;
+ * null when both are well. Rejects with a StartError when anything else is missing.
  */
 export async function checkHost(
-  { runner, proc, tunFile }: Pick<Host, 'runner' | 'proc' | 'tunFile'>,
+  {
+    runner,
+    proc,
+    cgroups,
+    tunFile,
+    io,
+  }: Pick<Host, 'runner' | 'proc' | 'cgroups' | 'tunFile' | 'io'>,
   log: Log,
+  count: LaneCount,
 ): Promise<string | null> {
-  const { tun, others } = await preflight(runner, { proc, tun: tunFile });
+  const threads = threadsOf(count);
+  const places = { proc, cgroups, tun: tunFile };
+  const { tun, others } = await preflight(runner, places, threads);
   const last = others.pop();
-  if (last === undefined) {
-    if (tun !== null) log.warn('there is no TUN to be had here: only host-gw goes without');
-    return tun;
+  if (last !== undefined) {
+    for (const problem of tun === null ? others : [tun, ...others]) log.error(problem);
+    throw new StartError(last);
   }
-  for (const problem of tun === null ? others : [tun, ...others]) log.error(problem);
-  throw new StartError(last);
+  const lanes = checkLanes({ threads, reserve: () => io.reserve(threads) }, places);
+  if (tun !== null) log.warn('there is no TUN to be had here: only host-gw goes without');
+  else if (lanes !== null) log.warn('no lane can run here: only host-gw goes without');
+  return tun ?? lanes;
 }
 
 /** `flannel.1`; a VNI of eight digits leaves no room for the dot. */

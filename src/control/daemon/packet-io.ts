@@ -1,6 +1,7 @@
 /** What packets go through, as the control plane opens, starts and closes it. */
 import os from 'node:os';
 import type { LaneOptions } from '../../dataplane/forward/lane.js';
+import { reserveMemories } from '../../dataplane/io/memory.js';
 import { loadNative } from '../../dataplane/io/native.js';
 import {
   probeSuperPackets,
@@ -23,6 +24,8 @@ export interface PacketIo {
   closeUdp(sockets: readonly OpenUdp[]): void;
   /** Which super-packets may be written to this TUN, which is still down. */
   superPacketsTaken(tun: OpenTun): TakenSuperPackets;
+  /** Takes the memories of so many threads of lanes. Throws what V8 says. */
+  reserve(threads: number): void;
   /** How many descriptors may still be opened. */
   spareDescriptors(): number;
   /** Starts the lanes' threads; `counters`: those of earlier ones, which go on. */
@@ -48,6 +51,7 @@ export function nativeIo(laneProgram?: URL): PacketIo {
       const { tcp, udp } = probeSuperPackets(loadNative(), tun.fd);
       return { tcp, udp: tcp && udp && tun.uso && udpSuperPacketsAreSafe(os.release()) };
     },
+    reserve: reserveMemories,
     spareDescriptors,
     startLanes: (open, publisher, options, counters) =>
       new Lanes(open, publisher, options, counters, laneProgram),

@@ -53,9 +53,9 @@ export class Reconciler {
     this.#members.push(member);
   }
 
-  /** The same, with a first look at once, as a part of the start. */
+  /** The same, with a look at once, as a part of the start; again, it is the look alone. */
   async begin(member: Member): Promise<void> {
-    this.add(member);
+    if (!this.#members.includes(member)) this.add(member);
     for (const what of await this.#look(member)) this.#log.info(what);
   }
 

@@ -22,7 +22,7 @@ export async function startHostGw(start: Start, backend: HostGw): Promise<Runnin
   refuseUnreachable(underlay);
 
   // 5. journal
-  const journal = start.openJournal(NAME);
+  const journal = await start.openJournal(NAME);
 
   // 8. lease
   const lease = await start.join();

@@ -41,7 +41,7 @@ export async function startVxlan(start: Start, backend: Vxlan): Promise<Running>
   // 5. journal
   start.doing('making the device');
   const name = deviceName(vni);
-  const journal = start.openJournal(name);
+  const journal = await start.openJournal(name);
 
   // 6. sockets, 7. TUN
   const tier = TIERS[options.offload];

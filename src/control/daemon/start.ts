@@ -2,7 +2,8 @@
  * The steps of a start that both backends take. Their numbers are those of daemon.ts, where it
  * stands what each is for.
  */
-import { Journal } from '../host/journal.js';
+import { listListening } from '../host/control-socket.js';
+import { Journal, refuseInUse } from '../host/journal.js';
 import { Monitor } from '../host/monitor.js';
 import { RouteSync, routesInside } from '../host/routes.js';
 import type { OwnLease } from '../overlay/acquire.js';
@@ -18,6 +19,7 @@ import { addressOf } from './open.js';
 import { OwnAddresses } from './own-addresses.js';
 import type { Movable } from './place.js';
 import type { Reconciler } from './reconcile.js';
+import { refuseSharedFile } from './shared-file.js';
 import { SubnetFile } from './subnet-file.js';
 import { type UnderlayOptions, UnderlayWatch } from './underlay.js';
 
@@ -54,15 +56,28 @@ export class Start {
     return this.options.lifecycle.unlessLeaving(work);
   }
 
-  /** 5. Makes the journal of a device ours, and with it the device's status socket. */
-  openJournal(name: string): Journal {
+  /**
+   * 5. Makes the journal of a device ours, and with it the device's status socket. Rejects with a
+   * HostError where a weft runs for the device, or one elsewhere writes our subnet.env.
+   */
+  async openJournal(name: string): Promise<Journal> {
     const { host, lifecycle } = this.options;
     const { config, socket } = this.ground;
-    const journal = Journal.open(name, host.folder, host.proc, host.pid);
-    lifecycle.onLeave('the journal', () => journal.removeIfEmpty());
-    journal.inheritRoutes(routesInside(formatSubnet(config.network)), host.proc);
+    const { folder, proc, pid } = host;
+    await this.#refuseSharedFile();
+    const running = await this.awaited(listListening(folder));
+    await this.awaited(refuseInUse(name, folder, proc));
+    const journal = Journal.open(name, folder, proc, pid);
     socket.take(name);
+    lifecycle.onLeave('the journal', () => journal.removeIfEmpty());
+    journal.inheritRoutes(routesInside(formatSubnet(config.network)), proc, running);
+    await this.awaited(this.loop.begin(journal));
+    await this.awaited(this.loop.begin(socket));
     return journal;
+  }
+
+  #refuseSharedFile(): Promise<void> {
+    return this.awaited(refuseSharedFile(this.options.subnetFile, this.options.host));
   }
 
   /** 8. The lease. */
@@ -93,6 +108,8 @@ export class Start {
   async writeSubnetFile(journal: Journal, { subnet }: OwnLease, mtu: number): Promise<SubnetFile> {
     const { firewall, subnetFile } = this.options;
     const { network } = this.ground.config;
+    // One that started at the same time had not written it yet.
+    await this.#refuseSharedFile();
     const env = { network, subnet, mtu, ipMasq: firewall.masquerade };
     const file = new SubnetFile(subnetFile, env, journal);
     await this.awaited(this.loop.begin(file));

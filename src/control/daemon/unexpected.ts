@@ -3,6 +3,10 @@
 /** `again` is how to see the stack. */
 export function describeUnexpected(error: unknown, again: string): string {
   const [first = ''] = String(error).split('\n');
+  // Its modules are files, too.
+  if (/\bEMFILE\b/.test(first)) {
+    return `${first}; allow more: LimitNOFILE=65536 in a unit, ulimit -n in a script`;
+  }
   return (
     `unexpected error: ${first}; this is a fault in weft: please report it, with the stack ` +
     `that ${again} shows`

@@ -1,10 +1,14 @@
 /** Takes back what the journal of a device says weft made, and nothing else. */
 import fs from 'node:fs';
+import { isListening, socketPath } from './control-socket.js';
 import { errnoOf, HostError, textOf } from './errors.js';
 import { takeBackIptables } from './firewall/iptables.js';
 import { takeBackNftables } from './firewall/nftables.js';
+import { readHostId } from './host-id.js';
 import {
+  describeOwner,
   type Entry,
+  entriesHere,
   type IptablesTable,
   isAlive,
   JOURNAL_DIRECTORY,
@@ -44,10 +48,11 @@ export async function down(
   if (content === null) {
     return { did: [`Nothing to take back: there is no journal ${file}.`], problems: [] };
   }
-  if (isAlive(content.owner, proc)) {
+  if (isAlive(content.owner, proc) || (await isListening(socketPath(device, directory)))) {
+    const who = describeOwner(content.owner, proc);
     throw new HostError(
       'EBUSY',
-      `weft still runs for ${device} as process ${content.owner.pid}; stop it first ` +
+      `weft still runs for ${device} as process ${who}; stop it first ` +
         `(kill ${content.owner.pid}, or systemctl stop its unit)`,
     );
   }
@@ -61,12 +66,18 @@ export async function down(
     );
   }
 
-  await refuseHeld(content.entries, runner);
+  const entries = entriesHere(content, readHostId(proc));
+  await refuseHeld(entries, runner);
 
   const result: TakenBack = { did: [], problems: [] };
+  if (entries.length < content.entries.length) {
+    result.did.push(
+      'What was made in a network namespace that is gone, or before a reboot, is gone.',
+    );
+  }
   const left: Entry[] = [];
   // The newest first, as things may stand on one another.
-  for (const entry of [...content.entries].reverse()) {
+  for (const entry of [...entries].reverse()) {
     try {
       result.did.push(await takeBack(entry, runner, proc));
     } catch (error) {

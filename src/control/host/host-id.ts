@@ -6,6 +6,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 
+/** `<boot id> net:[4026531840]`. */
 export function readHostId(proc: string): string | undefined {
   try {
     const boot = fs.readFileSync(path.join(proc, 'sys/kernel/random/boot_id'), 'utf8').trim();
@@ -13,4 +14,17 @@ export function readHostId(proc: string): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** Whether two of them are of one kernel that was not started anew in between. */
+export function sameBoot(one: string, other: string): boolean {
+  return one.split(' ')[0] === other.split(' ')[0];
+}
+
+/**
+ * The number of its network namespace; empty where it has none. The kernel gives the number of a
+ * namespace that is gone to a new one, within a boot.
+ */
+export function namespaceNumber(hostId: string): string {
+  return /net:\[(\d+)\]$/.exec(hostId)?.[1] ?? '';
 }

@@ -4,12 +4,17 @@
  * entry without a thing, which is harmless, never a thing without an entry. A TUN is recorded when
  * its index is known, since by its name alone another's could be taken for ours; until then, and
  * always while it is not persistent, it goes with the process.
+ *
+ * A folder that is full or read-only stops nothing: what cannot be written is kept in memory and
+ * tried again each period, and is a fault while it lasts.
  */
 import fs from 'node:fs';
 import path from 'node:path';
+import { isListening, socketPath } from './control-socket.js';
 import { errnoOf, HostError, textOf } from './errors.js';
+import { readHostId } from './host-id.js';
 
-/** Where journals live. A tmpfs: what they describe does not survive a reboot either. */
+/** Where journals live, unless told. A tmpfs: what they describe does not survive a reboot either. */
 export const JOURNAL_DIRECTORY = '/run/weft';
 
 /** A process, told apart from a later one of the same number by its start. */
@@ -45,9 +50,11 @@ export type EntryName =
   | { kind: 'nftables'; table: NftTable }
   | { kind: 'routes' };
 
-interface Content {
+export interface Content {
   version: 1;
   owner: Owner;
+  /** The owner's `readHostId`; an earlier weft did not tell. */
+  namespace?: string;
   entries: Entry[];
 }
 
@@ -55,18 +62,23 @@ interface Content {
 export class Journal {
   readonly file: string;
   readonly #owner: Owner;
+  readonly #namespace: string | undefined;
   readonly #entries: Entry[];
+  /** Why the file is not as it is to be. */
+  #problem: HostError | undefined;
 
-  private constructor(file: string, owner: Owner, entries: Entry[]) {
+  private constructor(file: string, owner: Owner, namespace: string | undefined, entries: Entry[]) {
     this.file = file;
     this.#owner = owner;
+    this.#namespace = namespace;
     this.#entries = entries;
   }
 
   /**
    * Opens the journal of `device`, keeping what an earlier run recorded (its rules are still to be
    * taken back one day), and makes this process its owner. Throws a HostError when another live
-   * process owns it or the file is broken.
+   * process owns it, as far as a process id tells (see `refuseInUse`), or the file is broken or
+   * cannot be read, as where its folder is none.
    */
   static open(
     device: string,
@@ -79,15 +91,26 @@ export class Journal {
     if (owner === null) throw new HostError('ENOENT', `${proc}/${pid}/stat cannot be read`);
     const content = readJournal(file);
     if (content !== null && content.owner.pid !== owner.pid && isAlive(content.owner, proc)) {
-      throw new HostError(
-        'EBUSY',
-        `${device} is in use by the running weft with process id ${content.owner.pid}; stop that ` +
-          'first',
-      );
+      throw inUse(device, content, proc);
     }
-    const journal = new Journal(file, owner, content?.entries ?? []);
+    const namespace = readHostId(proc);
+    const entries = content === null ? [] : entriesHere(content, namespace);
+    const journal = new Journal(file, owner, namespace, entries);
     journal.#write();
     return journal;
+  }
+
+  /** For the loop. */
+  get name(): string {
+    return this.file;
+  }
+
+  /** Writes what could not be written, or was removed. Rejects with a HostError while it cannot. */
+  async reconcile(): Promise<string[]> {
+    if (this.#problem === undefined && fs.existsSync(this.file)) return [];
+    this.#write();
+    if (this.#problem !== undefined) throw this.#problem;
+    return [`wrote ${this.file}`];
   }
 
   /** Records a thing that is about to be made, or what has become known about it. */
@@ -113,14 +136,20 @@ export class Journal {
 
   /**
    * Takes over the kernel routes that `ours` accepts from runs under another name (another VNI,
-   * another backend) that have ended, so that they do not stay for ever.
+   * another backend) that have ended, so that they do not stay for ever. `running`: the names that
+   * a weft listens under, be it one that is not in `proc`.
    */
-  inheritRoutes(ours: (name: string) => boolean, proc = '/proc'): void {
+  inheritRoutes(
+    ours: (name: string) => boolean,
+    proc = '/proc',
+    running: readonly string[] = [],
+  ): void {
     const directory = path.dirname(this.file);
-    for (const name of fs.readdirSync(directory).filter((n) => n.endsWith('.json'))) {
-      const file = path.join(directory, name);
+    for (const name of listJournals(directory)) {
+      const file = journalFile(name, directory);
       const content = file === this.file ? null : readIfWhole(file);
-      if (content === null || isAlive(content.owner, proc)) continue;
+      if (content === null || isAlive(content.owner, proc) || running.includes(name)) continue;
+      if (entriesHere(content, this.#namespace) !== content.entries) continue;
       const theirs = content.entries.flatMap((e) => (e.kind === 'routes' ? e.made : []));
       const taken = theirs.filter(ours);
       if (taken.length === 0) continue;
@@ -128,8 +157,12 @@ export class Journal {
       const others = content.entries.filter(({ kind }) => kind !== 'routes');
       const rest = theirs.filter((route) => !ours(route));
       if (rest.length > 0) others.push({ kind: 'routes', made: rest });
-      if (others.length > 0) writeJournal(file, { ...content, entries: others });
-      else fs.rmSync(file, { force: true });
+      try {
+        if (others.length > 0) writeJournal(file, { ...content, entries: others });
+        else fs.rmSync(file, { force: true });
+      } catch {
+        // Named twice, a route is taken back once.
+      }
     }
   }
 
@@ -139,7 +172,78 @@ export class Journal {
   }
 
   #write(): void {
-    writeJournal(this.file, { version: 1, owner: this.#owner, entries: this.#entries });
+    const [owner, namespace, entries] = [this.#owner, this.#namespace, this.#entries];
+    try {
+      writeJournal(this.file, {
+        version: 1,
+        owner,
+        ...(namespace === undefined ? {} : { namespace }),
+        entries,
+      });
+      this.#problem = undefined;
+    } catch (error) {
+      this.#problem = new HostError(
+        errnoOf(error),
+        `${textOf(error)}; weft goes on, tries again, and weft down will not know what is not ` +
+          'written there',
+      );
+    }
+  }
+}
+
+/**
+ * Throws a HostError while a weft runs whose journal that is, here or in another container that
+ * shares the folder and the network namespace.
+ */
+export async function refuseInUse(
+  device: string,
+  directory = JOURNAL_DIRECTORY,
+  proc = '/proc',
+): Promise<void> {
+  const content = readIfWhole(journalFile(device, directory));
+  if (content !== null && (await isListening(socketPath(device, directory)))) {
+    throw inUse(device, content, proc);
+  }
+}
+
+function inUse(device: string, { owner, namespace }: Content, proc: string): HostError {
+  const here = readHostId(proc);
+  if (namespace !== undefined && here !== undefined && namespace !== here) {
+    const what = 'was taken just now by a weft in another network namespace; start again';
+    return new HostError('EBUSY', `the journal of ${device} ${what}`);
+  }
+  const who = describeOwner(owner, proc);
+  return new HostError(
+    'EBUSY',
+    `${device} is in use by the running weft with process id ${who}; stop that first`,
+  );
+}
+
+/** `4711`; of one that is not to be seen from here, the number is its container's. */
+export function describeOwner(owner: Owner, proc = '/proc'): string {
+  return `${owner.pid}${isAlive(owner, proc) ? '' : ' in another container'}`;
+}
+
+/**
+ * What of it may still be there: of another network namespace, or of an earlier boot, the files
+ * alone, since all else went with it.
+ */
+export function entriesHere(content: Content, namespace: string | undefined): Entry[] {
+  const { entries } = content;
+  const foreign = content.namespace !== undefined && namespace !== undefined;
+  if (!foreign || content.namespace === namespace) return entries;
+  return entries.filter(({ kind }) => kind === 'file');
+}
+
+/** The devices that have a journal. */
+export function listJournals(directory: string): string[] {
+  try {
+    return fs
+      .readdirSync(directory)
+      .filter((name) => name.endsWith('.json'))
+      .map((name) => name.slice(0, -'.json'.length));
+  } catch {
+    return [];
   }
 }
 
@@ -171,7 +275,7 @@ export function readJournal(file: string): Content | null {
 }
 
 /** Another's broken journal is no hindrance to us; `weft down` names it. */
-function readIfWhole(file: string): Content | null {
+export function readIfWhole(file: string): Content | null {
   try {
     return readJournal(file);
   } catch {
@@ -187,11 +291,20 @@ export function writeJournal(file: string, content: Content): void {
     fs.writeFileSync(next, `${JSON.stringify(content, null, 2)}\n`, { mode: 0o644, flush: true });
     fs.renameSync(next, file);
   } catch (error) {
+    removeQuietly(next);
     throw new HostError(
       errnoOf(error) || 'EIO',
-      `cannot write the journal ${file} (${textOf(error)}); weft changes nothing on the host ` +
-        'that it could not take back',
+      `cannot write the journal ${file} (${textOf(error)})`,
     );
+  }
+}
+
+/** What was written of it takes room that may be short. */
+function removeQuietly(file: string): void {
+  try {
+    fs.rmSync(file, { force: true });
+  } catch {
+    // As read-only as before.
   }
 }
 
@@ -229,6 +342,7 @@ function identity(entry: EntryName): string {
 
 function isContent(value: unknown): value is Content {
   if (!isObject(value) || value.version !== 1 || !isObject(value.owner)) return false;
+  if (value.namespace !== undefined && typeof value.namespace !== 'string') return false;
   const { pid, startTime } = value.owner;
   if (!Number.isInteger(pid) || typeof startTime !== 'string') return false;
   return Array.isArray(value.entries) && value.entries.every(isEntry);

@@ -1,6 +1,14 @@
 /** What this host must have before weft starts, each lack told with what to do about it. */
 import fs from 'node:fs';
 import { errnoOf, textOf } from './errors.js';
+import {
+  addressSpaceLimit,
+  checkDescriptors,
+  checkSpace,
+  checkTasks,
+  describeSpace,
+  type LimitPlaces,
+} from './limits.js';
 import type { Runner } from './runner.js';
 
 /** Bit of CAP_NET_ADMIN in a capability set (linux/capability.h). */
@@ -9,6 +17,15 @@ const CAP_NET_ADMIN = 12n;
 export interface Places {
   tun?: string;
   proc?: string;
+  cgroups?: string;
+}
+
+/** What the lanes are to have. */
+export interface Wanted {
+  /** Of all lanes together. */
+  readonly threads: number;
+  /** Takes their memories, and keeps them. Throws what V8 says. */
+  readonly reserve: () => void;
 }
 
 /** One sentence for each thing that is missing. */
@@ -19,10 +36,38 @@ export interface Lacks {
   others: string[];
 }
 
-export async function preflight(runner: Runner, places: Places = {}): Promise<Lacks> {
+/** `threads`: of all lanes together, as far as they can be had. */
+export async function preflight(runner: Runner, places: Places = {}, threads = 1): Promise<Lacks> {
   const { tun = '/dev/net/tun', proc = '/proc' } = places;
-  const others = [checkRights(proc), await checkIp(runner)].filter((p) => p !== null);
-  return { tun: checkTun(tun), others };
+  const limits = limitsOf(places);
+  const tasks = checkTasks(0, limits, threads);
+  const others = [tasks, checkDescriptors(limits), checkRights(proc)];
+  // Without threads to be had, asking `ip` would end the process.
+  if (tasks === null) others.push(await checkIp(runner));
+  return { tun: checkTun(tun), others: others.filter((lack) => lack !== null) };
+}
+
+/** What the lanes lack beside a TUN, which the vxlan backend alone needs; null when they can run. */
+export function checkLanes({ threads, reserve }: Wanted, places: Places = {}): string | null {
+  const limits = limitsOf(places);
+  return checkTasks(threads, limits) ?? checkMemory(reserve, limits) ?? checkSpace(threads, limits);
+}
+
+function limitsOf({ proc = '/proc', cgroups = '/sys/fs/cgroup' }: Places): LimitPlaces {
+  return { proc, cgroups };
+}
+
+function checkMemory(reserve: () => void, limits: LimitPlaces): string | null {
+  try {
+    reserve();
+    return null;
+  } catch (error) {
+    if (error instanceof RangeError) return describeSpace(addressSpaceLimit(limits));
+    return (
+      `this Node has no WebAssembly, which the lanes need (${textOf(error)}): take --jitless out ` +
+      'of NODE_OPTIONS; where it is there for MemoryDenyWriteExecute=, take that out of the unit, too'
+    );
+  }
 }
 
 function checkTun(file: string): string | null {

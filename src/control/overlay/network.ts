@@ -116,6 +116,11 @@ export class Overlay {
     return this.#holder?.held;
   }
 
+  /** Why the network is not saved as it is; undefined while it is. */
+  get saveProblem(): string | undefined {
+    return this.#saver?.problem;
+  }
+
   get refused(): readonly Refused[] {
     return this.#peers?.refused ?? [];
   }

@@ -90,7 +90,7 @@ export function writeSaved(file: string, saved: SavedNetwork): void {
     fs.writeFileSync(temporary, text, { mode: 0o600 });
     fs.renameSync(temporary, file);
   } catch (error) {
-    fs.rmSync(temporary, { force: true });
+    if (fs.existsSync(temporary)) fs.rmSync(temporary, { force: true });
     throw error;
   }
 }

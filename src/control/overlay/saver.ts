@@ -27,6 +27,8 @@ export interface Member {
 
 /** So many milliseconds after a change the network is saved. */
 const SAVE_AFTER_MS = 1_000;
+/** After so many more one that could not be. */
+const AGAIN_AFTER_MS = 5_000;
 
 export class Saver implements Listener {
   readonly #options: SaverOptions;
@@ -36,6 +38,7 @@ export class Saver implements Listener {
   #member: Member | undefined;
   #cluster: string | undefined;
   #cancelSave: (() => void) | undefined;
+  #problem: string | undefined;
 
   constructor(options: SaverOptions) {
     this.#options = options;
@@ -51,6 +54,11 @@ export class Saver implements Listener {
       log.warn(`the saved network ${this.#file} is not used: ${messageOf(error)}`);
       return undefined;
     }
+  }
+
+  /** Why the file is not as it is to be; undefined while it is. */
+  get problem(): string | undefined {
+    return this.#problem;
   }
 
   /** From now on changes are saved. */
@@ -78,7 +86,14 @@ export class Saver implements Listener {
     this.#member = undefined;
     this.#cancelSave?.();
     this.#cancelSave = undefined;
-    fs.rmSync(this.#file, { force: true });
+    try {
+      fs.rmSync(this.#file, { force: true });
+      this.#problem = undefined;
+    } catch (error) {
+      this.#say(
+        `cannot remove ${this.#file}, which a start without etcd would use: ${messageOf(error)}`,
+      );
+    }
   }
 
   /** Saves at once what changed last. */
@@ -87,9 +102,9 @@ export class Saver implements Listener {
     this.#member = undefined;
   }
 
-  #saveSoon(): void {
+  #saveSoon(afterMs = SAVE_AFTER_MS): void {
     if (this.#member === undefined) return;
-    this.#cancelSave ??= this.#options.clock.after(SAVE_AFTER_MS, () => this.#save());
+    this.#cancelSave ??= this.#options.clock.after(afterMs, () => this.#save());
   }
 
   #save(): void {
@@ -108,8 +123,19 @@ export class Saver implements Listener {
     const from = { network, config, hostId, cluster, publicIp };
     try {
       writeSaved(this.#file, { ...from, own: entry, reserved, vtepMac, leases });
+      if (this.#problem !== undefined) log.info('the network is saved again');
+      this.#problem = undefined;
     } catch (error) {
-      log.warn(`cannot save the network, a start without etcd will wait: ${messageOf(error)}`);
+      this.#say(
+        `cannot save the network in ${this.#file}, a start without etcd will wait: ${messageOf(error)}`,
+      );
+      this.#saveSoon(AGAIN_AFTER_MS);
     }
+  }
+
+  /** Once, while it lasts. */
+  #say(problem: string): void {
+    if (this.#problem !== problem) this.#options.log.warn(problem);
+    this.#problem = problem;
   }
 }

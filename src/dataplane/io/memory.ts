@@ -108,8 +108,24 @@ export const LAYOUT: Layout = layOut();
 export const OUTBOUND_END = LAYOUT.outbound + AREA;
 export const INBOUND_END = LAYOUT.inbound + AREA;
 
-/** Makes the memory that a lane's thread and the main thread share. */
+/** Made before they were asked for. */
+const reserved: WebAssembly.Memory[] = [];
+
+/**
+ * Makes so many memories for `createMemory` to give, so that a host where they cannot be had is
+ * found out in time. Throws a RangeError for want of address space, a ReferenceError where Node has
+ * no WebAssembly.
+ */
+export function reserveMemories(count: number): void {
+  while (reserved.length < count) reserved.push(makeMemory());
+}
+
+/** The memory that a lane's thread and the main thread share. */
 export function createMemory(): WebAssembly.Memory {
+  return reserved.pop() ?? makeMemory();
+}
+
+function makeMemory(): WebAssembly.Memory {
   const pages = Math.ceil(LAYOUT.end / PAGE);
   return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
 }

@@ -2,55 +2,34 @@
  * The control socket: a unix socket beside the journal that answers each connection with the
  * status as one JSON document and closes.
  *
- *     /run/weft/starting-<process id>.sock   while the device is not known yet
- *     /run/weft/<device>.sock                from then on
+ *     /run/weft/starting-<network namespace>-<process id>.sock   while the device is not known yet
+ *     /run/weft/<device>.sock                                    from then on
  *
  * The second name is taken by a rename, only after the journal of the device is ours: so a weft
  * that is refused never takes the socket of the one that runs.
  */
 import fs from 'node:fs';
 import net from 'node:net';
-import path from 'node:path';
+import { isListening, socketPath, startingName } from '../../control/host/control-socket.js';
 import type { Answer } from './status.js';
 
-export const SOCKET_DIRECTORY = '/run/weft';
-const ENDING = '.sock';
-const STARTING = 'starting-';
+export { isStartingName, listSockets, socketPath } from '../../control/host/control-socket.js';
+
 /** A main thread that does not answer for so long hangs. */
 const TIMEOUT_MS = 3_000;
-
-/** `name` is a device, or `starting-<process id>`. */
-export function socketPath(name: string, directory = SOCKET_DIRECTORY): string {
-  return path.join(directory, `${name}${ENDING}`);
-}
-
-/** The names that have a control socket, alive or left behind. */
-export function listSockets(directory = SOCKET_DIRECTORY): string[] {
-  try {
-    return fs
-      .readdirSync(directory)
-      .filter((name) => name.endsWith(ENDING))
-      .map((name) => name.slice(0, -ENDING.length))
-      .sort();
-  } catch {
-    return [];
-  }
-}
-
-/** Whether the name is that of a weft which does not know its device yet. */
-export function isStartingName(name: string): boolean {
-  return name.startsWith(STARTING);
-}
 
 /** The daemon's side. */
 export class StatusSocket {
   readonly #server: net.Server;
   readonly #directory: string;
+  readonly #name: string;
   #file: string;
 
-  constructor(answer: () => Answer, pid: number, directory = SOCKET_DIRECTORY) {
+  /** `namespace`: the number of the network namespace, where that is known. */
+  constructor(answer: () => Answer, pid: number, directory: string, namespace?: string) {
     this.#directory = directory;
-    this.#file = socketPath(`${STARTING}${pid}`, directory);
+    this.#name = startingName(pid, namespace);
+    this.#file = socketPath(this.#name, directory);
     this.#server = net.createServer((connection) => {
       connection.on('error', () => connection.destroy());
       try {
@@ -66,7 +45,11 @@ export class StatusSocket {
   /** Listens under the starting name. Rejects with the error of the file system. */
   async open(): Promise<void> {
     fs.mkdirSync(this.#directory, { recursive: true, mode: 0o755 });
-    // An earlier process of the same number may have died there.
+    // Another container that shares the folder may have a process of the same number.
+    for (let next = 2; await isListening(this.#file); next += 1) {
+      this.#file = socketPath(`${this.#name}-${next}`, this.#directory);
+    }
+    // An earlier one may have died there.
     fs.rmSync(this.#file, { force: true });
     await new Promise<void>((resolve, reject) => {
       this.#server.once('error', reject);
@@ -82,6 +65,11 @@ export class StatusSocket {
     const file = socketPath(device, this.#directory);
     fs.renameSync(this.#file, file);
     this.#file = file;
+  }
+
+  /** Whether it can be asked: somebody may have removed its file. */
+  get there(): boolean {
+    return this.#server.listening && fs.existsSync(this.#file);
   }
 
   /** Harmless when it was never opened. */
@@ -121,15 +109,5 @@ export function readStatus(file: string, timeoutMs = TIMEOUT_MS): Promise<Answer
 
 /** Removes the control socket of a weft that died; one that is listened on stays. */
 export async function removeDeadSocket(file: string): Promise<void> {
-  const dead = await new Promise<boolean>((resolve) => {
-    const connection = net.connect(file);
-    connection.once('connect', () => {
-      connection.destroy();
-      resolve(false);
-    });
-    connection.once('error', (error: NodeJS.ErrnoException) => {
-      resolve(error.code === 'ECONNREFUSED');
-    });
-  });
-  if (dead) fs.rmSync(file, { force: true });
+  if (!(await isListening(file))) fs.rmSync(file, { force: true });
 }

@@ -45,6 +45,27 @@ const REFUSALS: readonly Refusal[] = [
     did: UNTOUCHED,
   },
   {
+    name: 'no memory to be had for the lanes',
+    doing: CONFIG,
+    wrong: (host) => {
+      host.io.noMemory = new RangeError('could not allocate memory');
+    },
+    why: /^the address space is limited, and V8 reserves 11 GiB/,
+    did: UNTOUCHED,
+  },
+  {
+    name: 'too few threads to be had',
+    doing: HOST,
+    wrong(host) {
+      plant(host.proc, { 'self/cgroup': '0::/\n' });
+      plant(host.folder, { 'groups/pids.max': '18\n', 'groups/pids.current': '7\n' });
+      Object.assign(host, { cgroups: `${host.folder}/groups` });
+    },
+    why: /^no more than 11 threads and processes can be added here/,
+    did: [],
+    left: ['groups'],
+  },
+  {
     name: 'no ip',
     doing: HOST,
     wrong: (host) => {
@@ -235,6 +256,14 @@ test('several things that are missing are all named, the last of them as the rea
   assert.match(await host.refused(host.daemon()), /^cannot run ip/);
   const lines = host.log.matching(/^error: (there is no \/nowhere|weft has no CAP)/);
   assert.equal(lines.length, 2);
+});
+
+test('host-gw goes without what only lanes need', async (t) => {
+  const host = new FakeHost(t);
+  host.store.config = HOST_GW;
+  host.io.noMemory = new ReferenceError('WebAssembly is not defined');
+  assert.equal((await host.started()).ready, true);
+  assert.equal(host.log.matching(/^warn: no lane can run here: only host-gw goes/).length, 1);
 });
 
 test('the device that a flanneld left stays when weft cannot take its place', async (t) => {

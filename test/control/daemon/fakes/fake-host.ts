@@ -27,8 +27,10 @@ const ROOT = 'Uid:\t0\t0\t0\t0\nCapEff:\t000001ffffffffff\n';
 
 export class FakeHost implements Host {
   readonly pid = PID;
+  readonly runDirectory: string;
   readonly folder: string;
   readonly proc: string;
+  readonly cgroups = '/nowhere';
   readonly tunFile = '/dev/null';
   readonly subnetFile: string;
   readonly runner: FakeKernel;
@@ -45,7 +47,8 @@ export class FakeHost implements Host {
   /** With `ens33`, 192.168.56.11, the default route there, and a vxlan network in the store. */
   constructor(t: Pick<TestContext, 'after'>) {
     const root = scratch(t);
-    this.folder = path.join(root, 'run');
+    this.runDirectory = path.join(root, 'run');
+    this.folder = this.runDirectory;
     this.proc = path.join(root, 'proc');
     this.subnetFile = path.join(root, 'flannel/subnet.env');
     plant(this.proc, {

@@ -88,6 +88,13 @@ export class FakeIo implements PacketIo {
     return this.takes;
   }
 
+  /** What V8 says of the lanes' memories. */
+  noMemory: Error | undefined;
+
+  reserve(): void {
+    if (this.noMemory !== undefined) throw this.noMemory;
+  }
+
   spareDescriptors(): number {
     return 10_000;
   }
