@@ -68,7 +68,7 @@ describe('weft replay', () => {
     for (const [bytes, why] of [
       ['hello', /is not a capture: its content is text/],
       [pcap({ linkType: 105 }), /link type 105/],
-      [hex('0a0d0d0a'), /pcapng/],
+      [hex('0a0d0d0a'), /ends inside the block at offset 0/],
     ] as const) {
       const { code, stderr } = weft(fileOf('none.pcap', bytes), ...args);
       assert.equal(code, 1);

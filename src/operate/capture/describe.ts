@@ -60,8 +60,15 @@ export function describeIpv4(bytes: Uint8Array, at: number, end: number): string
  * flag or with something other than IPv4 inside, it says so.
  *
  * @param at where the outer IPv4 header of an unfragmented UDP packet begins
+ * @param segment where to cut a train, of which the first is described; 0 for one datagram
  */
-export function describeVxlan(bytes: Uint8Array, at: number, end: number): string {
+export function describeVxlan(bytes: Uint8Array, at: number, end: number, segment = 0): string {
+  const payload = end - at - ipv4.headerLength(bytes, at) - udp.HEADER;
+  const train = segment === 0 ? '' : `, first of a train of ${Math.ceil(payload / segment)}`;
+  return `${describeOne(bytes, at, end)}${train}`;
+}
+
+function describeOne(bytes: Uint8Array, at: number, end: number): string {
   const source = ipv4.formatAddress(ipv4.source(bytes, at));
   const destination = ipv4.formatAddress(ipv4.destination(bytes, at));
   const head = `VXLAN ${source} > ${destination}`;

@@ -29,7 +29,7 @@ function replayOf(): Replay {
     vni: 1,
     port: 8472,
     mtu: MTU,
-    network: { network: address('10.5.0.0'), length: 16 },
+    overlay: [{ network: address('10.5.0.0'), length: 16 }],
     local: [{ network: address('10.5.52.0'), length: 24 }],
     routes: [
       {
@@ -42,8 +42,7 @@ function replayOf(): Replay {
 }
 
 function take(bytes: Buffer, originalLength = bytes.length, linkType = RAW_IP): Verdict {
-  const record = { number: 1, seconds: 1, microseconds: 0, bytes, originalLength };
-  return replayOf().take(linkType, record);
+  return replayOf().take({ number: 1, time: undefined, linkType, bytes, originalLength });
 }
 
 /** An inner echo request 10.5.72.9 > 10.5.52.7 as the peer sends it. */
@@ -252,8 +251,8 @@ describe('replay, from the TUN', () => {
     const replay = replayOf();
     const ids = [0, 1, 2].map((number) => {
       const bytes = packetOf({ protocol: ipv4.UDP, length: 60 });
-      const record = { number, seconds: 0, microseconds: 0, bytes, originalLength: 60 };
-      return ipv4.id(replay.take(RAW_IP, record).packets[0]!, 0);
+      const record = { number, time: undefined, linkType: RAW_IP, bytes, originalLength: 60 };
+      return ipv4.id(replay.take(record).packets[0]!, 0);
     });
     assert.deepEqual(ids, [0, 1, 2]);
   });
