@@ -50,12 +50,16 @@ export function trainSize(payload: Buffer, ours: Buffer): number {
     payload.compare(first, 0, BEGINNING, at, at + BEGINNING) === 0 ||
     payload.compare(ours, 0, BEGINNING, at, at + BEGINNING) === 0;
 
-  if (hasBeginning(needed, length, begins)) return needed;
-  const least = Math.max(Math.ceil(length / MOST), needed < length ? needed : BEGINNING);
-  for (let size = next(least); size > 0; size = next(size + 1)) {
-    if (isEvery(size, length, begins)) return size;
+  if (hasBeginning(needed, length, begins)) return possible(needed);
+  for (let size = next(needed < length ? needed : BEGINNING); size > 0; size = next(size + 1)) {
+    if (isEvery(size, length, begins)) return possible(size);
   }
   return 0;
+
+  /** No kernel merges more than so many. */
+  function possible(size: number): number {
+    return size * MOST >= length ? size : 0;
+  }
 
   /** The next place from `from` on where a frame begins; -1: there is none. */
   function next(from: number): number {
@@ -81,7 +85,6 @@ function innerLength(payload: Buffer): number {
 
 /** Whether a frame begins at one of the multiples of `size` at least. */
 function hasBeginning(size: number, length: number, begins: (at: number) => boolean): boolean {
-  if (size * MOST < length) return false;
   for (let at = size; at + BEGINNING <= length; at += size) if (begins(at)) return true;
   return false;
 }
