@@ -46,7 +46,7 @@ export async function play(how: Play): Promise<void> {
   } catch (error) {
     failure = error;
   }
-  await output.line(json ? summary.json(capture.odd) : summary.text(capture.odd));
+  await output.line(json ? summary.json(capture.odd, replay.totals) : summary.text(capture.odd));
   if (failure !== undefined) throw failure;
   const unread = summary.notOurs.get('link_type') ?? 0;
   if (unread > 0 && unread === summary.records) {
@@ -82,13 +82,18 @@ class Kept {
   }
 }
 
+/** That the lane was given, in both directions. */
+function packetsOf({ totals: { counters } }: Replay): number {
+  return counters.inbound_in_packets + counters.outbound_in_packets;
+}
+
 function speedOf({ replay, loop, clock, json }: Play, { batches }: Kept): string {
   if (batches.length === 0) return json ? '{"loop":null}' : 'loop: the lane takes none of it';
-  const before = replay.packets;
+  const before = packetsOf(replay);
   const began = clock.now();
   for (let round = 0; round < loop; round += 1) for (const batch of batches) replay.run(batch);
   const seconds = (clock.now() - began) / 1000;
-  const packets = replay.packets - before;
+  const packets = packetsOf(replay) - before;
   const rate = Math.round(packets / seconds);
   if (json) return JSON.stringify({ loop: { rounds: loop, packets, seconds, rate } });
   return (

@@ -11,7 +11,12 @@
  * No clock and no randomness: the same capture gives the same packets and verdicts. They are those
  * of the live lane; where a capture does not hold what the lane was told, the verdict says so.
  */
-import { Counter, Counters } from '../../dataplane/forward/counters.js';
+import {
+  Counters,
+  type CounterTotals,
+  createCounters,
+  readTotals,
+} from '../../dataplane/forward/counters.js';
 import { DROP_NAMES } from '../../dataplane/forward/drops.js';
 import type { Accept } from '../../dataplane/forward/inbound.js';
 import { Lane } from '../../dataplane/forward/lane.js';
@@ -119,7 +124,8 @@ export class Replay {
   readonly #host: ReplayHost;
   readonly #device: MemoryDevice;
   readonly #underlay: MemoryUnderlay;
-  readonly #counters = new Counters();
+  readonly #shared = createCounters(1);
+  readonly #counters = new Counters(this.#shared);
   readonly #lane: Lane;
   readonly #outer: OuterHeaders;
   readonly #peers: ReadonlySet<number>;
@@ -148,10 +154,9 @@ export class Replay {
     this.#outer = new OuterHeaders(host.address);
   }
 
-  /** Packets that the lane was given, as `weft status` counts them, in both directions. */
-  get packets(): number {
-    const { inbound_in_packets, outbound_in_packets } = Counter;
-    return this.#counters.get(inbound_in_packets) + this.#counters.get(outbound_in_packets);
+  /** The lane's counters, as `weft status --json` has them. */
+  get totals(): CounterTotals {
+    return readTotals(this.#shared);
   }
 
   /** Takes one record of a capture. Never throws, whatever the bytes. */

@@ -1,4 +1,5 @@
 /** Verdicts of a replay, as text and as JSON, one line a record; and their summary. */
+import type { CounterTotals } from '../../dataplane/forward/counters.js';
 import type { CaptureRecord, OddRecords } from './capture.js';
 import type { Fate, Verdict } from './replay.js';
 
@@ -76,7 +77,9 @@ export class Summary {
     return lines.join('\n');
   }
 
-  json(odd: OddRecords): string {
+  /** @param totals what of them does not depend on how records fall into batches is told */
+  json(odd: OddRecords, totals: CounterTotals): string {
+    const lane = Object.entries(totals.counters).filter(([name]) => /_(packets|bytes)$/.test(name));
     return JSON.stringify({
       summary: {
         records: this.records,
@@ -85,6 +88,7 @@ export class Summary {
         packets: this.packets.unwrapped,
         droppedBy: Object.fromEntries(this.dropped),
         notOursBy: Object.fromEntries(this.notOurs),
+        lane: Object.fromEntries(lane),
         ...odd,
       },
     });
