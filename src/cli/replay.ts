@@ -13,7 +13,8 @@ import { type Capture, CaptureError } from '../operate/capture/capture.js';
 import { refuseLinkType } from '../operate/capture/link-layer.js';
 import { openCapture, STDIN } from '../operate/capture/open.js';
 import { PcapWriter } from '../operate/capture/pcap-writer.js';
-import { Replay, type ReplayHost } from '../operate/capture/replay.js';
+import { Replay } from '../operate/capture/replay.js';
+import type { ReplayHost } from '../operate/capture/verdict.js';
 import {
   checkEtcdAccess,
   ETCD_ACCESS,

@@ -10,7 +10,7 @@ import type { Clock, Log } from '../../control/runtime.js';
 import { type Store, StoreError } from '../../control/store/store.js';
 import type { LocalRoute, Route } from '../../dataplane/routes/peer.js';
 import { formatAddress } from '../../dataplane/wire/ipv4.js';
-import type { ReplayHost } from '../../operate/capture/replay.js';
+import type { ReplayHost } from '../../operate/capture/verdict.js';
 
 /** What the outer headers take from the underlay's MTU. */
 export const OVERHEAD = 50;

@@ -6,7 +6,7 @@ import { ACCEPT } from '../../dataplane/forward/inbound.js';
 import type { LocalRoute } from '../../dataplane/routes/peer.js';
 import { parseMac } from '../../dataplane/wire/ethernet.js';
 import { formatAddress, parseAddress } from '../../dataplane/wire/ipv4.js';
-import type { ReplayHost } from '../../operate/capture/replay.js';
+import type { ReplayHost } from '../../operate/capture/verdict.js';
 import { routeOf } from './network.js';
 
 /** One host with one of its subnets. */

@@ -27,7 +27,8 @@ const TCP_FLAGS: readonly (readonly [bit: number, letter: string])[] = [
  * @param at where the IPv4 header begins @param end where the bytes end
  */
 export function describeIpv4(bytes: Uint8Array, at: number, end: number): string {
-  const header = at + ipv4.HEADER <= end ? ipv4.headerLength(bytes, at) : 0;
+  if (at + ipv4.HEADER > end) return `IPv4 header of ${end - at} bytes, too short`;
+  const header = ipv4.headerLength(bytes, at);
   if (header < ipv4.HEADER) return `malformed IPv4, ${end - at} bytes`;
   const source = ipv4.formatAddress(ipv4.source(bytes, at));
   const destination = ipv4.formatAddress(ipv4.destination(bytes, at));

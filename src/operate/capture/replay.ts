@@ -18,7 +18,6 @@ import {
   readTotals,
 } from '../../dataplane/forward/counters.js';
 import { DROP_NAMES } from '../../dataplane/forward/drops.js';
-import type { Accept } from '../../dataplane/forward/inbound.js';
 import { Lane } from '../../dataplane/forward/lane.js';
 import { LaneMemory } from '../../dataplane/io/memory.js';
 import {
@@ -26,7 +25,6 @@ import {
   MemoryUnderlay,
   type ReceivedDatagram,
 } from '../../dataplane/io/memory-pair.js';
-import type { LocalRoute, Route } from '../../dataplane/routes/peer.js';
 import { Publisher } from '../../dataplane/routes/publisher.js';
 import { RouteReader } from '../../dataplane/routes/reader.js';
 import * as ethernet from '../../dataplane/wire/ethernet.js';
@@ -36,59 +34,11 @@ import * as vxlan from '../../dataplane/wire/vxlan.js';
 import type { CaptureRecord } from './capture.js';
 import { describeIpv4, describeVxlan } from './describe.js';
 import { findIpv4, refuseLinkType } from './link-layer.js';
-import { fromTun, offloadOf, sumState, toTun } from './offload.js';
+import { finished, fromTun, offloadOf, sumState, toTun } from './offload.js';
 import { OuterHeaders } from './outer.js';
+import { Sides } from './sides.js';
 import { beginningFor, trainSize } from './train.js';
-
-/** The host whose eyes replay looks through. */
-export interface ReplayHost {
-  /** Its address on the underlay, int32. */
-  readonly address: number;
-  /** Its VtepMAC, 6 bytes. */
-  readonly mac: Uint8Array;
-  readonly vni: number;
-  /** The UDP port it listens on. */
-  readonly port: number;
-  /** The MTU of its TUN. */
-  readonly mtu: number;
-  /** The overlay: flannel's Network, or all that is known of it. */
-  readonly overlay: readonly LocalRoute[];
-  /** Whose packets are let in; `peers` unless told. */
-  readonly accept?: Accept;
-  readonly local: readonly LocalRoute[];
-  readonly routes: readonly Route[];
-}
-
-/** What became of a record. */
-export type Fate = 'wrapped' | 'unwrapped' | 'dropped' | 'not ours';
-
-/** Why a record never reached the lane. */
-export type NotOurs =
-  | 'link_type'
-  | 'not_ipv4'
-  | 'cut'
-  | 'not_vxlan'
-  | 'other_destination'
-  | 'outer_malformed'
-  | 'outer_fragment'
-  | 'outer_checksum'
-  | 'from_peer'
-  | 'longer_than_mtu'
-  | 'segment_unknown';
-
-export interface Verdict {
-  /** The packet in one line. */
-  readonly what: string;
-  readonly fate: Fate;
-  /** Names of `DROP_NAMES` for what the lane dropped, or one of `NotOurs`; '' when all came out. */
-  readonly reason: string;
-  /** How many packets the lane dropped for each reason; of a train some may have come out. */
-  readonly drops: Readonly<Record<string, number>>;
-  /** For people: what the reason does not tell; may be ''. */
-  readonly detail: string;
-  /** What came out: whole IPv4 packets, as they would be on the wire or leave the TUN. */
-  readonly packets: readonly Uint8Array[];
-}
+import { notOurs, type ReplayHost, type Verdict } from './verdict.js';
 
 /** A packet on its way: [at, end) of `bytes`. */
 interface Found {
@@ -111,11 +61,6 @@ export type Given =
       readonly vnet: Uint8Array;
     };
 
-interface Refusal {
-  readonly reason: NotOurs;
-  readonly detail: string;
-}
-
 const PACKET_MAX = 65535;
 /** Before an inner packet. */
 const ENCAPSULATION = vxlan.HEADER + ethernet.HEADER;
@@ -128,12 +73,12 @@ export class Replay {
   readonly #counters = new Counters(this.#shared);
   readonly #lane: Lane;
   readonly #outer: OuterHeaders;
-  readonly #peers: ReadonlySet<number>;
+  readonly #sides: Sides;
   readonly #beginning: Buffer;
 
   constructor(host: ReplayHost) {
     this.#host = host;
-    this.#peers = new Set(host.routes.map(({ peer }) => peer.address));
+    this.#sides = new Sides(host);
     this.#beginning = beginningFor(host.vni, host.mac);
     const publisher = new Publisher({ vni: host.vni, ownMac: host.mac, threads: 1 });
     publisher.publish(host.routes, host.local);
@@ -185,10 +130,10 @@ export class Replay {
       return notOurs(what, { reason: 'not_ipv4', detail: found.other });
     }
     const packet = this.#find(bytes, found.at);
-    const toUs = this.#isUnderlay(packet);
+    const side = this.#sides.of(packet.bytes, packet.at, packet.end);
     const what = this.#describe(packet);
 
-    const refusal = typeof toUs === 'object' ? toUs : undefined;
+    const refusal = typeof side === 'object' ? side : undefined;
     const total = packet.at + ipv4.HEADER <= bytes.length ? ipv4.totalLength(bytes, packet.at) : 0;
     if (bytes.length < originalLength && packet.at + total > bytes.length) {
       const also = refusal === undefined ? '' : `; ${refusal.detail}`;
@@ -196,7 +141,7 @@ export class Replay {
       return notOurs(what, { reason: 'cut', detail });
     }
     if (refusal !== undefined) return notOurs(what, refusal);
-    return toUs === true ? this.#inbound(what, packet) : this.#outbound(what, packet);
+    return side === 'underlay' ? this.#inbound(what, packet) : this.#outbound(what, packet);
   }
 
   #find(bytes: Buffer, at: number): Found {
@@ -210,79 +155,17 @@ export class Replay {
 
   /** A checksum that holds for the whole was made for one datagram: a train has an unfinished one. */
   #segmentOf(bytes: Buffer, at: number, end: number): number {
-    if (!this.#isToPort(bytes, at, end) || ipv4.isFragment(bytes, at)) return 0;
+    if (!this.#sides.isToPort(bytes, at, end) || ipv4.isFragment(bytes, at)) return 0;
     const payload = at + ipv4.headerLength(bytes, at) + udp.HEADER;
     const size = trainSize(bytes.subarray(payload, end), this.#beginning);
     if (size === 0 || ipv4.check(bytes, at, end) !== 0) return size;
     return sumState(bytes, at) === 'right' ? 0 : size;
   }
 
-  /** Step 2: true = from the underlay for us, false = from the TUN, else why neither. */
-  #isUnderlay({ bytes, at, end }: Found): boolean | Refusal {
-    const { address } = this.#host;
-    // The lane says what is wrong with it; a broken header has no addresses to go by.
-    if (ipv4.check(bytes, at, end) !== 0 && !this.#isCut(bytes, at, end)) return false;
-    const source = ipv4.source(bytes, at);
-    const destination = ipv4.destination(bytes, at);
-    const toPort = this.#isToPort(bytes, at, end);
-    if (destination === address) {
-      const laterUdp = ipv4.protocol(bytes, at) === ipv4.UDP && ipv4.isLaterFragment(bytes, at);
-      if (toPort || laterUdp) return true;
-      return { reason: 'not_vxlan', detail: `not VXLAN (UDP to port ${this.#host.port})` };
-    }
-    if (this.#inOverlay(source) || this.#inOverlay(destination)) {
-      return this.#isFromPeer(source, destination) ? FROM_PEER : false;
-    }
-    if (toPort) {
-      const where = ipv4.formatAddress(destination);
-      return { reason: 'other_destination', detail: `VXLAN for ${where}, not for us` };
-    }
-    if (isMartian(destination)) return false;
-    const peers = this.#peers.has(source) || this.#peers.has(destination);
-    const detail = peers ? 'not VXLAN: underlay' : 'not VXLAN, and outside the overlay';
-    return { reason: 'not_vxlan', detail };
-  }
-
   #describe({ bytes, at, end, segment }: Found): string {
-    const isVxlan = this.#isToPort(bytes, at, end) && !this.#inOverlay(ipv4.destination(bytes, at));
+    const isVxlan =
+      this.#sides.isToPort(bytes, at, end) && !this.#sides.inOverlay(ipv4.destination(bytes, at));
     return isVxlan ? describeVxlan(bytes, at, end, segment) : describeIpv4(bytes, at, end);
-  }
-
-  /** Whether it is UDP to the port where VTEPs listen, and not a later fragment of it. */
-  #isToPort(bytes: Buffer, at: number, end: number): boolean {
-    if (at + ipv4.HEADER > end || ipv4.protocol(bytes, at) !== ipv4.UDP) return false;
-    const header = ipv4.headerLength(bytes, at);
-    const transport = at + header;
-    return (
-      header >= ipv4.HEADER &&
-      !ipv4.isLaterFragment(bytes, at) &&
-      transport + udp.HEADER <= end &&
-      udp.destinationPort(bytes, transport) === this.#host.port
-    );
-  }
-
-  /** Whether the header is fine and only the record ends too early. */
-  #isCut(bytes: Buffer, at: number, end: number): boolean {
-    return (
-      at + ipv4.HEADER <= end &&
-      ipv4.version(bytes, at) === 4 &&
-      ipv4.headerLength(bytes, at) >= ipv4.HEADER &&
-      ipv4.totalLength(bytes, at) > end - at
-    );
-  }
-
-  #inOverlay(address: number): boolean {
-    return this.#host.overlay.some((route) => isIn(route, address));
-  }
-
-  /** Whether the host has it from a peer already: seen on the TUN or on the bridge behind it. */
-  #isFromPeer(source: number, destination: number): boolean {
-    const { local, routes } = this.#host;
-    return (
-      local.some((route) => isIn(route, destination)) &&
-      !local.some((route) => isIn(route, source)) &&
-      routes.some((route) => isIn(route, source))
-    );
   }
 
   /** The underlay's side: what the kernel's UDP layer looks at, then the lane. */
@@ -295,7 +178,7 @@ export class Replay {
     if (!udp.check(bytes, transport, end)) {
       return notOurs(what, { reason: 'outer_malformed', detail: 'outer UDP length is wrong' });
     }
-    if (segment === 0 && sumState(bytes, at) === 'wrong') {
+    if (segment === 0 && isOuterSumWrong(bytes, at, transport + udp.HEADER + ENCAPSULATION)) {
       const detail = 'outer UDP checksum is wrong; the kernel drops it';
       return notOurs(what, { reason: 'outer_checksum', detail });
     }
@@ -378,13 +261,21 @@ export class Replay {
 const SEGMENT_UNKNOWN =
   'a UDP super-packet: the lane is told where to cut it, but a capture does not say';
 
-const FROM_PEER: Refusal = {
-  reason: 'from_peer',
-  detail: "from a peer's subnet to ours: it has come out of the tunnel",
-};
-
-function isIn({ network, length }: LocalRoute, address: number): boolean {
-  return length === 0 || (address ^ network) >>> (32 - length) === 0;
+/**
+ * Whether the kernel would drop an outer datagram for its checksum. A kernel VTEP leaves an inner
+ * sum to its device and makes the outer one for what the device will send (local checksum offload):
+ * seen before that, it is right only once the inner one is finished.
+ *
+ * @param inner where the inner packet begins
+ */
+function isOuterSumWrong(bytes: Buffer, at: number, inner: number): boolean {
+  if (sumState(bytes, at) !== 'wrong') return false;
+  const end = at + ipv4.totalLength(bytes, at);
+  if (ipv4.check(bytes, inner, end) !== 0 || sumState(bytes, inner) !== 'incomplete') return true;
+  const innerEnd = inner + ipv4.totalLength(bytes, inner);
+  const sent = Buffer.from(bytes);
+  sent.set(finished(bytes.subarray(inner, innerEnd)), inner);
+  return sumState(sent, at) === 'wrong';
 }
 
 /** Whether a frame holds one UDP packet that is to be cut: only what has no finished sum is. */
@@ -392,18 +283,4 @@ function isUdpSuper(frame: Buffer, mtu: number): boolean {
   const at = ENCAPSULATION;
   if (frame.length - at <= mtu || ipv4.check(frame, at, frame.length) !== 0) return false;
   return ipv4.protocol(frame, at) === ipv4.UDP && sumState(frame, at) === 'incomplete';
-}
-
-function notOurs(what: string, { reason, detail }: Refusal): Verdict {
-  return { what, fate: 'not ours', reason, drops: {}, detail, packets: [] };
-}
-
-/** An address that no host has. */
-function isMartian(address: number): boolean {
-  return (
-    ipv4.isMulticast(address) ||
-    ipv4.isLoopback(address) ||
-    ipv4.isLimitedBroadcast(address) ||
-    ipv4.isUnspecified(address)
-  );
 }

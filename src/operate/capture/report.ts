@@ -1,7 +1,7 @@
 /** Verdicts of a replay, as text and as JSON, one line a record; and their summary. */
 import type { CounterTotals } from '../../dataplane/forward/counters.js';
 import type { CaptureRecord, OddRecords } from './capture.js';
-import type { Fate, Verdict } from './replay.js';
+import type { Fate, Verdict } from './verdict.js';
 
 /** `1764040834.123456`, with as many digits as the file knows. */
 function timeOf({ time }: CaptureRecord): string {
