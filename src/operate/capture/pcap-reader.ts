@@ -9,7 +9,6 @@ import {
   FILE_HEADER,
   formatOf,
   OwnParser,
-  type PcapHeader,
   type PcapParser,
   RECORD_HEADER,
 } from './pcap-layout.js';
@@ -48,8 +47,13 @@ export class PcapReader implements Capture {
     this.#nanoseconds = format.nanoseconds;
     const usual = format.nanoseconds ? new OwnParser(format.bigEndian) : new PackagedParser();
     this.#parser = parser ?? usual;
+    // Looked at here, since pcap-parser throws for another one.
+    const { major, minor } = new OwnParser(format.bigEndian).header(bytes);
+    if (major !== 2 || minor !== 4) {
+      throw source.error(`is pcap version ${major}.${minor}; weft reads version 2.4`);
+    }
     const header = this.#parser.header(bytes);
-    this.linkType = this.#linkTypeOf(header);
+    this.linkType = this.#linkTypeOf(header.linkTypeWord);
     this.#snapLength = header.snapLength === 0 ? MAX_RECORD : header.snapLength;
   }
 
@@ -61,10 +65,7 @@ export class PcapReader implements Capture {
     this.#source.close();
   }
 
-  #linkTypeOf({ major, minor, linkTypeWord }: PcapHeader): number {
-    if (major !== 2 || minor !== 4) {
-      throw this.#source.error(`is pcap version ${major}.${minor}; weft reads version 2.4`);
-    }
+  #linkTypeOf(linkTypeWord: number): number {
     if ((linkTypeWord & LINK_TYPE_RESERVED) !== 0) {
       const word = linkTypeWord.toString(16).padStart(8, '0');
       throw this.#source.error(

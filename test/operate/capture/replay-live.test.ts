@@ -175,15 +175,17 @@ describe('replay, which side a packet was on', () => {
     assert.equal(detail(packetOf(other), 30), '; not VXLAN, and outside the overlay');
     assert.equal(detail(packetOf({ ...other, to: '192.168.64.4' }), 30), '; not VXLAN: underlay');
     assert.equal(detail(packetOf({ protocol: ipv4.TCP, length: 60 }), 30), '');
-    assert.match(
-      cut(vxlan, 60).what,
-      /VNI 1: IPv4 header of 10 bytes, too short$/,
-    );
+    assert.match(cut(vxlan, 60).what, /VNI 1: IPv4 header of 10 bytes, too short$/);
   });
 
   it('says what the kernel does with a packet longer than the MTU', () => {
     const long = packetOf({ protocol: ipv4.UDP, length: MTU + 1 });
-    assertVerdict(take(long), 'not ours', 'longer_than_mtu', /1450; the kernel tells its sender so/);
+    assertVerdict(
+      take(long),
+      'not ours',
+      'longer_than_mtu',
+      /1450; the kernel tells its sender so/,
+    );
     hex('0000').copy(long, 6);
     ipv4.seal(long, 0);
     assertVerdict(
