@@ -1,37 +1,48 @@
 /** `weft replay`: runs a capture through the data plane and tells what became of each packet. */
 import fs from 'node:fs';
-import { ConfigError, parseConfig } from '../control/overlay/config.js';
-import { parseLeaseValue } from '../control/overlay/lease-value.js';
-import { Peers } from '../control/overlay/peers.js';
-import { formatSubnet, parseKey, type Subnet } from '../control/overlay/subnet.js';
-import type { Clock, Log } from '../control/runtime.js';
+import process from 'node:process';
+import { systemClock } from '../control/daemon/clock.js';
+import { ConfigError } from '../control/overlay/config.js';
+import type { Log } from '../control/runtime.js';
+import { EtcdStore } from '../control/store/etcd.js';
 import { FileStore } from '../control/store/file.js';
-import { StoreError } from '../control/store/store.js';
-import type { LocalRoute, Route } from '../dataplane/routes/peer.js';
-import { formatAddress, parseAddress } from '../dataplane/wire/ipv4.js';
+import { JsonError, parseJson } from '../control/store/json.js';
+import { StoreError, StoreUnreachable } from '../control/store/store.js';
+import { parseAddress } from '../dataplane/wire/ipv4.js';
 import { type Capture, CaptureError } from '../operate/capture/capture.js';
 import { refuseLinkType } from '../operate/capture/link-layer.js';
-import { openCapture } from '../operate/capture/open.js';
+import { openCapture, STDIN } from '../operate/capture/open.js';
 import { PcapWriter } from '../operate/capture/pcap-writer.js';
-import { Replay, type ReplayHost } from '../operate/capture/replay.js';
-import { Summary, verdictJson, verdictText } from '../operate/capture/report.js';
-import { describeFlags, type Flag, parseFlags, UsageError } from './flags.js';
-
-/** What the outer headers take from the underlay's MTU. */
-const OVERHEAD = 50;
+import { Replay } from '../operate/capture/replay.js';
+import type { ReplayHost } from '../operate/capture/verdict.js';
+import {
+  checkEtcdAccess,
+  ETCD_ACCESS,
+  ETCD_PLACE,
+  etcdWarnings,
+  hidePassword,
+  PASSWORD_FILE,
+  readEndpoints,
+  readEtcdAccess,
+} from './etcd-access.js';
+import { describeFlags, type Flag, type Flags, parseFlags, UsageError } from './flags.js';
+import { hostFromStore, NO_CLOCK, OVERHEAD } from './replay/network.js';
+import { Output } from './replay/output.js';
+import { play } from './replay/play.js';
+import { hostFromStatus, isStatus } from './replay/status.js';
 
 const FLAGS: readonly Flag[] = [
   {
     name: 'routes',
     kind: 'string',
     value: 'file',
-    help: 'the network: a JSON file as -store-file takes it, "config" and "subnets"',
+    help: 'the network: what weft status --json printed (- for standard input), or a file as -store-file takes it',
   },
   {
     name: 'as',
     kind: 'string',
     value: 'address',
-    help: 'the host to be: its PublicIP, which one of the subnets must have',
+    help: "the host to be: its PublicIP; a status tells it, else one of the subnets' must be given",
   },
   {
     name: 'o',
@@ -42,27 +53,41 @@ const FLAGS: readonly Flag[] = [
   { name: 'verdicts', kind: 'bool', help: 'one line for each record' },
   { name: 'json', kind: 'bool', help: 'the verdicts and the summary as JSON, one line each' },
   {
+    name: 'loop',
+    kind: 'int',
+    value: 'times',
+    help: 'run what the lane takes through it so often again, and tell packets a second',
+    default: '0',
+  },
+  {
     name: 'mtu',
     kind: 'int',
     value: 'bytes',
-    help: 'MTU of the underlay, when the config does not say',
+    help: 'MTU of the underlay, when neither config nor status says',
     default: '1500',
   },
   { name: 'help', kind: 'bool', help: 'this text' },
 ];
+/** In place of -routes. */
+const ETCD: readonly Flag[] = [...ETCD_PLACE, ...ETCD_ACCESS, PASSWORD_FILE];
 
 const USAGE = `weft replay: runs a capture through the data plane, as one host sees it
 
+  weft status --json | weft replay in.pcap -routes - -verdicts
   weft replay in.pcap -routes network.json -as 192.168.56.11 -o out.pcap -verdicts
+  zcat in.pcapng.gz | weft replay - -etcd-endpoints http://… -as 192.168.56.11
 
 Inner IPv4 packets go in at the TUN and come out wrapped; VXLAN datagrams for that host go in at
 the underlay and come out unwrapped; the rest is told why not. Every run gives the same bytes.
 Exit code: 0; 1 when a file cannot be read or written to its end; 2 for a wrong command line.
 
-${describeFlags(FLAGS)}`;
+${describeFlags(FLAGS)}
+Without -routes the network is read from etcd, as -etcd-endpoints and the flags beside it say:
+
+${describeFlags(ETCD)}`;
 
 export async function main(args: string[]): Promise<number> {
-  const flags = parseFlags(FLAGS, args);
+  const flags = parseFlags([...FLAGS, ...ETCD], args, etcdVariables());
   if (flags.bool('help')) {
     process.stdout.write(USAGE);
     return 0;
@@ -70,13 +95,20 @@ export async function main(args: string[]): Promise<number> {
   const [file, ...more] = flags.rest;
   if (file === undefined) throw new UsageError('no capture given');
   if (more.length > 0) throw new UsageError(`one capture at a time; what is ${more[0]}`);
-  for (const name of ['routes', 'as']) {
-    if (!flags.given(name)) throw new UsageError(`flag -${name} is missing`);
+  if (!flags.given('routes') && !flags.given('etcd-endpoints')) {
+    throw new UsageError('flag -routes is missing (or -etcd-endpoints, for a network in etcd)');
   }
-  const address = parseAddress(flags.text('as'));
-  if (address === undefined) throw new UsageError(`-as ${flags.text('as')} is no IPv4 address`);
+  if (file === STDIN && flags.text('routes') === STDIN) {
+    throw new UsageError('capture and -routes cannot both be standard input');
+  }
+  const as = flags.given('as') ? parseAddress(flags.text('as')) : undefined;
+  if (flags.given('as') && as === undefined) {
+    throw new UsageError(`-as ${flags.text('as')} is no IPv4 address`);
+  }
   const mtu = flags.int('mtu');
   if (mtu < 68 + OVERHEAD || mtu > 65535) throw new UsageError(`-mtu ${mtu} is no MTU`);
+  const loop = flags.int('loop');
+  if (loop < 0) throw new UsageError(`-loop ${loop} is below 0`);
 
   const output = flags.text('o');
   if (output !== '' && isSameFile(output, file)) throw new UsageError('-o is the capture itself');
@@ -84,12 +116,18 @@ export async function main(args: string[]): Promise<number> {
   let capture: Capture | undefined;
   let out: PcapWriter | undefined;
   try {
-    const host = await readHost(flags.text('routes'), address, mtu);
+    const host = await readHost(flags, args, as, mtu);
     capture = openCapture(file);
-    const refusal = refuseLinkType(capture.linkType);
+    const { linkType } = capture;
+    const refusal = linkType === undefined ? undefined : refuseLinkType(linkType);
     if (refusal !== undefined) throw new CaptureError(`${file}: ${refusal}`);
     if (output !== '') out = new PcapWriter(output);
-    return run(capture, new Replay(host), out, flags.bool('verdicts'), flags.bool('json'));
+    await play({
+      ...{ file, capture, out, loop, replay: new Replay(host), clock: systemClock },
+      ...{ output: new Output(process.stdout), verdicts: flags.bool('verdicts') },
+      json: flags.bool('json'),
+    });
+    return 0;
   } catch (error) {
     if (!isForOperator(error)) throw error;
     tell(error.message);
@@ -100,134 +138,84 @@ export async function main(args: string[]): Promise<number> {
   }
 }
 
+/** A password is not for the command line. */
+function etcdVariables(): NodeJS.ProcessEnv {
+  const isEtcd = ([name]: [string, unknown]) => name.startsWith('FLANNELD_ETCD_');
+  return Object.fromEntries(Object.entries(process.env).filter(isEtcd));
+}
+
 function isSameFile(one: string, other: string): boolean {
-  const [a, b] = [one, other].map((name) => fs.statSync(name, { throwIfNoEntry: false }));
+  const [a, b] = [one, other].map((name) =>
+    name === STDIN ? fs.fstatSync(0) : fs.statSync(name, { throwIfNoEntry: false }),
+  );
   return a !== undefined && b !== undefined && a.dev === b.dev && a.ino === b.ino;
 }
 
 /** Whether a failure is the files' (or the system's, which has a code), and not weft's own. */
 function isForOperator(error: unknown): error is Error {
-  return (
-    error instanceof CaptureError ||
-    error instanceof StoreError ||
-    error instanceof ConfigError ||
-    (error instanceof Error && 'code' in error)
-  );
+  const kinds = [CaptureError, StoreError, StoreUnreachable, ConfigError];
+  return kinds.some((kind) => error instanceof kind) || (error instanceof Error && 'code' in error);
 }
 
-/** Replays to the end; the summary is told even when the file breaks off. */
-function run(
-  capture: Capture,
-  replay: Replay,
-  out: PcapWriter | undefined,
-  verdicts: boolean,
-  json: boolean,
-): number {
-  const summary = new Summary();
-  let failure: unknown;
-  try {
-    for (const record of capture.records()) {
-      const verdict = replay.take(capture.linkType, record);
-      summary.add(verdict);
-      for (const packet of verdict.packets) out?.write(record.seconds, record.microseconds, packet);
-      if (json) process.stdout.write(`${verdictJson(record, verdict)}\n`);
-      else if (verdicts) process.stdout.write(`${verdictText(record, verdict)}\n`);
-    }
-  } catch (error) {
-    failure = error;
-  }
-  process.stdout.write(`${json ? summary.json(capture.odd) : summary.text(capture.odd)}\n`);
-  if (failure !== undefined) throw failure;
-  return 0;
-}
-
-/** The network in a file of the file store, seen from the host with this PublicIP. */
-async function readHost(file: string, address: number, mtu: number): Promise<ReplayHost> {
+async function readHost(
+  flags: Flags,
+  args: readonly string[],
+  as: number | undefined,
+  mtu: number,
+): Promise<ReplayHost> {
+  if (!flags.given('routes')) return hostFromEtcd(flags, args, as, mtu);
+  const file = flags.text('routes');
+  const known = readStatus(file);
+  if (known !== undefined) return hostFromStatus(known, file, as);
   const store = new FileStore({ file, clock: NO_CLOCK, log: LOG });
-  const text = await store.readConfig();
-  if (text === undefined) {
-    throw new StoreError(`${file}: has no "config"; ${await store.hintForMissingConfig()}`);
-  }
-  const config = parseConfig(text, store.configName);
-  const listing = await store.list();
-  const own = ownLease(file, address, listing.entries);
-
-  let routes: readonly Route[] = [];
-  const { backend } = config;
-  if (backend.type !== 'vxlan') {
-    throw new StoreError(`${file}: its Backend.Type is ${backend.type}, so there is no VXLAN`);
-  }
-  const { port, vni } = backend;
-  new Peers({
-    ownKey: own.key,
-    ownSubnet: own.subnet,
-    publicIp: address,
-    clock: NO_CLOCK,
-    log: LOG,
-    update: ({ peers }) => {
-      routes = peers.map(({ subnet, publicIp, vtepMac }) => ({
-        ...routeOf(subnet),
-        peer: { address: publicIp, port, mac: vtepMac! },
-      }));
-    },
-  }).snapshot(listing);
-  return {
-    address,
-    mac: own.mac,
-    vni,
-    port,
-    mtu: (backend.mtu ?? mtu) - OVERHEAD,
-    network: routeOf(config.network),
-    local: [routeOf(own.subnet)],
-    routes,
-  };
+  return hostFromStore(store, file, needed(as), mtu, LOG);
 }
 
-interface OwnLease {
-  readonly key: string;
-  readonly subnet: Subnet;
-  readonly mac: Uint8Array;
-}
-
-function ownLease(
-  file: string,
-  address: number,
-  entries: readonly { readonly key: string; readonly value: string }[],
-): OwnLease {
-  const known: string[] = [];
-  for (const { key, value } of entries) {
-    const subnet = parseKey(key)?.subnet;
-    const lease = leaseOf(value);
-    if (subnet === undefined || lease === undefined) continue;
-    if (lease.publicIp === address) {
-      if ('mac' in lease.vtep) return { key, subnet, mac: lease.vtep.mac };
-      throw new StoreError(
-        `${file}: subnet ${formatSubnet(subnet)} is ours, but ${lease.vtep.problem}`,
-      );
-    }
-    known.push(formatAddress(lease.publicIp));
-  }
-  throw new StoreError(
-    `${file}: no subnet has the PublicIP ${formatAddress(address)} that -as names; ` +
-      `there are: ${known.join(', ') || 'none'}`,
-  );
-}
-
-/** Undefined for what is no lease: `Peers` says so, once. */
-function leaseOf(value: string): ReturnType<typeof parseLeaseValue> | undefined {
+/** A status of weft; undefined for a file that is none. */
+function readStatus(file: string): unknown {
+  let value: unknown;
   try {
-    return parseLeaseValue(value);
-  } catch {
-    return undefined;
+    value = parseJson(fs.readFileSync(file === STDIN ? 0 : file, 'utf8'));
+    if (isStatus(value)) return value;
+  } catch (error) {
+    // Of a file, the file store says what is wrong with it.
+    if (file !== STDIN) return undefined;
+    if (!(error instanceof JsonError)) throw error;
+  }
+  if (file !== STDIN) return undefined;
+  throw new StoreError('standard input: is no status of weft; pipe weft status --json into it');
+}
+
+async function hostFromEtcd(
+  flags: Flags,
+  args: readonly string[],
+  as: number | undefined,
+  mtu: number,
+): Promise<ReplayHost> {
+  const address = needed(as);
+  checkEtcdAccess(flags);
+  const visible = hidePassword(['weft', 'replay', ...args], process.env);
+  const endpoints = readEndpoints(flags);
+  for (const line of etcdWarnings(flags, endpoints, visible)) tell(line);
+  const readAccess = () => readEtcdAccess(flags, endpoints, process.env);
+  try {
+    readAccess();
+  } catch (error) {
+    throw new StoreError((error as Error).message);
+  }
+  const prefix = flags.text('etcd-prefix');
+  const store = new EtcdStore({ endpoints, prefix, clock: systemClock, log: LOG, readAccess });
+  try {
+    return await hostFromStore(store, `etcd ${prefix}`, address, mtu, LOG);
+  } finally {
+    await store.close();
   }
 }
 
-function routeOf({ address, length }: Subnet): LocalRoute {
-  return { network: address, length };
+function needed(as: number | undefined): number {
+  if (as === undefined) throw new UsageError('flag -as is missing');
+  return as;
 }
-
-/** The file is read once and not followed, so nobody asks for the time. */
-const NO_CLOCK: Clock = { now: () => 0, after: () => () => {} };
 
 function tell(line: string): void {
   process.stderr.write(`weft replay: ${line}\n`);

@@ -4,7 +4,9 @@ import { once } from 'node:events';
 import fs from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { CAPTURES, hex, pcap, ROOT, temporaryFolder } from '../operate/capture/captures.js';
+import { Pcapng } from '../operate/capture/pcapng.js';
 
 const folder = temporaryFolder();
 const NETWORK = path.join(CAPTURES, 'network.json');
@@ -68,7 +70,7 @@ describe('weft replay', () => {
     for (const [bytes, why] of [
       ['hello', /is not a capture: its content is text/],
       [pcap({ linkType: 105 }), /link type 105/],
-      [hex('0a0d0d0a'), /pcapng/],
+      [hex('0a0d0d0a'), /ends inside the block at offset 0/],
     ] as const) {
       const { code, stderr } = weft(fileOf('none.pcap', bytes), ...args);
       assert.equal(code, 1);
@@ -86,6 +88,8 @@ describe('weft replay', () => {
       [2, /-as is missing/, TUN, '-routes', NETWORK],
       [2, /192\.168\.56/, TUN, '-routes', NETWORK, '-as', '192.168.56'],
       [2, /one capture at a time/, TUN, TUN, '-routes', NETWORK, '-as', '192.168.56.11'],
+      [2, /-loop -1/, TUN, '-loop', '-1', '-routes', NETWORK, '-as', '192.168.56.11'],
+      [2, /both be standard input/, '-', '-routes', '-'],
       [2, /-mtu 9/, TUN, '-mtu', '9', '-routes', NETWORK, '-as', '192.168.56.11'],
       [1, /there are: 192\.168\.56\.11, /, TUN, '-routes', NETWORK, '-as', '192.168.56.99'],
       [1, /broken\.json/, TUN, '-routes', broken, '-as', '192.168.56.11'],
@@ -123,5 +127,61 @@ describe('weft replay', () => {
     assert.equal(code, 2);
     assert.match(stderr, /-o is the capture itself/);
     assert.ok(fs.readFileSync(copy).equals(fs.readFileSync(TUN)));
+  });
+
+  it('reads standard input as it reads a file', () => {
+    const args = ['-routes', NETWORK, '-as', '192.168.56.11', '-verdicts'];
+    const argv = [path.join(ROOT, 'dist/src/cli/weft.js'), 'replay', '-', ...args];
+    const piped = spawnSync('sh', ['-c', 'cat "$0" | "$@"', TUN, process.execPath, ...argv], {
+      encoding: 'utf8',
+      timeout: 30_000,
+    });
+    assert.equal(piped.stderr, '');
+    assert.equal(piped.stdout, weft(TUN, ...args).stdout);
+  });
+
+  it('tells that no record could be read, with exit code 1', () => {
+    const file = new Pcapng(false);
+    const blocks = [file.section(), file.interface(105), file.packet(0, 1n, hex('4500'))];
+    const name = fileOf('wifi.pcapng', Buffer.concat(blocks));
+    const { code, stdout, stderr } = weft(name, '-routes', NETWORK, '-as', '192.168.56.11');
+    assert.equal(code, 1);
+    assert.match(stdout, /^1 record: .*\nnot ours: link_type 1\n/);
+    assert.match(stderr, /wifi\.pcapng: no record has a link type that weft reads/);
+  });
+
+  it('runs what the lane takes again and tells packets a second', () => {
+    const args = [TUN, '-routes', NETWORK, '-as', '192.168.56.11', '-loop', '3'];
+    const text = weft(...args);
+    assert.deepEqual([text.code, text.stderr], [0, '']);
+    assert.match(text.stdout, /\nloop: \d+ packets in \d+\.\d{3} s, \d+ packets a second, .*\n$/);
+    const lines = weft(...args, '-json')
+      .stdout.trimEnd()
+      .split('\n');
+    const { loop } = JSON.parse(lines.pop()!) as { loop: Record<string, number> };
+    const { summary } = JSON.parse(lines.pop()!) as { summary: { lane: Record<string, number> } };
+    assert.equal(loop.rounds, 3);
+    assert.equal(loop.packets, 3 * summary.lane.outbound_in_packets!);
+    const none = weft(fileOf('none.pcap', pcap()), ...args.slice(1));
+    assert.match(none.stdout, /^0 records.*\nloop: the lane takes none of it\n$/s);
+  });
+
+  it('waits for whoever reads the verdicts, and keeps none of them', async () => {
+    const packet = fs.readFileSync(TUN).subarray(40, 100);
+    const records = Array.from({ length: 200_000 }, () => ({ bytes: packet }));
+    const file = fileOf('many.pcap', pcap({ linkType: 101, records }));
+    const argv = [path.join(ROOT, 'dist/src/cli/weft.js'), 'replay', file, '-verdicts'];
+    argv.push('-routes', NETWORK, '-as', '192.168.56.11');
+    const child = spawn(process.execPath, argv, { stdio: ['ignore', 'pipe', 'inherit'] });
+    await sleep(3_000);
+    const status = fs.readFileSync(`/proc/${child.pid}/status`, 'utf8');
+    const most = Number(/VmHWM:\s+(\d+) kB/.exec(status)![1]) / 1024;
+    let lines = 0;
+    child.stdout.on('data', (chunk: Buffer) => {
+      for (const byte of chunk) if (byte === 10) lines += 1;
+    });
+    const [code] = await once(child, 'close');
+    assert.deepEqual([code, lines], [0, 200_002]);
+    assert.ok(most < 180, `it took ${most} MiB`);
   });
 });

@@ -27,7 +27,8 @@ const TCP_FLAGS: readonly (readonly [bit: number, letter: string])[] = [
  * @param at where the IPv4 header begins @param end where the bytes end
  */
 export function describeIpv4(bytes: Uint8Array, at: number, end: number): string {
-  const header = at + ipv4.HEADER <= end ? ipv4.headerLength(bytes, at) : 0;
+  if (at + ipv4.HEADER > end) return `IPv4 header of ${end - at} bytes, too short`;
+  const header = ipv4.headerLength(bytes, at);
   if (header < ipv4.HEADER) return `malformed IPv4, ${end - at} bytes`;
   const source = ipv4.formatAddress(ipv4.source(bytes, at));
   const destination = ipv4.formatAddress(ipv4.destination(bytes, at));
@@ -60,8 +61,15 @@ export function describeIpv4(bytes: Uint8Array, at: number, end: number): string
  * flag or with something other than IPv4 inside, it says so.
  *
  * @param at where the outer IPv4 header of an unfragmented UDP packet begins
+ * @param segment where to cut a train, of which the first is described; 0 for one datagram
  */
-export function describeVxlan(bytes: Uint8Array, at: number, end: number): string {
+export function describeVxlan(bytes: Uint8Array, at: number, end: number, segment = 0): string {
+  const payload = end - at - ipv4.headerLength(bytes, at) - udp.HEADER;
+  const train = segment === 0 ? '' : `, first of a train of ${Math.ceil(payload / segment)}`;
+  return `${describeOne(bytes, at, end)}${train}`;
+}
+
+function describeOne(bytes: Uint8Array, at: number, end: number): string {
   const source = ipv4.formatAddress(ipv4.source(bytes, at));
   const destination = ipv4.formatAddress(ipv4.destination(bytes, at));
   const head = `VXLAN ${source} > ${destination}`;

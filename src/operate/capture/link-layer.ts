@@ -6,13 +6,17 @@
  *   Linux cooked v1 type 2, ARPHRD 2, address length 2, address 8, protocol 2       (16 bytes)
  *   Linux cooked v2 protocol 2, reserved 2, interface 4, ARPHRD 2, type 1,
  *                   address length 1, address 8                                     (20 bytes)
+ *   BSD loopback    address family 4, in the byte order of the host that captured
  *
  * The cooked headers' address length is not looked at: the field always has 8 bytes, and
  * there are writers that put nonsense there. (https://www.tcpdump.org/linktypes.html)
  */
 import * as ethernet from '../../dataplane/wire/ethernet.js';
 
+const LOOPBACK = 0;
 const ETHERNET = 1;
+/** The same with the family in network order (OpenBSD). */
+const OPENBSD_LOOPBACK = 108;
 /** LINKTYPE_RAW, and what DLT_RAW was on BSD and OpenBSD. */
 const RAW_IP = [101, 12, 14];
 const IPV4 = 228;
@@ -24,6 +28,11 @@ const COOKED_V1_HEADER = 16;
 const COOKED_V1_PROTOCOL = 14;
 const COOKED_V2_HEADER = 20;
 
+/** Address families: IPv4 everywhere; IPv6 on Linux, the BSDs and macOS. */
+const FAMILY = 4;
+const FAMILY_IPV4 = 2;
+const FAMILIES_IPV6 = [10, 24, 28, 30];
+
 const RARP = 0x8035;
 const LLDP = 0x88cc;
 const TAG = 4;
@@ -31,16 +40,29 @@ const MAX_TAGS = 2;
 /** Below this the field is an IEEE 802.3 length, not an EtherType. */
 const FIRST_ETHERTYPE = 0x600;
 
-const READ = `Ethernet, raw IP, Linux cooked v1 and v2`;
+const READ = 'Ethernet, raw IPv4, Linux cooked v1 and v2, BSD loopback';
+const KNOWN = [ETHERNET, ...RAW_IP, IPV4, COOKED_V1, COOKED_V2, LOOPBACK, OPENBSD_LOOPBACK];
+
+/** Link types that people meet and weft does not read, by name. */
+const NAMED = new Map([
+  [IPV6, 'raw IPv6, and weft tunnels IPv4 over IPv4'],
+  [105, 'IEEE 802.11'],
+  [127, 'IEEE 802.11 with radiotap'],
+  [9, 'PPP'],
+  [51, 'PPPoE'],
+  [189, 'USB'],
+  [253, 'netlink'],
+]);
 
 /** Where an IPv4 packet begins, or the name of what is there instead. */
 export type Found = { readonly at: number } | { readonly other: string };
 
 /** Why no packet of such a capture can be read, or undefined when all is well. */
 export function refuseLinkType(linkType: number): string | undefined {
-  const known = [ETHERNET, ...RAW_IP, IPV4, IPV6, COOKED_V1, COOKED_V2];
-  if (known.includes(linkType)) return undefined;
-  return `link type ${linkType} is not one weft reads (${READ})`;
+  if (KNOWN.includes(linkType)) return undefined;
+  const name = NAMED.get(linkType);
+  const what = name === undefined ? '' : ` (${name})`;
+  return `link type ${linkType}${what} is not one weft reads: ${READ}`;
 }
 
 /**
@@ -59,8 +81,9 @@ export function findIpv4(linkType: number, bytes: Uint8Array): Found {
       return byEtherType(bytes, 0, COOKED_V2_HEADER);
     case IPV4:
       return bytes.length === 0 ? { other: 'empty' } : { at: 0 };
-    case IPV6:
-      return { other: 'IPv6' };
+    case LOOPBACK:
+    case OPENBSD_LOOPBACK:
+      return byFamily(bytes);
     default:
       return byVersion(bytes);
   }
@@ -85,6 +108,15 @@ function byVersion(bytes: Uint8Array): Found {
   const version = bytes[0]! >> 4;
   if (version === 4) return { at: 0 };
   return { other: version === 6 ? 'IPv6' : `IP version ${version}` };
+}
+
+/** Read in both byte orders: a family is less than 256, so one of them makes sense. */
+function byFamily(bytes: Uint8Array): Found {
+  if (bytes.length < FAMILY) return { other: 'a cut link-layer header' };
+  const [a, b, c, d] = bytes as unknown as [number, number, number, number];
+  const family = a === 0 && b === 0 ? (c << 8) | d : (b << 8) | a;
+  if (family === FAMILY_IPV4) return { at: FAMILY };
+  return { other: FAMILIES_IPV6.includes(family) ? 'IPv6' : `address family ${family}` };
 }
 
 function isTag(type: number | undefined): boolean {

@@ -3,6 +3,7 @@
  *
  *   toTun      a captured packet -> the vnet header that the kernel would hand over with it
  *   fromTun    a packet written with a vnet header -> the packets that leave the kernel
+ *   finished   a packet with an unfinished checksum -> what leaves the device
  *
  *   withOffload  a super-packet with its vnet header behind it, as weft itself keeps one
  *   offloadOf    that header again
@@ -92,6 +93,12 @@ export function fromTun(header: Uint8Array, packet: Uint8Array): Uint8Array[] {
   const sum = checksum.complement(checksum.sum(whole, start, whole.length - start));
   write16(whole, field, udp.encodeSum(sum));
   return [whole];
+}
+
+/** A packet that was not super with its checksum finished, as its device would have done it. */
+export function finished(packet: Uint8Array): Uint8Array {
+  const header = toTun(packet, packet.length);
+  return header === undefined ? packet : fromTun(header, packet)[0]!;
 }
 
 /** TCP segmentation as the kernel does it (tcp_gso_segment): FIN and PSH last, CWR first. */

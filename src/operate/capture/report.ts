@@ -1,35 +1,41 @@
 /** Verdicts of a replay, as text and as JSON, one line a record; and their summary. */
+import type { CounterTotals } from '../../dataplane/forward/counters.js';
 import type { CaptureRecord, OddRecords } from './capture.js';
-import type { Fate, Verdict } from './replay.js';
+import type { Fate, Verdict } from './verdict.js';
 
-function timeOf({ seconds, microseconds }: CaptureRecord): string {
-  return `${seconds}.${String(microseconds).padStart(6, '0')}`;
+/** `1764040834.123456`, with as many digits as the file knows. */
+function timeOf({ time }: CaptureRecord): string {
+  if (time === undefined) return 'at unknown time';
+  const { seconds, nanoseconds, digits } = time;
+  return `${seconds}.${String(nanoseconds).padStart(9, '0').slice(0, digits)}`;
 }
 
 /** `   12  1764040834.123456  TCP 10.10.58.2:40116 > …: wrapped for 192.168.56.12, 5 datagrams` */
 export function verdictText(record: CaptureRecord, verdict: Verdict): string {
-  const { what, fate, reason, detail, packets } = verdict;
+  const { what, fate, drops, detail, packets } = verdict;
+  const lost = Object.keys(drops).length === 0 ? '' : `; dropped: ${list(Object.entries(drops))}`;
   const head = `${String(record.number).padStart(5)}  ${timeOf(record)}  ${what}: ${fate}`;
   switch (fate) {
     case 'wrapped':
-      return `${head} ${detail}, ${count(packets.length, 'datagram')}`;
+      return `${head} ${detail}, ${count(packets.length, 'datagram')}${lost}`;
     case 'unwrapped':
-      return `${head}, ${count(packets.length, 'packet')}`;
+      return `${head}, ${count(packets.length, 'packet')}${lost}`;
     case 'dropped':
-      return `${head}, ${reason}`;
+      return `${head}, ${Object.keys(drops).join(' ')}`;
     case 'not ours':
       return `${head}, ${detail}`;
   }
 }
 
 export function verdictJson(record: CaptureRecord, verdict: Verdict): string {
-  const { what, fate, reason, detail, packets } = verdict;
+  const { what, fate, reason, drops, detail, packets } = verdict;
   return JSON.stringify({
     record: record.number,
-    time: timeOf(record),
+    time: record.time === undefined ? null : timeOf(record),
     what,
     verdict: fate,
     ...(reason === '' ? {} : { reason }),
+    ...(Object.keys(drops).length === 0 ? {} : { drops }),
     ...(detail === '' ? {} : { detail }),
     packets: packets.length,
   });
@@ -39,15 +45,16 @@ export class Summary {
   records = 0;
   readonly fates: Record<Fate, number> = { wrapped: 0, unwrapped: 0, dropped: 0, 'not ours': 0 };
   readonly packets = { wrapped: 0, unwrapped: 0 };
+  /** Packets, as `weft status` counts them: of one record a whole train may be. */
   readonly dropped = new Map<string, number>();
   readonly notOurs = new Map<string, number>();
 
-  add({ fate, reason, packets }: Verdict): void {
+  add({ fate, reason, drops, packets }: Verdict): void {
     this.records += 1;
     this.fates[fate] += 1;
     if (fate === 'wrapped' || fate === 'unwrapped') this.packets[fate] += packets.length;
-    if (fate === 'dropped') addTo(this.dropped, reason);
-    if (fate === 'not ours') addTo(this.notOurs, reason);
+    for (const [name, lost] of Object.entries(drops)) addTo(this.dropped, name, lost);
+    if (fate === 'not ours') addTo(this.notOurs, reason, 1);
   }
 
   text(odd: OddRecords): string {
@@ -58,7 +65,7 @@ export class Summary {
         `${unwrapped} unwrapped into ${count(this.packets.unwrapped, 'packet')}, ` +
         `${dropped} dropped, ${notOurs} not ours`,
     ];
-    if (dropped > 0) lines.push(`dropped:  ${list(this.dropped)}`);
+    if (this.dropped.size > 0) lines.push(`dropped:  ${list(this.dropped)}`);
     if (notOurs > 0) lines.push(`not ours: ${list(this.notOurs)}`);
     if (odd.longerThanOriginal > 0) {
       const records = count(odd.longerThanOriginal, 'record');
@@ -70,7 +77,9 @@ export class Summary {
     return lines.join('\n');
   }
 
-  json(odd: OddRecords): string {
+  /** @param totals what of them does not depend on how records fall into batches is told */
+  json(odd: OddRecords, totals: CounterTotals): string {
+    const lane = Object.entries(totals.counters).filter(([name]) => /_(packets|bytes)$/.test(name));
     return JSON.stringify({
       summary: {
         records: this.records,
@@ -79,18 +88,19 @@ export class Summary {
         packets: this.packets.unwrapped,
         droppedBy: Object.fromEntries(this.dropped),
         notOursBy: Object.fromEntries(this.notOurs),
+        lane: Object.fromEntries(lane),
         ...odd,
       },
     });
   }
 }
 
-function addTo(counts: Map<string, number>, reason: string): void {
-  counts.set(reason, (counts.get(reason) ?? 0) + 1);
+function addTo(counts: Map<string, number>, reason: string, packets: number): void {
+  counts.set(reason, (counts.get(reason) ?? 0) + packets);
 }
 
-function list(counts: ReadonlyMap<string, number>): string {
-  return [...counts].map(([reason, records]) => `${reason} ${records}`).join(', ');
+function list(counts: Iterable<readonly [reason: string, count: number]>): string {
+  return [...counts].map(([reason, n]) => `${reason} ${n}`).join(', ');
 }
 
 function count(n: number, thing: string): string {

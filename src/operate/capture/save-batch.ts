@@ -49,7 +49,7 @@ export function saveBatch(batches: readonly Batch[], place: BatchPlace): string 
   // What containers send is not for every user of the host.
   const writer = new PcapWriter(file, 0o600);
   try {
-    for (const packet of packets) writer.write(seconds, 0, packet);
+    for (const packet of packets) writer.write({ seconds, nanoseconds: 0 }, packet);
   } finally {
     writer.close();
   }

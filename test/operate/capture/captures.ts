@@ -28,6 +28,8 @@ export interface RecordInput {
 
 export interface PcapInput {
   readonly bigEndian?: boolean;
+  /** The records' `microseconds` count nanoseconds. */
+  readonly nanoseconds?: boolean;
   readonly version?: readonly [major: number, minor: number];
   readonly snapLength?: number;
   readonly linkType?: number;
@@ -49,7 +51,8 @@ export function pcap(input: PcapInput = {}): Buffer {
     else bytes.writeUInt16LE(value);
     return bytes;
   };
-  const parts = [word(0xa1b2c3d4), half(version[0]), half(version[1]), word(0), word(0)];
+  const magic = input.nanoseconds === true ? 0xa1b23c4d : 0xa1b2c3d4;
+  const parts = [word(magic), half(version[0]), half(version[1]), word(0), word(0)];
   parts.push(word(snapLength), word(linkType));
   for (const record of input.records ?? []) {
     const { bytes, seconds = 1_700_000_000, microseconds = 0 } = record;

@@ -137,7 +137,7 @@ describe('golden captures', () => {
     const wrapped = recordsOf(path.join(CAPTURES, 'tun.out.pcap'));
     assert.ok(inner.length > 20);
     const key = (r: CaptureRecord, from: number) =>
-      `${r.seconds}.${r.microseconds} ${r.bytes.toString('hex', from)}`;
+      `${r.time?.seconds}.${r.time?.nanoseconds} ${r.bytes.toString('hex', from)}`;
     assert.deepEqual(
       wrapped.map((r) => key(r, WRAPPING)),
       inner.map((r) => key(r, 0)),

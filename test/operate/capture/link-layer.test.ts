@@ -22,6 +22,9 @@ describe('link layer', () => {
     ['Linux cooked v1, address length 50438', 113, cookedV1('c506', '0800')],
     ['Linux cooked v1, VLAN tag', 113, `${cookedV1('0006', '8100')} 0005 0800`],
     ['Linux cooked v2', 276, cookedV2('0800')],
+    ['BSD loopback', 0, '02000000'],
+    ['BSD loopback of a big-endian host', 0, '00000002'],
+    ['OpenBSD loopback', 108, '00000002'],
   ];
   for (const [name, linkType, header] of found) {
     it(`finds IPv4: ${name}`, () => {
@@ -42,13 +45,17 @@ describe('link layer', () => {
     ['IPv6', 1, `${MACS} 8100 0005 86dd 60`],
     ['LLDP', 1, `${MACS} 88cc`],
     ['802.3 LLC', 1, `${MACS} 0032 4242`],
+    ['802.3 LLC', 1, `${MACS} 05ff 4242`],
+    ['EtherType 0x0600', 1, `${MACS} 0600 4242`],
     ['EtherType 0x8847', 1, `${MACS} 8847 00`],
     ['more than 2 VLAN tags', 1, `${MACS} 8100 0005 8100 0005 8100 0005 0800 45`],
     ['IPv6', 101, '60'],
     ['IP version 5', 101, '55'],
     ['empty', 101, ''],
     ['empty', 228, ''],
-    ['IPv6', 229, '60'],
+    ['IPv6', 0, '0a000000 60'],
+    ['IPv6', 108, '0000001e 60'],
+    ['address family 7', 0, '07000000'],
     ['ARP', 113, cookedV1('0006', '0806')],
     ['RARP', 276, cookedV2('8035')],
     ['IPv6', 276, cookedV2('86dd')],
@@ -60,12 +67,17 @@ describe('link layer', () => {
   }
 
   it('refuses other link types by number', () => {
-    assert.match(refuseLinkType(105) ?? '', /link type 105 is not one weft reads/);
+    assert.match(refuseLinkType(999) ?? '', /^link type 999 is not one weft reads: Ethernet, raw/);
+    assert.match(refuseLinkType(105) ?? '', /link type 105 \(IEEE 802\.11\) is not/);
     assert.equal(refuseLinkType(276), undefined);
   });
 
+  it('refuses raw IPv6 by name', () => {
+    assert.match(refuseLinkType(229) ?? '', /link type 229 \(raw IPv6, .*IPv4 over IPv4\) is not/);
+  });
+
   it('takes any bytes', () => {
-    const linkTypes = fc.constantFrom(1, 12, 14, 101, 113, 228, 229, 276);
+    const linkTypes = fc.constantFrom(0, 1, 12, 14, 101, 108, 113, 228, 276);
     fc.assert(
       fc.property(linkTypes, fc.uint8Array({ maxLength: 60 }), (linkType, bytes) => {
         const result = findIpv4(linkType, bytes);

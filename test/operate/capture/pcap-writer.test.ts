@@ -12,19 +12,25 @@ describe('pcap writer', () => {
   it('writes the layout of pcap 2.4, little-endian, link type raw IP', () => {
     const file = path.join(folder, 'out.pcap');
     const writer = new PcapWriter(file);
-    writer.write(1_700_000_001, 999_999, hex('4500'));
-    writer.write(0xfffffffe, 0, hex('45'));
+    writer.write({ seconds: 1_700_000_001, nanoseconds: 999_999_999 }, hex('4500'));
+    writer.write({ seconds: 0xfffffffe, nanoseconds: 999 }, hex('45'));
+    writer.write(undefined, hex('45'));
+    writer.write({ seconds: 2 ** 40, nanoseconds: 0 }, hex('45'));
+    writer.write({ seconds: -1, nanoseconds: 0 }, hex('45'));
     writer.close();
     const expected = pcap({
       linkType: 101,
       records: [
         { bytes: hex('4500'), seconds: 1_700_000_001, microseconds: 999_999 },
         { bytes: hex('45'), seconds: 0xfffffffe },
+        { bytes: hex('45'), seconds: 0 },
+        { bytes: hex('45'), seconds: 0xffffffff },
+        { bytes: hex('45'), seconds: 0 },
       ],
     });
     assert.equal(fs.readFileSync(file, 'hex'), expected.toString('hex'));
     const capture = openCapture(file);
-    assert.equal([...capture.records()].length, 2);
+    assert.equal([...capture.records()].length, 5);
     capture.close();
   });
 

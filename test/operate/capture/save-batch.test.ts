@@ -8,8 +8,9 @@ import * as ipv4 from '../../../src/dataplane/wire/ipv4.js';
 import * as udp from '../../../src/dataplane/wire/udp.js';
 import { openCapture } from '../../../src/operate/capture/open.js';
 import { PcapWriter } from '../../../src/operate/capture/pcap-writer.js';
-import { Replay, type Verdict } from '../../../src/operate/capture/replay.js';
+import { Replay } from '../../../src/operate/capture/replay.js';
 import { saveBatch } from '../../../src/operate/capture/save-batch.js';
+import type { Verdict } from '../../../src/operate/capture/verdict.js';
 import { segment } from '../../dataplane/forward/oracle.js';
 import * as packets from '../../dataplane/forward/packets.js';
 import { offloadOf } from '../../dataplane/forward/push.js';
@@ -47,7 +48,7 @@ const place = (directory: string, seconds = 0) => ({
 function replayed(file: string): Verdict[] {
   const replay = new Replay({
     ...{ address: US, mac: MAC, vni: 1, port: 8472, mtu: 1450 },
-    network: { network: ip('10.5.0.0'), length: 16 },
+    overlay: [{ network: ip('10.5.0.0'), length: 16 }],
     local: [{ network: ip('10.5.52.0'), length: 24 }],
     routes: [
       {
@@ -58,7 +59,7 @@ function replayed(file: string): Verdict[] {
     ],
   });
   const capture = openCapture(file);
-  const verdicts = [...capture.records()].map((record) => replay.take(capture.linkType, record));
+  const verdicts = [...capture.records()].map((record) => replay.take(record));
   capture.close();
   return verdicts;
 }
@@ -121,7 +122,7 @@ test('an offload that does not fit its packet is a drop; of another make it is p
   const take = (behind: Uint8Array): Verdict => {
     const file = path.join(temporaryFolder(), 'one.pcap');
     const writer = new PcapWriter(file);
-    writer.write(0, 0, Buffer.concat([whole, behind]));
+    writer.write(undefined, Buffer.concat([whole, behind]));
     writer.close();
     return replayed(file)[0]!;
   };

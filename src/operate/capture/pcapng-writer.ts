@@ -1,0 +1,109 @@
+/**
+ * Writes pcapng: little-endian, nanosecond times, one section (the layout: pcapng-layout.ts). The
+ * blocks are made here and handed to `write`, one call a block, so that whoever reads a pipe sees
+ * each packet whole.
+ */
+import {
+  BLOCK_HEADER,
+  BLOCK_LEAST,
+  BYTE_ORDER,
+  DIRECTION,
+  ENHANCED_PACKET,
+  INTERFACE,
+  OPTION,
+  padded,
+  SECTION_HEADER,
+} from './pcapng-layout.js';
+
+const NANOSECONDS = 9;
+const BILLION = 1_000_000_000n;
+
+export interface PcapngInterface {
+  readonly linkType: number;
+  readonly name?: string;
+  /** 0, and unless given: none. */
+  readonly snapLength?: number;
+}
+
+export interface PcapngPacket {
+  /** As `addInterface` answered. */
+  readonly interface: number;
+  /** Since 1970; the seconds are not below 0. */
+  readonly seconds: number;
+  readonly nanoseconds: number;
+  /** What is kept of it. */
+  readonly bytes: Uint8Array;
+  /** That of `bytes`, unless given. */
+  readonly originalLength?: number;
+  readonly direction?: keyof typeof DIRECTION;
+  /** For people; at most 65,535 bytes of it are kept. */
+  readonly comment?: string;
+}
+
+export class PcapngWriter {
+  readonly #write: (block: Buffer) => void;
+  #interfaces = 0;
+
+  /** Writes the section's header. */
+  constructor(write: (block: Buffer) => void) {
+    this.#write = write;
+    const body = Buffer.alloc(16, 0xff); // a section of unknown length: -1
+    body.writeUInt32LE(BYTE_ORDER, 0);
+    body.writeUInt16LE(1, 4);
+    body.writeUInt16LE(0, 6);
+    this.#block(SECTION_HEADER, [body]);
+  }
+
+  /** Returns the interface's number, for its packets. */
+  addInterface({ linkType, name = '', snapLength = 0 }: PcapngInterface): number {
+    const body = Buffer.alloc(8);
+    body.writeUInt16LE(linkType, 0);
+    body.writeUInt32LE(snapLength, 4);
+    const options = [option(OPTION.timeResolution, Buffer.of(NANOSECONDS))];
+    if (name !== '') options.unshift(option(OPTION.name, Buffer.from(name)));
+    this.#block(INTERFACE, [body, ...options, option(OPTION.end)]);
+    this.#interfaces += 1;
+    return this.#interfaces - 1;
+  }
+
+  packet(packet: PcapngPacket): void {
+    const { bytes, originalLength = bytes.length, direction, comment = '' } = packet;
+    const time = BigInt(packet.seconds) * BILLION + BigInt(packet.nanoseconds);
+    const head = Buffer.alloc(20);
+    head.writeUInt32LE(packet.interface, 0);
+    head.writeUInt32LE(Number(time >> 32n), 4);
+    head.writeUInt32LE(Number(time & 0xffffffffn), 8);
+    head.writeUInt32LE(bytes.length, 12);
+    head.writeUInt32LE(originalLength, 16);
+    const options: Buffer[] = [];
+    if (comment !== '') options.push(option(OPTION.comment, Buffer.from(comment)));
+    if (direction !== undefined) {
+      options.push(option(OPTION.flags, Buffer.of(DIRECTION[direction], 0, 0, 0)));
+    }
+    if (options.length > 0) options.push(option(OPTION.end));
+    this.#block(ENHANCED_PACKET, [head, bytes, filling(bytes.length), ...options]);
+  }
+
+  #block(type: number, body: readonly Uint8Array[]): void {
+    const length = BLOCK_LEAST + body.reduce((sum, part) => sum + part.length, 0);
+    const head = Buffer.alloc(BLOCK_HEADER);
+    head.writeUInt32LE(type, 0);
+    head.writeUInt32LE(length, 4);
+    this.#write(Buffer.concat([head, ...body, head.subarray(4)]));
+  }
+}
+
+const VALUE_MAX = 65_535;
+
+function option(code: number, whole: Buffer = Buffer.alloc(0)): Buffer {
+  const value = whole.subarray(0, VALUE_MAX);
+  const head = Buffer.alloc(4);
+  head.writeUInt16LE(code, 0);
+  head.writeUInt16LE(value.length, 2);
+  return Buffer.concat([head, value, filling(value.length)]);
+}
+
+/** Zeros up to a whole word. */
+function filling(length: number): Buffer {
+  return Buffer.alloc(padded(length) - length);
+}

@@ -1,0 +1,3 @@
+import { testReplay } from './replays.js';
+
+await testReplay('kernel');
