@@ -28,6 +28,8 @@ export interface RuleSet {
 
 /** The start waits so long for the first look: whatever holds it up, the overlay comes up. */
 const PATIENCE_MS = 3_000;
+/** A look of this length each `-iptables-resync` is what the operator asked for. */
+const FREE_MS = 50;
 
 export class Keeper {
   readonly #clock: Clock;
@@ -113,7 +115,7 @@ class Kept {
   constructor(set: RuleSet, clock: Clock, log: Log) {
     this.#set = set;
     this.#log = log;
-    this.#pace = new Pace(clock);
+    this.#pace = new Pace(clock, FREE_MS);
   }
 
   get isOver(): boolean {

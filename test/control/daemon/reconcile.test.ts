@@ -239,7 +239,8 @@ test('a look that costs much is rare, a hundredth of the time at most; others lo
   loop.add(cheap);
   loop.start();
   await clock.pass(300_000);
-  const gaps = costly.looks.slice(2).map((at, i) => at - costly.looks[i + 1]!);
+  const steady = costly.looks.slice(4);
+  const gaps = steady.slice(1).map((at, i) => at - steady[i]!);
   assert.ok(Math.min(...gaps) >= 20_000, String(gaps));
   assert.ok(Math.max(...gaps) <= 24_000, String(gaps));
   assert.ok(cheap.looks.length > 90, String(cheap.looks.length));
@@ -262,7 +263,7 @@ test('no look is put off for longer than a minute, and one that was slow once no
   loop.add(costly);
   loop.add(once);
   loop.start();
-  await clock.pass(10_000);
+  await clock.pass(100_000);
   once.cost.ms = 2_000;
   await clock.pass(3_000);
   once.cost.ms = 0;

@@ -1,10 +1,10 @@
 /**
- * flannel's rules by iptables, and weft's guard, whichever of its two variants the PATH has: a listing
- * of our chains to look, one `iptables-restore` to mend, which does all of its input or nothing.
+ * flannel's rules by iptables, and weft's guard, whichever of its two variants the PATH has: one `iptables-save` of
+ * a table to look, one `iptables-restore` to mend, which does all of its input or nothing.
  *
- * A host may have tens of thousands of rules, so the nft variant lists just the hook and our chain
- * (5 ms, where the table takes 500). The legacy one always reads the whole table; `iptables-save`
- * prints it without the lock that every other listing there needs.
+ * A host may have tens of thousands of rules. Of a table with so many, just the hook and our chain
+ * are listed (5 ms, where the table takes 500), though that is a process for each. The legacy
+ * variant always reads the whole table, and needs the lock for every listing but `iptables-save`.
  */
 import { HostError } from '../errors.js';
 import type { IptablesTable, Journal } from '../journal.js';
@@ -26,6 +26,9 @@ import {
 import type { Firewall, GuardRules, Rules } from './rules.js';
 import { type Program, restore, run, type Version, versionOf } from './run-iptables.js';
 
+/** About a thousand rules: below that, one process for a table is less than several for its chains. */
+const LARGE_CHARACTERS = 60_000;
+
 export type RulesJournal = Pick<Journal, 'record' | 'forget' | 'rulesIn'>;
 
 export class Iptables implements Firewall {
@@ -38,6 +41,8 @@ export class Iptables implements Firewall {
   readonly #earlier: ReadonlyMap<IptablesTable, readonly string[]>;
   /** How this iptables prints what it was given, where that was seen. */
   readonly #printed = new Map<Place, { wanted: string; lines: string[] }>();
+  /** Those whose table is large. */
+  readonly #large = new Set<Place>();
   /** Whether it was seen to have no comments. */
   #bare = false;
 
@@ -156,10 +161,10 @@ export class Iptables implements Firewall {
     return [...jumps, ...inChain.slice(0, count - hooks.length)];
   }
 
-  /** The hooks and our chain; of the whole table where one of them cannot be listed. */
+  /** The table; of a large one the hooks and our chain, unless one of them cannot be listed. */
   async #save(place: Place): Promise<Saved> {
     const { table, hooks, chain } = place;
-    if (this.#version.nft) {
+    if (this.#version.nft && this.#large.has(place)) {
       const listings: string[] = [];
       for (const name of [...hooks, chain]) {
         const listed = await this.#runner.run(['iptables', '-t', table, '-S', name]);
@@ -171,7 +176,9 @@ export class Iptables implements Firewall {
         return { chain: true, lines: lines.filter((line) => line.startsWith('-A ')) };
       }
     }
-    return read(place, await run(this.#runner, ['iptables-save', '-t', table]));
+    const text = await run(this.#runner, ['iptables-save', '-t', table]);
+    if (text.length > LARGE_CHARACTERS) this.#large.add(place);
+    return read(place, text);
   }
 }
 
