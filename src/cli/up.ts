@@ -325,7 +325,6 @@ function readFirewall(flags: Flags): FirewallOptions {
     masquerade: flags.bool('ip-masq'),
     fullyRandom: !flags.bool('ip-masq-fully-random-disable'),
     forward,
-    forwardAsked: forward && flags.given('iptables-forward-rules'),
     guard: flags.bool('guard'),
     resyncMs: resync * 1_000,
   };

@@ -1,14 +1,9 @@
-/**
- * The guard (host/firewall/guard-rules.ts) of a running weft. It is no reason not to start: where it
- * cannot be set, that is said once, and it is tried again each period.
- */
+/** The guard (host/firewall/guard-rules.ts) of a running weft. */
 import { bridgesOf } from '../host/bridges.js';
-import { GUARD } from '../host/firewall/guard-rules.js';
-import { cleanIptables, Iptables } from '../host/firewall/iptables.js';
-import { cleanNftablesGuard, Nftables } from '../host/firewall/nftables.js';
+import { Iptables, type RulesJournal } from '../host/firewall/iptables.js';
+import { Nftables } from '../host/firewall/nftables.js';
 import type { Firewall, GuardRules } from '../host/firewall/rules.js';
 import type { Interface } from '../host/interfaces.js';
-import type { Journal } from '../host/journal.js';
 import type { Runner } from '../host/runner.js';
 import type { Vxlan } from '../overlay/config.js';
 import { contains, formatSubnet, type Subnet } from '../overlay/subnet.js';
@@ -38,19 +33,14 @@ export function guardedBy(
 export class Guard implements RuleSet {
   readonly name = 'guard rules';
   readonly #runner: Runner;
-  readonly #journal: Pick<Journal, 'record' | 'forget'>;
+  readonly #journal: RulesJournal;
   readonly #nftables: boolean;
   readonly #guarded: Guarded;
   #firewall: Firewall | undefined;
   /** Those of the last look. */
   #bridges = '';
 
-  constructor(
-    runner: Runner,
-    journal: Pick<Journal, 'record' | 'forget'>,
-    nftables: boolean,
-    guarded: Guarded,
-  ) {
+  constructor(runner: Runner, journal: RulesJournal, nftables: boolean, guarded: Guarded) {
     this.#runner = runner;
     this.#journal = journal;
     this.#nftables = nftables;
@@ -59,6 +49,21 @@ export class Guard implements RuleSet {
 
   get obstacles(): readonly string[] {
     return this.#firewall?.obstacles ?? [];
+  }
+
+  get remark(): string {
+    return this.#firewall?.remark ?? '';
+  }
+
+  get done(): string {
+    return `guard rules set: containers here send no VXLAN to UDP port ${this.#guarded.port}`;
+  }
+
+  refusal(why: string): string {
+    return (
+      `no guard: ${why}; a container here could send VXLAN in this host's name ` +
+      '(-guard=false says that none is wanted)'
+    );
   }
 
   /** Docker makes its bridge when weft runs already, so which there are is looked up each time. */
@@ -73,17 +78,4 @@ export class Guard implements RuleSet {
     this.#bridges = bridges.join();
     return same ? wrong : [];
   }
-}
-
-/** Takes out the guard of an earlier run in either flavour; `keep` is the one that is used now. */
-export async function cleanGuard(
-  runner: Runner,
-  journal: Pick<Journal, 'forget'>,
-  keep: 'iptables' | 'nftables' | null,
-): Promise<boolean> {
-  const found = await Promise.all([
-    keep === 'iptables' ? false : cleanIptables(runner, journal, 'iptables', [GUARD]),
-    keep === 'nftables' ? false : cleanNftablesGuard(runner, journal),
-  ]);
-  return found.includes(true);
 }

@@ -1,9 +1,12 @@
 /**
- * Looks after firewall rules each period, and sets them again when somebody took them away. What is
- * wrong is said when it begins, not while it lasts.
+ * Sets firewall rules, looks after them each period, and sets them again when somebody took them
+ * away. What is wrong is said when it begins, not while it lasts.
+ *
+ * None of it is a reason not to start: what cannot be set is a fault, and tried again each period.
  */
 import { HostError } from '../host/errors.js';
 import type { Clock, Log } from '../runtime.js';
+import { Pace } from './pace.js';
 
 /** Rules that are set and looked at as one. */
 export interface RuleSet {
@@ -13,15 +16,29 @@ export interface RuleSet {
   ensure(): Promise<readonly string[]>;
   /** One phrase for each rule of others that keeps these from being reached. */
   readonly obstacles: readonly string[];
+  /** What is to be told of them once, though they are there; empty when nothing is. */
+  readonly remark: string;
+  /** What is said when they are there for the first time; empty when nothing is. */
+  readonly done: string;
+  /** What is said when they cannot be set. */
+  refusal(why: string): string;
+  /** Whether there is nothing more to look after. */
+  readonly isOver?: boolean;
 }
+
+/** The start waits so long for the first look: whatever holds it up, the overlay comes up. */
+const PATIENCE_MS = 3_000;
+/** A look of this length each `-iptables-resync` is what the operator asked for. */
+const FREE_MS = 50;
 
 export class Keeper {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #periodMs: number;
-  readonly #kept: Kept[] = [];
+  #kept: Kept[] = [];
   #cancel = () => {};
   #looking: Promise<void> = Promise.resolve();
+  #pending = false;
   #stopped = false;
 
   constructor(clock: Clock, log: Log, periodMs: number) {
@@ -30,20 +47,35 @@ export class Keeper {
     this.#periodMs = periodMs;
   }
 
-  /** Looks after `set`, too, which was set just now, or could not be because of `refusal`. */
-  add(set: RuleSet, refusal = ''): void {
-    const kept = new Kept(set, this.#log, refusal);
-    kept.sayObstacles();
-    this.#kept.push(kept);
+  /** Looks after `set`, too, behind those that are there. */
+  add(set: RuleSet): void {
+    this.#kept.push(new Kept(set, this.#clock, this.#log));
   }
 
-  start(): void {
-    if (this.#kept.length > 0) this.#later();
+  /** Sets them all for the first time; resolves when that is done, or lasts too long to wait for. */
+  async start(): Promise<void> {
+    if (this.#kept.length === 0) return;
+    this.#pending = true;
+    const first = this.#look().finally(() => {
+      this.#pending = false;
+      this.#later();
+    });
+    this.#looking = first;
+    await new Promise<void>((resolve, reject) => {
+      const cancel = this.#clock.after(PATIENCE_MS, () => {
+        this.#log.warn(
+          'the firewall programs take long: weft goes on, and sets its rules meanwhile',
+        );
+        resolve();
+      });
+      first.then(resolve, reject).finally(cancel);
+    });
   }
 
   /** What is not as it should be just now. */
   get faults(): string[] {
-    return this.#kept.flatMap((kept) => kept.faults);
+    const pending = this.#pending ? ['the firewall rules are not set yet'] : [];
+    return [...pending, ...this.#kept.flatMap((kept) => kept.faults)];
   }
 
   /** Waits for a look that is under way: nothing is changed afterwards. */
@@ -54,7 +86,8 @@ export class Keeper {
   }
 
   #later(): void {
-    if (this.#stopped) return;
+    this.#kept = this.#kept.filter((kept) => !kept.isOver);
+    if (this.#stopped || this.#kept.length === 0) return;
     this.#cancel = this.#clock.after(this.#periodMs, () => {
       this.#looking = this.#look().finally(() => this.#later());
     });
@@ -69,39 +102,69 @@ export class Keeper {
 class Kept {
   readonly #set: RuleSet;
   readonly #log: Log;
+  readonly #pace: Pace;
+  /** Whether they were there once. */
+  #isMade = false;
   #wrong = '';
-  #refusal: string;
+  /** How often in a row they were not as wanted. */
+  #again = 0;
+  #refusal = '';
   #obstacles = '';
+  #remark = '';
 
-  constructor(set: RuleSet, log: Log, refusal: string) {
+  constructor(set: RuleSet, clock: Clock, log: Log) {
     this.#set = set;
     this.#log = log;
-    this.#refusal = refusal;
+    this.#pace = new Pace(clock, FREE_MS);
+  }
+
+  get isOver(): boolean {
+    return this.#set.isOver === true;
   }
 
   get faults(): string[] {
-    return [this.#refusal, this.#obstacles].filter((line) => line !== '');
+    const undone = this.#again > 1 ? [`${this.#wrong}: somebody undoes it each time`] : [];
+    return [this.#refusal, this.#obstacles, ...undone].filter((line) => line !== '');
   }
 
   async look(): Promise<void> {
-    const { name } = this.#set;
+    if (!this.#pace.isDue) return;
     try {
-      const wrong = await this.#set.ensure();
-      const line = wrong.length === 0 ? '' : `${name} set again: ${wrong.join(', ')}`;
-      if (line !== '' && line !== this.#wrong) this.#log.warn(line);
-      if (line === '' && this.#refusal !== '') this.#log.info(`${name}: all is well again`);
-      this.#wrong = line;
-      this.#refusal = '';
-      this.sayObstacles();
+      const isQuiet = (wrong: readonly string[]) => wrong.length === 0;
+      this.#accept(await this.#pace.run(() => this.#set.ensure(), isQuiet));
     } catch (error) {
-      const line = `${name} cannot be looked after: ${messageOfHost(error)}`;
+      const why = messageOfHost(error);
+      const { name } = this.#set;
+      const line = this.#isMade ? `${name} cannot be looked after: ${why}` : this.#set.refusal(why);
       // While it lasts, the first words for it stay: `iptables` may put it in others each time.
       if (this.#refusal === '') this.#log.warn(line);
       this.#refusal ||= line;
     }
   }
 
-  sayObstacles(): void {
+  #accept(wrong: readonly string[]): void {
+    const { name, done, remark } = this.#set;
+    if (this.#refusal !== '') this.#log.info(`${name}: all is well again`);
+    this.#refusal = '';
+    if (this.#isMade) this.#say(wrong);
+    else {
+      this.#log.debug(`${name} before: ${wrong.join(', ') || 'as wanted'}`);
+      if (done !== '') this.#log.info(done);
+    }
+    this.#isMade = true;
+    if (remark !== '' && remark !== this.#remark) this.#log.warn(`${name}: ${remark}`);
+    this.#remark = remark;
+    this.#sayObstacles();
+  }
+
+  #say(wrong: readonly string[]): void {
+    const line = wrong.length === 0 ? '' : `${this.#set.name} set again: ${wrong.join(', ')}`;
+    if (line !== '' && line !== this.#wrong) this.#log.warn(line);
+    this.#wrong = line;
+    this.#again = line === '' ? 0 : this.#again + 1;
+  }
+
+  #sayObstacles(): void {
     const rules = this.#set.obstacles.join(', ');
     const line = rules === '' ? '' : `a firewall rule of others: ${rules}`;
     if (line !== '' && line !== this.#obstacles) this.#log.warn(line);

@@ -14,6 +14,7 @@ import type { Ip } from '../host/ip.js';
 import { findWays } from '../host/ways.js';
 import type { Membership } from '../overlay/peers.js';
 import type { Clock, Log, Random } from '../runtime.js';
+import { Pace } from './pace.js';
 import {
   dueAt,
   forgetTried,
@@ -33,7 +34,7 @@ import type { Member } from './reconcile.js';
 
 /**
  * The ways are asked for when something changed, a millisecond a peer after the last time or so
- * long, and anyway after so long.
+ * long, and anyway after so long; of thousands of peers less often, as that took its time.
  */
 const ASK_AGAIN_MS = 3_000;
 const ASK_ANYWAY_MS = 60_000;
@@ -97,6 +98,7 @@ export class Paths implements Member {
   /** Why nothing is measured; empty while it is. */
   #lack = '';
   #askedAt = Number.NEGATIVE_INFINITY;
+  readonly #pace: Pace;
   #changed = true;
   #faults: readonly string[] = [];
   /** Due peers, and how many of them may still be begun in this second. */
@@ -108,6 +110,7 @@ export class Paths implements Member {
 
   constructor(options: PathsOptions) {
     this.#options = options;
+    this.#pace = new Pace(options.clock);
   }
 
   /** Why no path is measured; empty while paths are. */
@@ -166,8 +169,11 @@ export class Paths implements Member {
   async reconcile(): Promise<string[]> {
     const now = this.#options.clock.now();
     const pauseMs = this.#changed ? Math.min(ASK_AGAIN_MS, this.#paths.size) : ASK_ANYWAY_MS;
-    if (now - this.#askedAt < pauseMs) return [];
-    await this.#ask([...this.#paths.keys()]);
+    if (now - this.#askedAt < pauseMs || !this.#pace.isDue) return [];
+    await this.#pace.run(
+      () => this.#ask([...this.#paths.keys()]),
+      () => true,
+    );
     this.#gather();
     return [];
   }

@@ -1,13 +1,15 @@
 /**
  * The loop that keeps this host as weft made it, whoever changes it: its members look one after
  * another, each period and soon after something was seen to change, and put right what is not as
- * wanted.
+ * wanted. One whose look costs much looks less often, unless one before it had to put something
+ * right.
  *
  * What was put right is one line of log for each look. What cannot be put right is said when it
  * begins, and again when it is over.
  */
 import type { Clock, Log } from '../runtime.js';
 import { messageOf } from '../store/store.js';
+import { Pace } from './pace.js';
 import { stackOf } from './unexpected.js';
 
 export interface Member {
@@ -15,6 +17,8 @@ export interface Member {
   readonly name: string;
   /** Looks, and puts right; a phrase for each thing that was not as wanted. Rejects with why not. */
   reconcile(): Promise<readonly string[]>;
+  /** Whether the last look is no measure of what a look costs, and the next not to be put off. */
+  readonly isUnsettled?: boolean;
 }
 
 const PERIOD_MS = 3_000;
@@ -26,7 +30,7 @@ const LEAST_MS = 500;
 export class Reconciler {
   readonly #clock: Clock;
   readonly #log: Log;
-  readonly #members: Member[] = [];
+  readonly #members = new Map<Member, Pace>();
   readonly #faults = new Map<Member, string>();
   /** The last look's line; empty when all was well. */
   #said = '';
@@ -50,13 +54,13 @@ export class Reconciler {
 
   /** Looks after `member`, too, behind those that are there. */
   add(member: Member): void {
-    this.#members.push(member);
+    this.#members.set(member, new Pace(this.#clock));
   }
 
   /** The same, with a look at once, as a part of the start; again, it is the look alone. */
   async begin(member: Member): Promise<void> {
-    if (!this.#members.includes(member)) this.add(member);
-    for (const what of await this.#look(member)) this.#log.info(what);
+    if (!this.#members.has(member)) this.add(member);
+    for (const what of await this.#look(member, new Pace(this.#clock))) this.#log.info(what);
   }
 
   start(): void {
@@ -76,7 +80,7 @@ export class Reconciler {
     while (this.#looking !== undefined) await this.#looking;
     if (this.#state !== 'running') return;
     this.#cancel();
-    await this.#begin();
+    await this.#begin(true);
   }
 
   /** Waits for a look that is under way: nothing is changed afterwards. */
@@ -92,12 +96,13 @@ export class Reconciler {
     const asked = Math.max(this.#wanted, this.#ended + LEAST_MS);
     const at = Math.min(asked, this.#ended + PERIOD_MS);
     this.#cancel = this.#clock.after(Math.max(at - this.#clock.now(), 0), () => {
-      void this.#begin();
+      void this.#begin(false);
     });
   }
 
-  #begin(): Promise<void> {
-    this.#looking = this.#lookAtAll().finally(() => {
+  /** With `all`, also at what is not due. */
+  #begin(all: boolean): Promise<void> {
+    this.#looking = this.#lookAtAll(all).finally(() => {
       this.#looking = undefined;
       this.#ended = this.#clock.now();
       this.#schedule();
@@ -105,20 +110,23 @@ export class Reconciler {
     return this.#looking;
   }
 
-  async #lookAtAll(): Promise<void> {
+  async #lookAtAll(all: boolean): Promise<void> {
     this.#wanted = Number.POSITIVE_INFINITY;
     const did: string[] = [];
-    for (const member of this.#members) {
-      if (this.#state !== 'stopped') did.push(...(await this.#look(member)));
+    for (const [member, pace] of this.#members) {
+      if (this.#state === 'stopped') break;
+      // What stands on something that was made anew just now may be gone with the old one.
+      if (all || did.length > 0 || pace.isDue) did.push(...(await this.#look(member, pace)));
     }
     const line = did.join('; ');
     if (line !== '' && line !== this.#said) this.#log.warn(`put right: ${line}`);
     this.#said = line;
   }
 
-  async #look(member: Member): Promise<readonly string[]> {
+  async #look(member: Member, pace: Pace): Promise<readonly string[]> {
     try {
-      const did = await member.reconcile();
+      const isQuiet = (what: readonly string[]) => what.length === 0 && !member.isUnsettled;
+      const did = await pace.run(() => member.reconcile(), isQuiet);
       if (this.#faults.delete(member)) this.#log.info(`${member.name}: all is well again`);
       return did;
     } catch (error) {

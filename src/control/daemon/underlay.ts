@@ -54,6 +54,7 @@ export class UnderlayWatch implements Member {
   readonly #options: UnderlayOptions;
   #now: Interface;
   #goneSince: number | undefined;
+  #moved = false;
 
   constructor(options: UnderlayOptions) {
     this.#options = options;
@@ -69,7 +70,12 @@ export class UnderlayWatch implements Member {
     return this.#goneSince === undefined;
   }
 
+  get isUnsettled(): boolean {
+    return this.#moved || !this.present;
+  }
+
   async reconcile(): Promise<string[]> {
+    this.#moved = false;
     const next = await this.#find();
     if (next !== undefined) {
       await this.#follow(await this.#options.measure(next));
@@ -117,7 +123,8 @@ export class UnderlayWatch implements Member {
     const moves = next.address !== before.address || next.vrf !== before.vrf;
     const mtu = tunnelMtu(next);
     const resizes = mtu !== path.place.mtu;
-    if (moves || resizes) await path.move({ address: next.address, mtu, vrf: next.vrf });
+    this.#moved = moves || resizes;
+    if (this.#moved) await path.move({ address: next.address, mtu, vrf: next.vrf });
     this.#now = next;
 
     const did: string[] = [];

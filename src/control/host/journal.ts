@@ -134,6 +134,11 @@ export class Journal {
     return this.#entries.flatMap((entry) => (entry.kind === 'routes' ? entry.made : []));
   }
 
+  /** The rules of a table of iptables in it. */
+  rulesIn(table: IptablesTable): readonly string[] {
+    return this.#entries.flatMap((e) => (e.kind === 'iptables' && e.table === table ? e.made : []));
+  }
+
   /**
    * Takes over the kernel routes that `ours` accepts from runs under another name (another VNI,
    * another backend) that have ended, so that they do not stay for ever. `running`: the names that

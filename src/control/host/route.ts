@@ -52,6 +52,11 @@ export function subnetIn(name: string): string {
   return first === 'blackhole' ? second : first;
 }
 
+/** The device of a name; null for a blackhole. */
+export function deviceIn(name: string): string | null {
+  return / dev (\S+)/.exec(name)?.[1] ?? null;
+}
+
 /** The line for `ip` that makes it, or puts it in the place of what has its key. */
 export function makingLine(route: Route): string {
   const { subnet, device, via } = route;

@@ -15,17 +15,18 @@ import { contains, formatPrefix, type Prefix, parseAddress, parsePrefix } from '
 import type { Journal } from './journal.js';
 import {
   blackhole,
+  deviceIn,
   type Found,
   keyOf,
   makingLine,
   nameOf,
   type Route,
-  type Row,
   readRow,
   removingLine,
   sameRoute,
   subnetIn,
 } from './route.js';
+import { listRoutes } from './route-list.js';
 
 /** Lines a batch: about 2 ms, so that a change which comes meanwhile is not kept waiting. */
 const BATCH = 256;
@@ -323,14 +324,15 @@ export class RouteSync {
   }
 
   async #list(): Promise<Map<string, Found>> {
-    const rows = await this.#ip.query(`route show root ${formatPrefix(this.#network)}`);
-    for (const subnet of this.#outside) {
-      rows.push(...(await this.#ip.query(`route show exact ${subnet}`)));
-    }
+    const made = [...this.#recorded];
+    const devices = new Set(made.flatMap((name) => deviceIn(name) ?? []));
+    if (this.#tunnel !== null) devices.add(this.#tunnel);
+    const blackholes = this.#blackhole !== null || made.some((name) => deviceIn(name) === null);
+    const rows = await listRoutes(this.#ip, { devices, blackholes });
     const found = new Map<string, Found>();
     const recorded = new Set<string>();
     for (const row of rows) {
-      const read = readRow(row as Row);
+      const read = readRow(row);
       if (read === null) continue;
       const { route, exact } = read;
       const name = nameOf(route);

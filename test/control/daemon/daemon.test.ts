@@ -7,7 +7,7 @@ import { settle } from '../fakes.js';
 import { EARLIER, FakeHost, HOST_GW } from './fakes/fake-host.js';
 
 const FIREWALL = {
-  ...{ masquerade: true, fullyRandom: true, forward: true, forwardAsked: false },
+  ...{ masquerade: true, fullyRandom: true, forward: true },
   ...{ guard: true, resyncMs: 5_000 },
 };
 

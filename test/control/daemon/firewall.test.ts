@@ -5,11 +5,17 @@ import { FakeClock, Lines } from '../fakes.js';
 import { FakeIptables, FakeJournal } from '../host/firewall/fake-iptables.js';
 
 const WANTED = { network: '10.20.0.0/16', subnet: '10.20.23.0/24', nftables: false, guarded: null };
+/** What flannel 0.8 to 0.18 made. */
+const OLDER = [
+  '-s 10.20.0.0/16 -d 10.20.0.0/16 -j RETURN',
+  '-s 10.20.0.0/16 ! -d 224.0.0.0/4 -j MASQUERADE',
+  '! -s 10.20.0.0/16 -d 10.20.23.0/24 -j RETURN',
+  '! -s 10.20.0.0/16 -d 10.20.0.0/16 -j MASQUERADE',
+];
 const OPTIONS: FirewallOptions = {
   masquerade: true,
   fullyRandom: true,
   forward: true,
-  forwardAsked: false,
   guard: true,
   resyncMs: 5_000,
 };
@@ -97,28 +103,187 @@ test('a rule of others that takes everything before the jump is told once', asyn
   );
 });
 
-test('without iptables: one warning, and nothing is looked after', async () => {
-  const around = surroundings();
-  around.runner.absent = /tables|nft/;
-  await startFirewall(around, WANTED, { ...OPTIONS, masquerade: false });
-  assert.equal(warnings(around.log).length, 1);
-  assert.match(warnings(around.log)[0]!, /no forward rules: cannot run iptables/);
-  assert.deepEqual(around.clock.waits, []);
-});
+/** Whatever is in the way of the rules at the start, and what takes it away. */
+const IN_THE_WAY: readonly [string, (runner: FakeIptables) => () => void, RegExp][] = [
+  [
+    'no iptables at all',
+    (runner) => {
+      runner.absent = /tables|nft/;
+      return () => Object.assign(runner, { absent: /^nft$/ });
+    },
+    /cannot run iptables/,
+  ],
+  [
+    'no iptables-restore',
+    (runner) => {
+      runner.absent = /restore|nft/;
+      return () => Object.assign(runner, { absent: /^nft$/ });
+    },
+    /cannot run iptables-restore/,
+  ],
+  [
+    'the lock held, whatever is asked',
+    (runner) => {
+      Object.assign(runner, { broken: true, exit: 4 });
+      return () => Object.assign(runner, { broken: false });
+    },
+    /iptables: exit 4/,
+  ],
+  [
+    'the lock held',
+    (runner) => {
+      Object.assign(runner, { refusal: 'Another app is holding the xtables lock', exit: 4 });
+      return () => Object.assign(runner, { refusal: undefined });
+    },
+    /iptables-restore: Another app is holding the xtables lock/,
+  ],
+  [
+    'no table nat',
+    (runner) => {
+      runner.lacking = 'nat';
+      return () => Object.assign(runner, { lacking: '' });
+    },
+    /table `nat': Table does not exist/,
+  ],
+];
 
-test('without the program, rules that were asked for end the start', async () => {
-  for (const [options, nftables, name] of [
-    [{ ...OPTIONS, forward: false }, false, 'iptables'],
-    [{ ...OPTIONS, masquerade: false, forwardAsked: true }, false, 'iptables'],
-    [OPTIONS, true, 'nft'],
+for (const [name, spoil, why] of IN_THE_WAY) {
+  test(`${name}: weft starts all the same, says it once, is at fault, and tries again each period`, async () => {
+    const around = surroundings();
+    const { runner, log, clock } = around;
+    const mend = spoil(runner);
+    const keeper = await startFirewall(around, WANTED, OPTIONS);
+    const said = () => log.matching(/^warn: no masquerade and forward rules: /);
+    assert.equal(said().length, 1, log.lines.join('\n'));
+    assert.match(said()[0]!, why);
+    assert.match(said()[0]!, /containers reach nothing outside the overlay until there are$/);
+    assert.ok(keeper.faults.some((fault) => why.test(fault)));
+    await clock.pass(600_000);
+    assert.equal(said().length, 1);
+    mend();
+    await clock.pass(5_000);
+    assert.deepEqual(keeper.faults, []);
+    assert.equal(runner.chain('nat', 'FLANNEL-POSTRTG')!.length, 6);
+    assert.deepEqual(log.matching(/info: firewall rules: all is well again/).length, 1);
+    assert.equal(log.matching(/info: masquerade and forward rules .* set with/).length, 1);
+    await around.stop();
+    assert.deepEqual(clock.waits, []);
+  });
+}
+
+test('forward rules alone, or nft: the same, with what it means', async () => {
+  for (const [options, nftables, said] of [
+    [
+      { ...OPTIONS, masquerade: false },
+      false,
+      /cannot run iptables.*-iptables-forward-rules=false/,
+    ],
+    [OPTIONS, true, /cannot run nft/],
   ] as const) {
     const around = surroundings();
     around.runner.absent = /tables|nft/;
-    await assert.rejects(
-      startFirewall(around, { ...WANTED, nftables }, options),
-      new RegExp(`firewall rules cannot be made: cannot run ${name}`),
-    );
+    const keeper = await startFirewall(around, { ...WANTED, nftables }, options);
+    assert.equal(keeper.faults.length, 1);
+    assert.equal(warnings(around.log).length, 1);
+    assert.match(warnings(around.log)[0]!, said);
   }
+});
+
+test('a program that hangs keeps nobody waiting: the start goes on, and says that', async () => {
+  const around = surroundings();
+  const { runner, clock, log } = around;
+  const sound = runner.run.bind(runner);
+  runner.run = async (argv, options) => {
+    await new Promise<void>((resolve) => void clock.after(10_000, resolve));
+    return sound(argv, options);
+  };
+  const starting = startFirewall(around, WANTED, OPTIONS);
+  await clock.pass(3_000);
+  const keeper = await starting;
+  assert.deepEqual(keeper.faults, ['the firewall rules are not set yet']);
+  assert.match(warnings(log)[0]!, /take long: weft goes on/);
+  await clock.pass(600_000);
+  assert.deepEqual(keeper.faults, []);
+  assert.equal(runner.chain('nat', 'FLANNEL-POSTRTG')!.length, 6);
+});
+
+test('without comments the rules are there, it is said once and is no fault', async () => {
+  const around = surroundings();
+  around.runner.bare = true;
+  const keeper = await startFirewall(around, WANTED, OPTIONS);
+  await around.clock.pass(600_000);
+  assert.equal(warnings(around.log).length, 1);
+  assert.match(warnings(around.log)[0]!, /^warn: firewall rules: .*without comments/);
+  assert.deepEqual(keeper.faults, []);
+  assert.equal(around.runner.chain('nat', 'FLANNEL-POSTRTG')!.length, 6);
+});
+
+test('somebody who takes them away each time is a fault while he does', async () => {
+  const around = surroundings();
+  const keeper = await startFirewall(around, WANTED, OPTIONS);
+  const takeAway = async () => {
+    around.runner.chain('filter', 'FLANNEL-FWD')!.splice(0);
+    await around.clock.pass(5_000);
+  };
+  await takeAway();
+  assert.deepEqual(keeper.faults, []);
+  await takeAway();
+  assert.deepEqual(keeper.faults, [
+    'firewall rules set again: FLANNEL-FWD lacked 2 rules: somebody undoes it each time',
+  ]);
+  await around.clock.pass(5_000);
+  assert.deepEqual(keeper.faults, []);
+});
+
+test('a look that costs much is rare', async () => {
+  const around = surroundings();
+  const { runner, clock } = around;
+  await startFirewall(around, WANTED, OPTIONS);
+  const sound = runner.run.bind(runner);
+  runner.run = async (argv, options) => {
+    await new Promise<void>((resolve) => void clock.after(100, resolve));
+    return sound(argv, options);
+  };
+  runner.ran.length = 0;
+  await clock.pass(600_000);
+  const looks = runner.ran.filter((line) => line === 'iptables-save -t nat').length;
+  assert.ok(looks > 10 && looks < 40, String(looks));
+});
+
+test("an older flannel's rules go at the start, whatever rules are wanted", async () => {
+  for (const masquerade of [true, false]) {
+    const around = surroundings();
+    const { runner, log } = around;
+    runner.save('nat');
+    runner.chain('nat', 'POSTROUTING')!.push('-j LOG', ...OLDER);
+    const keeper = await startFirewall(around, WANTED, { ...OPTIONS, masquerade });
+    assert.doesNotMatch(runner.chain('nat', 'POSTROUTING')!.join('\n'), /10\.20\./);
+    assert.ok(runner.chain('nat', 'POSTROUTING')!.includes('-j LOG'));
+    assert.equal(log.matching(/removed firewall rules of an earlier run/).length, 1);
+    assert.deepEqual(keeper.faults, []);
+  }
+});
+
+test("a rule that may be an older flannel's stays, and is a fault with its cure until it is gone", async () => {
+  const around = surroundings();
+  const { runner, log, clock } = around;
+  runner.save('nat');
+  const chain = runner.chain('nat', 'POSTROUTING')!;
+  chain.push(OLDER[3]!);
+  const keeper = await startFirewall(around, WANTED, { ...OPTIONS, masquerade: false });
+  await clock.pass(60_000);
+  assert.deepEqual(runner.chain('nat', 'POSTROUTING'), [OLDER[3]]);
+  assert.equal(warnings(log).length, 1);
+  assert.match(
+    keeper.faults[0]!,
+    /if nobody else needs it: iptables -t nat -D POSTROUTING ! -s 10/,
+  );
+  runner.chain('nat', 'POSTROUTING')!.splice(0);
+  await clock.pass(5_000);
+  assert.deepEqual(keeper.faults, []);
+  runner.ran.length = 0;
+  await clock.pass(60_000);
+  assert.ok(!runner.ran.includes('iptables-save'), 'and is looked for no more');
 });
 
 test('when none are wanted, those of an earlier run go and nothing is looked after', async () => {

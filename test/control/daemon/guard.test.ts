@@ -20,7 +20,6 @@ const OPTIONS: FirewallOptions = {
   masquerade: false,
   fullyRandom: true,
   forward: false,
-  forwardAsked: false,
   guard: true,
   resyncMs: 5_000,
 };

@@ -30,6 +30,8 @@ function begin(options: { lack?: string } = {}) {
     /** What the path answers a size; at once for what it cannot. */
     path: (_size: number, _to: number): EchoResult => ({ kind: 'answered' }),
     closed: '',
+    /** How long `ip` takes. */
+    askMs: 0,
   };
   const asked: string[][] = [];
   const sent: { to: number; size: number; at: number }[] = [];
@@ -41,6 +43,7 @@ function begin(options: { lack?: string } = {}) {
     restart: () => {},
     queryAll: async (lines: readonly string[]) => {
       asked.push([...lines]);
+      if (world.askMs > 0) await new Promise<void>((done) => void clock.after(world.askMs, done));
       return new Map(
         lines.map((line): [string, unknown[] | string] => {
           const [what, , address = ''] = line.split(' ');
@@ -234,6 +237,22 @@ test('the ways of the first peers are not asked for a second time by the look be
   const joined = asked.length;
   await paths.reconcile();
   assert.ok(asked.length > joined, 'that of one peer is no look at all of them');
+});
+
+test('ways that take long to ask for are asked for rarely, however much changes', async () => {
+  const { clock, follow, asked, paths, world } = begin();
+  follow(Array.from({ length: 5_000 }, (_, i) => peer(i + 2)));
+  await clock.pass(SECOND);
+  world.askMs = 100;
+  const before = asked.filter((lines) => lines.length === 5_000).length;
+  for (let i = 0; i < 200; i += 1) {
+    paths.changed();
+    const looked = paths.reconcile();
+    await clock.pass(3 * SECOND);
+    await looked;
+  }
+  const asks = asked.filter((lines) => lines.length === 5_000).length - before;
+  assert.ok(asks >= 15 && asks <= 35, String(asks));
 });
 
 test('a way that leads nowhere: a fault with the peer and the reason, gone when it is over', async () => {

@@ -218,3 +218,104 @@ test('now: looks at once, and is over when it has looked', async () => {
   await clock.pass(1);
   assert.equal(one.looks.length, 2);
 });
+
+/** One whose look takes so long. */
+function slow(name: string, ms: number) {
+  const made = member(name);
+  const cost = { ms };
+  return Object.assign(made, {
+    cost,
+    async reconcile() {
+      made.looks.push(clock.now());
+      await new Promise<void>((resolve) => void clock.after(cost.ms, resolve));
+      return made.wrong.splice(0);
+    },
+  });
+}
+
+test('a look that costs much is rare, a hundredth of the time at most; others look as ever', async () => {
+  const [costly, cheap] = [slow('costly', 200), member('cheap')];
+  loop.add(costly);
+  loop.add(cheap);
+  loop.start();
+  await clock.pass(300_000);
+  const steady = costly.looks.slice(4);
+  const gaps = steady.slice(1).map((at, i) => at - steady[i]!);
+  assert.ok(Math.min(...gaps) >= 20_000, String(gaps));
+  assert.ok(Math.max(...gaps) <= 24_000, String(gaps));
+  assert.ok(cheap.looks.length > 90, String(cheap.looks.length));
+});
+
+test('changes that go on and on make no costly look more frequent', async () => {
+  const costly = slow('costly', 15);
+  loop.add(costly);
+  loop.start();
+  for (let i = 0; i < 6_000; i += 1) {
+    loop.soon();
+    await clock.pass(10);
+  }
+  assert.ok(costly.looks.length * 15 < 700, String(costly.looks.length));
+  assert.ok(costly.looks.length > 20, String(costly.looks.length));
+});
+
+test('no look is put off for longer than a minute, and one that was slow once not at all', async () => {
+  const [costly, once] = [slow('costly', 5_000), slow('once', 0)];
+  loop.add(costly);
+  loop.add(once);
+  loop.start();
+  await clock.pass(100_000);
+  once.cost.ms = 2_000;
+  await clock.pass(3_000);
+  once.cost.ms = 0;
+  await clock.pass(5_000);
+  const looked = once.looks.length;
+  await clock.pass(15_000);
+  assert.ok(once.looks.length >= looked + 3);
+  await clock.pass(400_000);
+  const gaps = costly.looks.slice(1).map((at, i) => at - costly.looks[i]!);
+  assert.ok(Math.max(...gaps) <= 70_000, String(gaps));
+});
+
+test('what was put right is followed at once by those behind it, whatever their looks cost', async () => {
+  const [device, routes] = [member('device'), slow('routes', 300)];
+  loop.add(device);
+  loop.add(routes);
+  loop.start();
+  await clock.pass(60_000);
+  const before = routes.looks.length;
+  device.wrong = ['flannel.1 was gone: made anew'];
+  await clock.pass(3_000);
+  assert.equal(routes.looks.length, before + 1);
+  const now = loop.now();
+  await clock.pass(300);
+  await now;
+  assert.equal(routes.looks.length, before + 2, 'whoever asks for it gets it');
+});
+
+test('what has to be put right again and again, or cannot be, is looked at as ever, however long it takes', async () => {
+  const repaired = slow('repaired', 300);
+  const moving = Object.assign(slow('moving', 300), { isUnsettled: true });
+  const failing = { looks: 0, fails: true };
+  loop.add(repaired);
+  loop.add(moving);
+  loop.add({
+    name: 'failing',
+    async reconcile() {
+      failing.looks += 1;
+      await new Promise<void>((resolve) => void clock.after(300, resolve));
+      throw new Error('cannot');
+    },
+  });
+  loop.start();
+  for (let i = 0; i < 20; i += 1) {
+    repaired.wrong = ['flannel.1 was gone: made anew'];
+    await clock.pass(3_900);
+  }
+  assert.ok(repaired.looks.length >= 19, String(repaired.looks.length));
+  assert.ok(failing.looks >= 19, String(failing.looks));
+  const before = moving.looks.length;
+  moving.isUnsettled = false;
+  repaired.cost.ms = 0;
+  await clock.pass(100_000);
+  assert.ok(moving.looks.length < before + 8, String(moving.looks.length - before));
+});

@@ -24,17 +24,15 @@ const CONFIG = 'reading the network config from memory';
 const UNDERLAY = 'choosing the underlay interface';
 const DEVICE = 'making the device';
 const LEASE = 'acquiring a lease from memory';
-const RULES = 'setting the firewall rules';
 const SETUP = 'setting up the device';
 
 const UNTOUCHED = ['close the store'];
 const ASKED = ['ip ended', ...UNTOUCHED];
 const LISTEN = 'listen 192.168.56.11:8472';
 const UNLISTEN = 'unlisten 192.168.56.11:8472';
-const MASQUERADE = {
-  ...{ masquerade: true, fullyRandom: true, forward: false, forwardAsked: false },
-  ...{ guard: false, resyncMs: 5_000 },
-};
+/** One subnet in all. */
+const FULL =
+  '{"Network":"10.10.0.0/16","SubnetMin":"10.10.9.0","SubnetMax":"10.10.9.0","Backend":{"Type":"vxlan"}}';
 
 const REFUSALS: readonly Refusal[] = [
   {
@@ -161,19 +159,10 @@ const REFUSALS: readonly Refusal[] = [
     name: 'no subnet left',
     doing: LEASE,
     wrong(host) {
-      host.store.config =
-        '{"Network":"10.10.0.0/16","SubnetMin":"10.10.9.0","SubnetMax":"10.10.9.0","Backend":{"Type":"vxlan"}}';
+      host.store.config = FULL;
       host.peer('10.10.9.0-24', '192.168.56.12');
     },
     why: /subnet/,
-    did: [LISTEN, 'open flannel.1', UNLISTEN, 'close flannel.1', ...ASKED],
-  },
-  {
-    name: 'firewall rules that were asked for and are refused',
-    doing: RULES,
-    wrong: () => {},
-    more: { firewall: MASQUERADE },
-    why: /^the firewall rules cannot be made: cannot run iptables/,
     did: [LISTEN, 'open flannel.1', UNLISTEN, 'close flannel.1', ...ASKED],
   },
   {
@@ -269,10 +258,9 @@ test('host-gw goes without what only lanes need', async (t) => {
 test('the device that a flanneld left stays when weft cannot take its place', async (t) => {
   const host = new FakeHost(t);
   host.runner.add('flannel.1', { vxlan: { id: 1, port: 8472 }, address: '2a:2e:cc:73:34:04' });
-  assert.match(
-    await host.refused(host.daemon({ firewall: MASQUERADE })),
-    /^the firewall rules cannot be made/,
-  );
+  host.store.config = FULL;
+  host.peer('10.10.9.0-24', '192.168.56.12');
+  assert.match(await host.refused(host.daemon()), /subnet/);
   assert.ok(host.runner.link('flannel.1'));
   assert.ok(!host.take().includes('ip link del dev flannel.1'));
 });

@@ -10,7 +10,7 @@ import { FakeHost, HOST_GW, VXLAN } from './fakes/fake-host.js';
 const PEER = '192.168.56.12';
 const DIRECT = '{"Network":"10.10.0.0/16","Backend":{"Type":"vxlan","DirectRouting":true}}';
 const RULES = {
-  ...{ masquerade: true, fullyRandom: true, forward: false, forwardAsked: false },
+  ...{ masquerade: true, fullyRandom: true, forward: false },
   ...{ guard: true, resyncMs: 5_000 },
 };
 

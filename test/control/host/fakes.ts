@@ -2,7 +2,6 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import type { Timers } from '../../../src/control/host/ip.js';
-import { contains, parsePrefix } from '../../../src/control/host/ipv4.js';
 import type { Ended, Listener, Ran, Runner } from '../../../src/control/host/runner.js';
 
 type Answer = Partial<Ran> | Error;
@@ -95,21 +94,21 @@ export class FakeIp implements Runner {
     if (refused !== undefined) return refused;
     const [, verb = '', ...words] = line.split(' ');
     if (verb === 'show') {
-      const [how, prefix = ''] = words;
+      const what = /^table main (?:dev (\S+) )?proto boot( type blackhole)?$/.exec(words.join(' '));
+      if (what === null) return `unexpected: ${line}`;
+      const [, dev, special] = what;
       const rows = [...this.routes].map(([key, rest]) => ({
         dst: key.replace('blackhole ', ''),
         ...rest,
         flags: [],
       }));
-      const outer = parsePrefix(prefix);
+      // What was asked for is left out of the answer.
+      const found: Record<string, unknown>[] = rows.filter((row: Record<string, unknown>) => {
+        return special ? row.type !== undefined : row.dev === dev;
+      });
       this.#answer(
         listener,
-        rows.filter(({ dst }) => {
-          const inner = parsePrefix(dst);
-          if (how === 'exact') return dst === prefix;
-          if (how !== 'root') return true;
-          return outer !== null && inner !== null && contains(outer, inner);
-        }),
+        found.map(({ dev: _, ...rest }) => rest),
       );
     } else if (verb === 'get') {
       const way = this.ways.get(words[0] ?? '');

@@ -29,9 +29,11 @@ test('a query waits for the rest of its answer, which comes after the mark', asy
   const fake = new FakeIp();
   fake.routes.set('10.5.1.0/24', {});
   const ip = new Ip(fake, new FakeTimers());
-  assert.deepEqual(await ip.query('route show dev flannel.1'), [{ dst: '10.5.1.0/24', flags: [] }]);
+  assert.deepEqual(await ip.query('route show table main proto boot'), [
+    { dst: '10.5.1.0/24', flags: [] },
+  ]);
   fake.routes.clear();
-  assert.deepEqual(await ip.query('route show dev flannel.1'), []);
+  assert.deepEqual(await ip.query('route show table main proto boot'), []);
 });
 
 test('a refused query rejects with the words of ip', async () => {

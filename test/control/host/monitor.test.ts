@@ -44,7 +44,7 @@ const end = (how: Partial<Ended> = { code: 255 }, error?: HostError) =>
 
 test('each thing that ip says is a change', () => {
   open();
-  assert.deepEqual(started[0]!.argv, ['ip', 'monitor', 'link', 'address', 'route']);
+  assert.deepEqual(started[0]!.argv, ['ip', 'monitor', 'link', 'address', 'route', 'netconf']);
   started[0]!.listener.stdout('Deleted 10.10.2.0/24 dev flannel.1');
   started[0]!.listener.stdout(' scope link\n');
   assert.equal(changes, 2);
@@ -118,4 +118,85 @@ test('stop between two starts', async () => {
   await clock.pass(120_000);
   assert.equal(started.length, 1);
   assert.deepEqual(clock.waits, []);
+});
+
+/** A daemon that changes `count` routes, each told by itself. */
+function churn(count = 1_000): void {
+  const { listener } = started.at(-1)!;
+  for (let i = 0; i < count; i += 1) listener.stdout('20.1.0.1 dev eth0 proto bird metric 32\n');
+}
+
+test('routes that change by the thousand are left out for a while; links are heard all the same', async () => {
+  open();
+  churn();
+  assert.ok(started[0]!.killed);
+  assert.ok(changes < 600, 'and not each of them is a change');
+  end({ signal: 'SIGKILL' });
+  assert.deepEqual(started[1]!.argv, ['ip', 'monitor', 'link', 'address', 'netconf']);
+  const before = changes;
+  started[1]!.listener.stdout('2: eth0: <BROADCAST>\n');
+  assert.equal(changes, before + 1);
+  assert.deepEqual(log.matching(/^(warn|info)/), [], 'it is no fault');
+});
+
+test('what is not listened to may have changed every few seconds', async () => {
+  open();
+  churn();
+  end({ signal: 'SIGKILL' });
+  changes = 0;
+  await clock.pass(29_000);
+  assert.equal(changes, 9);
+});
+
+test('after a while all is listened to again; as loud again at once, for twice as long not', async () => {
+  open();
+  const rests: number[] = [];
+  for (let i = 0; i < 7; i += 1) {
+    churn();
+    end({ signal: 'SIGKILL' });
+    const from = clock.now();
+    while (!started.at(-1)!.killed) await clock.pass(1_000);
+    end({ signal: 'SIGKILL' });
+    rests.push((clock.now() - from) / 1_000);
+    assert.ok(started.at(-1)!.argv.includes('route'));
+  }
+  assert.deepEqual(rests, [30, 60, 120, 240, 480, 600, 600]);
+  await clock.pass(60_000);
+  changes = 0;
+  await clock.pass(10_000);
+  assert.equal(changes, 0, 'nothing is guessed while all is heard');
+  churn();
+  end({ signal: 'SIGKILL' });
+  await clock.pass(30_000);
+  assert.ok(started.at(-1)!.killed, 'quiet for so long, it begins anew');
+});
+
+test('links that change by the thousand, too: nothing is listened to, until all is again', async () => {
+  const monitor = open();
+  churn();
+  end({ signal: 'SIGKILL' });
+  churn();
+  end({ signal: 'SIGKILL' });
+  assert.equal(started.length, 2);
+  await clock.pass(30_000);
+  assert.equal(started.length, 3);
+  assert.ok(started[2]!.argv.includes('route'));
+  churn();
+  end({ signal: 'SIGKILL' });
+  const stopped = monitor.stop();
+  end({ signal: 'SIGKILL' });
+  await stopped;
+  await clock.pass(600_000);
+  assert.equal(started.length, 4);
+  assert.deepEqual(clock.waits, []);
+});
+
+test('a change now and then is never too much, however long it goes on', async () => {
+  open();
+  for (let i = 0; i < 3_000; i += 1) {
+    churn(25);
+    await clock.pass(100);
+  }
+  assert.equal(started.length, 1);
+  assert.equal(changes, 75_000);
 });

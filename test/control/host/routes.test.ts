@@ -17,7 +17,7 @@ test('the first set lists, adds what is missing, removes what is stale', async (
   const report = await sync.set(['10.5.1.0/24', '10.5.2.0/24']);
   assert.deepEqual(report, { added: 1, removed: 1, problems: [] });
   assert.deepEqual(fake.lines, [
-    'route show root 10.5.0.0/16',
+    'route show table main dev flannel.1 proto boot',
     'route replace 10.5.2.0/24 dev flannel.1 proto boot scope link',
     'route del 10.5.9.0/24 dev flannel.1 proto boot metric 0',
   ]);
@@ -386,7 +386,10 @@ test('the blackhole for our own subnet: made, mended, and gone when it is not wa
   const sync = make({ blackhole: '10.5.52.0/24' });
   await sync.set([]);
   const line = 'blackhole 10.5.52.0/24 proto boot metric 4294967295';
-  assert.deepEqual(fake.lines.slice(1), [`route replace ${line}`]);
+  assert.deepEqual(fake.lines.slice(1), [
+    'route show table main proto boot type blackhole',
+    `route replace ${line}`,
+  ]);
   assert.deepEqual(journal.routes, [line]);
   assert.equal((await sync.reconcile()).added, 0);
   fake.routes.delete('blackhole 10.5.52.0/24');

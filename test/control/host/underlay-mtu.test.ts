@@ -7,7 +7,7 @@ import { realTimers } from './fakes.js';
 import { inNamespace, ip } from './inside.js';
 
 const OVERLAY = '10.10.0.0/16';
-const inet = (local: string) => [{ family: 'inet', local }];
+const inet = (local: string) => [{ family: 'inet', local, prefixlen: 24 }];
 const LINKS = [
   { ifname: 'lo', mtu: 65536, flags: ['LOOPBACK', 'UP'], addr_info: inet('192.0.2.1') },
   { ifname: 'eth0', mtu: 9000, flags: ['UP'], addr_info: inet('192.168.64.3') },
@@ -19,58 +19,88 @@ const LINKS = [
   { ifname: 'docker0', mtu: 1350, flags: ['UP'], addr_info: inet('10.10.1.1') },
 ];
 
-function fake(answers: Record<string, object[]>) {
+const unreachable = 'RTNETLINK answers: Network is unreachable';
+
+/** `asked` gets the lines about routes. */
+function fake(answers: Record<string, object[] | string>, asked: string[] = []) {
   const query = async (line: string): Promise<unknown[]> => {
     const [, name] = /^addr show dev (.*)$/.exec(line) ?? [];
     if (name !== undefined) return LINKS.filter(({ ifname }) => ifname === name);
-    const all: Record<string, object[]> = { 'addr show to 0.0.0.0/0': LINKS, ...answers };
-    return all[line] ?? [];
+    const all: Record<string, object[] | string> = { 'addr show to 0.0.0.0/0': LINKS, ...answers };
+    return (all[line] ?? []) as unknown[];
   };
-  return { query } as unknown as Ip;
+  const queryAll = async (lines: readonly string[]) => {
+    asked.push(...lines);
+    return new Map(lines.map((line) => [line, answers[line] ?? unreachable]));
+  };
+  return { query, queryAll } as unknown as Ip;
 }
 
-const of = (name: string, answers: Record<string, object[]> = {}) => {
+const of = (name: string, answers: Record<string, object[] | string> = {}, asked?: string[]) => {
   const { mtu } = LINKS.find(({ ifname }) => ifname === name)!;
   const dummies = { 'addr show type dummy': [{}, { ifname: 'vip' }, {}] };
-  return underlayMtu(fake({ ...dummies, ...answers }), { name, mtu }, OVERLAY);
+  return underlayMtu(fake({ ...dummies, ...answers }, asked), { name, mtu }, OVERLAY);
 };
 
-const EXAMPLE = 'route show table main dev eth0';
+const DEFAULT = 'route get fibmatch 255.0.0.1 oif eth0';
+const NETWORK = 'route get fibmatch 192.168.64.1 oif eth0';
+const route = (more: object) => [{ dst: 'default', dev: 'eth0', ...more }];
 
 test("the device's, where no route says less", async () => {
   assert.equal(await of('eth0'), 9000);
-  assert.equal(
-    await of('eth0', { [EXAMPLE]: [{ dst: 'default', metrics: [{ mtu: 65000 }] }] }),
-    9000,
-  );
-  assert.equal(
-    await of('eth0', { [EXAMPLE]: [{ dst: 'default', metrics: [{ advmss: 900 }] }] }),
-    9000,
-  );
+  assert.equal(await of('eth0', { [DEFAULT]: route({ metrics: [{ mtu: 65000 }] }) }), 9000);
+  assert.equal(await of('eth0', { [DEFAULT]: route({ metrics: [{ advmss: 900 }] }) }), 9000);
 });
 
 test('the least that its own routes say: the default one or the network, not one to somewhere', async () => {
   const metrics = [{ mtu: 1400 }];
-  assert.equal(await of('eth0', { [EXAMPLE]: [{ dst: 'default', metrics }] }), 1400);
-  const network = { dst: '192.168.64.0/24', scope: 'link', metrics };
-  assert.equal(await of('eth0', { [EXAMPLE]: [{ dst: 'default' }, network] }), 1400);
-  const somewhere = { dst: '10.9.0.0/24', gateway: '192.168.64.1', metrics };
-  assert.equal(await of('eth0', { [EXAMPLE]: [somewhere] }), 9000);
+  assert.equal(await of('eth0', { [DEFAULT]: route({ metrics }) }), 1400);
+  const network = route({ dst: '192.168.64.0/24', scope: 'link', metrics });
+  assert.equal(await of('eth0', { [DEFAULT]: route({}), [NETWORK]: network }), 1400);
+  const somewhere = route({ dst: '255.0.0.0/8', gateway: '192.168.64.1', metrics });
+  assert.equal(await of('eth0', { [DEFAULT]: somewhere }), 9000);
+  assert.equal(await of('eth0', { [DEFAULT]: route({ dev: 'eth1', metrics }) }), 9000);
+  const both = { dev: undefined, nexthops: [{ dev: 'eth1' }, { dev: 'eth0' }] };
+  assert.equal(await of('eth0', { [DEFAULT]: route({ ...both, metrics }) }), 1400);
+});
+
+test('a host that throws packets for one unused network away: the default route is found by another', async () => {
+  const blackhole = 'RTNETLINK answers: Invalid argument';
+  const answers = {
+    [DEFAULT]: blackhole,
+    'route get fibmatch 203.0.113.1 oif eth0': route({ metrics: [{ mtu: 1400 }] }),
+  };
+  assert.equal(await of('eth0', answers), 1400);
+});
+
+test('routes are asked for one by one, and never listed', async () => {
+  const asked: string[] = [];
+  await of('eth0', {}, asked);
+  await of('lo', {}, asked);
+  assert.deepEqual(
+    asked.filter((line) => !line.startsWith('route get fibmatch ')),
+    [],
+  );
+  assert.ok(asked.includes(DEFAULT) && asked.includes(NETWORK));
+});
+
+test('what ip cannot tell is an error', async () => {
+  const refused = { [DEFAULT]: 'Cannot find device "eth0"' };
+  await assert.rejects(of('eth0', refused), /route get .*Cannot find device/);
 });
 
 test('in a VRF the routes of its table count', async () => {
-  const routes = { 'route show vrf blue dev eth0': [{ dst: 'default', metrics: [{ mtu: 1400 }] }] };
+  const routes = { 'route get fibmatch 255.0.0.1 vrf blue': route({ metrics: [{ mtu: 1400 }] }) };
   const within = { name: 'eth0', mtu: 9000, vrf: 'blue' };
   assert.equal(await underlayMtu(fake(routes), within, OVERLAY), 1400);
   assert.equal(await of('eth0', routes), 9000);
 });
 
 test("an address on lo or on a dummy: the default route's device, with the route's own", async () => {
+  const way = 'route get fibmatch 255.0.0.1';
   for (const name of ['lo', 'vip']) {
-    const way = [{ type: 'unreachable' }, { dev: 'eth0' }, { dev: 'eth1', metric: 900 }];
-    assert.equal(await of(name, { 'route show table main default': way }), 9000, name);
-    const less = [{ dev: 'eth0', metrics: [{ mtu: 1400 }] }];
-    assert.equal(await of(name, { 'route show table main default': less }), 1400, name);
+    assert.equal(await of(name, { [way]: route({}) }), 9000, name);
+    assert.equal(await of(name, { [way]: route({ metrics: [{ mtu: 1400 }] }) }), 1400, name);
   }
 });
 

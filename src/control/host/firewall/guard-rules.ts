@@ -11,7 +11,7 @@
  * In mangle, where neither flannel nor Docker has rules that could accept it first.
  */
 import type { NftTable } from '../journal.js';
-import { jumpsTo, type Place } from './iptables-rules.js';
+import { commentOf, jumpsTo, type Place } from './iptables-rules.js';
 import type { GuardRules } from './rules.js';
 
 export const GUARD: Place = {
@@ -22,13 +22,13 @@ export const GUARD: Place = {
   owner: 'weft',
 };
 
-/** As `iptables-save` prints them: the jumps first, then the chain from top to bottom. */
-export function guardLines({ port, device, subnet, inside, bridges }: GuardRules): string[] {
-  const { chain, comment } = GUARD;
+/** As `iptables-save` prints them: the jumps first, then the chain from top to bottom; `bare`: without comments. */
+export function guardLines(rules: GuardRules, bare = false): string[] {
+  const { port, device, subnet, inside, bridges } = rules;
   const rule = (match: string, target: string) =>
-    `-A ${chain} ${match} -m comment --comment "${comment}" -j ${target}`;
+    `-A ${GUARD.chain} ${match} ${commentOf(GUARD, bare)}-j ${target}`;
   return [
-    ...jumpsTo(GUARD, `-p udp -m udp --dport ${port} `),
+    ...jumpsTo(GUARD, `-p udp -m udp --dport ${port} `, bare),
     rule(`-o ${device}`, 'RETURN'),
     rule(`-d ${inside}`, 'RETURN'),
     rule(`-s ${subnet}`, 'DROP'),

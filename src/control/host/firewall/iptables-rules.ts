@@ -5,6 +5,8 @@
  * Whatever carries flannel's comment is ours, whoever made it: rules of an earlier network, or
  * those that flannel up to 0.19 kept in POSTROUTING and FORWARD themselves. All else belongs to
  * others and stays, behind ours when it stands in our chain.
+ *
+ * Where iptables has no comments, ours are without: then they are known word for word.
  */
 import type { IptablesTable } from '../journal.js';
 import { KUBE_MARK, MULTICAST, type Rules } from './rules.js';
@@ -36,17 +38,20 @@ export const FILTER: Place = {
 };
 export const PLACES: readonly Place[] = [FILTER, NAT];
 
-/** flannel's rules: the jump first, then the chain from top to bottom; empty when none are wanted. */
-export function linesOf(place: Place, rules: Rules): string[] {
+/**
+ * flannel's rules: the jump first, then the chain from top to bottom; empty when none are wanted.
+ * `bare`: without comments.
+ */
+export function linesOf(place: Place, rules: Rules, bare = false): string[] {
   const { network: n, subnet: s, fullyRandom } = rules;
   const rule = (match: string, target: string) =>
-    `-A ${place.chain} ${match} -m comment --comment "${place.comment}" -j ${target}`;
+    `-A ${place.chain} ${match} ${commentOf(place, bare)}-j ${target}`;
   if (place === NAT) {
     const masquerade = `MASQUERADE${fullyRandom ? ' --random-fully' : ''}`;
     return !rules.masquerade
       ? []
       : [
-          ...jumpsTo(place),
+          ...jumpsTo(place, '', bare),
           rule(`-m mark --mark ${KUBE_MARK}/${KUBE_MARK}`, 'RETURN'),
           rule(`-s ${s} -d ${n}`, 'RETURN'),
           rule(`-s ${n} -d ${s}`, 'RETURN'),
@@ -57,13 +62,18 @@ export function linesOf(place: Place, rules: Rules): string[] {
         ];
   }
   return rules.forward
-    ? [...jumpsTo(place), rule(`-s ${n}`, 'ACCEPT'), rule(`-d ${n}`, 'ACCEPT')]
+    ? [...jumpsTo(place, '', bare), rule(`-s ${n}`, 'ACCEPT'), rule(`-d ${n}`, 'ACCEPT')]
     : [];
 }
 
 /** A jump from each hook, for packets that match. */
-export function jumpsTo({ hooks, chain, comment }: Place, match = ''): string[] {
-  return hooks.map((hook) => `-A ${hook} ${match}-m comment --comment "${comment}" -j ${chain}`);
+export function jumpsTo(place: Place, match = '', bare = false): string[] {
+  const { hooks, chain } = place;
+  return hooks.map((hook) => `-A ${hook} ${match}${commentOf(place, bare)}-j ${chain}`);
+}
+
+export function commentOf({ comment }: Place, bare: boolean): string {
+  return bare ? '' : `-m comment --comment "${comment}" `;
 }
 
 /** A table as `iptables-save` printed it. */
@@ -75,7 +85,7 @@ export interface Saved {
 }
 
 /** Reads one table out of `iptables-save`, which may have printed others too. */
-export function parseSaved({ table, chain }: Place, text: string): Saved {
+export function parseSaved({ table, chain }: Pick<Place, 'table' | 'chain'>, text: string): Saved {
   const all = text.split('\n').map((line) => line.trim());
   const from = all.indexOf(`*${table}`);
   const own = from < 0 ? [] : all.slice(from + 1, all.indexOf('COMMIT', from));
@@ -105,17 +115,18 @@ export interface Mending {
 
 /**
  * What makes the table hold `wanted`: null when it does. `printed` is how this iptables prints
- * those same lines, where that is known to differ.
+ * those same lines, where that is known to differ. `isOurs` tells which rules may be removed.
  */
 export function mend(
   place: Place,
   saved: Saved,
   wanted: readonly string[],
   printed: readonly string[] = wanted,
+  isOurs = (line: string) => isOf(place, line),
 ): Mending | null {
   const { hooks, chain, owner } = place;
   const jumps = printed.slice(0, hooks.length);
-  const { ours, others, inHooks } = sort(place, saved, (line) => isOf(place, line));
+  const { ours, others, inHooks } = sort(place, saved, isOurs);
   const inChain = saved.lines.filter((line) => line.startsWith(`-A ${chain} `));
   const rules = printed.slice(hooks.length);
   const inPlace = rules.every((line, i) => inChain[i] === line) && ours.length === rules.length;
@@ -205,7 +216,7 @@ function deletion(line: string): string {
   return line.replace('-A ', '-D ');
 }
 
-function transaction({ table }: Place, input: readonly string[]): string {
+export function transaction({ table }: Pick<Place, 'table'>, input: readonly string[]): string {
   return `*${table}\n${input.join('\n')}\nCOMMIT\n`;
 }
 
@@ -213,7 +224,7 @@ function transaction({ table }: Place, input: readonly string[]): string {
 export function obstacles(place: Place, saved: Saved): string[] {
   return place.hooks.flatMap((hook) => {
     const inHook = saved.lines.filter((line) => line.startsWith(`-A ${hook} `));
-    const jump = inHook.findIndex((line) => isOf(place, line));
+    const jump = inHook.findIndex((line) => line.endsWith(` -j ${place.chain}`));
     const before = inHook.slice(0, Math.max(jump, 0));
     const found = before.find((line) =>
       /^-A \S+ -j (?:ACCEPT|DROP|REJECT|RETURN|MASQUERADE|SNAT)\b/.test(line),

@@ -1,10 +1,15 @@
 /**
  * flannel's rules by iptables, and weft's guard, whichever of its two variants the PATH has: one `iptables-save` of
  * a table to look, one `iptables-restore` to mend, which does all of its input or nothing.
+ *
+ * A host may have tens of thousands of rules. Of a table with so many, just the hook and our chain
+ * are listed (5 ms, where the table takes 500), though that is a process for each. The legacy
+ * variant always reads the whole table, and needs the lock for every listing but `iptables-save`.
  */
 import { HostError } from '../errors.js';
 import type { IptablesTable, Journal } from '../journal.js';
 import type { Runner } from '../runner.js';
+import { type Earlier, findEarlier } from './earlier-rules.js';
 import { GUARD, guardLines } from './guard-rules.js';
 import {
   clean,
@@ -19,80 +24,96 @@ import {
   type Saved,
 } from './iptables-rules.js';
 import type { Firewall, GuardRules, Rules } from './rules.js';
+import { type Program, restore, run, type Version, versionOf } from './run-iptables.js';
 
-/** From this version on: `iptables-restore --wait` and `MASQUERADE --random-fully`. */
-const MODERN = [1, 6, 2];
-/** For so many seconds another program may hold iptables' lock. */
-const WAIT_SECONDS = 5;
+/** About a thousand rules: below that, one process for a table is less than several for its chains. */
+const LARGE_CHARACTERS = 60_000;
 
-/** `iptables`, or for what a dual-stack flannel left, `ip6tables`. */
-export type Program = 'iptables' | 'ip6tables';
+export type RulesJournal = Pick<Journal, 'record' | 'forget' | 'rulesIn'>;
 
 export class Iptables implements Firewall {
-  readonly description: string;
   obstacles: readonly string[] = [];
+  remark = '';
   readonly #runner: Runner;
-  readonly #journal: Pick<Journal, 'record' | 'forget'>;
-  readonly #modern: boolean;
+  readonly #journal: RulesJournal;
+  readonly #version: Version;
+  /** What an earlier run made: without comments, it is known by that. */
+  readonly #earlier: ReadonlyMap<IptablesTable, readonly string[]>;
   /** How this iptables prints what it was given, where that was seen. */
   readonly #printed = new Map<Place, { wanted: string; lines: string[] }>();
-  #cleaned = false;
+  /** Those whose table is large. */
+  readonly #large = new Set<Place>();
+  /** Whether it was seen to have no comments. */
+  #bare = false;
 
-  private constructor(
-    runner: Runner,
-    journal: Pick<Journal, 'record' | 'forget'>,
-    description: string,
-    modern: boolean,
-  ) {
+  private constructor(runner: Runner, journal: RulesJournal, version: Version) {
     this.#runner = runner;
     this.#journal = journal;
-    this.description = description;
-    this.#modern = modern;
+    this.#version = version;
+    const tables: IptablesTable[] = ['filter', 'nat', 'mangle'];
+    this.#earlier = new Map(tables.map((table) => [table, journal.rulesIn(table)]));
   }
 
   /** Throws a HostError when there is no iptables. */
-  static async open(
-    runner: Runner,
-    journal: Pick<Journal, 'record' | 'forget'>,
-  ): Promise<Iptables> {
-    const text = await run(runner, ['iptables', '--version']);
-    // iptables v1.8.9 (nf_tables)
-    const [, version = '', variant = ''] = /v([\d.]+)(?: \((\S+)\))?/.exec(text) ?? [];
-    const described = `iptables ${version}${variant === '' ? '' : ` (${variant})`}`;
-    return new Iptables(runner, journal, described, isModern(version));
+  static async open(runner: Runner, journal: RulesJournal): Promise<Iptables> {
+    return new Iptables(runner, journal, await versionOf(runner, 'iptables'));
+  }
+
+  get description(): string {
+    return this.#version.description;
   }
 
   async ensure(rules: Rules): Promise<string[]> {
+    const able = { ...rules, fullyRandom: rules.fullyRandom && this.#version.modern };
     const wrong: string[] = [];
     const found: string[] = [];
-    const able = { ...rules, fullyRandom: rules.fullyRandom && this.#modern };
-    // Once, what is not wanted is looked for too: without naming a table, so that none is made.
-    const all = this.#cleaned ? undefined : await run(this.#runner, ['iptables-save']);
+    let refusal: HostError | undefined;
     for (const place of PLACES) {
-      const wanted = linesOf(place, able);
-      // A table that cannot be shown matters only where something is wanted in it.
-      if (wanted.length === 0 && (all === undefined || isHidden(place, all))) continue;
-      const saved = all === undefined ? await this.#save(place) : read(place, all);
-      if (wanted.length === 0) {
-        const mending = clean(place, saved);
-        if (mending !== null) await this.#restore(mending.input);
-        this.#journal.forget({ kind: 'iptables', table: place.table });
-        wrong.push(...(mending?.wrong ?? []));
-        continue;
+      if (linesOf(place, able).length === 0) continue;
+      try {
+        const looked = await this.#keep(place, (bare) => linesOf(place, able, bare));
+        wrong.push(...looked.wrong);
+        found.push(...looked.obstacles);
+      } catch (error) {
+        if (!(error instanceof HostError)) throw error;
+        // The kernel may lack one table, and the rules in the other are wanted all the same.
+        refusal ??= error;
       }
-      wrong.push(...(await this.#mend(place, saved, wanted)));
-      found.push(...describeObstacles(place, saved));
     }
-    this.#cleaned = true;
     this.obstacles = found;
+    if (refusal !== undefined) throw refusal;
     return wrong;
   }
 
   async guard(rules: GuardRules): Promise<string[]> {
-    const saved = await this.#save(GUARD);
-    const wrong = await this.#mend(GUARD, saved, guardLines(rules));
-    this.obstacles = describeObstacles(GUARD, saved);
-    return wrong;
+    const looked = await this.#keep(GUARD, (bare) => guardLines(rules, bare));
+    this.obstacles = looked.obstacles;
+    return looked.wrong;
+  }
+
+  async #keep(
+    place: Place,
+    wantedAs: (bare: boolean) => string[],
+  ): Promise<{ wrong: string[]; obstacles: string[] }> {
+    const saved = await this.#save(place);
+    const found = obstacles(place, saved).map(
+      (rule) => `${rule} stands before the jump to ${place.chain} and takes every packet`,
+    );
+    try {
+      return { wrong: await this.#mend(place, saved, wantedAs(this.#bare)), obstacles: found };
+    } catch (error) {
+      if (this.#bare || !(error instanceof HostError) || error.code !== 'EIPTABLES') throw error;
+      this.#bare = true;
+      try {
+        const wrong = await this.#mend(place, saved, wantedAs(true));
+        this.remark = `the rules are set without comments, which iptables refuses (${error.message})`;
+        return { wrong, obstacles: found };
+      } catch (again) {
+        // It was not for the comments.
+        this.#bare = false;
+        throw again instanceof HostError ? error : again;
+      }
+    }
   }
 
   async #mend(place: Place, saved: Saved, wanted: string[]): Promise<string[]> {
@@ -101,59 +122,111 @@ export class Iptables implements Firewall {
     const printed = known?.wanted === wanted.join('\n') ? known.lines : wanted;
     // Recorded before it is made, as a file is.
     this.#journal.record({ kind: 'iptables', table, made: printed });
-    const mending = mend(place, saved, wanted, printed);
+    const mending = mend(place, saved, wanted, printed, this.#isOurs(place, printed));
     if (mending === null) return [];
-    await this.#restore(mending.input);
+    await restore(this.#runner, 'iptables', mending.input, this.#version.modern);
 
     const after = await this.#save(place);
-    if (mend(place, after, wanted, printed) === null) return [...mending.wrong];
+    if (mend(place, after, wanted, printed, this.#isOurs(place, printed)) === null) {
+      return [...mending.wrong];
+    }
     // Perhaps this iptables prints a rule in other words than it was told; if that is all, these
     // are the words to look for.
-    const lines = after.lines.filter((line) => isOf(place, line));
-    if (lines.length !== wanted.length || mend(place, after, wanted, lines) !== null) {
-      throw new HostError('EAGAIN', `the rules in the table ${table} do not stay as they are set`);
+    const lines = this.#justMade(place, after, wanted.length);
+    const same = mend(place, after, wanted, lines, this.#isOurs(place, lines)) === null;
+    if (lines.length !== wanted.length || !same) {
+      throw new HostError('EBUSY', `the rules in the table ${table} do not stay as they are set`);
     }
     this.#printed.set(place, { wanted: wanted.join('\n'), lines });
     this.#journal.record({ kind: 'iptables', table, made: lines });
     return [...mending.wrong];
   }
 
-  async #save(place: Place): Promise<Saved> {
-    return read(place, await run(this.#runner, ['iptables-save', '-t', place.table]));
+  /** Which rules are ours, of which `printed` is what is wanted. */
+  #isOurs(place: Place, printed: readonly string[]): (line: string) => boolean {
+    const earlier = this.#earlier.get(place.table) ?? [];
+    const bare = this.#bare ? [...printed, ...(this.#printed.get(place)?.lines ?? [])] : [];
+    return (line) => isOf(place, line) || earlier.includes(line) || bare.includes(line);
   }
 
-  async #restore(input: string): Promise<void> {
-    await restore(this.#runner, 'iptables', input, this.#modern);
+  /** The rules that were set just now, in whatever words: without comments, by where they stand. */
+  #justMade(place: Place, { lines }: Saved, count: number): string[] {
+    if (!this.#bare) return lines.filter((line) => isOf(place, line));
+    const { hooks, chain } = place;
+    const jumps = hooks.flatMap((hook) => {
+      const inHook = lines.filter((line) => line.startsWith(`-A ${hook} `));
+      return inHook.findLast((line) => line.endsWith(` -j ${chain}`)) ?? [];
+    });
+    const inChain = lines.filter((line) => line.startsWith(`-A ${chain} `));
+    return [...jumps, ...inChain.slice(0, count - hooks.length)];
+  }
+
+  /** The table; of a large one the hooks and our chain, unless one of them cannot be listed. */
+  async #save(place: Place): Promise<Saved> {
+    const { table, hooks, chain } = place;
+    if (this.#version.nft && this.#large.has(place)) {
+      const listings: string[] = [];
+      for (const name of [...hooks, chain]) {
+        const listed = await this.#runner.run(['iptables', '-t', table, '-S', name]);
+        if (listed.code !== 0) break;
+        listings.push(listed.stdout);
+      }
+      if (listings.length === hooks.length + 1) {
+        const lines = listings.flatMap((text) => text.split('\n').map((line) => line.trim()));
+        return { chain: true, lines: lines.filter((line) => line.startsWith('-A ')) };
+      }
+    }
+    const text = await run(this.#runner, ['iptables-save', '-t', table]);
+    if (text.length > LARGE_CHARACTERS) this.#large.add(place);
+    return read(place, text);
   }
 }
 
+export interface Cleaned {
+  readonly found: boolean;
+  /** Rules that look like an older flannel's and may be another's: they stay. */
+  readonly doubtful: Earlier['doubtful'];
+}
+
 /**
- * Takes out whatever rules there are in `places`, for the other flavour or another family. Where
- * the program is not there or is refused, there are none. Returns whether it found some.
+ * Takes out whatever rules there are in `places`, for the other flavour or another family, and with
+ * `network` those that an older flannel left for it. Where the program is not there or is refused,
+ * there are none. Throws a HostError when they cannot be removed, or the lock is held.
  */
 export async function cleanIptables(
   runner: Runner,
-  journal: Pick<Journal, 'forget'>,
+  journal: Pick<Journal, 'forget' | 'rulesIn'>,
   program: Program,
-  places = PLACES,
-): Promise<boolean> {
-  let text: string;
+  places: readonly Place[],
+  network = '',
+): Promise<Cleaned> {
+  const text = await saveAll(runner, program);
+  if (text === null) return { found: false, doubtful: [] };
+  const { mending: earlier, doubtful } = findEarlier(text, network);
+  const mendings = earlier === null ? [] : [earlier];
+  for (const place of places) {
+    const known = program === 'iptables' ? journal.rulesIn(place.table) : [];
+    const isOurs = (line: string) => isOf(place, line) || known.includes(line);
+    const mending = isHidden(place, text) ? null : clean(place, parseSaved(place, text), isOurs);
+    if (mending !== null) mendings.push(mending);
+  }
+  for (const { input } of mendings) {
+    await restore(runner, program, input, (await versionOf(runner, program)).modern);
+  }
+  if (program === 'iptables') {
+    for (const { table } of places) journal.forget({ kind: 'iptables', table });
+  }
+  return { found: mendings.length > 0, doubtful };
+}
+
+/** All tables there are: without naming one, so that none is made. Null where the program is refused. */
+async function saveAll(runner: Runner, program: Program): Promise<string | null> {
   try {
-    text = await run(runner, [`${program}-save`]);
+    return await run(runner, [`${program}-save`]);
   } catch (error) {
-    if (error instanceof HostError) return false;
+    if (error instanceof HostError && error.code !== 'EAGAIN') return null;
     throw error;
   }
-  let found = false;
-  for (const place of places) {
-    const mending = isHidden(place, text) ? null : clean(place, parseSaved(place, text));
-    if (mending !== null) {
-      found = true;
-      await restore(runner, program, mending.input, await isModernHere(runner, program));
-    }
-    if (program === 'iptables') journal.forget({ kind: 'iptables', table: place.table });
-  }
-  return found;
 }
 
 /** Takes out of a table just these rules; returns whether one of them was there. */
@@ -166,55 +239,16 @@ export async function takeBackIptables(
   const saved = read(place, await run(runner, ['iptables-save']));
   const mending = clean(place, saved, (line) => made.includes(line));
   if (mending === null) return false;
-  await restore(runner, 'iptables', mending.input, await isModernHere(runner, 'iptables'));
+  const { modern } = await versionOf(runner, 'iptables');
+  await restore(runner, 'iptables', mending.input, modern);
   return true;
-}
-
-function describeObstacles(place: Place, saved: Saved): string[] {
-  return obstacles(place, saved).map(
-    (rule) => `${rule} stands before the jump to ${place.chain} and takes every packet`,
-  );
 }
 
 function read(place: Place, text: string): Saved {
-  if (isHidden(place, text)) {
-    throw new HostError(
-      'EIPTABLES',
-      `the table ${place.table} holds rules that iptables cannot show, so weft keeps away from it; ` +
-        'set "EnableNFTables": true in the network config, or look at it with nft list ruleset',
-    );
-  }
-  return parseSaved(place, text);
-}
-
-function restore(
-  runner: Runner,
-  program: Program,
-  input: string,
-  modern: boolean,
-): Promise<string> {
-  const wait = modern ? [`--wait=${WAIT_SECONDS}`] : [];
-  return run(runner, [`${program}-restore`, '--noflush', ...wait], input);
-}
-
-async function isModernHere(runner: Runner, program: Program): Promise<boolean> {
-  const text = await run(runner, [program, '--version']);
-  return isModern(/v([\d.]+)/.exec(text)?.[1] ?? '');
-}
-
-function isModern(version: string): boolean {
-  const numbers = version.split('.').map(Number);
-  for (const [i, least] of MODERN.entries()) {
-    const number = numbers[i] ?? 0;
-    if (number !== least) return number > least;
-  }
-  return true;
-}
-
-async function run(runner: Runner, argv: readonly string[], input?: string): Promise<string> {
-  const { code, stdout, stderr } = await runner.run(argv, input === undefined ? {} : { input });
-  if (code === 0) return stdout;
-  const why =
-    stderr.trim().replaceAll('\n', '; ') || (code === null ? 'was killed' : `exit ${code}`);
-  throw new HostError('EIPTABLES', `${argv[0]}: ${why}`);
+  if (!isHidden(place, text)) return parseSaved(place, text);
+  throw new HostError(
+    'EIPTABLES',
+    `the table ${place.table} holds rules that iptables cannot show, so weft keeps away from it; ` +
+      'set "EnableNFTables": true in the network config, or look at it with nft list ruleset',
+  );
 }

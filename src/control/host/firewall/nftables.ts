@@ -21,6 +21,7 @@ import type { Firewall, GuardRules, Rules } from './rules.js';
 export class Nftables implements Firewall {
   readonly description: string;
   readonly obstacles: readonly string[] = [];
+  readonly remark = '';
   readonly #runner: Runner;
   readonly #journal: Pick<Journal, 'record' | 'forget'>;
   /** What nft printed of each table after it was made. */

@@ -47,4 +47,6 @@ export interface Firewall {
   guard(rules: GuardRules): Promise<string[]>;
   /** One phrase for each rule of others that keeps ours from being reached, as seen just now. */
   readonly obstacles: readonly string[];
+  /** What is to be told of the rules once, though they are there; empty when nothing is. */
+  readonly remark: string;
 }

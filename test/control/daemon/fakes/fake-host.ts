@@ -93,7 +93,7 @@ export class FakeHost implements Host {
       lanes: { lanes: 1, threads: 1, reason: '' },
       accept: 'peers',
       firewall: {
-        ...{ masquerade: false, fullyRandom: true, forward: false, forwardAsked: false },
+        ...{ masquerade: false, fullyRandom: true, forward: false },
         ...{ guard: false, resyncMs: 5_000 },
       },
       blackhole: false,

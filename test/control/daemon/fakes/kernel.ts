@@ -145,7 +145,7 @@ export class FakeKernel implements Runner {
     const [object, verb, ...words] = line.split(' ');
     if (verb === 'show' || verb === 'get') {
       this.asked.push(line);
-      const name = / dev (\S+)$/.exec(line)?.[1];
+      const name = / dev (\S+)/.exec(line)?.[1];
       if (name !== undefined && this.link(name) === undefined) {
         return `Device "${name}" does not exist.`;
       }
@@ -159,7 +159,7 @@ export class FakeKernel implements Runner {
   }
 
   #list(line: string): object[] {
-    const name = / dev (\S+)$/.exec(line)?.[1];
+    const name = / dev (\S+)/.exec(line)?.[1];
     const of = this.links.filter(({ ifname }) => name === undefined || ifname === name);
     if (line.startsWith('-d link show type vxlan')) {
       return this.links.filter(({ vxlan }) => vxlan !== undefined).map(detailed);
@@ -172,16 +172,14 @@ export class FakeKernel implements Runner {
     }
     if (line.startsWith('addr show')) return of.map(row);
     if (line.startsWith('route get ')) {
-      const dev = this.routes.find(({ dst }) => dst === 'default')?.dev;
-      return dev === undefined ? [] : [{ dst: line.split(' ')[2], dev, flags: [] }];
+      const way = this.routes.find(({ dst }) => dst === 'default');
+      if (way === undefined || line.includes(' fibmatch ')) return way === undefined ? [] : [way];
+      return [{ dst: line.split(' ')[2], dev: way.dev, flags: [] }];
     }
-    if (line.startsWith('route show')) {
-      const [, how] = /^route show (\S+)/.exec(line) ?? [];
-      return this.routes.filter(({ dst, dev }) => {
-        if (line.endsWith('default')) return dst === 'default';
-        if (name !== undefined) return dev === name;
-        return how === 'root' && dst !== 'default';
-      });
+    if (line === 'route show default') return this.routes.filter(({ dst }) => dst === 'default');
+    if (line.startsWith('route show table main ')) {
+      const special = line.endsWith(' type blackhole');
+      return this.routes.filter(({ dev, type }) => (special ? type !== undefined : dev === name));
     }
     throw new Error(`not known to this ip: ${line}`);
   }

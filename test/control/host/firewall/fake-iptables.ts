@@ -23,6 +23,12 @@ export class FakeIptables implements Runner {
   absent = /^nft$/;
   /** What a restore is refused with; undefined: it is done. */
   refusal: string | undefined;
+  /** And so it ends; 4: another program holds the lock. */
+  exit = 1;
+  /** Whether it has no comments. */
+  bare = false;
+  /** Whether it ends so whatever it is asked. */
+  broken = false;
   /** A table that the kernel does not have. */
   lacking = '';
   /** How a rule is printed. */
@@ -40,6 +46,7 @@ export class FakeIptables implements Runner {
     }
     const answer = (stdout: string): Ran => ({ code: 0, signal: null, stdout, stderr: '' });
     if (program === 'ip') return answer(JSON.stringify(this.devices));
+    if (this.broken) return { code: this.exit, signal: null, stdout: '', stderr: '' };
     if (args[0] === '--version') return answer(`${this.version}\n`);
     const stdin = options.input ?? '';
     if (this.lacking !== '' && (args[1] === this.lacking || stdin.startsWith(`*${this.lacking}`))) {
@@ -48,13 +55,28 @@ export class FakeIptables implements Runner {
     }
     if (program === 'ip6tables-save') return answer('');
     if (program === 'iptables-save') return answer(this.save(args[1]));
+    if (program === 'iptables' && args[2] === '-S') return this.#list(args[1]!, args[3]!);
     if (program !== 'iptables-restore') throw new Error(`unexpected: ${argv.join(' ')}`);
-    const stderr = this.refusal ?? this.restore(stdin);
-    return stderr === undefined ? answer('') : { code: 1, signal: null, stdout: '', stderr };
+    const lacks =
+      this.bare && stdin.includes('--comment') ? "Couldn't load match `comment'" : undefined;
+    const stderr = this.refusal ?? lacks ?? this.restore(stdin);
+    const code = stderr === this.refusal ? this.exit : 2;
+    return stderr === undefined ? answer('') : { code, signal: null, stdout: '', stderr };
   }
 
   start(): never {
     throw new Error('nothing is to be started');
+  }
+
+  #list(table: string, chain: string): Ran {
+    const lines = this.remark === '' ? this.#table(table).get(chain) : undefined;
+    if (lines === undefined) {
+      const stderr = `iptables v1.8.9 (nf_tables): chain \`${chain}' in table \`${table}' is incompatible`;
+      return { code: 1, signal: null, stdout: '', stderr };
+    }
+    const head = HOOKS[table]!.includes(chain) ? `-P ${chain} ACCEPT` : `-N ${chain}`;
+    const rules = lines.map((line) => this.print(`-A ${chain} ${line}`));
+    return { code: 0, signal: null, stdout: `${[head, ...rules].join('\n')}\n`, stderr: '' };
   }
 
   save(only?: string): string {
@@ -135,6 +157,10 @@ export class FakeJournal {
   record(entry: Entry): void {
     this.forget(entry);
     this.entries.push(entry);
+  }
+
+  rulesIn(table: string): readonly string[] {
+    return this.entries.flatMap((e) => (e.kind === 'iptables' && e.table === table ? e.made : []));
   }
 
   forget(name: EntryName): void {

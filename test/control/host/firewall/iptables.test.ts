@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { describe, test } from 'node:test';
 import {
   cleanIptables,
   Iptables,
   takeBackIptables,
 } from '../../../../src/control/host/firewall/iptables.js';
+import { NAT, PLACES } from '../../../../src/control/host/firewall/iptables-rules.js';
 import type { Rules } from '../../../../src/control/host/firewall/rules.js';
 import { FakeIptables, FakeJournal } from './fake-iptables.js';
 
@@ -14,6 +15,14 @@ const RULES: Rules = {
   masquerade: true,
   fullyRandom: true,
   forward: true,
+};
+
+const GUARDED = {
+  port: 8472,
+  device: 'flannel.1',
+  subnet: '10.20.23.0/24',
+  inside: '10.20.23.0/24',
+  bridges: ['docker0'],
 };
 
 async function opened(host = new FakeIptables()) {
@@ -34,6 +43,62 @@ test('a look at rules that are right is one listing a table, and nothing more', 
   await firewall.ensure({ ...RULES, masquerade: false });
   assert.deepEqual(host.ran, ['iptables-save -t filter']);
   assert.equal(host.save(), before);
+});
+
+/** A host with thousands of rules of others in the nat table. */
+function crowded(): FakeIptables {
+  const host = new FakeIptables();
+  host.save('nat');
+  const rules = Array.from(
+    { length: 3_000 },
+    (_, i) => `-d 20.1.${i >> 8}.${i & 255}/32 -j RETURN`,
+  );
+  host.tables.get('nat')!.set('OTHER', rules);
+  return host;
+}
+
+test('of a table with thousands of rules just our chain and its hook are listed, never all', async () => {
+  const { host, firewall } = await opened(crowded());
+  await firewall.ensure(RULES);
+  const before = host.save();
+  host.ran.length = 0;
+  assert.deepEqual(await firewall.ensure(RULES), []);
+  assert.deepEqual(host.ran, [
+    'iptables-save -t filter',
+    'iptables -t nat -S POSTROUTING',
+    'iptables -t nat -S FLANNEL-POSTRTG',
+  ]);
+  assert.equal(host.save(), before);
+  host.chain('nat', 'FLANNEL-POSTRTG')!.shift();
+  host.chain('nat', 'POSTROUTING')!.splice(0);
+  assert.deepEqual(await firewall.ensure(RULES), [
+    'FLANNEL-POSTRTG lacked 1 rule',
+    'POSTROUTING had no jump to FLANNEL-POSTRTG',
+  ]);
+  assert.equal(host.save(), before);
+});
+
+test('the legacy iptables is asked by iptables-save, which needs no lock and reads no more than it', async () => {
+  const host = crowded();
+  host.version = 'iptables v1.8.9 (legacy)';
+  const { firewall } = await opened(host);
+  await firewall.ensure(RULES);
+  host.ran.length = 0;
+  assert.deepEqual(await firewall.ensure(RULES), []);
+  assert.deepEqual(host.ran, ['iptables-save -t filter', 'iptables-save -t nat']);
+});
+
+test('a chain that cannot be listed alone is looked for in its table', async () => {
+  const { host, firewall } = await opened(crowded());
+  await firewall.ensure(RULES);
+  host.tables.get('nat')!.delete('FLANNEL-POSTRTG');
+  host.chain('nat', 'POSTROUTING')!.splice(0);
+  host.ran.length = 0;
+  assert.deepEqual(await firewall.ensure(RULES), [
+    'FLANNEL-POSTRTG was gone',
+    'POSTROUTING had no jump to FLANNEL-POSTRTG',
+  ]);
+  assert.ok(host.ran.includes('iptables-save -t nat'));
 });
 
 test('an iptables before 1.6.2 gets neither --wait nor --random-fully', async () => {
@@ -70,7 +135,7 @@ test('a table that iptables cannot show is left alone', async () => {
   const { host, firewall } = await opened();
   host.remark = "# Table `filter' is incompatible, use 'nft' tool.";
   await assert.rejects(firewall.ensure(RULES), /holds rules that iptables cannot show/);
-  assert.ok(!host.ran.some((command) => command.includes('restore')));
+  assert.equal(host.chain('filter', 'FLANNEL-FWD'), undefined);
 });
 
 test('a table that iptables cannot show is no obstacle to rules in the other', async () => {
@@ -90,6 +155,8 @@ test('of an earlier run, what is no longer wanted goes, and its entry with it', 
   const { host, journal, firewall } = await opened();
   await firewall.ensure(RULES);
   assert.equal(journal.entries.length, 2);
+  const cleaned = await cleanIptables(host, journal, 'iptables', [NAT]);
+  assert.deepEqual(cleaned, { found: true, doubtful: [] });
   const second = await Iptables.open(host, journal);
   await second.ensure({ ...RULES, masquerade: false, network: '10.21.0.0/16' });
   assert.doesNotMatch(host.save(), /FLANNEL-POSTRTG|10\.20\./);
@@ -103,8 +170,11 @@ test('of an earlier run, what is no longer wanted goes, and its entry with it', 
 test('the entry is there before the rules are', async () => {
   const { host, journal, firewall } = await opened();
   host.refusal = 'no';
-  await assert.rejects(firewall.ensure(RULES));
-  assert.equal(journal.entries.length, 1);
+  await assert.rejects(firewall.ensure({ ...RULES, forward: false }));
+  assert.deepEqual(
+    journal.entries.map((entry) => entry.kind === 'iptables' && entry.table),
+    ['nat'],
+  );
 });
 
 test('taking back removes just what was made', async () => {
@@ -124,8 +194,116 @@ test('taking back removes just what was made', async () => {
   assert.equal(host.chain('nat', 'FLANNEL-POSTRTG'), undefined);
 });
 
-test('cleaning where there is no iptables finds nothing and is no error', async () => {
-  const host = new FakeIptables();
+test('cleaning where there is no iptables, or it is refused, finds nothing and forgets nothing', async () => {
+  const { host, journal, firewall } = await opened();
+  await firewall.ensure(RULES);
+  const none = { found: false, doubtful: [] };
   host.absent = /tables/;
-  assert.equal(await cleanIptables(host, new FakeJournal(), 'iptables'), false);
+  assert.deepEqual(await cleanIptables(host, journal, 'iptables', PLACES), none);
+  host.absent = /^nft$/;
+  host.broken = true;
+  assert.deepEqual(await cleanIptables(host, journal, 'iptables', PLACES), none);
+  assert.equal(journal.entries.length, 2);
+  host.exit = 4;
+  await assert.rejects(cleanIptables(host, journal, 'iptables', PLACES), { code: 'EAGAIN' });
+});
+
+describe('an iptables without comments', () => {
+  const bare = async () => {
+    const host = new FakeIptables();
+    host.bare = true;
+    return opened(host);
+  };
+
+  test('gets the rules without, which is remarked; they are known again', async () => {
+    const { host, firewall } = await bare();
+    await firewall.ensure(RULES);
+    assert.match(firewall.remark, /without comments, .*Couldn't load match `comment'/);
+    assert.deepEqual(host.chain('nat', 'POSTROUTING'), ['-j FLANNEL-POSTRTG']);
+    assert.deepEqual(host.chain('filter', 'FLANNEL-FWD'), [
+      '-s 10.20.0.0/16 -j ACCEPT',
+      '-d 10.20.0.0/16 -j ACCEPT',
+    ]);
+    const before = host.save();
+    assert.deepEqual(await firewall.ensure(RULES), []);
+    host.chain('nat', 'FLANNEL-POSTRTG')!.shift();
+    host.chain('filter', 'FORWARD')!.push('-j FLANNEL-FWD');
+    assert.deepEqual(await firewall.ensure(RULES), [
+      'FORWARD jumped to FLANNEL-FWD 2 times',
+      'FLANNEL-POSTRTG lacked 1 rule',
+    ]);
+    assert.equal(host.save(), before);
+    await firewall.guard(GUARDED);
+    assert.deepEqual(host.chain('mangle', 'INPUT'), ['-p udp -m udp --dport 8472 -j WEFT-GUARD']);
+    assert.deepEqual(await firewall.guard(GUARDED), []);
+  });
+
+  test('and that prints them in other words is not fought', async () => {
+    const { host, firewall, journal } = await bare();
+    host.print = (line) => line.replace('0x4000/0x4000', '0x4000/16384');
+    await firewall.ensure(RULES);
+    assert.deepEqual(await firewall.ensure(RULES), []);
+    assert.match(journal.rulesIn('nat').join(), /0x4000\/16384/);
+  });
+
+  test('of an earlier run they are replaced, with comments or without, and nothing doubles', async () => {
+    for (const still of [true, false]) {
+      const { host, firewall, journal } = await bare();
+      host.save('filter');
+      host.chain('filter', 'FORWARD')!.push('-j LOG');
+      await firewall.ensure(RULES);
+      host.chain('filter', 'FLANNEL-FWD')!.push('-s 1.2.3.4/32 -j DROP');
+      host.bare = still;
+      const second = await Iptables.open(host, journal);
+      await second.ensure({ ...RULES, network: '10.21.0.0/16' });
+      assert.doesNotMatch(host.save(), /10\.20\.0/);
+      assert.equal(host.chain('filter', 'FORWARD')!.length, 2);
+      assert.equal(host.chain('filter', 'FLANNEL-FWD')!.length, 3);
+      assert.equal(/--comment/.test(host.save()), !still);
+      assert.deepEqual(await second.ensure({ ...RULES, network: '10.21.0.0/16' }), []);
+    }
+  });
+
+  test('they are taken back, and cleaned, by the journal', async () => {
+    for (const way of ['down', 'clean'] as const) {
+      const { host, firewall, journal } = await bare();
+      await firewall.ensure(RULES);
+      // Somebody's own jump, which looks as ours does to no one but the journal.
+      host.chain('filter', 'FORWARD')!.unshift('-i eth9 -j FLANNEL-FWD');
+      if (way === 'down') {
+        for (const table of ['nat', 'filter'] as const) {
+          assert.equal(await takeBackIptables(host, table, journal.rulesIn(table)), true);
+        }
+      } else assert.equal((await cleanIptables(host, journal, 'iptables', PLACES)).found, true);
+      assert.equal(host.chain('nat', 'FLANNEL-POSTRTG'), undefined);
+      assert.deepEqual(host.chain('filter', 'FORWARD'), ['-i eth9 -j FLANNEL-FWD']);
+      assert.deepEqual(host.chain('filter', 'FLANNEL-FWD'), []);
+    }
+  });
+
+  test('a refusal for another reason is told in its own words, and tried with comments again', async () => {
+    const { host, firewall } = await opened();
+    host.refusal = 'no chain/target/match by that name';
+    await assert.rejects(firewall.ensure(RULES), /no chain/);
+    assert.equal(firewall.remark, '');
+    host.refusal = undefined;
+    await firewall.ensure(RULES);
+    assert.match(host.save(), /--comment "flanneld masq"/);
+  });
+
+  test('while the lock is held, nothing is tried without comments', async () => {
+    const { host, firewall } = await opened();
+    host.refusal = 'Another app is currently holding the xtables lock.';
+    host.exit = 4;
+    await assert.rejects(firewall.ensure(RULES), { code: 'EAGAIN' });
+    const restores = host.ran.filter((line) => line.startsWith('iptables-restore'));
+    assert.deepEqual(restores, Array(2).fill('iptables-restore --noflush --wait=2'));
+  });
+});
+
+test('a kernel without one table has the rules in the other', async () => {
+  const { host, firewall } = await opened();
+  host.lacking = 'filter';
+  await assert.rejects(firewall.ensure(RULES), /table `filter': Table does not exist/);
+  assert.equal(host.chain('nat', 'FLANNEL-POSTRTG')!.length, 6);
 });
