@@ -44,7 +44,7 @@ const end = (how: Partial<Ended> = { code: 255 }, error?: HostError) =>
 
 test('each thing that ip says is a change', () => {
   open();
-  assert.deepEqual(started[0]!.argv, ['ip', 'monitor', 'link', 'address', 'route']);
+  assert.deepEqual(started[0]!.argv, ['ip', 'monitor', 'link', 'address', 'route', 'netconf']);
   started[0]!.listener.stdout('Deleted 10.10.2.0/24 dev flannel.1');
   started[0]!.listener.stdout(' scope link\n');
   assert.equal(changes, 2);
