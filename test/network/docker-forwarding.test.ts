@@ -87,7 +87,10 @@ describe('Docker started after weft', { skip: lacks ?? false, timeout: 240_000 }
       () => answers(boxes[0], boxes[1].address),
       () => wefts[0].output,
     );
-    assert.ok(await answers(boxes[1], boxes[0].address));
+    await eventually(
+      () => answers(boxes[1], boxes[0].address),
+      () => wefts[0].output,
+    );
     assert.equal(await isRouted(stranger), false);
   });
 
@@ -104,7 +107,10 @@ describe('Docker started after weft', { skip: lacks ?? false, timeout: 240_000 }
     const { stdout } = await weft(hosts[0], 'down');
     assert.match(stdout, new RegExp(`The file ${OPTIONS} was removed\\.`));
     assert.equal(hosts[0].read(OPTIONS), undefined);
-    assert.ok(await answers(boxes[0], etcd.address), 'the world');
+    await eventually(
+      () => answers(boxes[0], etcd.address),
+      () => 'the world is gone',
+    );
     assert.equal(await forwards(hosts[0], 'ip_forward'), '1');
     assert.equal(await policy(hosts[0]), '-P FORWARD DROP');
     assert.equal(await isRouted(stranger), false);
