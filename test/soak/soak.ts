@@ -2,7 +2,7 @@
  * A long life in a short time: two wefts with traffic between their containers, and around them all
  * that can go wrong on a host, in random order, for minutes.
  *
- *     npm run soak -- --minutes 20 [--seed N] [--only PART]
+ *     npm run soak -- --minutes 20 [--seed N] [--only PART] [--except PATTERN]
  *
  * After each trouble everything must be right again within 5 s; what the host itself did not lose must
  * not be lost; at the end nothing of the host may be held more than after the first part of the run,
@@ -44,6 +44,7 @@ const { values } = parseArgs({
     minutes: { type: 'string', default: '20' },
     seed: { type: 'string', default: String(Math.floor(Math.random() * 2 ** 31)) },
     only: { type: 'string', default: '' },
+    except: { type: 'string', default: '^$' },
   },
 });
 const lacks = labLacks({
@@ -111,7 +112,7 @@ async function soak(minutes: number, seed: number): Promise<boolean> {
 }
 
 function wanted({ name }: Trouble): boolean {
-  return name.includes(values.only);
+  return name.includes(values.only) && !new RegExp(values.except).test(name);
 }
 
 function clock(end: number, minutes: number): string {
