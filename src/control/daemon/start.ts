@@ -91,11 +91,12 @@ export class Start {
 
   /** 11. Forwarding, and subnet.env behind all that its readers need. */
   async writeSubnetFile(journal: Journal, { subnet }: OwnLease, mtu: number): Promise<SubnetFile> {
-    const { host, firewall, subnetFile } = this.options;
+    const { host, firewall, subnetFile, clock } = this.options;
     const { network } = this.ground.config;
     await this.awaited(this.loop.begin(forwarding(journal, host.proc)));
     const env = { network, subnet, mtu, ipMasq: firewall.masquerade };
-    const file = new SubnetFile(subnetFile, env, journal);
+    const soon = (ms: number) => this.loop.soon(ms);
+    const file = new SubnetFile(subnetFile, env, { journal, clock, soon });
     await this.awaited(this.loop.begin(file));
     return file;
   }
