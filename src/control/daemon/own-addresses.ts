@@ -1,5 +1,5 @@
 /** Keeps the overlay told which addresses this host has, since no other host is reached at those. */
-import { type LocalAddress, listAddresses } from '../host/interfaces.js';
+import { type LocalAddress, listAddresses } from '../host/addresses.js';
 import type { Ip } from '../host/ip.js';
 import type { Overlay } from '../overlay/network.js';
 import { addressOf } from './open.js';

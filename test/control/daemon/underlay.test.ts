@@ -11,7 +11,9 @@ interface Row {
   ifname: string;
   ifindex: number;
   mtu: number;
+  /** With the length of its network where that counts: `10.0.0.1/32`. */
   addresses: string[];
+  flags?: string[];
   master?: string;
 }
 
@@ -47,7 +49,10 @@ const rows = (name?: string) =>
     .filter(({ ifname }) => name === undefined || ifname === name)
     .map(({ addresses, ...row }) => ({
       ...row,
-      addr_info: addresses.map((local) => ({ family: 'inet', local })),
+      addr_info: addresses.map((text) => {
+        const [local, length = '24'] = text.split('/');
+        return { family: 'inet', local, prefixlen: Number(length) };
+      }),
     }));
 
 function watch(selection: Selection = {}, chosen: Interface = CHOSEN) {
@@ -187,12 +192,58 @@ test('behind a NAT the public IP stays, the sockets move', async () => {
   assert.doesNotMatch(log.lines[0]!, /the other hosts/);
 });
 
-test('the default route leads elsewhere: to that interface, with its MTU', async () => {
+/** Looks each second for so many; what each fault was, and how often. */
+async function lookFor(one: UnderlayWatch, seconds: number): Promise<Map<string, number>> {
+  const faults = new Map<string, number>();
+  for (let i = 0; i < seconds; i += 1) {
+    await clock.pass(1_000);
+    const fault = await one.reconcile().then(
+      () => '',
+      (error: Error) => error.message,
+    );
+    if (fault !== '') faults.set(fault, (faults.get(fault) ?? 0) + 1);
+  }
+  return faults;
+}
+
+const moves = () => did.filter((what) => !what.startsWith('soon'));
+const WLAN = { ifname: 'wlan0', ifindex: 5, mtu: 1400, addresses: ['192.168.1.5'] };
+
+test('a flush of the address beside a second default route: waited out, a fault meanwhile', async () => {
   const one = watch();
-  links = [{ ifname: 'wlan0', ifindex: 5, mtu: 1400, addresses: ['192.168.1.5'] }];
+  links.push(WLAN);
+  await one.reconcile();
+  links[0]!.addresses = [];
   defaultDevice = 'wlan0';
-  await settled(one);
-  assert.deepEqual(did.slice(1), [
+  await one.reconcile();
+  const faults = await lookFor(one, 4);
+  assert.deepEqual(
+    [...faults],
+    [
+      [
+        'the underlay address 192.168.56.11 is gone from ens33; waiting 30 s for it before ' +
+          '192.168.1.5 on wlan0 is taken',
+        4,
+      ],
+    ],
+  );
+  assert.equal(one.present, false);
+  links[0]!.addresses = ['192.168.56.11'];
+  assert.equal((await lookFor(one, 60)).size, 0);
+  assert.deepEqual([moves(), log.lines, one.present, one.now.name], [[], [], true, 'ens33']);
+});
+
+test('gone for long: the other interface with its MTU as a makeshift, and back when the address is', async () => {
+  const one = watch();
+  links.push(WLAN);
+  await one.reconcile();
+  links[0]!.addresses = [];
+  defaultDevice = 'wlan0';
+  await one.reconcile();
+  await lookFor(one, 29);
+  assert.deepEqual(moves(), []);
+  const faults = await lookFor(one, 30);
+  assert.deepEqual(moves(), [
     'move 192.168.1.5 1350',
     'renamed wlan0',
     'moved 192.168.1.5',
@@ -202,6 +253,108 @@ test('the default route leads elsewhere: to that interface, with its MTU', async
     log.lines[0]!,
     /^warn: underlay wlan0: wlan0 in place of ens33, address 192\.168\.1\.5/,
   );
+  assert.deepEqual(
+    [...faults.keys()],
+    [
+      'the underlay address 192.168.56.11 is gone from ens33; at 192.168.1.5 on wlan0 until it is back',
+    ],
+  );
+  assert.ok(one.present);
+  did = [];
+  // Back on a link without a carrier, or for a moment, is not back.
+  Object.assign(links[0]!, { addresses: ['192.168.56.11'], flags: ['UP', 'NO-CARRIER'] });
+  assert.equal((await lookFor(one, 10)).size, 1);
+  links[0]!.flags = ['UP'];
+  await lookFor(one, 2);
+  links[0]!.addresses = [];
+  await lookFor(one, 2);
+  assert.deepEqual(moves(), []);
+  links[0]!.addresses = ['192.168.56.11'];
+  await lookFor(one, 3);
+  assert.deepEqual(moves(), [
+    'move 192.168.56.11 1450',
+    'renamed ens33',
+    'moved 192.168.56.11',
+    'resized 1450',
+  ]);
+  assert.equal((await lookFor(one, 40)).size, 0);
+  assert.deepEqual([log.lines.length, one.now.name], [2, 'ens33']);
+});
+
+test('from a makeshift back to another address on the old interface, when a start would take it', async () => {
+  const one = watch();
+  links.push(WLAN);
+  links[0]!.addresses = [];
+  defaultDevice = 'wlan0';
+  await lookFor(one, 40);
+  assert.equal(one.now.name, 'wlan0');
+  links[0]!.addresses = ['192.168.56.77'];
+  assert.equal((await lookFor(one, 10)).size, 1, 'not while the default route is elsewhere');
+  defaultDevice = 'ens33';
+  await lookFor(one, 4);
+  assert.equal(one.now.address, '192.168.56.77');
+  assert.equal((await lookFor(one, 10)).size, 0);
+});
+
+test('what was beside the address all along, or floats, does not come in its place at once', async () => {
+  for (const [beside, newcomer, makeshift] of [
+    ['192.168.56.112/32', [], true],
+    ['192.168.56.12', [], false],
+    [undefined, ['192.168.56.112/32'], true],
+  ] as const) {
+    links[0]!.addresses = ['192.168.56.11', ...(beside === undefined ? [] : [beside])];
+    const one = watch({ iface: ['ens33'] });
+    await one.reconcile();
+    links[0]!.addresses = [...(beside === undefined ? [] : [beside]), ...newcomer];
+    await one.reconcile();
+    await lookFor(one, 20);
+    assert.deepEqual(moves(), [], `${beside}`);
+    const faults = await lookFor(one, 40);
+    assert.match(moves()[0]!, /^move 192\.168\.56\.1(2|12) 1450$/);
+    assert.equal(
+      [...faults.keys()].some((fault) => /until it is back/.test(fault)),
+      makeshift,
+    );
+    links[0]!.addresses.push('192.168.56.11');
+    await lookFor(one, 5);
+    assert.equal(one.now.address === '192.168.56.11', makeshift);
+    did = [];
+  }
+});
+
+test('addresses that come back one by one are waited for', async () => {
+  const one = watch({ iface: ['ens33'] });
+  links[0]!.addresses = [];
+  await one.reconcile();
+  await lookFor(one, 4);
+  links[0]!.addresses = ['192.168.56.33'];
+  await one.reconcile();
+  await clock.pass(500);
+  await one.reconcile();
+  links[0]!.addresses = ['192.168.56.33', '192.168.56.11'];
+  assert.equal((await lookFor(one, 40)).size, 0);
+  assert.deepEqual(moves(), []);
+});
+
+test('whoever named an interface is never taken to another', async () => {
+  const one = watch({ iface: ['ens33'] });
+  links.push(WLAN);
+  defaultDevice = 'wlan0';
+  for (const gone of [() => (links[0]!.addresses = []), () => links.shift()]) {
+    gone();
+    const faults = await lookFor(one, 90);
+    assert.deepEqual(
+      [...faults.keys()],
+      [
+        'the underlay address 192.168.56.11 is gone from ens33; waiting for it or another in its place',
+      ],
+    );
+  }
+  assert.deepEqual(moves(), []);
+  // Made anew, with another address.
+  links.push({ ifname: 'ens33', ifindex: 9, mtu: 1500, addresses: ['192.168.56.33'] });
+  await lookFor(one, 2);
+  assert.deepEqual(moves(), ['move 192.168.56.33 1450', 'moved 192.168.56.33']);
 });
 
 test('the same address on another interface, or on one made anew, is no move', async () => {
