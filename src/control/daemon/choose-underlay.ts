@@ -26,14 +26,17 @@ export async function chooseUnderlay(options: ChooseOptions): Promise<Interface>
   const { runner, selection, overlay, previousSubnet, log } = options;
   const first = await chooseAddress(runner, selection);
   if (first.others.length === 0) return first.at;
-  const candidates = [first.at.address, ...first.others].map(addressOf);
+  const candidates = first.all.map(({ address, floating, secondary }) => {
+    return { address: addressOf(address), stays: !floating && !secondary };
+  });
   const former = await overlay.formerAddress(candidates, previousSubnet);
   const leased = former === undefined ? undefined : formatAddress(former);
   const { at, others } =
     leased === undefined ? first : await chooseAddress(runner, { ...selection, leased });
+  const rest = others.map(({ address }) => address);
   const why = at.address === leased ? ', which our lease has' : '';
   log.info(
-    `${at.name} has several addresses: taking ${at.address}${why}, not ${others.join(', ')}; ` +
+    `${at.name} has several addresses: taking ${at.address}${why}, not ${rest.join(', ')}; ` +
       '-public-ip or -iface with an address decides otherwise',
   );
   return at;

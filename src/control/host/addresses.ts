@@ -75,7 +75,7 @@ export function isLinkLocal(address: string): boolean {
  * dynamic, primary before secondary; but a floating one behind those that have a network. The
  * kernel's order decides the rest.
  */
-export function usableAddresses(addresses: readonly Address[], leased?: string): string[] {
+export function usableAddresses(addresses: readonly Address[], leased?: string): Address[] {
   const usable = addresses.filter((one) => !one.deprecated && isUnicast(one.address));
   const rank = (one: Address) =>
     (one.address === leased ? -16 : 0) +
@@ -83,7 +83,7 @@ export function usableAddresses(addresses: readonly Address[], leased?: string):
     (one.floating ? 4 : 0) +
     (one.dynamic ? 2 : 0) +
     (one.secondary ? 1 : 0);
-  return usable.sort((a, b) => rank(a) - rank(b)).map(({ address }) => address);
+  return usable.sort((a, b) => rank(a) - rank(b));
 }
 
 function isUnicast(address: string): boolean {

@@ -40,10 +40,12 @@ export interface Interface {
 /** An interface, and what could have been taken on it. */
 export interface Choice {
   readonly at: Interface;
-  /** Its other addresses, the best first; empty where the address was named. */
-  readonly others: readonly string[];
   /** Whether the address may go to another host at any time; see `Address`. */
   readonly floating: boolean;
+  /** Its other addresses that could be taken, the best first; empty where the address was named. */
+  readonly others: readonly Address[];
+  /** Those, and the one that was taken. */
+  readonly all: readonly Address[];
 }
 
 /** What the operator said; all empty means: by the default route. */
@@ -195,8 +197,8 @@ async function withVrf(runner: Runner, found: Interface): Promise<Interface> {
 interface Found {
   link: Link;
   address?: string;
-  /** What could be taken as well. */
-  others?: readonly string[];
+  /** What could be taken, the best first; undefined: all addresses of the link. */
+  among?: readonly Address[];
 }
 
 function byNameOrAddress(links: readonly Link[], wanted: string): Found {
@@ -216,9 +218,10 @@ function byPattern(
   leased: string | undefined,
 ): Found {
   for (const link of links) {
-    const matching = usableAddresses(link.addresses, leased).filter((one) => regex.test(one));
-    const [address, ...others] = matching;
-    if (address !== undefined) return { link, address, others };
+    const among = usableAddresses(link.addresses, leased).filter(({ address }) => {
+      return regex.test(address);
+    });
+    if (among.length > 0) return { link, among };
   }
   const link = links.find((l) => regex.test(l.name));
   if (link) return { link };
@@ -271,8 +274,9 @@ interface Around {
 
 function finish({ link, ...found }: Found, { publicIp, leased, links }: Around): Choice {
   const here = publicIp !== '' && holderOf(links, publicIp) !== undefined;
-  const usable = usableAddresses(link.addresses, leased);
-  const own = here ? publicIp : (found.address ?? usable[0]);
+  const usable = found.among ?? usableAddresses(link.addresses, leased);
+  const named = here ? publicIp : found.address;
+  const own = named ?? usable[0]?.address;
   if (own === undefined) {
     throw new HostError(
       'EADDRNOTAVAIL',
@@ -286,12 +290,12 @@ function finish({ link, ...found }: Found, { publicIp, leased, links }: Around):
         'or name another with -iface',
     );
   }
-  const others = found.others ?? (here || found.address !== undefined ? [] : usable.slice(1));
-  const address = link.addresses.find((one) => one.address === own);
+  const taken = link.addresses.find(({ address }) => address === own);
   return {
     at: interfaceOn(link, own, publicIp === '' ? own : publicIp, links),
-    others,
-    floating: address?.floating === true,
+    floating: taken?.floating === true,
+    others: named === undefined ? usable.slice(1) : [],
+    all: usable,
   };
 }
 

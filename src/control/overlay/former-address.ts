@@ -7,10 +7,17 @@ import { subnetNameOf } from '../store/store.js';
 import { parseLeaseValue } from './lease-value.js';
 import { parseKey, type Subnet, sameSubnet } from './subnet.js';
 
+export interface Candidate {
+  /** int32 */
+  readonly address: number;
+  /** Whether it is the host's own: another may be one that goes from host to host. */
+  readonly stays: boolean;
+}
+
 export interface FormerAddressOptions {
   readonly store: Pick<Store, 'list'>;
-  /** int32, the best first. */
-  readonly candidates: readonly number[];
+  /** The best first. */
+  readonly candidates: readonly Candidate[];
   /** From subnet.env. */
   readonly previousSubnet: Subnet | undefined;
   /** What this very host saved since its last boot. */
@@ -19,14 +26,15 @@ export interface FormerAddressOptions {
 
 /**
  * The candidate in this host's own lease: as it saved it, as the subnet of an earlier run has it, or
- * the first that there is a lease for. Undefined where no lease has any of them, or the store does
+ * the first that stays and that there is a lease for. Undefined where no lease has any of them, or the store does
  * not answer.
  */
 export async function findFormerAddress(
   options: FormerAddressOptions,
 ): Promise<number | undefined> {
   const { store, candidates, previousSubnet, saved } = options;
-  if (saved !== undefined && candidates.includes(saved.publicIp)) return saved.publicIp;
+  const isHere = (ip: number) => candidates.some(({ address }) => address === ip);
+  if (saved !== undefined && isHere(saved.publicIp)) return saved.publicIp;
   const { entries } = await store.list().catch(() => ({ entries: [] }));
   const leases = entries.flatMap((entry) => {
     const subnet = parseKey(subnetNameOf(entry))?.subnet;
@@ -36,8 +44,11 @@ export async function findFormerAddress(
   const own = leases.find(({ subnet }) => {
     return previousSubnet !== undefined && sameSubnet(subnet, previousSubnet);
   });
-  if (own !== undefined && candidates.includes(own.publicIp)) return own.publicIp;
-  return candidates.find((address) => leases.some(({ publicIp }) => publicIp === address));
+  if (own !== undefined && isHere(own.publicIp)) return own.publicIp;
+  const known = candidates.find(({ address, stays }) => {
+    return stays && leases.some(({ publicIp }) => publicIp === address);
+  });
+  return known?.address;
 }
 
 function publicIpIn(value: string): number | undefined {

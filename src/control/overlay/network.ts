@@ -17,7 +17,7 @@ import { acquire, describeLease, type Identity, type OwnLease } from './acquire.
 import type { HostAddress, Refused } from './admit.js';
 import { findAssigned } from './assigned.js';
 import { type Backend, type Config, ConfigError, parseConfig } from './config.js';
-import { findFormerAddress } from './former-address.js';
+import { type Candidate, findFormerAddress } from './former-address.js';
 import { type Held, LeaseHolder } from './lease/holder.js';
 import { LEASE_TTL } from './lease/known.js';
 import { type Membership, Peers } from './peers.js';
@@ -151,8 +151,8 @@ export class Overlay {
     }
   }
 
-  /** Which of these addresses (int32, the best first) our own lease has; undefined: none that is known. */
-  formerAddress(candidates: readonly number[], previousSubnet?: Subnet) {
+  /** Which of these addresses, the best first, our own lease has; undefined: none that is known. */
+  formerAddress(candidates: readonly Candidate[], previousSubnet?: Subnet) {
     const { store } = this.#options;
     return findFormerAddress({ store, candidates, previousSubnet, saved: this.#formerSelf });
   }

@@ -225,7 +225,7 @@ async function among(addr_info: object[], selection: Selection = { iface: ['eth0
   const stdout = JSON.stringify(links);
   const runner = new FakeRunner({ 'ip -j addr show': { stdout } });
   const { at, others, floating } = await chooseAddress(runner, selection);
-  return `${at.address}${floating ? ' floating' : ''} | ${others.join(' ')}`;
+  return `${at.address}${floating ? ' floating' : ''} | ${others.map(({ address }) => address).join(' ')}`;
 }
 
 test('an address without a network comes behind those with one, however they came about', async () => {

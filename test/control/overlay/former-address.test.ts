@@ -33,7 +33,7 @@ const find = (
 ) =>
   findFormerAddress({
     store,
-    candidates,
+    candidates: candidates.map((address) => ({ address, stays: address !== VIP })),
     previousSubnet: previous === undefined ? undefined : parseSubnet(previous),
     saved: saved === undefined ? undefined : { publicIp: saved },
   });
@@ -56,11 +56,11 @@ test('else that of the lease with the subnet of an earlier run, if it is here', 
   assert.equal(await find(store, [REAL, VIP], '10.5.2.0/24'), VIP);
 });
 
-test('else the best that any lease has; none where there is none, or no answer', async () => {
+test("else the best of the host's own that any lease has; none where there is none, or no answer", async () => {
   const store = storeOf('10.5.1.0-24 192.168.57.11', '10.5.2.0-24 192.168.56.112');
   assert.equal(await find(store, [REAL, OTHER, VIP]), OTHER);
   assert.equal(await find(store, [REAL, OTHER, VIP], '10.5.7.0/24'), OTHER);
-  assert.equal(await find(store, [REAL]), undefined);
+  assert.equal(await find(store, [VIP, REAL]), undefined, 'it may be the lease of another host');
   const away = { list: () => Promise.reject(new Error('away')) } as never;
   assert.equal(await find(away, [REAL, OTHER], '10.5.1.0/24'), undefined);
 });

@@ -234,10 +234,11 @@ function row({ addresses, vxlan: _, queues: __, ...link }: Link): object {
   const parts = addresses.map((one) => one.split('/'));
   return {
     ...link,
-    addr_info: parts.map(([local, length]) => ({
+    addr_info: parts.map(([local, length], i) => ({
       family: 'inet',
       local,
       prefixlen: Number(length),
+      ...(i > 0 ? { secondary: true } : {}),
     })),
   };
 }
