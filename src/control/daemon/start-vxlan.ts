@@ -98,10 +98,11 @@ export async function startVxlan(start: Start, backend: Vxlan): Promise<Running>
   };
   const { clock } = options;
   lifecycle.onLeave('the seconds', eachSecond({ clock, log, look: () => path.lanes, tick }));
+  const clashes = await start.watchClashes(lease, name, { routes, carrier, watch });
   lookAfter(start, { path, watch, carrier, paths });
 
   // 13. follow
-  await start.follow(carrier);
+  await start.follow(carrier, clashes);
 
   const { vnet, uso } = path.tun;
   log.info(
@@ -113,7 +114,7 @@ export async function startVxlan(start: Start, backend: Vxlan): Promise<Running>
   const made = { publisher, carrier, paths, queues };
   return {
     remeasure: () => paths.remeasure(),
-    faults: () => [...firewall.faults, ...paths.faults],
+    faults: () => [...firewall.faults, ...paths.faults, ...clashes.faults],
     ready: () => path.running && watch.present && subnetFile.written,
     standing: () => turning.faults,
     parts: () => {

@@ -2,13 +2,17 @@
  * The steps of a start that both backends take. Their numbers are those of daemon.ts, where it
  * stands what each is for.
  */
+import { formatAddress } from '../../dataplane/wire/ipv4.js';
+import { PeerSubnets } from '../host/clashes.js';
 import { Journal } from '../host/journal.js';
 import { Monitor } from '../host/monitor.js';
 import { RouteSync, routesInside } from '../host/routes.js';
 import type { OwnLease } from '../overlay/acquire.js';
+import type { HostAddress } from '../overlay/admit.js';
 import { formatSubnet } from '../overlay/subnet.js';
 import { readPreviousSubnet } from '../overlay/subnet-env.js';
 import type { Carrier } from './carrier.js';
+import { Clashes } from './clashes.js';
 import { startFirewall } from './firewall.js';
 import { forwarding } from './forwarding.js';
 import type { DaemonOptions, Ground } from './ground.js';
@@ -114,6 +118,7 @@ export class Start {
     const { ip, config } = this.ground;
     return new RouteSync(ip, tunnel, formatSubnet(config.network), {
       journal,
+      uplink: this.ground.underlay.name,
       ...(underlay === undefined ? {} : { underlay }),
       ...(this.options.blackhole ? { blackhole: formatSubnet(subnet) } : {}),
     });
@@ -132,6 +137,28 @@ export class Start {
     });
   }
 
+  /** 12. What of this host's networks and routes meets the overlay's; the first look is at once. */
+  async watchClashes(
+    { subnet }: OwnLease,
+    tunnel: string | null,
+    { routes, carrier, watch }: { routes: RouteSync; carrier: Carrier; watch: UnderlayWatch },
+  ): Promise<Clashes> {
+    const { ip, config } = this.ground;
+    const { clock, log } = this.options;
+    const overlay = () => ({
+      ...{ network: formatSubnet(config.network), own: formatSubnet(subnet), tunnel },
+      uplink: watch.now.name,
+      peers: new PeerSubnets(
+        new Map(
+          carrier.peers.map((one) => [formatSubnet(one.subnet), formatAddress(one.publicIp)]),
+        ),
+      ),
+    });
+    const clashes = new Clashes({ ip, clock, log, routes, overlay });
+    await this.awaited(this.loop.begin(clashes));
+    return clashes;
+  }
+
   /** 12. From here on what others change on the host is put right. */
   startLoop(alsoTell = () => {}): void {
     const { host, clock, log, lifecycle } = this.options;
@@ -146,11 +173,15 @@ export class Start {
   }
 
   /** 13. Follows the peers from now on; resolves when the first of them are in force. */
-  async follow(carrier: Carrier): Promise<void> {
+  async follow(carrier: Carrier, clashes: Clashes): Promise<void> {
     const { lifecycle } = this.options;
     const { overlay, ip, store } = this.ground;
     this.doing(`reading the peers from ${store.description}`);
-    await this.awaited(this.loop.begin(new OwnAddresses(ip, overlay)));
+    const tell = (addresses: readonly HostAddress[]) => {
+      overlay.changeAddresses(addresses);
+      clashes.changeAddresses(addresses);
+    };
+    await this.awaited(this.loop.begin(new OwnAddresses(ip, tell)));
     const first = new Promise<void>((resolve) => {
       overlay.follow({
         members: (membership) => {

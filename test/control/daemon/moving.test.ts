@@ -148,7 +148,7 @@ test('a device that is taken away is made anew, with its routes, within a second
       'ip addr add 10.10.64.0/32 dev flannel.1',
       'ip link set dev flannel.1 up',
       'start lanes, MTU 1450',
-      'ip route replace 10.10.7.0/24 dev flannel.1 proto boot scope link',
+      'ip route add 10.10.7.0/24 dev flannel.1 proto boot scope link',
     ],
   );
   assert.equal(daemon.ready, true);

@@ -93,7 +93,7 @@ export class FakeIp implements Runner {
     this.lines.push(line);
     const refused = this.refuse.get(line);
     if (refused !== undefined) return refused;
-    const [, verb = '', ...words] = line.split(' ');
+    const [, verb = '', ...words] = line.replace(' table main', '').split(' ');
     if (verb === 'show') {
       const [how, prefix = ''] = words;
       const rows = [...this.routes].map(([key, rest]) => ({
@@ -111,6 +111,14 @@ export class FakeIp implements Runner {
           return outer !== null && inner !== null && contains(outer, inner);
         }),
       );
+    } else if (verb === 'get' && words[0] === 'fibmatch') {
+      const address = parsePrefix(words[1] ?? '');
+      const found = [...this.routes].find(([dst]) => {
+        const outer = parsePrefix(dst);
+        return outer !== null && address !== null && contains(outer, address);
+      });
+      if (found === undefined) return 'RTNETLINK answers: Network is unreachable';
+      this.#answer(listener, [{ dst: found[0], ...found[1], flags: [] }]);
     } else if (verb === 'get') {
       const way = this.ways.get(words[0] ?? '');
       if (way === undefined) return 'RTNETLINK answers: Network is unreachable';
@@ -157,7 +165,10 @@ export class FakeIp implements Runner {
     ] as const) {
       if (after(word) !== undefined) route[name] = after(word);
     }
-    if (verb === 'replace') {
+    if (verb === 'add' && this.routes.has(key) && !('metric' in this.routes.get(key)!)) {
+      return 'RTNETLINK answers: File exists';
+    }
+    if (verb === 'replace' || verb === 'add') {
       this.routes.set(key, route);
       return null;
     }

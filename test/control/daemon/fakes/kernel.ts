@@ -171,12 +171,16 @@ export class FakeKernel implements Runner {
       return of.filter(({ addresses }) => addresses.some((one) => isIn(network, one))).map(row);
     }
     if (line.startsWith('addr show')) return of.map(row);
+    if (line === 'route show table main proto kernel') {
+      return this.routes.filter(({ protocol }) => protocol === 'kernel').map(withoutProtocol);
+    }
+    if (line.startsWith('route get fibmatch ')) return [];
     if (line.startsWith('route get ')) {
       const dev = this.routes.find(({ dst }) => dst === 'default')?.dev;
       return dev === undefined ? [] : [{ dst: line.split(' ')[2], dev, flags: [] }];
     }
     if (line.startsWith('route show')) {
-      const [, how] = /^route show (\S+)/.exec(line) ?? [];
+      const [, how] = /^route show (?:table main )?(\S+)/.exec(line) ?? [];
       return this.routes.filter(({ dst, dev }) => {
         if (line.endsWith('default')) return dst === 'default';
         if (name !== undefined) return dev === name;
@@ -191,6 +195,9 @@ export class FakeKernel implements Runner {
     const dst = words[special ? 1 : 0]!;
     const after = (word: string) => words[words.indexOf(word) + 1];
     const has = (word: string) => words.includes(word);
+    if (verb === 'add' && this.routes.some((one) => one.dst === dst)) {
+      return 'RTNETLINK answers: File exists';
+    }
     const before = remove(this.routes, (one) => one.dst === dst);
     if (verb === 'del') return before > 0 ? undefined : 'RTNETLINK answers: No such process';
     const dev = after('dev')!;
@@ -217,6 +224,10 @@ export class FakeKernel implements Runner {
     else if (words.at(-1) === 'up') link.flags = [...link.flags, 'UP'];
     return undefined;
   }
+}
+
+function withoutProtocol({ protocol: _, ...row }: object & { protocol?: unknown }): object {
+  return row;
 }
 
 function isIn(network: Prefix, address: string): boolean {
