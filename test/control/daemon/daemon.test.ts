@@ -247,9 +247,7 @@ test('reload looks at host, store and paths at once', async (t) => {
   host.runner.routes.splice(0, host.runner.routes.length);
   host.take();
   await daemon.reload();
-  assert.deepEqual(host.take(), [
-    'ip route add 10.10.7.0/24 dev flannel.1 proto boot scope link',
-  ]);
+  assert.deepEqual(host.take(), ['ip route add 10.10.7.0/24 dev flannel.1 proto boot scope link']);
   assert.equal(host.store.reconnects, 1);
 });
 
