@@ -44,13 +44,13 @@ describe('other networks of this host', { skip: lacks ?? false, timeout: 180_000
     eventually(
       async () => fault.test((await faults()).join('\n')),
       () => weft.output,
-      10_000,
+      20_000,
     );
   const isWell = () =>
     eventually(
       async () => (await faults()).length === 0,
       () => weft.output,
-      10_000,
+      20_000,
     );
   const join = (key = KEY, publicIp = '192.168.56.77') =>
     overlay.etcd.put(
@@ -134,7 +134,7 @@ describe('other networks of this host', { skip: lacks ?? false, timeout: 180_000
     await eventually(
       async () => /dev br-x/.test(await wayTo('10.10.93.5')),
       () => weft.output,
-      10_000,
+      20_000,
     );
     await says(/is the network of br-x/);
     assert.doesNotMatch(await routeTo(PEER), /flannel/);

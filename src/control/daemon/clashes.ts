@@ -3,8 +3,8 @@
  * the routes which networks they have to leave alone, removes what an earlier run left in the way of
  * our own containers, and names the rest while it lasts.
  *
- * All routes may be a quarter of a million, which takes `ip` a tenth of a second to look through:
- * how long a look took says how long it is until the next one.
+ * All routes may be a quarter of a million, which takes `ip` a tenth of a second to look through, and
+ * the kernel a hundredth: how long a look took says how long it is until the next one.
  */
 
 import { formatAddress } from '../../dataplane/wire/ipv4.js';
@@ -24,8 +24,8 @@ import type { HostAddress } from '../overlay/admit.js';
 import type { Clock, Log } from '../runtime.js';
 import type { Member } from './reconcile.js';
 
-/** A look may cost one part in so many of the time. */
-const SHARE = 200;
+/** Each kind of look may cost one part in so many of the time. */
+const SHARE = 100;
 /** A route that was removed so often is put there by somebody: it is only named then. */
 const REMOVALS = 3;
 /** More clashes than this are told as a number. */
@@ -46,12 +46,16 @@ export class Clashes implements Member {
   #addresses: readonly HostAddress[] = [];
   /** From all routes inside the network, as of the last look at them. */
   #ofRoutes: readonly string[] = [];
-  #nextLook = Number.NEGATIVE_INFINITY;
+  readonly #ofNetworks: Pace;
+  readonly #ofAll: Pace;
+  #networks: ReadonlyMap<string, string> = new Map();
   #removals = new Map<string, number>();
   #faults: readonly string[] = [];
 
   constructor(options: ClashesOptions) {
     this.#options = options;
+    this.#ofNetworks = new Pace(options.clock);
+    this.#ofAll = new Pace(options.clock);
   }
 
   /** A sentence for each clash, while it lasts. */
@@ -73,8 +77,12 @@ export class Clashes implements Member {
   async reconcile(): Promise<string[]> {
     const { ip, routes } = this.#options;
     const overlay = this.#options.overlay();
-    const rows = (await ip.query('route show table main proto kernel')) as Row[];
-    const networks = localNetworks(rows, overlay.tunnel);
+    if (this.#ofNetworks.isDue) {
+      const line = 'route show table main proto kernel';
+      const rows = (await this.#ofNetworks.run(() => ip.query(line))) as Row[];
+      this.#networks = localNetworks(rows, overlay.tunnel);
+    }
+    const networks = this.#networks;
     await routes.leave(new Set(networks.keys()));
     const did = await this.#lookAtRoutes(networks, overlay);
     this.#tell([
@@ -93,12 +101,10 @@ export class Clashes implements Member {
     networks: ReadonlyMap<string, string>,
     overlay: OverlayNetworks,
   ): Promise<string[]> {
-    const { ip, clock } = this.#options;
-    const begun = clock.now();
-    if (begun < this.#nextLook) return [];
-    const rows = (await ip.query(`route show table main root ${overlay.network}`)) as Row[];
-    const now = clock.now();
-    this.#nextLook = now + SHARE * (now - begun);
+    const { ip } = this.#options;
+    if (!this.#ofAll.isDue) return [];
+    const line = `route show table main root ${overlay.network}`;
+    const rows = (await this.#ofAll.run(() => ip.query(line))) as Row[];
     const { stale, faults } = judgeRoutes(rows, networks, overlay);
     const removable = stale.filter((route) => (this.#removals.get(route) ?? 0) < REMOVALS);
     const failures = await ip.change(removable.map((route) => `route del ${route}`));
@@ -137,5 +143,27 @@ export class Clashes implements Member {
     const over = this.#faults.filter((fault) => !faults.includes(fault));
     for (const fault of over.slice(0, TOLD)) log.info(`over: ${fault}`);
     this.#faults = faults;
+  }
+}
+
+/** So seldom that it costs no more than its share of the time. */
+class Pace {
+  readonly #clock: Pick<Clock, 'now'>;
+  #next = Number.NEGATIVE_INFINITY;
+
+  constructor(clock: Pick<Clock, 'now'>) {
+    this.#clock = clock;
+  }
+
+  get isDue(): boolean {
+    return this.#clock.now() >= this.#next;
+  }
+
+  async run<T>(work: () => Promise<T>): Promise<T> {
+    const begun = this.#clock.now();
+    const done = await work();
+    const now = this.#clock.now();
+    this.#next = now + SHARE * (now - begun);
+    return done;
   }
 }

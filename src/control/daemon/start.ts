@@ -9,6 +9,7 @@ import { Monitor } from '../host/monitor.js';
 import { RouteSync, routesInside } from '../host/routes.js';
 import type { OwnLease } from '../overlay/acquire.js';
 import type { HostAddress } from '../overlay/admit.js';
+import type { Peer } from '../overlay/peers.js';
 import { formatSubnet } from '../overlay/subnet.js';
 import { readPreviousSubnet } from '../overlay/subnet-env.js';
 import type { Carrier } from './carrier.js';
@@ -145,15 +146,13 @@ export class Start {
   ): Promise<Clashes> {
     const { ip, config } = this.ground;
     const { clock, log } = this.options;
-    const overlay = () => ({
-      ...{ network: formatSubnet(config.network), own: formatSubnet(subnet), tunnel },
-      uplink: watch.now.name,
-      peers: new PeerSubnets(
-        new Map(
-          carrier.peers.map((one) => [formatSubnet(one.subnet), formatAddress(one.publicIp)]),
-        ),
-      ),
-    });
+    let known = { of: carrier.peers, peers: peerSubnets(carrier.peers) };
+    const overlay = () => {
+      const of = carrier.peers;
+      if (of !== known.of) known = { of, peers: peerSubnets(of) };
+      const own = { network: formatSubnet(config.network), own: formatSubnet(subnet), tunnel };
+      return { ...own, uplink: watch.now.name, peers: known.peers };
+    };
     const clashes = new Clashes({ ip, clock, log, routes, overlay });
     await this.awaited(this.loop.begin(clashes));
     return clashes;
@@ -193,4 +192,11 @@ export class Start {
     });
     await this.awaited(first);
   }
+}
+
+function peerSubnets(peers: readonly Peer[]): PeerSubnets {
+  const hosts = peers.map(({ subnet, publicIp }): [string, string] => {
+    return [formatSubnet(subnet), formatAddress(publicIp)];
+  });
+  return new PeerSubnets(new Map(hosts));
 }

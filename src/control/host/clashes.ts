@@ -57,12 +57,14 @@ export function judgeNetworks(
     const prefix = parsePrefix(text);
     if (prefix === null) return [];
     const local = { prefix, text, device };
-    if (contains(own, prefix)) return judgeInside(local, own);
+    const isUplinks = device.split(', ').includes(overlay.uplink);
+    if (contains(own, prefix) && !isUplinks) return judgeInside(local, own);
     const peer = overlay.peers.around(prefix);
     if (peer !== undefined) return [judgeAtPeer(local, peer)];
     const covers =
       contains(prefix, all) || (contains(all, prefix) && overlay.peers.isAnyIn(prefix));
-    if (!covers && !contains(prefix, own)) return [];
+    const isUnderlay = isUplinks && contains(all, prefix);
+    if (!covers && !contains(prefix, own) && !isUnderlay) return [];
     return [
       `the network ${text} of ${device} overlaps the overlay's ${overlay.network}: those of its ` +
         'hosts that have an address of a leased subnet are not reached; give one of the two ' +

@@ -133,8 +133,9 @@ test('where it takes long to look through all routes, it is done seldom', async 
     await clashes.reconcile();
     await clock.pass(3_000);
   }
-  assert.ok(looks() > 5 && looks() <= 13, `${looks()} looks in 300 s`);
-  assert.equal(asked.filter((line) => line.endsWith('proto kernel')).length, 100);
+  assert.ok(looks() > 10 && looks() <= 25, `${looks()} looks in 300 s`);
+  const networks = asked.filter((line) => line.endsWith('proto kernel')).length;
+  assert.ok(networks > 60 && networks <= 100, `${networks} of the networks alone`);
 });
 
 test('a great many clashes are a number', async () => {

@@ -52,6 +52,17 @@ test('a network that is wider than subnets, or than all of the overlay, is named
   assert.deepEqual(networks(connected('10.5.96.0/20', 'eth1')), [], 'no lease is in there');
 });
 
+test("the underlay's network inside the overlay's is named, in our own subnet above all", () => {
+  for (const dst of ['10.5.52.0/24', '10.5.52.128/25', '10.5.200.0/24']) {
+    const [fault] = networks(connected(dst, 'eth0'));
+    assert.match(
+      fault!,
+      /^the network 10\.5\.\S+ of eth0 overlaps the overlay's 10\.5\.0\.0\/16/,
+      dst,
+    );
+  }
+});
+
 test('our subnet on two bridges is named; its own containers are not', () => {
   assert.match(
     networks(DOCKER, { ...DOCKER, dev: 'cni0' })[0]!,
