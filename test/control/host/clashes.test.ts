@@ -125,6 +125,10 @@ test('all else that leads it, or a part of it, away is named with the command th
       'blackhole 10.5.52.64/26 proto static metric 0',
     ],
     [
+      { dst: '10.5.52.0/24', type: 'blackhole', protocol: 'static' },
+      'blackhole 10.5.52.0/24 proto static metric 0',
+    ],
+    [
       { dst: '10.5.52.0/25', dev: 'flannel.1', protocol: 'static' },
       '10.5.52.0/25 dev flannel.1 proto static metric 0',
     ],
