@@ -137,10 +137,11 @@ export class UnderlayWatch implements Member {
     }
     soon(goneMs < SETTLE_MS ? SETTLE_MS - goneMs : Math.max(left, SETTLE_MS));
     if (goneMs < SETTLE_MS || inPlace) return undefined;
+    const seconds = ELSEWHERE_MS / 1000;
     const what =
       next === undefined
         ? 'waiting for it or another in its place'
-        : `waiting ${ELSEWHERE_MS / 1000} s for it before ${next.at.address} on ${next.at.name} is taken`;
+        : `waiting ${seconds} s for it before ${next.at.address} on ${next.at.name} is taken`;
     throw new HostError('EADDRNOTAVAIL', `${isGone(before)}; ${what}`);
   }
 

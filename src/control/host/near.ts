@@ -10,7 +10,10 @@ interface Way {
   via?: object;
 }
 
-/** flannel's question: whether the route to a host has no gateway; and leads by the underlay. Rejects as `Ip` does. */
+/**
+ * flannel's question: whether the route to a host has no gateway; and leads by the underlay. Rejects
+ * as `Ip` does.
+ */
 export async function isNear(
   ip: Pick<Ip, 'query'>,
   host: string,

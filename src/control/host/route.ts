@@ -117,11 +117,11 @@ export function isOfFlannel({ subnet, device, via }: Route, uplink: string | nul
 /** As `ip` takes it: behind `ip route del`, it removes just this one. */
 export function describeRow(row: Row): string {
   const { type, dst, gateway, dev, nexthops = [], protocol = 'boot', metric = 0 } = row;
-  const way = (one: { gateway?: string; dev?: string }) =>
-    `${one.gateway === undefined ? '' : ` via ${one.gateway}`}${one.dev === undefined ? '' : ` dev ${one.dev}`}`;
-  const hops = nexthops.map((hop) => ` nexthop${way(hop)}`).join('');
-  const ways = `${way({ ...(gateway && { gateway }), ...(dev && { dev }) })}${hops}`;
-  return `${type === undefined ? '' : `${type} `}${dst}${ways} proto ${protocol} metric ${metric}`;
+  const word = (name: string, value?: string) => (value === undefined ? '' : ` ${name} ${value}`);
+  const way = (via?: string, device?: string) => word('via', via) + word('dev', device);
+  const hops = nexthops.map((hop) => ` nexthop${way(hop.gateway, hop.dev)}`).join('');
+  const where = `${dst}${way(gateway, dev)}${hops} proto ${protocol} metric ${metric}`;
+  return type === undefined ? where : `${type} ${where}`;
 }
 
 /** The route of metric 0 to just this subnet, which is in the main table. Rejects as `Ip` does. */

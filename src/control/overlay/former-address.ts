@@ -26,8 +26,8 @@ export interface FormerAddressOptions {
 
 /**
  * The candidate in this host's own lease: as it saved it, as the subnet of an earlier run has it, or
- * the first that stays and that there is a lease for. Undefined where no lease has any of them, or the store does
- * not answer.
+ * the first that stays and that there is a lease for. Undefined where no lease has any of them, or
+ * the store does not answer.
  */
 export async function findFormerAddress(
   options: FormerAddressOptions,

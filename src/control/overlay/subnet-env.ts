@@ -46,14 +46,14 @@ export function wrongIn(text: string, env: SubnetEnv): string | undefined {
   return missing === undefined ? undefined : `which lacked ${missing.split('=')[0]}`;
 }
 
-/** `text` with our lines in front, in place of what it says of the network, and those of others as they are. */
+/** `text` with our lines in front, in place of its own; the lines of others as they are. */
 export function withOurs(text: string, env: SubnetEnv): string {
   const others = text.split('\n').filter((line) => !OURS.test(line));
   while (others.at(-1) === '') others.pop();
   return `${formatSubnetEnv(env)}${others.map((line) => `${line}\n`).join('')}`;
 }
 
-/** The text of the file, which a symbolic link may lead to; undefined when there is none. Throws what the file system throws. */
+/** The text of the file; undefined when there is none. Throws what the file system throws. */
 export function readSubnetEnv(file: string): string | undefined {
   try {
     // To read a pipe would be to wait for whoever writes into it.
