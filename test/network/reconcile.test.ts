@@ -138,7 +138,7 @@ describe('a host that others change', { skip: lacks ?? false, timeout: 240_000 }
     const text = host.read(ENV);
     await mended(
       async () => fs.rmSync(host.path('/run/flannel'), { recursive: true }),
-      /wrote .*subnet\.env$/,
+      /wrote .*subnet\.env, which was gone$/,
       {
         right: async () => host.read(ENV) === text,
         // Nobody tells of a file: the period has to pass.
@@ -149,9 +149,23 @@ describe('a host that others change', { skip: lacks ?? false, timeout: 240_000 }
     await sleep(3_200);
     await mended(
       async () => host.write(ENV, 'FLANNEL_MTU=9000\n'),
-      /put right: wrote .*subnet\.env$/,
+      /put right: wrote .*subnet\.env, whose FLANNEL_MTU was 9000$/,
       {
         right: async () => host.read(ENV) === text,
+      },
+    );
+    // As mk-docker-opts.sh -d writes its options into it.
+    const said = weft.output.length;
+    const options = 'DOCKER_OPTS=" --bip=10.10.52.1/24 --ip-masq=true --mtu=1450"\n';
+    host.write(ENV, text + options);
+    await sleep(7_000);
+    assert.equal(host.read(ENV), text + options);
+    assert.equal(weft.output.slice(said), '');
+    await mended(
+      async () => host.write(ENV, options),
+      /put right: wrote .*subnet\.env, which lacked FLANNEL_NETWORK$/,
+      {
+        right: async () => host.read(ENV) === text + options,
       },
     );
   });

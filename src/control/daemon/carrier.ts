@@ -2,7 +2,8 @@
 import type { Route } from '../../dataplane/routes/peer.js';
 import type { Publisher } from '../../dataplane/routes/publisher.js';
 import { formatAddress } from '../../dataplane/wire/ipv4.js';
-import type { Behind, RouteReport, RouteSync } from '../host/routes.js';
+import type { Behind } from '../host/desired-routes.js';
+import type { RouteReport, RouteSync } from '../host/routes.js';
 import { describePeer, type Membership, type Peer } from '../overlay/peers.js';
 import { formatSubnet } from '../overlay/subnet.js';
 import type { Log } from '../runtime.js';

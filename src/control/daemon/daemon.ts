@@ -24,12 +24,13 @@
  */
 import type { Answer } from '../../operate/status/status.js';
 import { readHostId } from '../host/host-id.js';
-import { chooseInterface } from '../host/interfaces.js';
 import { Ip } from '../host/ip.js';
 import { removeIfUnused } from '../host/run-folder.js';
 import { Overlay } from '../overlay/network.js';
 import { formatSubnet } from '../overlay/subnet.js';
+import { readPreviousSubnet } from '../overlay/subnet-env.js';
 import type { Store } from '../store/store.js';
+import { chooseUnderlay } from './choose-underlay.js';
 import type { DaemonOptions, Ground, Running } from './ground.js';
 import { HostQueues } from './host-queues.js';
 import { measuring } from './mtu.js';
@@ -96,7 +97,12 @@ export class Daemon {
     const ip = new Ip(host.runner, clock);
     lifecycle.onLeave('ip', () => ip.close());
     const measure = measuring(ip, formatSubnet(config.network));
-    const chosen = await awaited(chooseInterface(host.runner, this.#options.underlay));
+    const { underlay: selection, subnetFile } = this.#options;
+    const previousSubnet = readPreviousSubnet(subnetFile);
+    const { runner } = host;
+    const chosen = await awaited(
+      chooseUnderlay({ runner, selection, overlay, previousSubnet, log }),
+    );
     const underlay = await awaited(measure(chosen));
     log.info(`underlay ${describeUnderlay(underlay)}`);
 

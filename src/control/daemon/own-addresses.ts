@@ -1,26 +1,26 @@
-/** Keeps the overlay told which addresses this host has, since no other host is reached at those. */
-import { type LocalAddress, listAddresses } from '../host/interfaces.js';
+/** Keeps those told which addresses this host has who have to know. */
+import { type LocalAddress, listAddresses } from '../host/addresses.js';
 import type { Ip } from '../host/ip.js';
-import type { Overlay } from '../overlay/network.js';
+import type { HostAddress } from '../overlay/admit.js';
 import { addressOf } from './open.js';
 import type { Member } from './reconcile.js';
 
 export class OwnAddresses implements Member {
   readonly name = 'addresses of this host';
   readonly #ip: Ip;
-  readonly #overlay: Pick<Overlay, 'changeAddresses'>;
+  readonly #tell: (addresses: readonly HostAddress[]) => void;
   #known = '';
 
-  constructor(ip: Ip, overlay: Pick<Overlay, 'changeAddresses'>) {
+  constructor(ip: Ip, tell: (addresses: readonly HostAddress[]) => void) {
     this.#ip = ip;
-    this.#overlay = overlay;
+    this.#tell = tell;
   }
 
   async reconcile(): Promise<string[]> {
     const found = await listAddresses(this.#ip);
     const text = found.map(({ address, length, device }) => `${address}/${length} ${device}`);
     const now = text.sort().join();
-    if (now !== this.#known) this.#overlay.changeAddresses(found.map(parse));
+    if (now !== this.#known) this.#tell(found.map(parse));
     this.#known = now;
     return [];
   }

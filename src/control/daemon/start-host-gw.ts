@@ -39,6 +39,7 @@ export async function startHostGw(start: Start, backend: HostGw): Promise<Runnin
   const carrier = new Carrier({ routes, log });
   const tunnelMtu = (now: Interface) => now.mtu;
   const watch = start.watchUnderlay({ path, routes, subnetFile, tunnelMtu });
+  const clashes = await start.watchClashes(lease, null, { routes, carrier, watch });
   loop.add(watch);
   loop.add({ name: 'routes', reconcile: () => carrier.reconcile() });
   const by = () => (watch.present ? watch.now.name : undefined);
@@ -46,14 +47,14 @@ export async function startHostGw(start: Start, backend: HostGw): Promise<Runnin
   start.startLoop();
 
   // 13. follow
-  await start.follow(carrier);
+  await start.follow(carrier, clashes);
 
   log.info(
     `ready: host-gw ${formatSubnet(lease.subnet)}, MTU ${mtu}, ${carrier.peers.length} peers`,
   );
   const same = { name: NAME, backend, store, lease, carrier };
   return {
-    faults: () => firewall.faults,
+    faults: () => [...firewall.faults, ...clashes.faults],
     ready: () => watch.present && subnetFile.written,
     standing: () => [],
     parts: () => ({ ...same, mtu: path.place.mtu, underlay: watch.now }),

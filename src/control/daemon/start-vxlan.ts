@@ -98,13 +98,14 @@ export async function startVxlan(start: Start, backend: Vxlan): Promise<Running>
   };
   const { clock } = options;
   lifecycle.onLeave('the seconds', eachSecond({ clock, log, look: () => path.lanes, tick }));
+  const clashes = await start.watchClashes(lease, name, { routes, carrier, watch });
   lookAfter(start, { path, watch, carrier, paths });
   const past = () => (direct && watch.present ? watch.now.name : undefined);
   await start.watchForwarding(lease, name, past);
   start.startLoop(() => paths.changed());
 
   // 13. follow
-  await start.follow(carrier);
+  await start.follow(carrier, clashes);
 
   const { vnet, uso } = path.tun;
   log.info(
@@ -116,7 +117,7 @@ export async function startVxlan(start: Start, backend: Vxlan): Promise<Running>
   const made = { publisher, carrier, paths, queues };
   return {
     remeasure: () => paths.remeasure(),
-    faults: () => [...firewall.faults, ...paths.faults],
+    faults: () => [...firewall.faults, ...paths.faults, ...clashes.faults],
     ready: () => path.running && watch.present && subnetFile.written,
     standing: () => turning.faults,
     parts: () => {

@@ -2,14 +2,20 @@
  * The steps of a start that both backends take. Their numbers are those of daemon.ts, where it
  * stands what each is for.
  */
+import { formatAddress } from '../../dataplane/wire/ipv4.js';
+import { PeerSubnets } from '../host/clashes.js';
 import { listListening } from '../host/control-socket.js';
 import { Journal, refuseInUse } from '../host/journal.js';
 import { Monitor } from '../host/monitor.js';
-import { RouteSync, routesInside } from '../host/routes.js';
+import { routesInside } from '../host/route.js';
+import { RouteSync } from '../host/routes.js';
 import type { OwnLease } from '../overlay/acquire.js';
+import type { HostAddress } from '../overlay/admit.js';
+import type { Peer } from '../overlay/peers.js';
 import { formatSubnet } from '../overlay/subnet.js';
 import { readPreviousSubnet } from '../overlay/subnet-env.js';
 import type { Carrier } from './carrier.js';
+import { Clashes } from './clashes.js';
 import { startFirewall } from './firewall.js';
 import { Forwarding } from './forwarding.js';
 import type { DaemonOptions, Ground } from './ground.js';
@@ -106,12 +112,13 @@ export class Start {
 
   /** 11. Behind all that its readers need. */
   async writeSubnetFile(journal: Journal, { subnet }: OwnLease, mtu: number): Promise<SubnetFile> {
-    const { firewall, subnetFile } = this.options;
+    const { firewall, subnetFile, clock } = this.options;
     const { network } = this.ground.config;
     // One that started at the same time had not written it yet.
     await this.#refuseSharedFile();
     const env = { network, subnet, mtu, ipMasq: firewall.masquerade };
-    const file = new SubnetFile(subnetFile, env, journal);
+    const soon = (ms: number) => this.loop.soon(ms);
+    const file = new SubnetFile(subnetFile, env, { journal, clock, soon });
     await this.awaited(this.loop.begin(file));
     return file;
   }
@@ -129,6 +136,7 @@ export class Start {
     const { ip, config } = this.ground;
     return new RouteSync(ip, tunnel, formatSubnet(config.network), {
       journal,
+      uplink: this.ground.underlay.name,
       ...(underlay === undefined ? {} : { underlay }),
       ...(this.options.blackhole ? { blackhole: formatSubnet(subnet) } : {}),
     });
@@ -159,6 +167,26 @@ export class Start {
     return this.awaited(this.loop.begin(member));
   }
 
+  /** 12. What of this host's networks and routes meets the overlay's; the first look is at once. */
+  async watchClashes(
+    { subnet }: OwnLease,
+    tunnel: string | null,
+    { routes, carrier, watch }: { routes: RouteSync; carrier: Carrier; watch: UnderlayWatch },
+  ): Promise<Clashes> {
+    const { ip, config } = this.ground;
+    const { clock, log } = this.options;
+    let known = { of: carrier.peers, peers: peerSubnets(carrier.peers) };
+    const overlay = () => {
+      const of = carrier.peers;
+      if (of !== known.of) known = { of, peers: peerSubnets(of) };
+      const own = { network: formatSubnet(config.network), own: formatSubnet(subnet), tunnel };
+      return { ...own, uplink: watch.now.name, peers: known.peers };
+    };
+    const clashes = new Clashes({ ip, clock, log, routes, overlay });
+    await this.awaited(this.loop.begin(clashes));
+    return clashes;
+  }
+
   /** 12. From here on what others change on the host is put right. */
   startLoop(alsoTell = () => {}): void {
     const { host, clock, log, lifecycle } = this.options;
@@ -173,11 +201,15 @@ export class Start {
   }
 
   /** 13. Follows the peers from now on; resolves when the first of them are in force. */
-  async follow(carrier: Carrier): Promise<void> {
+  async follow(carrier: Carrier, clashes: Clashes): Promise<void> {
     const { lifecycle } = this.options;
     const { overlay, ip, store } = this.ground;
     this.doing(`reading the peers from ${store.description}`);
-    await this.awaited(this.loop.begin(new OwnAddresses(ip, overlay)));
+    const tell = (addresses: readonly HostAddress[]) => {
+      overlay.changeAddresses(addresses);
+      clashes.changeAddresses(addresses);
+    };
+    await this.awaited(this.loop.begin(new OwnAddresses(ip, tell)));
     const first = new Promise<void>((resolve) => {
       overlay.follow({
         members: (membership) => {
@@ -189,4 +221,11 @@ export class Start {
     });
     await this.awaited(first);
   }
+}
+
+function peerSubnets(peers: readonly Peer[]): PeerSubnets {
+  const hosts = peers.map(({ subnet, publicIp }): [string, string] => {
+    return [formatSubnet(subnet), formatAddress(publicIp)];
+  });
+  return new PeerSubnets(new Map(hosts));
 }

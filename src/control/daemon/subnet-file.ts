@@ -1,21 +1,62 @@
-/** subnet.env on this host, and that it stays as it is to be. */
-import fs from 'node:fs';
+/**
+ * subnet.env on this host, and that it says of the network what it is to say.
+ *
+ * It is not weft's alone: `mk-docker-opts.sh -d /run/flannel/subnet.env` puts Docker's options into
+ * it. So it is written again only when it is gone, cannot be read, or says something else of the
+ * network; what it has beside is kept, and so are its mode and owner. Whoever writes other values
+ * again and again is named, and opposed ever less often.
+ */
 import { HostError } from '../host/errors.js';
 import type { Journal } from '../host/journal.js';
-import { formatSubnetEnv, type SubnetEnv, writeSubnetEnv } from '../overlay/subnet-env.js';
+import {
+  formatSubnetEnv,
+  makeReadable,
+  readSubnetEnv,
+  type SubnetEnv,
+  withOurs,
+  writeSubnetEnv,
+  wrongIn,
+} from '../overlay/subnet-env.js';
+import type { Clock } from '../runtime.js';
 import { messageOf } from '../store/store.js';
 import type { Member } from './reconcile.js';
 
+/** So often it is put right in a row before it is said that somebody opposes. */
+const REPAIRS = 3;
+/** From then on between two of them; doubled each time up to the longest. */
+const FIRST_PAUSE_MS = 10_000;
+const LONGEST_PAUSE_MS = 300_000;
+/** What was right so long, and twice the pause, is opposed by nobody. */
+const QUIET_MS = 60_000;
+/** Whoever writes it in several steps gets so long for them. */
+const STEPS_MS = 500;
+
+export interface SubnetFileOptions {
+  readonly journal: Pick<Journal, 'record'>;
+  readonly clock: Pick<Clock, 'now'>;
+  /** Wants to look again after so many milliseconds. */
+  readonly soon: (ms: number) => void;
+}
+
 export class SubnetFile implements Member {
   readonly name: string;
-  readonly #journal: Pick<Journal, 'record'>;
+  readonly #options: SubnetFileOptions;
   #env: SubnetEnv;
+  /** Whether it was found or made right once. */
+  #begun = false;
   #written = false;
+  /** What it said at the last look, if that was wrong: it may have been half of what it is to be. */
+  #seen: string | undefined;
+  /** How often it was put right in a row, and when last. */
+  #repairs = 0;
+  #repairedAt = 0;
+  /** That somebody opposes, in the words of the first time; empty while nobody does. */
+  #opposed = '';
 
-  constructor(file: string, env: SubnetEnv, journal: Pick<Journal, 'record'>) {
+  constructor(file: string, env: SubnetEnv, options: SubnetFileOptions) {
     this.name = file;
     this.#env = env;
-    this.#journal = journal;
+    this.#options = options;
   }
 
   /** Whether Docker and CNI can read it. */
@@ -26,30 +67,96 @@ export class SubnetFile implements Member {
   /** The tunnel has another MTU: writes it. What fails is tried again by `reconcile`. */
   async changeMtu(mtu: number): Promise<void> {
     this.#env = { ...this.#env, mtu };
-    await this.reconcile().catch(() => {});
+    try {
+      this.#write(this.#look().text);
+    } catch {
+      this.#written = false;
+    }
   }
 
-  /** Writes it, the first time whatever there is. */
   async reconcile(): Promise<string[]> {
-    const text = formatSubnetEnv(this.#env);
-    if (this.#written && this.#read() === text) return [];
-    this.#written = false;
+    const { text, wrong } = this.#look();
+    this.#written = wrong === undefined;
+    if (!this.#begun) return this.#begin(text, wrong);
+    if (wrong === undefined) return this.#keep();
+    if (text !== undefined && text !== this.#seen) {
+      this.#seen = text;
+      this.#options.soon(STEPS_MS);
+      return [];
+    }
+    return this.#repair(text, wrong);
+  }
+
+  #begin(text: string | undefined, wrong: string | undefined): string[] {
+    if (wrong === undefined) this.#record();
+    else this.#write(text);
+    makeReadable(this.name);
+    this.#begun = true;
+    return wrong === undefined ? [] : [`wrote ${this.name}`];
+  }
+
+  /** It is as it is to be. */
+  #keep(): string[] {
+    this.#seen = undefined;
+    const quiet = this.#options.clock.now() - this.#repairedAt;
+    if (quiet >= Math.max(QUIET_MS, 2 * this.#pauseMs)) {
+      this.#repairs = 0;
+      this.#opposed = '';
+    }
+    if (this.#opposed !== '') throw new HostError('EBUSY', this.#opposed);
+    return [];
+  }
+
+  #repair(text: string | undefined, wrong: string): string[] {
+    const now = this.#options.clock.now();
+    if (this.#repairs >= REPAIRS) {
+      this.#opposed ||=
+        `another program keeps writing ${this.name}, ${wrong}: weft writes it again now and then; ` +
+        'stop that program, or give weft a file of its own with -subnet-file';
+      if (now < this.#repairedAt + this.#pauseMs) throw new HostError('EBUSY', this.#opposed);
+    }
+    this.#write(text);
+    this.#repairs += 1;
+    this.#repairedAt = now;
+    if (this.#opposed !== '') throw new HostError('EBUSY', this.#opposed);
+    return [`wrote ${this.name}, ${wrong}`];
+  }
+
+  get #pauseMs(): number {
+    const doubled = FIRST_PAUSE_MS * 2 ** Math.max(this.#repairs - REPAIRS, 0);
+    return Math.min(doubled, LONGEST_PAUSE_MS);
+  }
+
+  /** What it says, if it can be read, and what is wrong with that. */
+  #look(): { text: string | undefined; wrong: string | undefined } {
     try {
-      this.#journal.record({ kind: 'file', path: this.name, wrote: text });
-      writeSubnetEnv(this.name, this.#env);
+      const text = readSubnetEnv(this.name);
+      return { text, wrong: text === undefined ? 'which was gone' : wrongIn(text, this.#env) };
     } catch (error) {
+      return { text: undefined, wrong: `which could not be read (${messageOf(error)})` };
+    }
+  }
+
+  /** Throws a HostError that says what comes of it. */
+  #write(before: string | undefined): void {
+    try {
+      this.#record();
+      writeSubnetEnv(this.name, withOurs(before ?? '', this.#env));
+    } catch (error) {
+      const lack = before === undefined ? 'miss it' : 'read other values there';
       const why = messageOf(error);
-      throw new HostError('EIO', `cannot write ${this.name}: ${why}; Docker and CNI will miss it`);
+      throw new HostError('EIO', `cannot write ${this.name}: ${why}; Docker and CNI will ${lack}`);
     }
     this.#written = true;
-    return [`wrote ${this.name}`];
+    this.#seen = undefined;
   }
 
-  #read(): string | undefined {
-    try {
-      return fs.readFileSync(this.name, 'utf8');
-    } catch {
-      return undefined;
-    }
+  /** Only our lines: the others are not weft's to take back. */
+  #record(): void {
+    this.#options.journal.record({
+      kind: 'file',
+      path: this.name,
+      wrote: formatSubnetEnv(this.#env),
+    });
   }
 }

@@ -4,15 +4,18 @@
  *
  * As long as the address is on this host nothing moves, whatever other addresses or default
  * routes there are: peers know this one. When it is gone, the choice is made as at the start, so
- * that what the operator named stays what counts.
+ * that what the operator named stays what counts. A new address on the same interface is taken
+ * after a moment; all else only when the old one stays away, as a makeshift: weft goes back when it
+ * is there again.
  */
+import { isLinkLocal, listAddresses } from '../host/addresses.js';
 import { HostError } from '../host/errors.js';
 import {
+  type Choice,
+  chooseAddress,
   chooseInterface,
   findAddress,
   type Interface,
-  isLinkLocal,
-  listAddresses,
   lookAgain,
   type Selection,
 } from '../host/interfaces.js';
@@ -24,6 +27,16 @@ import type { Member } from './reconcile.js';
 
 /** So long an address must be gone before weft takes another: a DHCP client may renew it. */
 const SETTLE_MS = 1_000;
+/**
+ * So long before weft takes an address that did not come in place of the lost one, on another
+ * interface or the same: every host is told of it, and most losses are shorter. A network service
+ * that is restarted, or a DHCP client that asks anew, has its address back within seconds; a port of
+ * a switch that runs spanning tree is shut for up to 30 s after its link came up (IEEE 802.1D: 15 s
+ * listening, 15 s learning).
+ */
+export const ELSEWHERE_MS = 30_000;
+/** So long the old address must be back before weft returns to it. */
+const RETURN_MS = 2_000;
 
 export interface UnderlayOptions {
   readonly runner: Runner;
@@ -55,6 +68,12 @@ export class UnderlayWatch implements Member {
   #now: Interface;
   #goneSince: number | undefined;
   #moved = false;
+  /** The other addresses of the interface when ours was last seen there. */
+  #beside: readonly string[] = [];
+  /** What would be taken, and since when. */
+  #candidate: { readonly address: string; readonly since: number } | undefined;
+  /** Where weft belongs, while it is elsewhere as a makeshift. */
+  #home: Interface | undefined;
 
   constructor(options: UnderlayOptions) {
     this.#options = options;
@@ -71,45 +90,113 @@ export class UnderlayWatch implements Member {
   }
 
   get isUnsettled(): boolean {
-    return this.#moved || !this.present;
+    return this.#moved || !this.present || this.#home !== undefined;
   }
 
   async reconcile(): Promise<string[]> {
     this.#moved = false;
     const next = await this.#find();
-    if (next !== undefined) {
-      await this.#follow(await this.#options.measure(next));
-      this.#goneSince = undefined;
-    }
-    return [];
+    if (next === undefined) return [];
+    await this.#follow(await this.#options.measure(next));
+    this.#goneSince = undefined;
+    const home = this.#home;
+    if (home === undefined) return [];
+    const { name, address } = this.#now;
+    throw new HostError(
+      'EADDRNOTAVAIL',
+      `${isGone(home)}; at ${address} on ${name} until it is back`,
+    );
   }
 
   /** Undefined: the address has only just gone. Rejects where there is none to go to. */
   async #find(): Promise<Interface | undefined> {
-    const { runner, ip, clock, selection, soon } = this.#options;
+    const { runner, ip, selection } = this.#options;
     const before = this.#now;
     const { publicIp = '' } = selection;
-    const here = (await lookAgain(ip, before)) ?? (await findAddress(runner, before));
-    if (here !== undefined) {
-      // A public IP that comes to this host, or back to it, is listened on as at a start.
-      const arrived = publicIp !== '' && publicIp !== before.address && (await this.#has(publicIp));
-      return arrived ? chooseInterface(runner, selection) : here;
-    }
+    const seen = await lookAgain(ip, before);
+    if (seen !== undefined) this.#beside = seen.beside;
+    const here = seen?.here ?? (await findAddress(runner, before));
+    if (here === undefined) return this.#replace();
+    if (this.#home !== undefined) return (await this.#return(this.#home)) ?? here;
+    this.#candidate = undefined;
+    // A public IP that comes to this host, or back to it, is listened on as at a start.
+    const arrived = publicIp !== '' && publicIp !== before.address && (await this.#has(publicIp));
+    return arrived ? chooseInterface(runner, selection) : here;
+  }
+
+  /** What to take in place of an address that is gone, once it has been so for long enough. */
+  async #replace(): Promise<Interface | undefined> {
+    const { clock, soon } = this.#options;
+    const before = this.#now;
     this.#goneSince ??= clock.now();
-    const left = this.#goneSince + SETTLE_MS - clock.now();
+    const goneMs = clock.now() - this.#goneSince;
+    const next = await this.#choose();
+    const inPlace = next !== undefined && this.#isInPlace(next);
+    const left = Math.max(
+      (inPlace ? SETTLE_MS : ELSEWHERE_MS) - goneMs,
+      SETTLE_MS - this.#stoodMs(next?.at),
+    );
+    if (next !== undefined && left <= 0) {
+      if (isHome(next, this.#home)) this.#home = undefined;
+      else if (!inPlace && (next.floating || !isSameLink(next.at, before))) this.#home ??= before;
+      return next.at;
+    }
+    soon(goneMs < SETTLE_MS ? SETTLE_MS - goneMs : Math.max(left, SETTLE_MS));
+    if (goneMs < SETTLE_MS || inPlace) return undefined;
+    const seconds = ELSEWHERE_MS / 1000;
+    const what =
+      next === undefined
+        ? 'waiting for it or another in its place'
+        : `waiting ${seconds} s for it before ${next.at.address} on ${next.at.name} is taken`;
+    throw new HostError('EADDRNOTAVAIL', `${isGone(before)}; ${what}`);
+  }
+
+  /** As at a start; undefined where there is nothing that leads anywhere. */
+  async #choose(): Promise<Choice | undefined> {
+    const { runner, selection } = this.#options;
+    try {
+      const next = await chooseAddress(runner, selection);
+      // What a host gives itself for want of an address leads nowhere.
+      return isLinkLocal(next.at.address) && !isLinkLocal(this.#now.address) ? undefined : next;
+    } catch (error) {
+      if (!(error instanceof HostError)) throw error;
+      return undefined;
+    }
+  }
+
+  /** Whether it came to the interface when ours went, or no other host is told of it. */
+  #isInPlace({ at, floating }: Choice): boolean {
+    const before = this.#now;
+    if (!isSameLink(at, before)) return false;
+    return at.publicIp === before.publicIp || !(floating || this.#beside.includes(at.address));
+  }
+
+  /** The way back to `home`; undefined while there is none. */
+  async #return(home: Interface): Promise<Interface | undefined> {
+    const { runner, soon } = this.#options;
+    let back = await findAddress(runner, home, true);
+    if (back === undefined) {
+      const next = await this.#choose();
+      if (next !== undefined && isHome(next, home)) back = next.at;
+    }
+    const left = RETURN_MS - this.#stoodMs(back);
+    if (back === undefined) return undefined;
     if (left > 0) {
       soon(left);
       return undefined;
     }
-    const gone = `the underlay address ${before.address} is gone from ${before.carrier ?? before.name}`;
-    try {
-      const next = await chooseInterface(runner, selection);
-      // What a host gives itself for want of an address leads nowhere.
-      if (!isLinkLocal(next.address) || isLinkLocal(before.address)) return next;
-    } catch (error) {
-      if (!(error instanceof HostError)) throw error;
+    this.#home = undefined;
+    return back;
+  }
+
+  /** How long it has been what would be taken. */
+  #stoodMs(next: Interface | undefined): number {
+    const now = this.#options.clock.now();
+    if (next === undefined) this.#candidate = undefined;
+    else if (this.#candidate?.address !== next.address) {
+      this.#candidate = { address: next.address, since: now };
     }
-    throw new HostError('EADDRNOTAVAIL', `${gone}; waiting for it or another in its place`);
+    return now - (this.#candidate?.since ?? now);
   }
 
   async #has(wanted: string): Promise<boolean> {
@@ -145,6 +232,20 @@ export class UnderlayWatch implements Member {
     }
     if (did.length > 0) log.warn(`underlay ${next.name}: ${did.join(', ')}`);
   }
+}
+
+function isGone({ address, carrier, name }: Interface): string {
+  return `the underlay address ${address} is gone from ${carrier ?? name}`;
+}
+
+function isSameLink(a: Interface, b: Interface): boolean {
+  return a.name === b.name || a.index === b.index;
+}
+
+/** The same address, or another that the same interface has of its own. */
+function isHome({ at, floating }: Choice, home: Interface | undefined): boolean {
+  if (home === undefined) return false;
+  return at.address === home.address || (at.name === home.name && !floating);
 }
 
 /** `ens33, address 192.168.56.11, MTU 1500`, and what is unusual. */

@@ -176,16 +176,28 @@ function leaveSysctl(key: string, old: string, proc: string): string {
   );
 }
 
+/** The lines that weft wrote; what others put beside them stays, and so does the file then. */
 function takeBackFile(file: string, wrote: string): string {
+  let target: string;
   let now: string;
   try {
-    now = fs.readFileSync(file, 'utf8');
+    target = fs.realpathSync(file);
+    now = fs.readFileSync(target, 'utf8');
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return `The file ${file} is gone.`;
     throw error;
   }
-  if (now !== wrote) return `The file ${file} was left: it is not as weft wrote it.`;
-  fs.rmSync(file);
+  const ours = wrote.split('\n').filter((line) => line !== '');
+  const lines = now.split('\n');
+  if (!ours.every((line) => lines.includes(line))) {
+    return `The file ${file} was left: it is not as weft wrote it.`;
+  }
+  const others = lines.filter((line) => !ours.includes(line));
+  if (others.some((line) => line !== '')) {
+    fs.writeFileSync(target, others.join('\n'));
+    return `The lines of weft were taken out of ${file}; those of others stay.`;
+  }
+  fs.rmSync(target);
   return `The file ${file} was removed.`;
 }
 

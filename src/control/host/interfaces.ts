@@ -2,26 +2,20 @@
  * Links and IPv4 addresses of this host, and the choice of the underlay interface, made as
  * flannel makes it (`-iface`, `-iface-regex`, `-iface-can-reach`, `-public-ip`, default route).
  */
+import { type Address, type AddressInfo, readAddress, usableAddresses } from './addresses.js';
 import { HostError, textOf } from './errors.js';
 import type { Pattern } from './go-pattern.js';
 import type { Ip } from './ip.js';
 import { parseAddress } from './ipv4.js';
 import type { Runner } from './runner.js';
 
-export interface Address {
-  /** Dotted text. */
-  address: string;
-  /** Deprecated, dynamic (from DHCP) and secondary count against an address; see `bestAddress`. */
-  deprecated: boolean;
-  dynamic: boolean;
-  secondary: boolean;
-}
-
 export interface Link {
   name: string;
   index: number;
   mtu: number;
   addresses: Address[];
+  /** Whether it is up and has a carrier. */
+  carries: boolean;
   /** The bridge, bond or VRF that it belongs to. */
   master?: string;
 }
@@ -43,6 +37,17 @@ export interface Interface {
   publicIp: string;
 }
 
+/** An interface, and what could have been taken on it. */
+export interface Choice {
+  readonly at: Interface;
+  /** Whether the address may go to another host at any time; see `Address`. */
+  readonly floating: boolean;
+  /** Its other addresses that could be taken, the best first; empty where the address was named. */
+  readonly others: readonly Address[];
+  /** Those, and the one that was taken. */
+  readonly all: readonly Address[];
+}
+
 /** What the operator said; all empty means: by the default route. */
 export interface Selection {
   /** Names or IPv4 addresses; the first that matches wins. */
@@ -53,6 +58,8 @@ export interface Selection {
   canReach?: string;
   /** What is advertised; where this host has that address, weft listens on it as well. */
   publicIp?: string;
+  /** The address of our own lease, which goes before the others of an interface. */
+  leased?: string;
 }
 
 /** All links with their IPv4 addresses. Throws a HostError when `ip` cannot tell. */
@@ -65,19 +72,10 @@ export async function listLinks(runner: Runner): Promise<Link[]> {
     name: row.ifname,
     index: row.ifindex,
     mtu: row.mtu,
+    carries:
+      row.flags === undefined || (row.flags.includes('UP') && !row.flags.includes('NO-CARRIER')),
     ...(row.master === undefined ? {} : { master: row.master }),
-    addresses: (row.addr_info ?? []).flatMap(({ family, local, deprecated, dynamic, secondary }) =>
-      family !== 'inet' || local === undefined
-        ? []
-        : [
-            {
-              address: local,
-              deprecated: deprecated === true,
-              dynamic: dynamic === true,
-              secondary: secondary === true,
-            },
-          ],
-    ),
+    addresses: (row.addr_info ?? []).flatMap(readAddress),
   }));
 }
 
@@ -87,11 +85,17 @@ export async function listLinks(runner: Runner): Promise<Link[]> {
  * what is advertised, and listened on if this host has it. Throws a HostError whose sentence says what to give instead.
  */
 export async function chooseInterface(runner: Runner, selection: Selection): Promise<Interface> {
-  return withVrf(runner, await choose(runner, selection));
+  return (await chooseAddress(runner, selection)).at;
 }
 
-async function choose(runner: Runner, selection: Selection): Promise<Interface> {
-  const { iface = [], ifaceRegex = [], canReach = '', publicIp = '' } = selection;
+/** The same, with what else there is on that interface. */
+export async function chooseAddress(runner: Runner, selection: Selection): Promise<Choice> {
+  const choice = await choose(runner, selection);
+  return { ...choice, at: await withVrf(runner, choice.at) };
+}
+
+async function choose(runner: Runner, selection: Selection): Promise<Choice> {
+  const { iface = [], ifaceRegex = [], canReach = '', publicIp = '', leased } = selection;
   if (publicIp !== '' && parseAddress(publicIp) === null) {
     throw new HostError('EINVAL', `-public-ip ${publicIp} is not an IPv4 address`);
   }
@@ -102,14 +106,14 @@ async function choose(runner: Runner, selection: Selection): Promise<Interface> 
 
   const asked: (() => Found | Promise<Found>)[] = [
     ...iface.map((wanted) => () => byNameOrAddress(links, wanted)),
-    ...ifaceRegex.map((pattern) => () => byPattern(links, pattern)),
+    ...ifaceRegex.map((pattern) => () => byPattern(links, pattern, leased)),
     ...(canReach === '' ? [] : [() => byReach(runner, links, canReach)]),
   ];
   if (asked.length > 0) {
     const reasons: string[] = [];
     for (const find of asked) {
       try {
-        return finish(await find(), publicIp, links);
+        return finish(await find(), { publicIp, leased, links });
       } catch (error) {
         if (!(error instanceof HostError)) throw error;
         reasons.push(error.message);
@@ -119,28 +123,37 @@ async function choose(runner: Runner, selection: Selection): Promise<Interface> 
   }
   if (publicIp !== '') {
     const link = holderOf(links, publicIp);
-    if (link) return finish({ link, address: publicIp }, publicIp, links);
+    if (link) return finish({ link, address: publicIp }, { publicIp, leased, links });
     throw new HostError(
       'EADDRNOTAVAIL',
       `no interface has the address ${publicIp} of -public-ip; behind a NAT name the interface ` +
         `too, with -iface (there are: ${describe(links)})`,
     );
   }
-  return finish(await byDefaultRoute(runner, links), '', links);
+  return finish(await byDefaultRoute(runner, links), { publicIp, leased, links });
+}
+
+/** The interface as it is now. */
+export interface Seen {
+  readonly here: Interface;
+  /** The other addresses of the device that has its address. */
+  readonly beside: readonly string[];
 }
 
 /**
  * The interface as it is now, asked of the running `ip`; undefined when the address is not where it
  * was (any more), or it is another link by now, which that child would not see.
  */
-export async function lookAgain(ip: Ip, known: Interface): Promise<Interface | undefined> {
+export async function lookAgain(ip: Ip, known: Interface): Promise<Seen | undefined> {
   const row = await rowOf(ip, known.name);
   const carrier = known.carrier === undefined ? row : await rowOf(ip, known.carrier);
-  const has = carrier?.addr_info?.some(({ family, local }) => {
-    return family === 'inet' && local === known.address;
+  const addresses = (carrier?.addr_info ?? []).flatMap(({ family, local }) => {
+    return family === 'inet' && local !== undefined ? [local] : [];
   });
   const same = row?.ifindex === known.index && row.master === known.master;
-  return has === true && same ? { ...known, mtu: row.mtu } : undefined;
+  if (!same || !addresses.includes(known.address)) return undefined;
+  const beside = addresses.filter((address) => address !== known.address);
+  return { here: { ...known, mtu: row.mtu }, beside };
 }
 
 async function rowOf(ip: Ip, name: string): Promise<AddressRow | undefined> {
@@ -153,37 +166,22 @@ async function rowOf(ip: Ip, name: string): Promise<AddressRow | undefined> {
 }
 
 /**
- * Where the address is now, be it on another link than before; undefined when none has it. An
- * interface that never had the address itself stays, wherever the address went.
+ * Where the address is now, be it on another link than before; undefined when none has it, or with
+ * `carrying` when that has no carrier. An interface that never had the address itself stays,
+ * wherever the address went.
  */
 export async function findAddress(
   runner: Runner,
   known: Interface,
+  carrying = false,
 ): Promise<Interface | undefined> {
-  const links = await listLinks(runner);
+  const all = await listLinks(runner);
+  const links = carrying ? all.filter((link) => link.carries) : all;
   const holder = holderOf(links, known.address);
   if (holder === undefined) return undefined;
   const named = links.find(({ name }) => name === known.name);
   const link = known.carrier === undefined ? holder : (named ?? holder);
   return withVrf(runner, interfaceOn(link, known.address, known.publicIp, links));
-}
-
-/** An address with its network's prefix length. */
-export interface LocalAddress {
-  /** Dotted text. */
-  address: string;
-  length: number;
-  device: string;
-}
-
-/** All IPv4 addresses of this host, asked of the running `ip`: links without one cost nothing. Rejects with a HostError. */
-export async function listAddresses(ip: Ip): Promise<LocalAddress[]> {
-  const rows = (await ip.query('addr show to 0.0.0.0/0')) as AddressRow[];
-  return rows.flatMap(({ ifname: device, addr_info = [] }) =>
-    addr_info.flatMap(({ family, local: address, prefixlen: length = 32 }) =>
-      family === 'inet' && address !== undefined ? [{ address, length, device }] : [],
-    ),
-  );
 }
 
 /** The interface with its VRF, if its master is one. */
@@ -195,15 +193,12 @@ async function withVrf(runner: Runner, found: Interface): Promise<Interface> {
   return row?.linkinfo?.info_kind === 'vrf' ? { ...found, vrf: master } : found;
 }
 
-/** Whether a host gave itself the address for want of another (RFC 3927). */
-export function isLinkLocal(address: string): boolean {
-  return address.startsWith('169.254.');
-}
-
 /** A link, and the address on it when that was named rather than to be chosen. */
 interface Found {
   link: Link;
   address?: string;
+  /** What could be taken, the best first; undefined: all addresses of the link. */
+  among?: readonly Address[];
 }
 
 function byNameOrAddress(links: readonly Link[], wanted: string): Found {
@@ -217,10 +212,16 @@ function byNameOrAddress(links: readonly Link[], wanted: string): Found {
   throw new HostError('ENODEV', `no interface matches -iface ${wanted}`);
 }
 
-function byPattern(links: readonly Link[], { text, regex }: Pattern): Found {
+function byPattern(
+  links: readonly Link[],
+  { text, regex }: Pattern,
+  leased: string | undefined,
+): Found {
   for (const link of links) {
-    const match = usableAddresses(link).find((address) => regex.test(address));
-    if (match !== undefined) return { link, address: match };
+    const among = usableAddresses(link.addresses, leased).filter(({ address }) => {
+      return regex.test(address);
+    });
+    if (among.length > 0) return { link, among };
   }
   const link = links.find((l) => regex.test(l.name));
   if (link) return { link };
@@ -265,9 +266,17 @@ async function byDefaultRoute(runner: Runner, links: readonly Link[]): Promise<F
   );
 }
 
-function finish({ link, address }: Found, publicIp: string, links: readonly Link[]): Interface {
+interface Around {
+  publicIp: string;
+  leased: string | undefined;
+  links: readonly Link[];
+}
+
+function finish({ link, ...found }: Found, { publicIp, leased, links }: Around): Choice {
   const here = publicIp !== '' && holderOf(links, publicIp) !== undefined;
-  const own = here ? publicIp : (address ?? usableAddresses(link)[0]);
+  const usable = found.among ?? usableAddresses(link.addresses, leased);
+  const named = here ? publicIp : found.address;
+  const own = named ?? usable[0]?.address;
   if (own === undefined) {
     throw new HostError(
       'EADDRNOTAVAIL',
@@ -281,7 +290,13 @@ function finish({ link, address }: Found, publicIp: string, links: readonly Link
         'or name another with -iface',
     );
   }
-  return interfaceOn(link, own, publicIp === '' ? own : publicIp, links);
+  const taken = link.addresses.find(({ address }) => address === own);
+  return {
+    at: interfaceOn(link, own, publicIp === '' ? own : publicIp, links),
+    floating: taken?.floating === true,
+    others: named === undefined ? usable.slice(1) : [],
+    all: usable,
+  };
 }
 
 /** The link, and where the address is if not there. */
@@ -303,23 +318,6 @@ function holderOf(links: readonly Link[], address: string): Link | undefined {
   return links.find(({ addresses }) => addresses.some((one) => one.address === address));
 }
 
-/**
- * The addresses that flannel takes, the best first: unicast, not deprecated; global before
- * link-local, permanent before dynamic, primary before secondary; the kernel's order decides the
- * rest.
- */
-function usableAddresses(link: Link): string[] {
-  const usable = link.addresses.filter((a) => !a.deprecated && isUnicast(a.address));
-  const rank = (a: Address) =>
-    (isLinkLocal(a.address) ? 4 : 0) + (a.dynamic ? 2 : 0) + (a.secondary ? 1 : 0);
-  return usable.sort((a, b) => rank(a) - rank(b)).map(({ address }) => address);
-}
-
-function isUnicast(address: string): boolean {
-  const first = Number(address.split('.')[0]);
-  return first > 0 && first < 224 && first !== 127;
-}
-
 /** `eth0 (192.168.64.3), eth1 (no IPv4 address)`, without the loopback device. */
 function describe(links: readonly Link[]): string {
   const named = links
@@ -332,15 +330,9 @@ interface AddressRow {
   ifname: string;
   ifindex: number;
   mtu: number;
+  flags?: string[];
   master?: string;
-  addr_info?: {
-    family?: string;
-    local?: string;
-    prefixlen?: number;
-    deprecated?: boolean;
-    dynamic?: boolean;
-    secondary?: boolean;
-  }[];
+  addr_info?: AddressInfo[];
 }
 
 interface RouteRow {

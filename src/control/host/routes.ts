@@ -6,17 +6,26 @@
  * What is in the kernel is remembered, so that an event costs a comparison in memory and one
  * batch; `reconcile` lists again and repairs what others changed.
  *
+ * A route is added, so that the kernel refuses it where somebody else's is in its place; only one of
+ * ours, or of flannel's form, is replaced. Where a peer's subnet is a network of this host, that one
+ * stays, and there is no route.
+ *
  * Routes into the tunnel go with it. The others outlive the process, as flannel's do, so they are
  * written into the journal: by that a later run knows them, and `weft down` takes them back.
  */
+import { type Behind, type Desired, readDesired } from './desired-routes.js';
 import { HostError, textOf } from './errors.js';
 import type { Failure, Ip } from './ip.js';
-import { contains, formatPrefix, type Prefix, parseAddress, parsePrefix } from './ipv4.js';
+import { contains, type Prefix, parsePrefix } from './ipv4.js';
 import type { Journal } from './journal.js';
+import { isNear } from './near.js';
 import {
   blackhole,
+  describeRow,
   deviceIn,
   type Found,
+  findRoute,
+  isOfFlannel,
   keyOf,
   makingLine,
   nameOf,
@@ -39,24 +48,14 @@ export interface RouteReport {
   problems: string[];
 }
 
-/** A remote subnet, and the address of its host. */
-export interface Behind {
-  readonly subnet: string;
-  /** Dotted. */
-  readonly host: string;
-}
-
 export interface RouteOptions {
   /** Hosts on the own network of this interface are reached by their address; none are unless told. */
   readonly underlay?: string;
+  /** The interface that routes of flannel's host-gw lead by. The underlay unless told. */
+  readonly uplink?: string;
   /** Our own subnet, for which nothing may leave by another route. */
   readonly blackhole?: string;
   readonly journal?: Pick<Journal, 'routes' | 'record' | 'forget'>;
-}
-
-interface Wanted {
-  prefix: Prefix;
-  host: string | null;
 }
 
 interface Change {
@@ -72,10 +71,11 @@ export class RouteSync {
   readonly #tunnel: string | null;
   readonly #network: Prefix;
   #underlay: string | null;
+  #uplink: string | null;
   readonly #blackhole: Route | null;
   readonly #journal: RouteOptions['journal'];
-  #desired = new Map<string, Wanted>();
-  #refused: string[] = [];
+  #desired: ReadonlyMap<string, Desired> = new Map();
+  #refused: readonly string[] = [];
   /** Our routes in the kernel by key; null when not known (at start, after a failure). */
   #installed: Map<string, Found> | null = null;
   /** Subnets outside the network that we have, or may have, a route to: ours all the same. */
@@ -87,6 +87,10 @@ export class RouteSync {
   #onLink = new Map<string, boolean>();
   /** What no route can be made for: there is no tunnel, and the host is not on the network. */
   #unreachable: string[] = [];
+  /** The networks of this host's other devices. */
+  #local: ReadonlySet<string> = new Set();
+  /** By subnet, somebody else's route that is in the place of ours. */
+  #taken = new Map<string, string>();
   #running: Promise<RouteReport> | null = null;
   /** Counts up with every request, so that a running convergence sees there is more to do. */
   #requests = 0;
@@ -97,13 +101,14 @@ export class RouteSync {
    * those in the journal; all others are somebody else's and stay.
    */
   constructor(ip: Ip, tunnel: string | null, network: string, options: RouteOptions = {}) {
-    const { underlay = null, blackhole: own, journal } = options;
+    const { underlay = null, uplink = underlay, blackhole: own, journal } = options;
     const prefix = parsePrefix(network);
     if (prefix === null) throw new HostError('EINVAL', `${network} is not a network`);
     this.#ip = ip;
     this.#tunnel = tunnel;
     this.#network = prefix;
     this.#underlay = underlay;
+    this.#uplink = uplink;
     this.#blackhole = own === undefined ? null : blackhole(own);
     this.#journal = journal;
     this.#recorded = new Set(journal?.routes ?? []);
@@ -117,26 +122,9 @@ export class RouteSync {
    * named in the report and costs only itself. Never rejects.
    */
   set(subnets: Iterable<string | Behind>): Promise<RouteReport> {
-    const before = this.#desired;
-    this.#desired = new Map();
-    this.#refused = [];
-    for (const one of subnets) {
-      const [text, host] = typeof one === 'string' ? [one, null] : [one.subnet, one.host];
-      // Most were there before: that look saves most of the time of a change among thousands.
-      const known = before.get(text);
-      if (known?.host === host) {
-        this.#desired.set(text, known);
-        continue;
-      }
-      const prefix = parsePrefix(text);
-      if (prefix === null || prefix.length === 0) {
-        this.#refused.push(`no route to ${JSON.stringify(text)}: that is not a subnet`);
-      } else if (host !== null && parseAddress(host) === null) {
-        this.#refused.push(`no route to ${text}: ${JSON.stringify(host)} is not an address`);
-      } else {
-        this.#desired.set(formatPrefix(prefix), { prefix, host });
-      }
-    }
+    const { desired, refused } = readDesired(subnets, this.#desired);
+    this.#desired = desired;
+    this.#refused = refused;
     return this.#request();
   }
 
@@ -147,12 +135,27 @@ export class RouteSync {
   reconcile(): Promise<RouteReport> {
     this.#installed = null;
     this.#onLink = new Map();
+    this.#taken = new Map();
     return this.#request();
   }
 
   /** The underlay has another interface, which `reconcile` lets the routes to hosts lead by. */
   moveTo(underlay: string): void {
     if (this.#underlay !== null) this.#underlay = underlay;
+    this.#uplink = underlay;
+  }
+
+  /** These are networks of this host (`10.5.93.0/24`): there is to be no route of ours to them. */
+  async leave(local: ReadonlySet<string>): Promise<void> {
+    const before = this.#local;
+    this.#local = local;
+    const same = local.size === before.size && [...local].every((one) => before.has(one));
+    if (!same && this.#installed !== null) await this.#request();
+  }
+
+  /** By subnet, somebody else's route that is in the place of ours, in `ip`'s words. */
+  get taken(): ReadonlyMap<string, string> {
+    return this.#taken;
   }
 
   /** Whether packets for a subnet go by its host's address just now. */
@@ -213,7 +216,7 @@ export class RouteSync {
       for (let from = 0; from < changes.length; from += BATCH) {
         // What is newer does not wait for the rest.
         if (from > 0 && seen !== this.#requests) break;
-        const allDone = await this.#apply(changes.slice(from, from + BATCH), refused);
+        const allDone = await this.#apply(changes.slice(from, from + BATCH), refused, installed);
         more ||= !allDone;
       }
       this.#save();
@@ -226,19 +229,25 @@ export class RouteSync {
     }
   }
 
-  /** Whether the kernel took all of a batch; what it did not take is among the refused. */
-  async #apply(batch: readonly Change[], refused: Map<string, string>): Promise<boolean> {
+  /** Whether the kernel took all of a batch; what it did not take is looked at, or refused. */
+  async #apply(
+    batch: readonly Change[],
+    refused: Map<string, string>,
+    installed: Map<string, Found>,
+  ): Promise<boolean> {
     for (const { makes } of batch) if (makes && this.#outlives(makes)) this.#record(makes);
     this.#save();
     const failures = await this.#ip.change(batch.map((change) => change.line));
     const failed = new Map(failures.filter((f) => !alreadyGone(f)).map((f) => [f.line, f.reason]));
     for (const { line, makes, done } of batch) {
       const reason = failed.get(line);
-      if (reason === undefined) done();
-      else {
-        refused.set(line, reason);
-        if (makes) this.#recorded.delete(nameOf(makes));
+      if (reason === undefined) {
+        done();
+        continue;
       }
+      if (makes) this.#recorded.delete(nameOf(makes));
+      if (makes && reason.includes(EXISTS)) await this.#examine(makes, installed);
+      else refused.set(line, reason);
     }
     return failed.size === 0;
   }
@@ -251,8 +260,10 @@ export class RouteSync {
     const unreachable: string[] = [];
     if (this.#blackhole !== null) wanted.set(keyOf(this.#blackhole), this.#blackhole);
     for (const [subnet, { host }] of this.#desired) {
+      if (this.#local.has(subnet) || this.#taken.has(subnet)) continue;
       if (underlay !== null && host !== null) {
-        const near = onLink.get(host) ?? known.get(host) ?? (await this.#isNear(host, underlay));
+        const near =
+          onLink.get(host) ?? known.get(host) ?? (await isNear(this.#ip, host, underlay));
         onLink.set(host, near);
         if (near) {
           wanted.set(subnet, { subnet, device: underlay, via: host });
@@ -268,19 +279,6 @@ export class RouteSync {
     return wanted;
   }
 
-  /** flannel's question: whether the route to a host has no gateway; and leads by the underlay. */
-  async #isNear(host: string, underlay: string): Promise<boolean> {
-    try {
-      const [way] = (await this.#ip.query(`route get ${host}`)) as Way[];
-      if (way === undefined || way.type !== undefined) return false;
-      return way.dev === underlay && way.gateway === undefined && way.via === undefined;
-    } catch (error) {
-      // That is the kernel's word: there is no route at all.
-      if (textOf(error).includes('RTNETLINK answers')) return false;
-      throw error;
-    }
-  }
-
   /** What is missing, then what is stale: traffic waits for new peers, nobody for a removal. */
   *#differences(
     installed: Map<string, Found>,
@@ -291,7 +289,7 @@ export class RouteSync {
       const before = installed.get(key);
       if (before?.exact === true && sameRoute(before.route, route)) continue;
       yield {
-        line: makingLine(route),
+        line: makingLine(route, before !== undefined),
         makes: route,
         done: () => {
           if (before && !sameRoute(before.route, route)) {
@@ -314,6 +312,17 @@ export class RouteSync {
           report.removed++;
         },
       };
+    }
+  }
+
+  /** There is a route in the place of `wanted` already: one of flannel's is as good as ours. */
+  async #examine(wanted: Route, installed: Map<string, Found>): Promise<void> {
+    const row = await findRoute(this.#ip, wanted.subnet);
+    const found = row === undefined ? null : readRow(row);
+    if (found !== null && isOfFlannel(found.route, this.#uplink)) {
+      installed.set(keyOf(found.route), { ...found, exact: false });
+    } else {
+      this.#taken.set(wanted.subnet, row === undefined ? wanted.subnet : describeRow(row));
     }
   }
 
@@ -378,22 +387,8 @@ export class RouteSync {
   }
 }
 
-/** Whether a route in a journal, by its name, is one of this network. */
-export function routesInside(network: string): (name: string) => boolean {
-  const outer = parsePrefix(network);
-  return (name) => {
-    const prefix = parsePrefix(subnetIn(name));
-    return outer !== null && prefix !== null && contains(outer, prefix);
-  };
-}
-
-/** A row of `ip -j route get`, as far as it is read here; `via` is a gateway of IPv6. */
-interface Way {
-  type?: string;
-  dev?: string;
-  gateway?: string;
-  via?: object;
-}
+/** The kernel's EEXIST. */
+const EXISTS = 'File exists';
 
 /** "No such process" is the kernel's ESRCH for a route that is not there (a link went down). */
 function alreadyGone({ line, reason }: Failure): boolean {

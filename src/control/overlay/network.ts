@@ -17,12 +17,14 @@ import { acquire, describeLease, type Identity, type OwnLease } from './acquire.
 import type { HostAddress, Refused } from './admit.js';
 import { findAssigned } from './assigned.js';
 import { type Backend, type Config, ConfigError, parseConfig } from './config.js';
+import { type Candidate, findFormerAddress } from './former-address.js';
 import { type Held, LeaseHolder } from './lease/holder.js';
 import { LEASE_TTL } from './lease/known.js';
 import { type Membership, Peers } from './peers.js';
 import type { ReadNetwork } from './saved.js';
 import { Saver } from './saver.js';
-import { formatSubnet, sameSubnet } from './subnet.js';
+import { describeStore, type StoreState } from './store-state.js';
+import { formatSubnet, type Subnet, sameSubnet } from './subnet.js';
 
 export interface OverlayOptions {
   readonly store: Store;
@@ -37,24 +39,6 @@ export interface OverlayOptions {
   readonly saveTo?: string;
   /** What no other host has, nor this one after a reboot; saved with the network. */
   readonly hostId?: string;
-}
-
-/** How it stands with the store, for `weft status`. */
-export interface StoreState {
-  /** The server that is talked to; null where there is only one place. */
-  readonly member: string | null;
-  /** How long the store has not answered; null while it does. */
-  readonly awaySeconds: number | null;
-  /** What went wrong last; null while it answers. */
-  readonly reason: string | null;
-  /** In how many seconds it is tried again; null while it answers or is being tried. */
-  readonly nextTrySeconds: number | null;
-  /** The id of the cluster that was joined; null where a store has none. */
-  readonly cluster: string | null;
-  /** How often listing again found what the watch had not told. */
-  readonly mended: number;
-  /** When the saved network was written that is in force (ISO 8601); null when none is. */
-  readonly savedAt: string | null;
 }
 
 export interface OverlayListener {
@@ -128,19 +112,8 @@ export class Overlay {
   /** How it stands with the store; undefined before `follow`. */
   get storeState(): StoreState | undefined {
     const { store, clock } = this.#options;
-    const { state } = this.#following ?? {};
-    if (state === undefined) return undefined;
-    const { awaySince, mended, reason, nextTryAt } = state;
-    const now = clock.now();
-    return {
-      member: store.member ?? null,
-      cluster: store.cluster ?? null,
-      awaySeconds: awaySince === undefined ? null : (now - awaySince) / 1000,
-      reason: (awaySince !== undefined && reason) || null,
-      nextTrySeconds: nextTryAt === undefined ? null : Math.max(nextTryAt - now, 0) / 1000,
-      mended,
-      savedAt: (this.#fromSaved && this.#saved?.savedAt) || null,
-    };
+    const savedAt = this.#fromSaved ? this.#saved?.savedAt : undefined;
+    return this.#following && describeStore(store, this.#following.state, clock.now(), savedAt);
   }
 
   /**
@@ -183,6 +156,12 @@ export class Overlay {
     }
   }
 
+  /** Which of these addresses, the best first, our own lease has; undefined: none that is known. */
+  formerAddress(candidates: readonly Candidate[], previousSubnet?: Subnet) {
+    const { store } = this.#options;
+    return findFormerAddress({ store, candidates, previousSubnet, saved: this.#formerSelf });
+  }
+
   /**
    * Gets our lease. Waits while the store is away and nothing fitting was saved; rejects with
    * OutOfSubnets and whatever else waiting does not mend. A store that is only read must hold an
@@ -208,7 +187,7 @@ export class Overlay {
   }
 
   async #findOrAcquire(config: Config, identity: Identity): Promise<OwnLease> {
-    const { store, log, random, hostId } = this.#options;
+    const { store, log, random } = this.#options;
     const saved = this.#saved;
     if (store.subnets.kind === 'assigned') return findAssigned({ store, config, identity, random });
     const { writes } = store;
@@ -216,12 +195,18 @@ export class Overlay {
     if (saved !== undefined && (await store.readConfig()) !== this.#configText) {
       throw new Error(`the network config ${store.configName} is not the one in use; start again`);
     }
-    const formerSelf = hostId !== undefined && saved?.hostId === hostId ? saved : undefined;
+    const formerSelf = this.#formerSelf;
     const vtepMac = identity.vtepMac ?? saved?.vtepMac;
     return acquire({
       ...{ store, writes, config, random, log },
       identity: { ...identity, vtepMac, formerSelf },
     });
+  }
+
+  /** What this very host saved since its last boot. */
+  get #formerSelf(): ReadNetwork | undefined {
+    const { hostId } = this.#options;
+    return hostId !== undefined && this.#saved?.hostId === hostId ? this.#saved : undefined;
   }
 
   /** Our lease as it was saved, if this host is still the one of then. */

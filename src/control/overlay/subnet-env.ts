@@ -24,21 +24,100 @@ export function formatSubnetEnv({ network, subnet, mtu, ipMasq }: SubnetEnv): st
   ].join('\n');
 }
 
+/** What flanneld may write there: whatever has another name is somebody else's. */
+const OURS =
+  /^[ \t]*(?:export[ \t]+)?(FLANNEL_(?:(?:IPV6_)?(?:NETWORK|SUBNET)|MTU|IPMASQ))[ \t]*=(.*)$/s;
+/** What a value of ours looks like: anything else is not shown. */
+const PLAIN = /^[\w./:,-]{0,60}$/;
+
 /**
- * Writes the file: directory 0755 (less the umask), file 0644 whatever the umask, and whole or
- * not at all. Throws what the file system throws.
+ * What is wrong with a file of this text, as a clause (`whose FLANNEL_MTU was 1400`); undefined when
+ * it says of the network just what `env` does. Lines of others are none of our business.
  */
-export function writeSubnetEnv(file: string, env: SubnetEnv): void {
-  const directory = path.dirname(file);
-  makeDirectory(directory);
-  const temporary = path.join(directory, `.${path.basename(file)}.weft`);
+export function wrongIn(text: string, env: SubnetEnv): string | undefined {
+  const wanted = formatSubnetEnv(env).trimEnd().split('\n');
+  const found = text.split('\n').filter((line) => OURS.test(line));
+  const other = found.find((line) => !wanted.includes(line));
+  const [, name = '', value = ''] = OURS.exec(other ?? '') ?? [];
+  if (other !== undefined) {
+    return `whose ${name} was ${PLAIN.test(value) ? value || 'empty' : 'not written as by flannel'}`;
+  }
+  const missing = wanted.find((line) => !found.includes(line));
+  return missing === undefined ? undefined : `which lacked ${missing.split('=')[0]}`;
+}
+
+/** `text` with our lines in front, in place of its own; the lines of others as they are. */
+export function withOurs(text: string, env: SubnetEnv): string {
+  const others = text.split('\n').filter((line) => !OURS.test(line));
+  while (others.at(-1) === '') others.pop();
+  return `${formatSubnetEnv(env)}${others.map((line) => `${line}\n`).join('')}`;
+}
+
+/** The text of the file; undefined when there is none. Throws what the file system throws. */
+export function readSubnetEnv(file: string): string | undefined {
   try {
-    fs.writeFileSync(temporary, formatSubnetEnv(env));
-    fs.chmodSync(temporary, 0o644);
-    fs.renameSync(temporary, file);
+    // To read a pipe would be to wait for whoever writes into it.
+    if (!fs.statSync(file).isFile()) throw new Error('it is not a regular file');
+    return fs.readFileSync(file, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/**
+ * Writes the file, whole or not at all: directory 0755 (less the umask); a new file 0644 whatever
+ * the umask, one that is there with its mode and owner; a symbolic link stays one. Throws what the
+ * file system throws.
+ */
+export function writeSubnetEnv(file: string, text: string): void {
+  const target = behindLinks(file);
+  const directory = path.dirname(target);
+  makeDirectory(directory);
+  const before = fs.statSync(target, { throwIfNoEntry: false });
+  const temporary = path.join(directory, `.${path.basename(target)}.weft`);
+  try {
+    fs.writeFileSync(temporary, text);
+    fs.chmodSync(temporary, before === undefined ? 0o644 : before.mode & 0o777);
+    if (before !== undefined) giveTo(temporary, before);
+    fs.renameSync(temporary, target);
   } catch (error) {
     fs.rmSync(temporary, { force: true });
     throw error;
+  }
+}
+
+/** Lets every user read it, as flannel's is, where that can be done. */
+export function makeReadable(file: string): void {
+  try {
+    const mode = fs.statSync(file).mode & 0o777;
+    if ((mode & 0o444) !== 0o444) fs.chmodSync(file, mode | 0o444);
+  } catch {
+    // Those who need it are root as a rule.
+  }
+}
+
+/** As many links in a row as the kernel follows. */
+const LINKS = 40;
+
+function behindLinks(file: string): string {
+  let target = file;
+  for (let i = 0; i < LINKS; i++) {
+    const stat = fs.lstatSync(target, { throwIfNoEntry: false });
+    if (stat?.isSymbolicLink() !== true) return target;
+    target = path.resolve(path.dirname(target), fs.readlinkSync(target));
+  }
+  throw new Error('it is a symbolic link that leads round in a circle');
+}
+
+/** Who has no right to may go without: the file is what matters. */
+function giveTo(file: string, { uid, gid }: fs.Stats): void {
+  const now = fs.statSync(file);
+  if (now.uid === uid && now.gid === gid) return;
+  try {
+    fs.chownSync(file, uid, gid);
+  } catch {
+    // It is ours then.
   }
 }
 

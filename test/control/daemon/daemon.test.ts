@@ -23,7 +23,7 @@ test('vxlan: sockets and TUN, lease, device, lanes, then the routes, each in its
     'ip addr add 10.10.64.0/32 dev flannel.1',
     'ip link set dev flannel.1 up',
     'start lanes, MTU 1450',
-    'ip route replace 10.10.7.0/24 dev flannel.1 proto boot scope link',
+    'ip route add 10.10.7.0/24 dev flannel.1 proto boot scope link',
   ]);
   const { vni, mtu, accept, peerSockets } = host.io.lanes[0]!.options;
   assert.deepEqual([vni, mtu, accept], [1, 1450, 'peers']);
@@ -77,7 +77,7 @@ test('host-gw: no socket, no TUN, no lane; the lease says so, routes go by the p
   host.peer('10.10.7.0-24', '192.168.56.12', 'host-gw');
   const daemon = await host.started({ blackhole: true });
   assert.deepEqual(host.take().sort(), [
-    'ip route replace 10.10.7.0/24 via 192.168.56.12 dev ens33 proto boot',
+    'ip route add 10.10.7.0/24 via 192.168.56.12 dev ens33 proto boot',
     'ip route replace blackhole 10.10.64.0/24 proto boot metric 4294967295',
   ]);
   assert.match(host.subnetEnv, /^FLANNEL_MTU=1500$/m);
@@ -246,9 +246,7 @@ test('reload looks at host, store and paths at once', async (t) => {
   host.runner.routes.splice(0, host.runner.routes.length);
   host.take();
   await daemon.reload();
-  assert.deepEqual(host.take(), [
-    'ip route replace 10.10.7.0/24 dev flannel.1 proto boot scope link',
-  ]);
+  assert.deepEqual(host.take(), ['ip route add 10.10.7.0/24 dev flannel.1 proto boot scope link']);
   assert.equal(host.store.reconnects, 1);
 });
 

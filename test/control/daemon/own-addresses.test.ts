@@ -4,14 +4,15 @@ import { OwnAddresses } from '../../../src/control/daemon/own-addresses.js';
 import type { Ip } from '../../../src/control/host/ip.js';
 import type { HostAddress } from '../../../src/control/overlay/admit.js';
 
-test('the overlay is told of the addresses at first and when they are others, IPv4 alone', async () => {
+test('whoever has to know is told of the addresses at first and when they are others, IPv4 alone', async () => {
   let rows: object[] = [];
   const told: string[] = [];
   const ip = { query: async () => rows } as unknown as Ip;
-  const member = new OwnAddresses(ip, {
-    changeAddresses: (addresses: readonly HostAddress[]) =>
+  const member = new OwnAddresses(
+    ip,
+    (addresses: readonly HostAddress[]) =>
       void told.push(addresses.map((one) => `${one.address}/${one.length} ${one.device}`).join()),
-  });
+  );
   rows = [
     {},
     { ifname: 'lo', addr_info: [{ family: 'inet6', local: '::1', prefixlen: 128 }] },

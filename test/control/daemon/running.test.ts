@@ -198,7 +198,7 @@ test('direct routing: by the address of a neighbour, from any source, and guarde
   host.peer('10.10.7.0-24', PEER);
   await host.started({ firewall: RULES });
   assert.ok(
-    host.take().includes('ip route replace 10.10.7.0/24 via 192.168.56.12 dev ens33 proto boot'),
+    host.take().includes('ip route add 10.10.7.0/24 via 192.168.56.12 dev ens33 proto boot'),
   );
   const file = `${host.proc}/sys/net/ipv4/conf/flannel.1/rp_filter`;
   assert.equal(fs.readFileSync(file, 'utf8'), '2\n');

@@ -2,6 +2,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import type { Timers } from '../../../src/control/host/ip.js';
+import { contains, parsePrefix } from '../../../src/control/host/ipv4.js';
 import type { Ended, Listener, Ran, Runner } from '../../../src/control/host/runner.js';
 
 type Answer = Partial<Ran> | Error;
@@ -92,9 +93,9 @@ export class FakeIp implements Runner {
     this.lines.push(line);
     const refused = this.refuse.get(line);
     if (refused !== undefined) return refused;
-    const [, verb = '', ...words] = line.split(' ');
+    const [, verb = '', ...words] = line.replace(' table main', '').split(' ');
     if (verb === 'show') {
-      const what = /^table main (?:dev (\S+) )?proto boot( type blackhole)?$/.exec(words.join(' '));
+      const what = /^(?:dev (\S+) )?proto boot( type blackhole)?$/.exec(words.join(' '));
       if (what === null) return `unexpected: ${line}`;
       const [, dev, special] = what;
       const rows = [...this.routes].map(([key, rest]) => ({
@@ -110,6 +111,14 @@ export class FakeIp implements Runner {
         listener,
         found.map(({ dev: _, ...rest }) => rest),
       );
+    } else if (verb === 'get' && words[0] === 'fibmatch') {
+      const address = parsePrefix(words[1] ?? '');
+      const found = [...this.routes].find(([dst]) => {
+        const outer = parsePrefix(dst);
+        return outer !== null && address !== null && contains(outer, address);
+      });
+      if (found === undefined) return 'RTNETLINK answers: Network is unreachable';
+      this.#answer(listener, [{ dst: found[0], ...found[1], flags: [] }]);
     } else if (verb === 'get') {
       const way = this.ways.get(words[0] ?? '');
       if (way === undefined) return 'RTNETLINK answers: Network is unreachable';
@@ -156,7 +165,10 @@ export class FakeIp implements Runner {
     ] as const) {
       if (after(word) !== undefined) route[name] = after(word);
     }
-    if (verb === 'replace') {
+    if (verb === 'add' && this.routes.has(key) && !('metric' in this.routes.get(key)!)) {
+      return 'RTNETLINK answers: File exists';
+    }
+    if (verb === 'replace' || verb === 'add') {
       this.routes.set(key, route);
       return null;
     }

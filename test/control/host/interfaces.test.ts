@@ -3,6 +3,7 @@ import test from 'node:test';
 import { HostError } from '../../../src/control/host/errors.js';
 import { readPattern } from '../../../src/control/host/go-pattern.js';
 import {
+  chooseAddress,
   chooseInterface,
   findAddress,
   lookAgain,
@@ -179,15 +180,18 @@ test('a link that enters or leaves a VRF is looked up anew', async () => {
   let master: string | undefined;
   const ip = {
     query: async () => [
-      { ifname: 'eth1', ifindex: 3, mtu: 9000, master, addr_info: [inet('10.0.0.7')] },
+      {
+        ...{ ifname: 'eth1', ifindex: 3, mtu: 9000, master },
+        addr_info: [inet('10.0.0.8'), inet('10.0.0.7')],
+      },
     ],
   } as unknown as Ip;
   const known = { name: 'eth1', index: 3, mtu: 9000, address: '10.0.0.7', publicIp: '10.0.0.7' };
   const within = { ...known, master: 'blue', vrf: 'blue' };
-  assert.deepEqual(await lookAgain(ip, known), known);
+  assert.deepEqual(await lookAgain(ip, known), { here: known, beside: ['10.0.0.8'] });
   assert.equal(await lookAgain(ip, within), undefined);
   master = 'blue';
-  assert.deepEqual(await lookAgain(ip, within), within);
+  assert.deepEqual((await lookAgain(ip, within))?.here, within);
   assert.equal(await lookAgain(ip, known), undefined);
 });
 
@@ -210,4 +214,74 @@ test('an ip without JSON is found out', async () => {
   await assert.rejects(chooseInterface(busy, {}), /ip addr show: ip: invalid option/);
   const odd = new FakeRunner({ 'ip -j addr show': { stdout: '1: lo: <LOOPBACK>' } });
   await assert.rejects(chooseInterface(odd, {}), /is it iproute2's ip/);
+});
+
+const net = (local: string, prefixlen: number, more: object = {}) =>
+  inet(local, { prefixlen, ...more });
+
+/** The choice on an interface with these addresses: the first, then the others. */
+async function among(addr_info: object[], selection: Selection = { iface: ['eth0'] }) {
+  const links = [{ ifname: 'eth0', ifindex: 2, mtu: 1500, addr_info }];
+  const stdout = JSON.stringify(links);
+  const runner = new FakeRunner({ 'ip -j addr show': { stdout } });
+  const { at, others, floating } = await chooseAddress(runner, selection);
+  return `${at.address}${floating ? ' floating' : ''} | ${others.map(({ address }) => address).join(' ')}`;
+}
+
+test('an address without a network comes behind those with one, however they came about', async () => {
+  const vips = [net('10.0.0.112', 32), net('10.0.0.113', 32)];
+  const real = net('10.0.0.11', 24, { dynamic: true });
+  assert.equal(await among([...vips, real]), '10.0.0.11 | 10.0.0.112 10.0.0.113');
+  const second = net('10.0.0.12', 24, { dynamic: true, secondary: true });
+  assert.equal(await among([vips[0]!, second, real]), '10.0.0.11 | 10.0.0.12 10.0.0.112');
+  // What a host gave itself is no network to be reached in.
+  assert.equal(
+    await among([net('169.254.1.1', 16), vips[0]!]),
+    '10.0.0.112 floating | 169.254.1.1',
+  );
+  // Where a cloud gives nothing else, it is the host's own; and on a point-to-point link, too.
+  assert.equal(await among([net('10.0.0.5', 32, { dynamic: true })]), '10.0.0.5 floating | ');
+  const pointToPoint = net('10.0.0.6', 32, { address: '10.0.0.7' });
+  assert.equal(await among([real, pointToPoint]), '10.0.0.6 | 10.0.0.11');
+  const away = [
+    net('10.0.0.8', 24, { deprecated: true }),
+    net('10.0.0.9', 24, { tentative: true }),
+  ];
+  assert.equal(await among([...away, vips[0]!]), '10.0.0.112 floating | ');
+});
+
+test('the address of our lease goes before all others of an interface, but is no other selection', async () => {
+  const addresses = [net('10.0.0.11', 24), net('10.0.0.112', 32, { secondary: true })];
+  const leased = '10.0.0.112';
+  const on = (selection: Selection) => among(addresses, { leased, ...selection });
+  assert.equal(await on({ iface: ['eth0'] }), '10.0.0.112 floating | 10.0.0.11');
+  assert.equal(await on({ ifaceRegex: patterns('^10') }), '10.0.0.112 floating | 10.0.0.11');
+  assert.equal(await on({ ifaceRegex: patterns('11$') }), '10.0.0.11 | ');
+  assert.equal(await on({ iface: ['10.0.0.11'] }), '10.0.0.11 | ');
+  assert.equal(await on({ iface: ['eth0'], publicIp: '10.0.0.11' }), '10.0.0.11 | ');
+  assert.equal(await on({ publicIp: '10.0.0.11' }), '10.0.0.11 | ');
+  assert.equal(
+    await among(addresses, { iface: ['eth0'], leased: '10.0.0.99' }),
+    '10.0.0.11 | 10.0.0.112',
+  );
+});
+
+test('an address is found where it is, or only on a link that carries', async () => {
+  const known = { name: 'eth0', index: 2, mtu: 1500, address: '10.0.0.11', publicIp: '10.0.0.11' };
+  for (const [flags, carries] of [
+    [['UP', 'LOWER_UP'], true],
+    [['UP', 'NO-CARRIER'], false],
+    [['BROADCAST'], false],
+  ] as const) {
+    const link = {
+      ifname: 'eth0',
+      ifindex: 2,
+      mtu: 1500,
+      flags,
+      addr_info: [net('10.0.0.11', 24)],
+    };
+    const runner = new FakeRunner({ 'ip -j addr show': { stdout: JSON.stringify([link]) } });
+    assert.deepEqual(await findAddress(runner, known), known);
+    assert.deepEqual(await findAddress(runner, known, true), carries ? known : undefined);
+  }
 });

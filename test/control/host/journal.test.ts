@@ -4,7 +4,7 @@ import path from 'node:path';
 import test from 'node:test';
 import { down } from '../../../src/control/host/down.js';
 import { Journal, readJournal, readOwner } from '../../../src/control/host/journal.js';
-import { routesInside } from '../../../src/control/host/routes.js';
+import { routesInside } from '../../../src/control/host/route.js';
 import { FakeRunner, plant, scratch } from './fakes.js';
 import { FakeIptables } from './firewall/fake-iptables.js';
 
@@ -138,6 +138,26 @@ test('what others changed since is left', async (t) => {
   assert.match(did[0]!, /subnet.env was left/);
   assert.match(did[1]!, /flannel.1 was left: somebody else made it/);
   assert.equal(fs.readFileSync(subnet, 'utf8'), 'B=2\n');
+});
+
+test('what others put beside our lines in a file stays, and so do its mode and a link to it', async (t) => {
+  const root = scratch(t);
+  const subnet = path.join(root, 'subnet.env');
+  const real = path.join(root, 'real.env');
+  const take = async (text: string) => {
+    const journal = Journal.open('flannel.1', root, fakeProc(root, '1'));
+    journal.record({ kind: 'file', path: subnet, wrote: 'A=1\nB=2\n' });
+    plant(root, { 'real.env': text });
+    fs.chmodSync(real, 0o640);
+    return (await down(new FakeRunner(), 'flannel.1', root, died(root))).did[0]!;
+  };
+  fs.symlinkSync('real.env', subnet);
+  assert.match(await take('# mine\nA=1\nDOCKER_OPTS=x\nB=2\n'), /lines of weft were taken out of/);
+  assert.equal(fs.readFileSync(subnet, 'utf8'), '# mine\nDOCKER_OPTS=x\n');
+  assert.equal(fs.statSync(real).mode & 0o777, 0o640);
+  assert.match(await take('A=1\nB=3\nDOCKER_OPTS=x\n'), /left: it is not as weft wrote it/);
+  assert.match(await take('B=2\nA=1\n'), /was removed/);
+  assert.ok(!fs.existsSync(real));
 });
 
 test('a device of another kind or of another process is left', async (t) => {

@@ -18,7 +18,7 @@ test('the first set lists, adds what is missing, removes what is stale', async (
   assert.deepEqual(report, { added: 1, removed: 1, problems: [] });
   assert.deepEqual(fake.lines, [
     'route show table main dev flannel.1 proto boot',
-    'route replace 10.5.2.0/24 dev flannel.1 proto boot scope link',
+    'route add 10.5.2.0/24 dev flannel.1 proto boot scope link',
     'route del 10.5.9.0/24 dev flannel.1 proto boot metric 0',
   ]);
 });
@@ -29,7 +29,7 @@ test('a later set compares in memory and costs only its change', async () => {
   fake.lines.length = 0;
   await sync.set(['10.5.1.0/24', '10.5.2.0/24']);
   await sync.set(['10.5.1.0/24', '10.5.2.0/24']);
-  assert.deepEqual(fake.lines, ['route replace 10.5.2.0/24 dev flannel.1 proto boot scope link']);
+  assert.deepEqual(fake.lines, ['route add 10.5.2.0/24 dev flannel.1 proto boot scope link']);
 });
 
 test("flannel's form is replaced; foreign routes stay", async () => {
@@ -131,7 +131,7 @@ test('a value that is no subnet is named and costs only itself', async () => {
 
 test('a refused route is tried once more with a new child, then reported; others go in', async () => {
   const { fake, sync } = rig();
-  const line = 'route replace 10.5.1.0/24 dev flannel.1 proto boot scope link';
+  const line = 'route add 10.5.1.0/24 dev flannel.1 proto boot scope link';
   fake.refuse.set(line, 'RTNETLINK answers: No such device');
   const report = await sync.set(['10.5.1.0/24', '10.5.2.0/24']);
   assert.deepEqual(report.problems, [`ip ${line}: RTNETLINK answers: No such device`]);
@@ -145,7 +145,7 @@ test('a refused route is tried once more with a new child, then reported; others
 test('a route that was refused once only goes in by the second try', async () => {
   const { fake, sync } = rig();
   await sync.set([]);
-  const line = 'route replace 10.5.1.0/24 dev flannel.1 proto boot scope link';
+  const line = 'route add 10.5.1.0/24 dev flannel.1 proto boot scope link';
   fake.refuse.set(line, 'RTNETLINK answers: No such device');
   fake.held = [];
   const done = sync.set(['10.5.1.0/24']);
@@ -159,7 +159,7 @@ test('refused routes do not hold up a thousand others', async () => {
   const { fake, sync } = rig();
   const peers = Array.from({ length: 1000 }, (_, i) => `10.5.${i >> 3}.${(i & 7) * 32}/27`);
   for (const peer of peers.slice(0, 300)) {
-    fake.refuse.set(`route replace ${peer} dev flannel.1 proto boot scope link`, 'no');
+    fake.refuse.set(`route add ${peer} dev flannel.1 proto boot scope link`, 'no');
   }
   const report = await sync.set(peers);
   assert.equal(report.problems.length, 300);
@@ -169,7 +169,7 @@ test('refused routes do not hold up a thousand others', async () => {
 test('a route that went in while the child died is not forgotten', async () => {
   const { fake, sync } = rig();
   await sync.set([]);
-  const bad = 'route replace 10.5.2.0/24 dev flannel.1 proto boot scope link';
+  const bad = 'route add 10.5.2.0/24 dev flannel.1 proto boot scope link';
   fake.refuse.set(bad, 'end');
   const failed = await sync.set(['10.5.1.0/24', '10.5.2.0/24']);
   assert.match(failed.problems[0]!, /the routes are not up to date: ip ended/);
@@ -231,8 +231,8 @@ const DIRECT = '10.5.1.0/24 via 192.168.64.4 dev eth0 proto boot metric 0';
 test('hosts on the network of the underlay get a route by their address, others the tunnel', async () => {
   const { fake, sync, journal } = directRig('flannel.1');
   assert.deepEqual(await sync.set(PEERS), { added: 6, removed: 0, problems: [] });
-  const [first, ...others] = fake.lines.filter((line) => line.startsWith('route replace'));
-  assert.equal(first, 'route replace 10.5.1.0/24 via 192.168.64.4 dev eth0 proto boot');
+  const [first, ...others] = fake.lines.filter((line) => line.startsWith('route add'));
+  assert.equal(first, 'route add 10.5.1.0/24 via 192.168.64.4 dev eth0 proto boot');
   for (const line of others) assert.match(line, /dev flannel\.1 proto boot scope link$/);
   assert.deepEqual(journal.routes, [DIRECT]);
   assert.deepEqual(
@@ -248,7 +248,7 @@ test('each host is asked about once, and again when all is reconciled', async ()
   await sync.set([...PEERS, { subnet: '10.5.7.0/24', host: '192.168.64.5' }]);
   assert.deepEqual(fake.lines, [
     'route get 192.168.64.5',
-    'route replace 10.5.7.0/24 via 192.168.64.5 dev eth0 proto boot',
+    'route add 10.5.7.0/24 via 192.168.64.5 dev eth0 proto boot',
   ]);
   fake.ways.set('192.168.64.5', { dev: 'eth0', gateway: '192.168.64.1' });
   assert.deepEqual(await sync.reconcile(), { added: 1, removed: 0, problems: [] });

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -7,7 +8,10 @@ import { parseSubnet, type Subnet } from '../../../src/control/overlay/subnet.js
 import {
   formatSubnetEnv,
   readPreviousSubnet,
+  readSubnetEnv,
+  withOurs,
   writeSubnetEnv,
+  wrongIn,
 } from '../../../src/control/overlay/subnet-env.js';
 
 const subnet = (text: string): Subnet => parseSubnet(text) as Subnet;
@@ -60,7 +64,7 @@ describe('subnet.env', () => {
             mtu: 1450,
             ipMasq: false,
           };
-          writeSubnetEnv(file, env);
+          writeSubnetEnv(file, formatSubnetEnv(env));
         }
       } finally {
         process.umask(before);
@@ -75,15 +79,83 @@ describe('subnet.env', () => {
   test('leaves nothing behind when it cannot be written', () => {
     const file = path.join(directory, 'taken');
     fs.mkdirSync(path.join(file, 'in the way'), { recursive: true });
-    const env = {
-      network: subnet('10.5.0.0/16'),
-      subnet: subnet('10.5.1.0/24'),
-      mtu: 1450,
-      ipMasq: false,
-    };
-    assert.throws(() => writeSubnetEnv(file, env));
+    assert.throws(() => writeSubnetEnv(file, 'A=1\n'));
     assert.equal(fs.existsSync(path.join(directory, '.taken.weft')), false);
-    assert.throws(() => writeSubnetEnv('/proc/nope/deep/subnet.env', env), { code: 'ENOENT' });
+    assert.throws(() => writeSubnetEnv('/proc/nope/deep/subnet.env', 'A=1\n'), {
+      code: 'ENOENT',
+    });
+  });
+
+  const ENV = {
+    network: subnet('10.5.0.0/16'),
+    subnet: subnet('10.5.1.0/24'),
+    mtu: 1450,
+    ipMasq: false,
+  };
+  const text = formatSubnetEnv(ENV);
+
+  test('is right whatever others have put beside it, in whatever order', () => {
+    const reversed = text.trimEnd().split('\n').reverse().join('\n');
+    const DOCKER = 'DOCKER_OPT_BIP="--bip=10.5.1.1/24"\nDOCKER_OPTS=" --bip=10.5.1.1/24"\n';
+    for (const right of [
+      text,
+      text.trimEnd(),
+      reversed,
+      `${text}${DOCKER}`,
+      `# mine\r\nFLANNEL_OPTIONS=-ip-masq\r\n\n${text}`,
+      `${text}FLANNEL_MTU=1450\n`,
+    ]) {
+      assert.equal(wrongIn(right, ENV), undefined, right);
+    }
+  });
+
+  test('is wrong with another value, even a later one, with one missing, cut or quoted', () => {
+    const CASES: [string, RegExp][] = [
+      ['', /^which lacked FLANNEL_NETWORK$/],
+      [`${text}FLANNEL_MTU=1400\n`, /^whose FLANNEL_MTU was 1400$/],
+      [text.replace('1450', '1400'), /^whose FLANNEL_MTU was 1400$/],
+      [text.replace('FLANNEL_MTU=1450\n', ''), /^which lacked FLANNEL_MTU$/],
+      [text.slice(0, -4), /^whose FLANNEL_IPMASQ was fa$/],
+      [text.replaceAll('\n', '\r\n'), /^whose FLANNEL_NETWORK was not written as by flannel$/],
+      [text.replace('1450', '"1450"'), /not written as by flannel/],
+      [text.replace('FLANNEL_MTU', 'export FLANNEL_MTU'), /^whose FLANNEL_MTU was 1450$/],
+      [text.replace('1450', '\x1b[2J'), /not written as by flannel/],
+      [`${text}FLANNEL_IPV6_SUBNET=fc00::1/64\n`, /^whose FLANNEL_IPV6_SUBNET was fc00::1/],
+      [`${text}FLANNEL_MTU=\n`, /^whose FLANNEL_MTU was empty$/],
+    ];
+    for (const [wrong, why] of CASES) assert.match(wrongIn(wrong, ENV) ?? 'right', why, wrong);
+  });
+
+  test('what others wrote is kept as it is, behind our lines', () => {
+    const others = '# DOCKER\nDOCKER_OPTS=" --mtu=1400"\r\n\nFLANNEL_OPTIONS=-v\nDOCKER_OP';
+    const old = text.replace('1450', '1400');
+    const now = withOurs(`${others.slice(0, 9)}${old}${others.slice(9)}`, ENV);
+    assert.equal(now, `${text}${others}\n`);
+    assert.equal(withOurs(now, ENV), now);
+    assert.equal(withOurs('', ENV), text);
+  });
+
+  test('a link stays one, and mode and owner stay as somebody made them', () => {
+    const at = fs.mkdtempSync(path.join(directory, 'link-'));
+    const [file, real] = [path.join(at, 'subnet.env'), path.join(at, 'etc', 'real.env')];
+    fs.symlinkSync('etc/../etc/real.env', file);
+    writeSubnetEnv(file, 'A=1\n');
+    assert.equal(fs.statSync(real).mode & 0o777, 0o644);
+    fs.chmodSync(real, 0o640);
+    if (process.getuid?.() === 0) fs.chownSync(real, 65534, 65533);
+    const before = fs.statSync(real);
+    writeSubnetEnv(file, 'A=2\n');
+    assert.ok(fs.lstatSync(file).isSymbolicLink());
+    assert.equal(readSubnetEnv(file), 'A=2\n');
+    const { mode, uid, gid } = fs.statSync(real);
+    assert.deepEqual([mode, uid, gid], [before.mode, before.uid, before.gid]);
+    assert.deepEqual(fs.readdirSync(path.dirname(real)), ['real.env']);
+    fs.rmSync(file);
+    fs.symlinkSync('subnet.env', file);
+    assert.throws(() => writeSubnetEnv(file, 'A=3\n'), /in a circle/);
+    fs.rmSync(file);
+    execFileSync('mkfifo', [file]);
+    assert.throws(() => readSubnetEnv(file), /not a regular file/);
   });
 
   test('is read with the quotes and exports of other writers', () => {

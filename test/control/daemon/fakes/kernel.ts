@@ -171,12 +171,19 @@ export class FakeKernel implements Runner {
       return of.filter(({ addresses }) => addresses.some((one) => isIn(network, one))).map(row);
     }
     if (line.startsWith('addr show')) return of.map(row);
+    if (line === 'route show table main proto kernel') {
+      return this.routes.filter(({ protocol }) => protocol === 'kernel').map(withoutProtocol);
+    }
+    if (line.startsWith('route get fibmatch ')) return [];
     if (line.startsWith('route get ')) {
       const way = this.routes.find(({ dst }) => dst === 'default');
       if (way === undefined || line.includes(' fibmatch ')) return way === undefined ? [] : [way];
       return [{ dst: line.split(' ')[2], dev: way.dev, flags: [] }];
     }
     if (line === 'route show default') return this.routes.filter(({ dst }) => dst === 'default');
+    if (line.startsWith('route show table main root ')) {
+      return this.routes.filter(({ dst }) => dst !== 'default');
+    }
     if (line.startsWith('route show table main ')) {
       const special = line.endsWith(' type blackhole');
       return this.routes.filter(({ dev, type }) => (special ? type !== undefined : dev === name));
@@ -189,6 +196,9 @@ export class FakeKernel implements Runner {
     const dst = words[special ? 1 : 0]!;
     const after = (word: string) => words[words.indexOf(word) + 1];
     const has = (word: string) => words.includes(word);
+    if (verb === 'add' && this.routes.some((one) => one.dst === dst)) {
+      return 'RTNETLINK answers: File exists';
+    }
     const before = remove(this.routes, (one) => one.dst === dst);
     if (verb === 'del') return before > 0 ? undefined : 'RTNETLINK answers: No such process';
     const dev = after('dev')!;
@@ -217,6 +227,10 @@ export class FakeKernel implements Runner {
   }
 }
 
+function withoutProtocol({ protocol: _, ...row }: object & { protocol?: unknown }): object {
+  return row;
+}
+
 function isIn(network: Prefix, address: string): boolean {
   return contains(network, parsePrefix(`${address.split('/')[0]}/32`)!);
 }
@@ -232,10 +246,11 @@ function row({ addresses, vxlan: _, queues: __, ...link }: Link): object {
   const parts = addresses.map((one) => one.split('/'));
   return {
     ...link,
-    addr_info: parts.map(([local, length]) => ({
+    addr_info: parts.map(([local, length], i) => ({
       family: 'inet',
       local,
       prefixlen: Number(length),
+      ...(i > 0 ? { secondary: true } : {}),
     })),
   };
 }

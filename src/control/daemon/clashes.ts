@@ -1,0 +1,169 @@
+/**
+ * Looks, each period, for what of this host's other networks and routes meets the overlay's: tells
+ * the routes which networks they have to leave alone, removes what an earlier run left in the way of
+ * our own containers, and names the rest while it lasts.
+ *
+ * All routes may be a quarter of a million, which takes `ip` a tenth of a second to look through, and
+ * the kernel a hundredth: how long a look took says how long it is until the next one.
+ */
+
+import { formatAddress } from '../../dataplane/wire/ipv4.js';
+import {
+  describeAddress,
+  describeTaken,
+  judgeNetworks,
+  judgeRoutes,
+  localNetworks,
+  type OverlayNetworks,
+} from '../host/clashes.js';
+import type { Ip } from '../host/ip.js';
+import { parsePrefix } from '../host/ipv4.js';
+import type { Row } from '../host/route.js';
+import type { RouteSync } from '../host/routes.js';
+import type { HostAddress } from '../overlay/admit.js';
+import type { Clock, Log } from '../runtime.js';
+import type { Member } from './reconcile.js';
+
+/** Each kind of look may cost one part in so many of the time. */
+const SHARE = 100;
+/** A route that was removed so often is put there by somebody: it is only named then. */
+const REMOVALS = 3;
+/** More clashes than this are told as a number. */
+const TOLD = 10;
+
+export interface ClashesOptions {
+  readonly ip: Pick<Ip, 'query' | 'change'>;
+  readonly clock: Pick<Clock, 'now'>;
+  readonly log: Log;
+  readonly routes: Pick<RouteSync, 'leave' | 'taken'>;
+  /** As it is now. */
+  readonly overlay: () => OverlayNetworks;
+}
+
+export class Clashes implements Member {
+  readonly name = 'clashes';
+  readonly #options: ClashesOptions;
+  #addresses: readonly HostAddress[] = [];
+  /** From all routes inside the network, as of the last look at them. */
+  #ofRoutes: readonly string[] = [];
+  readonly #ofNetworks: Pace;
+  readonly #ofAll: Pace;
+  #networks: ReadonlyMap<string, string> = new Map();
+  #removals = new Map<string, number>();
+  #faults: readonly string[] = [];
+
+  constructor(options: ClashesOptions) {
+    this.#options = options;
+    this.#ofNetworks = new Pace(options.clock);
+    this.#ofAll = new Pace(options.clock);
+  }
+
+  /** A sentence for each clash, while it lasts. */
+  get faults(): readonly string[] {
+    const more = this.#faults.length - TOLD;
+    if (more <= 0) return this.#faults;
+    const { network } = this.#options.overlay();
+    return [
+      ...this.#faults.slice(0, TOLD),
+      `${more} more clashes like that (see: ip route show root ${network})`,
+    ];
+  }
+
+  /** This host's from now on. */
+  changeAddresses(addresses: readonly HostAddress[]): void {
+    this.#addresses = addresses;
+  }
+
+  async reconcile(): Promise<string[]> {
+    const { ip, routes } = this.#options;
+    const overlay = this.#options.overlay();
+    if (this.#ofNetworks.isDue) {
+      const line = 'route show table main proto kernel';
+      const rows = (await this.#ofNetworks.run(() => ip.query(line))) as Row[];
+      this.#networks = localNetworks(rows, overlay.tunnel);
+    }
+    const networks = this.#networks;
+    await routes.leave(new Set(networks.keys()));
+    const did = await this.#lookAtRoutes(networks, overlay);
+    this.#tell([
+      ...judgeNetworks(networks, overlay),
+      ...this.#judgeAddresses(overlay),
+      ...[...routes.taken].flatMap(([subnet, route]) => {
+        const host = overlay.peers.hostOf(subnet);
+        return host === undefined ? [] : [describeTaken(subnet, route, host)];
+      }),
+      ...this.#ofRoutes,
+    ]);
+    return did;
+  }
+
+  async #lookAtRoutes(
+    networks: ReadonlyMap<string, string>,
+    overlay: OverlayNetworks,
+  ): Promise<string[]> {
+    const { ip } = this.#options;
+    if (!this.#ofAll.isDue) return [];
+    const line = `route show table main root ${overlay.network}`;
+    const rows = (await this.#ofAll.run(() => ip.query(line))) as Row[];
+    const { stale, faults } = judgeRoutes(rows, networks, overlay);
+    const removable = stale.filter((route) => (this.#removals.get(route) ?? 0) < REMOVALS);
+    const failures = await ip.change(removable.map((route) => `route del ${route}`));
+    const failed = new Map(failures.map(({ line, reason }) => [line, reason]));
+    const did: string[] = [];
+    const kept: string[] = [];
+    for (const route of stale) {
+      const reason = failed.get(`route del ${route}`);
+      if (removable.includes(route) && reason === undefined) {
+        this.#removals.set(route, (this.#removals.get(route) ?? 0) + 1);
+        did.push(`removed the route ${route} of an earlier time, which led our own subnet away`);
+      } else {
+        const why = reason ?? 'it is put back each time that weft removes it';
+        kept.push(`the route ${route} leads our own subnet away from this host: ${why}`);
+      }
+    }
+    this.#ofRoutes = [...kept, ...faults];
+    return did;
+  }
+
+  /** Those without a network; the others' networks are looked at by their routes. */
+  #judgeAddresses({ peers, tunnel }: OverlayNetworks): string[] {
+    return this.#addresses.flatMap(({ address, length, device }) => {
+      const text = formatAddress(address);
+      const prefix = length === 32 && device !== tunnel ? parsePrefix(text) : null;
+      const peer = prefix === null ? undefined : peers.around(prefix);
+      return peer === undefined ? [] : [describeAddress(`${text}/32`, device, peer)];
+    });
+  }
+
+  #tell(faults: readonly string[]): void {
+    const { log } = this.#options;
+    const news = faults.filter((fault) => !this.#faults.includes(fault));
+    for (const fault of news.slice(0, TOLD)) log.warn(fault);
+    if (news.length > TOLD) log.warn(`${news.length - TOLD} more clashes like that`);
+    const over = this.#faults.filter((fault) => !faults.includes(fault));
+    for (const fault of over.slice(0, TOLD)) log.info(`over: ${fault}`);
+    this.#faults = faults;
+  }
+}
+
+/** So seldom that it costs no more than its share of the time. */
+class Pace {
+  readonly #clock: Pick<Clock, 'now'>;
+  #next = Number.NEGATIVE_INFINITY;
+
+  constructor(clock: Pick<Clock, 'now'>) {
+    this.#clock = clock;
+  }
+
+  get isDue(): boolean {
+    return this.#clock.now() >= this.#next;
+  }
+
+  async run<T>(work: () => Promise<T>): Promise<T> {
+    const begun = this.#clock.now();
+    const done = await work();
+    const now = this.#clock.now();
+    this.#next = now + SHARE * (now - begun);
+    return done;
+  }
+}
