@@ -119,7 +119,7 @@ describe('pcapng reader', () => {
 
   it('gives Simple Packet Blocks no time, and cuts them to the snap length', () => {
     const { records, error } = readAll(
-      ...[little.section(), little.interface(1, 4), little.simple(A), little.simple(A, 60)],
+      ...[little.section(), little.interface(1, 5), little.simple(A), little.simple(B, 60)],
       little.simple(hex('450000'), 3),
     );
     assert.equal(error, '');
@@ -127,7 +127,7 @@ describe('pcapng reader', () => {
       records.map((r) => [r.time, r.bytes.toString('hex'), r.originalLength]),
       [
         [undefined, '45000001', 4],
-        [undefined, '45000001', 60],
+        [undefined, '4500000203', 60],
         [undefined, '450000', 3],
       ],
     );
@@ -199,6 +199,7 @@ describe('pcapng reader', () => {
       little.packet(0, 1n, A, 5),
       'claims 5 bytes, where it has 4',
     ],
+    ['a packet too long', little.packet(0, 1n, Buffer.alloc(262_145)), 'more than the 262144 any'],
     ['no such interface', little.packet(1, 1n, A), 'record 2 of interface 1, which its section'],
     ['interface 2^32 - 1', little.packet(0xffffffff, 1n, A), 'record 2 of interface 4294967295'],
     ['a packet block too short', little.block({ type: 6, body: Buffer.alloc(8) }), 'too few'],

@@ -4,7 +4,7 @@ import { describe, it } from 'node:test';
 import * as checksum from '../../../src/dataplane/wire/checksum.js';
 import * as ipv4 from '../../../src/dataplane/wire/ipv4.js';
 import * as udp from '../../../src/dataplane/wire/udp.js';
-import { verdictJson, verdictText } from '../../../src/operate/capture/report.js';
+import { Summary, verdictJson, verdictText } from '../../../src/operate/capture/report.js';
 import { hex } from './captures.js';
 import {
   address,
@@ -59,6 +59,14 @@ describe('replay of what was merged', () => {
     assert.match(
       verdictText(record, verdict),
       /^ {4}7 {2}at unknown time {2}.*: unwrapped, 2 packets; dropped: wrong_length 1, foreign_vni 2$/,
+    );
+    const summary = new Summary();
+    summary.add(verdict);
+    const odd = { longerThanOriginal: 0, longerThanSnapLength: 0 };
+    assert.equal(
+      summary.text(odd),
+      '1 record: 0 wrapped into 0 datagrams, 1 unwrapped into 2 packets, 0 dropped, 0 not ours\n' +
+        'dropped:  wrong_length 1, foreign_vni 2',
     );
     const json = JSON.parse(verdictJson(record, verdict)) as Record<string, unknown>;
     assert.equal(json.time, null);
@@ -136,6 +144,11 @@ describe('replay, which side a packet was on', () => {
     assertVerdict(take(Buffer.from(INNER)), 'not ours', 'from_peer', /come out of the tunnel/);
     const local = { protocol: ipv4.UDP, length: 60, from: '10.5.52.7', to: '10.5.52.9' };
     assertVerdict(take(packetOf(local)), 'dropped', 'outbound_local');
+    const bytes = packetOf(local);
+    const record = { number: 1, time: undefined, linkType: RAW_IP, bytes, originalLength: 60 };
+    const peer = { address: PEER, port: 8472, mac: hex('02000000000b') };
+    const routes = [{ network: address('10.5.0.0'), length: 16, peer }];
+    assertVerdict(replayOf({ routes }).take(record), 'dropped', 'outbound_local');
     const stranger = { ...local, from: '10.5.99.1' };
     assertVerdict(take(packetOf(stranger)), 'dropped', 'outbound_local');
   });

@@ -41,6 +41,10 @@ describe('the size of a train', () => {
     assert.equal(trainSize(Buffer.concat([frame(60), Buffer.alloc(18)]), OURS), 0);
     assert.equal(trainSize(Buffer.concat([frame(60), Buffer.alloc(1400)]), OURS), 0);
     assert.equal(trainSize(Buffer.alloc(0), OURS), 0);
+    assert.equal(trainSize(Buffer.alloc(1472), OURS), 0);
+    // A beginning behind the packet, but at no place where a train would have one.
+    const behind = Buffer.concat([frame(60), Buffer.alloc(40), OURS, Buffer.alloc(140)]);
+    assert.equal(trainSize(behind, OURS), 0);
     assert.equal(trainSize(frame(60).subarray(0, 30), OURS), 0);
   });
 
