@@ -5,6 +5,7 @@
  *   npm run bench -- micro …              the data plane's own code
  *   npm run bench -- join …               how fast a host follows the network
  *   npm run bench -- leases …             how it bears thousands of leases
+ *   npm run bench -- upkeep …             what looking after a large host costs
  *   npm run bench -- start …              how fast a host joins, beside flanneld's record
  *   npm run bench -- memory …             a weft with many peers under load
  *   npm run bench -- slow-peer …          pings beside a flood to a peer whose way is slow
@@ -20,6 +21,7 @@ const PROGRAMS = [
   'micro',
   'join',
   'leases',
+  'upkeep',
   'start',
   'memory',
   'slow-peer',
