@@ -77,8 +77,8 @@ export class Journal {
   /**
    * Opens the journal of `device`, keeping what an earlier run recorded (its sysctls are still to
    * be restored one day), and makes this process its owner. Throws a HostError when another live
-   * process owns it, as far as a process id tells (see `refuseInUse`), or the file is broken or cannot be read, as
-   * where its folder is none.
+   * process owns it, as far as a process id tells (see `refuseInUse`), or the file is broken or
+   * cannot be read, as where its folder is none.
    */
   static open(
     device: string,
