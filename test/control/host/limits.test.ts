@@ -65,6 +65,8 @@ test('threads: the narrowest of all control groups above counts', (t) => {
     /no more than 10 .*system\.slice\/pids\.max is 40\), and weft needs 13: .* to 43 at least$/,
   );
   assert.match(check({ ...wide, ...pids('', '40', '50') })!, /no more than 0 /);
+  const full = pids('system.slice/weft.service', '100', '95');
+  assert.match(check({ ...full, ...pids('system.slice', '40', '30') })!, /no more than 5 /);
   assert.match(check(wide, 90)!, /weft needs 102/);
 });
 
