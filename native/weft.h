@@ -126,5 +126,6 @@ napi_value event_drain(napi_env env, napi_callback_info info);
 napi_value wait_ready(napi_env env, napi_callback_info info);
 napi_value close_fd(napi_env env, napi_callback_info info);
 napi_value notify(napi_env env, napi_callback_info info);
+napi_value pass_over_realtime_signals(napi_env env, napi_callback_info info);
 
 #endif

@@ -29,6 +29,7 @@ import {
   readEtcdAccess,
 } from './etcd-access.js';
 import { describeFlags, type Flag, type Flags, parseFlags, UsageError } from './flags.js';
+import { tellOfDebugger } from './no-debugger.js';
 import { describeOnlyDefault, ONLY_DEFAULT, refuseOtherThanDefault } from './only-default.js';
 import { version } from './version.js';
 
@@ -225,9 +226,11 @@ export async function main(args: string[], laneProgram?: URL): Promise<number> {
   const lifecycle = new Lifecycle(log);
   lifecycle.install();
   log.info(`weft ${version}`);
+  tellOfDebugger((line) => log.warn(line));
   for (const line of etcdWarnings(flags, endpoints, onCommandLine)) log.warn(line);
   const clock = systemClock;
   try {
+    loadNative().passOverRealtimeSignals();
     const readAccess = () => readEtcdAccess(flags, endpoints, process.env);
     // What cannot be used is refused at the start; later it is only passed over.
     if (etcd !== undefined) readAccess();

@@ -12,6 +12,18 @@ import { describeUnexpected, stackOf } from './unexpected.js';
 /** After so long on the way out, SIGKILL. */
 const WATCHDOG_MS = 5_000;
 
+/** These end weft in order. SIGHUP does so until it means something else. */
+const END = ['SIGINT', 'SIGTERM', 'SIGQUIT'] as const;
+/**
+ * These would end it without a word, and mean nothing to it: as to flanneld, which catches them.
+ * SIGUSR1 starts Node's debugger where nobody takes it (cli/no-debugger.ts). The others are the
+ * kernel's business: docs/migration.md has the table.
+ */
+const NOTHING = [
+  ...(['SIGUSR1', 'SIGUSR2', 'SIGALRM', 'SIGVTALRM', 'SIGPROF'] as const),
+  ...(['SIGIO', 'SIGPWR', 'SIGXCPU'] as const),
+];
+
 /** The process is on its way out, so nothing more is to be started. */
 export class Leaving extends Error {
   override readonly name = 'Leaving';
@@ -39,8 +51,11 @@ export class Lifecycle {
 
   /** Takes charge of signals and uncaught errors. */
   install(): void {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-      process.on(signal, () => void this.leave(0, `got ${signal}`));
+    for (const signal of END) process.on(signal, () => void this.leave(0, `got ${signal}`));
+    for (const signal of NOTHING) {
+      // Once is enough: others may come a thousand times a second.
+      process.once(signal, () => this.#log.info(`got ${signal}, which means nothing to weft`));
+      process.on(signal, () => {});
     }
     process.on('SIGHUP', () => {
       if (this.#hangUp === undefined) void this.leave(0, 'got SIGHUP');

@@ -112,6 +112,8 @@ export interface Native {
   close(fd: number): number;
   /** One datagram to a unix socket; `@` in front: the abstract name space. */
   notify(path: string, text: string): number;
+  /** SIGRTMIN to SIGRTMAX do nothing from now on; Node has no names for them. */
+  passOverRealtimeSignals(): void;
 }
 
 /** An Error as the addon's set-up calls throw it. */
