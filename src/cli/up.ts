@@ -6,7 +6,9 @@ import type { FirewallOptions } from '../control/daemon/firewall.js';
 import { thisHost } from '../control/daemon/host.js';
 import { defaultLanes, MOST_LANES } from '../control/daemon/lanes.js';
 import { Lifecycle } from '../control/daemon/lifecycle.js';
-import { createLog } from '../control/daemon/log.js';
+import { openStream } from '../control/daemon/line-stream.js';
+import { createLog, formatForJournal, formatLine, isJournal } from '../control/daemon/log.js';
+import { logWhatPackagesSay } from '../control/daemon/packages-say.js';
 import { tellSystemd } from '../control/daemon/systemd.js';
 import { type Pattern, readPattern } from '../control/host/go-pattern.js';
 import { JOURNAL_DIRECTORY } from '../control/host/journal.js';
@@ -222,8 +224,11 @@ export async function main(args: string[], laneProgram?: URL): Promise<number> {
   // Its client takes as much memory as all the rest of weft, so it is loaded where it is used.
   const etcd = file === '' ? await import('../control/store/etcd.js') : undefined;
 
-  const log = createLog(flags.int('v'));
-  const lifecycle = new Lifecycle(log);
+  const stream = openStream();
+  const format = isJournal(process.env.JOURNAL_STREAM) ? formatForJournal : formatLine;
+  const log = createLog(flags.int('v'), stream, format);
+  logWhatPackagesSay(log);
+  const lifecycle = new Lifecycle(log, undefined, () => stream.flush());
   lifecycle.install();
   log.info(`weft ${version}`);
   tellOfDebugger((line) => log.warn(line));
@@ -258,6 +263,7 @@ export async function main(args: string[], laneProgram?: URL): Promise<number> {
       clock,
       random: Math.random,
       log,
+      logStream: stream,
       lifecycle,
       host: thisHost(laneProgram),
       saveBatch: (batches, place) =>

@@ -32,6 +32,7 @@ export class Leaving extends Error {
 export class Lifecycle {
   readonly #log: Log;
   readonly #exit: (code: number) => void;
+  readonly #flush: () => void;
   readonly #steps: { name: string; stop: () => void | Promise<void> }[] = [];
   #begin: (reason: string) => void = () => {};
   #hangUp: (() => Promise<void>) | undefined;
@@ -39,10 +40,11 @@ export class Lifecycle {
   /** What is being stopped just now. */
   #stopping = 'nothing yet';
 
-  /** `exit` ends the process. */
-  constructor(log: Log, exit = (code: number): void => process.exit(code)) {
+  /** `exit` ends the process; `flush` waits a moment for the last lines of log. */
+  constructor(log: Log, exit = (code: number): void => process.exit(code), flush = () => {}) {
     this.#log = log;
     this.#exit = exit;
+    this.#flush = flush;
   }
 
   get leaving(): boolean {
@@ -103,6 +105,7 @@ export class Lifecycle {
     const watchdog = setTimeout(() => {
       const what = `stopping ${this.#stopping} takes longer than ${WATCHDOG_MS / 1000} s`;
       this.#log.error(`${what}; killing the process (${reason})`);
+      this.#flush();
       process.kill(process.pid, 'SIGKILL');
     }, WATCHDOG_MS);
     this.#begin(reason);
@@ -116,6 +119,7 @@ export class Lifecycle {
     }
     clearTimeout(watchdog);
     if (code === 0) this.#log.info('stopped');
+    this.#flush();
     this.#exit(code);
   }
 
