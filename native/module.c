@@ -95,6 +95,11 @@ NAPI_MODULE_INIT() {
       METHOD("wait", wait_ready),
       METHOD("close", close_fd),
       METHOD("notify", notify),
+      METHOD("linesOpen", lines_open),
+      METHOD("linesWrite", lines_write),
+      METHOD("linesLost", lines_lost),
+      METHOD("linesFlush", lines_flush),
+      METHOD("passOverRealtimeSignals", pass_over_realtime_signals),
       /* clang-format on */
   };
   napi_define_properties(env, exports, sizeof methods / sizeof methods[0], methods);

@@ -16,7 +16,8 @@ enum { VNET_KEPT = (PACKET_WORDS - PACKET_VNET) * (int)sizeof(int32_t) };
  * tunOpen(name, flags): fd. Throws ENAMETOOLONG over 15 bytes; ENOENT or ENODEV without
  * /dev/net/tun; EPERM; EINVAL when the name is no device name, or belongs to a device that is
  * no TUN, or to a TUN with other flags; EBUSY when the TUN has a reader, or, with
- * TUN_EXCLUSIVE, when there is a device of that name at all.
+ * TUN_EXCLUSIVE, when there is a device of that name at all. The TUN is the caller's: other users
+ * need CAP_NET_ADMIN to open it.
  */
 napi_value tun_open(napi_env env, napi_callback_info info) {
   napi_value arguments[2];
@@ -50,6 +51,13 @@ napi_value tun_open(napi_env env, napi_callback_info info) {
     int error = errno;
     close(fd);
     return throw_errno(env, "TUNSETIFF", error);
+  }
+  /* Without an owner, older kernels let any user open a further queue and have a share of the
+   * flows. */
+  if (ioctl(fd, TUNSETOWNER, (unsigned long)geteuid()) < 0) {
+    int error = errno;
+    close(fd);
+    return throw_errno(env, "TUNSETOWNER", error);
   }
   return make_int(env, fd);
 }

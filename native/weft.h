@@ -14,7 +14,8 @@
  *     once, so what was checked is what is used.
  *   - Set-up calls throw an Error with `code` (errno's name), `errno` and `syscall`.
  *   - Each thread that loads the addon has an instance of its own; nothing is shared
- *     between them but file descriptors, which are plain numbers.
+ *     between them but file descriptors, which are plain numbers, and the lines that are
+ *     being written (lines.c).
  */
 #ifndef WEFT_H
 #define WEFT_H
@@ -126,5 +127,10 @@ napi_value event_drain(napi_env env, napi_callback_info info);
 napi_value wait_ready(napi_env env, napi_callback_info info);
 napi_value close_fd(napi_env env, napi_callback_info info);
 napi_value notify(napi_env env, napi_callback_info info);
+napi_value lines_open(napi_env env, napi_callback_info info);
+napi_value lines_write(napi_env env, napi_callback_info info);
+napi_value lines_lost(napi_env env, napi_callback_info info);
+napi_value lines_flush(napi_env env, napi_callback_info info);
+napi_value pass_over_realtime_signals(napi_env env, napi_callback_info info);
 
 #endif

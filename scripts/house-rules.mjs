@@ -26,8 +26,11 @@ export const RULES = [
     pattern:
       /\bset(?:Timeout|Interval|Immediate)\b|\bAbortSignal\.timeout\b|['"](?:node:)?timers(?:\/promises)?['"]/,
     instead: 'take a Clock (src/control/runtime.ts)',
-    // the watchdog must fire whatever became of everything else
-    allowed: [CLOCK, 'src/control/daemon/lifecycle.ts', LAB, ...DEMO],
+    // the watchdog must fire whatever became of everything else, and so must the look for a debugger
+    allowed: [
+      ...[CLOCK, 'src/control/daemon/lifecycle.ts', 'src/cli/no-debugger.ts'],
+      ...[LAB, ...DEMO],
+    ],
   },
   {
     name: 'no chance of its own',

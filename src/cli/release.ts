@@ -1,6 +1,7 @@
 /** `weft release`: gives this host's subnet back to the network. */
 import fs from 'node:fs';
 import { systemClock } from '../control/daemon/clock.js';
+import { directStream } from '../control/daemon/line-stream.js';
 import { createLog } from '../control/daemon/log.js';
 import { HostError } from '../control/host/errors.js';
 import { readHostId } from '../control/host/host-id.js';
@@ -109,7 +110,7 @@ function openStore(flags: Flags, endpoints: readonly string[]): EtcdStore {
     endpoints,
     prefix: flags.text('etcd-prefix'),
     clock: systemClock,
-    log: createLog(0),
+    log: createLog(0, directStream),
     readAccess,
   });
 }

@@ -6,7 +6,9 @@ import type { FirewallOptions } from '../control/daemon/firewall.js';
 import { thisHost } from '../control/daemon/host.js';
 import { defaultLanes, MOST_LANES } from '../control/daemon/lanes.js';
 import { Lifecycle } from '../control/daemon/lifecycle.js';
-import { createLog } from '../control/daemon/log.js';
+import { openStream } from '../control/daemon/line-stream.js';
+import { createLog, formatForJournal, formatLine, isJournal } from '../control/daemon/log.js';
+import { logWhatPackagesSay } from '../control/daemon/packages-say.js';
 import { tellSystemd } from '../control/daemon/systemd.js';
 import { type Pattern, readPattern } from '../control/host/go-pattern.js';
 import { FileStore } from '../control/store/file.js';
@@ -28,6 +30,7 @@ import {
   readEtcdAccess,
 } from './etcd-access.js';
 import { describeFlags, type Flag, type Flags, parseFlags, UsageError } from './flags.js';
+import { tellOfDebugger } from './no-debugger.js';
 import { describeOnlyDefault, ONLY_DEFAULT, refuseOtherThanDefault } from './only-default.js';
 import { RUN_DIR, readRunDirectory } from './run-dir.js';
 import { beAtHomeAnywhere, withPaths } from './surroundings.js';
@@ -227,14 +230,19 @@ export async function main(args: string[], laneProgram?: URL): Promise<number> {
   // Its client takes as much memory as all the rest of weft, so it is loaded where it is used.
   const etcd = file === '' ? await import('../control/store/etcd.js') : undefined;
 
-  const log = createLog(flags.int('v'));
-  const lifecycle = new Lifecycle(log);
+  const stream = openStream();
+  const format = isJournal(process.env.JOURNAL_STREAM) ? formatForJournal : formatLine;
+  const log = createLog(flags.int('v'), stream, format);
+  logWhatPackagesSay(log);
+  const lifecycle = new Lifecycle(log, undefined, () => stream.flush());
   lifecycle.install();
   log.info(`weft ${version}`);
+  tellOfDebugger((line) => log.warn(line));
   for (const line of etcdWarnings(flags, endpoints, onCommandLine)) log.warn(line);
   const clock = systemClock;
   try {
     const host = await thisHost(runDirectory, laneProgram);
+    loadNative().passOverRealtimeSignals();
     const readAccess = () => readEtcdAccess(flags, endpoints, process.env);
     // What cannot be used is refused at the start; later it is only passed over.
     if (etcd !== undefined) readAccess();
@@ -262,6 +270,7 @@ export async function main(args: string[], laneProgram?: URL): Promise<number> {
       clock,
       random: Math.random,
       log,
+      logStream: stream,
       lifecycle,
       host,
       saveBatch: (batches, place) =>

@@ -1,9 +1,14 @@
 #!/usr/bin/env node
 /** The `weft` command: one file a subcommand, loaded when it is asked for. */
+
+// Before all else: it acts.
+import './no-debugger.js';
+
 import path from 'node:path';
 import v8 from 'node:v8';
 import { describeUnexpected, stackOf } from '../control/daemon/unexpected.js';
 import { UsageError } from './flags.js';
+import { tellOfDebugger } from './no-debugger.js';
 import { version } from './version.js';
 
 const USAGE = `weft ${version}: a userspace VXLAN tunnel endpoint that joins a flannel network
@@ -56,6 +61,8 @@ for (const stream of [process.stdout, process.stderr]) {
     if (error.code !== 'EPIPE') throw error;
   });
 }
+// With `up` it goes to the log.
+if (command !== 'up') tellOfDebugger((line) => void process.stderr.write(`${self}: ${line}\n`));
 try {
   const main = await load(command);
   if (main !== undefined) {

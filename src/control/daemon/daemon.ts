@@ -36,7 +36,7 @@ import { HostQueues } from './host-queues.js';
 import { measuring } from './mtu.js';
 import { checkHost, StartError } from './open.js';
 import { Reconciler } from './reconcile.js';
-import { describeRefused, isVxlan, report, reportHostGw } from './report.js';
+import { describeLogTrouble, describeRefused, isVxlan, report, reportHostGw } from './report.js';
 import { Start } from './start.js';
 import { startHostGw } from './start-host-gw.js';
 import { startVxlan } from './start-vxlan.js';
@@ -204,7 +204,12 @@ export class Daemon {
       ...(held?.problem === undefined || this.#lost !== null ? [] : [held.problem]),
       ...describeRefused(refused),
     ];
-    const now = { version, pid, uptimeSeconds, held, storeState, faults, lost: this.#lost };
+    const { lost: logLinesLost, trouble } = this.#options.logStream;
+    if (trouble !== '') faults.push(describeLogTrouble(logLinesLost, trouble));
+    const now = {
+      ...{ version, pid, uptimeSeconds, held, storeState, faults, lost: this.#lost },
+      logLinesLost,
+    };
     const parts = made.parts();
     return isVxlan(parts) ? report(parts, now) : reportHostGw(parts, now);
   }

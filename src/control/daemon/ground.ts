@@ -13,6 +13,7 @@ import type { FirewallOptions } from './firewall.js';
 import type { Host } from './host.js';
 import type { HostQueues } from './host-queues.js';
 import type { Lifecycle } from './lifecycle.js';
+import type { LineStream } from './line-stream.js';
 import type { Parts } from './report.js';
 import type { NamedStatus } from './status.js';
 
@@ -45,6 +46,8 @@ export interface DaemonOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
+  /** Where its lines go; for the status. */
+  readonly logStream: Pick<LineStream, 'lost' | 'trouble'>;
   readonly lifecycle: Lifecycle;
   readonly saveBatch: SaveBatch;
   /** Where all this takes place. */

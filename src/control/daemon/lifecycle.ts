@@ -5,6 +5,7 @@
  * the addon, nothing but its stop word ends it; a watchdog kills the process when the way out
  * takes too long.
  */
+import fs from 'node:fs';
 import type { Log } from '../runtime.js';
 import { messageOf } from '../store/store.js';
 import { describeUnexpected, stackOf } from './unexpected.js';
@@ -12,14 +13,39 @@ import { describeUnexpected, stackOf } from './unexpected.js';
 /** After so long on the way out, SIGKILL. */
 const WATCHDOG_MS = 5_000;
 
+/** These end weft in order. SIGHUP does so until it means something else. */
+const END = ['SIGINT', 'SIGTERM', 'SIGQUIT'] as const;
+/**
+ * These would end it without a word, and mean nothing to it: as to flanneld, which catches them.
+ * SIGUSR1 starts Node's debugger where nobody takes it (cli/no-debugger.ts). The others are the
+ * kernel's business: docs/migration.md has the table.
+ */
+const NOTHING = [
+  ...(['SIGUSR1', 'SIGUSR2', 'SIGALRM', 'SIGVTALRM', 'SIGPROF'] as const),
+  ...(['SIGIO', 'SIGPWR', 'SIGXCPU'] as const),
+];
+
 /** The process is on its way out, so nothing more is to be started. */
 export class Leaving extends Error {
   override readonly name = 'Leaving';
 }
 
+/** Node sets terminals back at its end, and aborts where one is gone: it is to find none. */
+function end(code: number): void {
+  for (const fd of [0, 1, 2]) {
+    try {
+      fs.closeSync(fd);
+    } catch {
+      // Closed already.
+    }
+  }
+  process.exit(code);
+}
+
 export class Lifecycle {
   readonly #log: Log;
   readonly #exit: (code: number) => void;
+  readonly #flush: () => void;
   readonly #steps: { name: string; stop: () => void | Promise<void> }[] = [];
   #begin: (reason: string) => void = () => {};
   #hangUp: (() => Promise<void>) | undefined;
@@ -27,10 +53,11 @@ export class Lifecycle {
   /** What is being stopped just now. */
   #stopping = 'nothing yet';
 
-  /** `exit` ends the process. */
-  constructor(log: Log, exit = (code: number): void => process.exit(code)) {
+  /** `exit` ends the process; `flush` waits a moment for the last lines of log. */
+  constructor(log: Log, exit = end, flush = () => {}) {
     this.#log = log;
     this.#exit = exit;
+    this.#flush = flush;
   }
 
   get leaving(): boolean {
@@ -39,8 +66,11 @@ export class Lifecycle {
 
   /** Takes charge of signals and uncaught errors. */
   install(): void {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-      process.on(signal, () => void this.leave(0, `got ${signal}`));
+    for (const signal of END) process.on(signal, () => void this.leave(0, `got ${signal}`));
+    for (const signal of NOTHING) {
+      // Once is enough: others may come a thousand times a second.
+      process.once(signal, () => this.#log.info(`got ${signal}, which means nothing to weft`));
+      process.on(signal, () => {});
     }
     process.on('SIGHUP', () => {
       if (this.#hangUp === undefined) void this.leave(0, 'got SIGHUP');
@@ -88,6 +118,7 @@ export class Lifecycle {
     const watchdog = setTimeout(() => {
       const what = `stopping ${this.#stopping} takes longer than ${WATCHDOG_MS / 1000} s`;
       this.#log.error(`${what}; killing the process (${reason})`);
+      this.#flush();
       process.kill(process.pid, 'SIGKILL');
     }, WATCHDOG_MS);
     this.#begin(reason);
@@ -101,6 +132,7 @@ export class Lifecycle {
     }
     clearTimeout(watchdog);
     if (code === 0) this.#log.info('stopped');
+    this.#flush();
     this.#exit(code);
   }
 

@@ -1,21 +1,47 @@
-/** Log lines on standard error, as flanneld's: severity, time, text. */
+/**
+ * Log lines on standard error: as flanneld's, severity, time, text; with a priority in front where
+ * it is the journal that reads them, which has the time itself.
+ */
+import fs from 'node:fs';
+import { plain } from '../../operate/status/plain.js';
 import type { Log } from '../runtime.js';
+import type { LineStream } from './line-stream.js';
 
-/** Control characters, which names and values from the store may hold: a line stays one line. */
-const CONTROL = /[\p{Cc}\u2028\u2029]/gu;
+/** Of sd-daemon(3). */
+const PRIORITIES = { E: 3, W: 4, I: 6, D: 7 } as const;
+export type Severity = keyof typeof PRIORITIES;
 
-/** One line, its line end included. */
-export function formatLine(severity: string, time: Date, text: string): string {
-  const clean = text.replaceAll(CONTROL, (character) => {
-    return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
-  });
-  return `${severity} ${time.toISOString().slice(11, 23)} ${clean}\n`;
+export type FormatLine = (severity: Severity, time: Date, text: string) => string;
+
+/** One line, its line end included, whatever a name from the store holds. */
+export function formatLine(severity: Severity, time: Date, text: string): string {
+  return `${severity} ${time.toISOString().slice(11, 23)} ${plain(text)}\n`;
+}
+
+export function formatForJournal(severity: Severity, _time: Date, text: string): string {
+  return `<${PRIORITIES[severity]}>${plain(text)}\n`;
+}
+
+/**
+ * Whether JOURNAL_STREAM (`device:inode`, systemd.exec(5)) names this very descriptor: it is
+ * inherited by whoever has standard error elsewhere, too.
+ */
+export function isJournal(stream = '', fd = 2): boolean {
+  try {
+    const { dev, ino } = fs.fstatSync(fd, { bigint: true });
+    return stream === `${dev}:${ino}`;
+  } catch {
+    return false;
+  }
 }
 
 /** `verbosity` 0: info and above; 1 and more: debug too. */
-export function createLog(verbosity: number): Log {
-  const write = (severity: string, text: string): void => {
-    process.stderr.write(formatLine(severity, new Date(), text));
+export function createLog(verbosity: number, stream: LineStream, format = formatLine): Log {
+  const write = (severity: Severity, text: string): void => {
+    const now = new Date();
+    stream.write(format(severity, now, text), (lines) =>
+      format('W', now, `${lines === 1 ? '1 line' : `${lines} lines`} of log could not be written`),
+    );
   };
   return {
     error: (text) => write('E', text),

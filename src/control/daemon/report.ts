@@ -68,6 +68,7 @@ export interface Moment {
   readonly lost: string | null;
   /** What cannot be put right just now. */
   readonly faults: readonly string[];
+  readonly logLinesLost: number;
 }
 
 export function reportHostGw(parts: HostGwParts, now: Moment): HostGwStatus {
@@ -77,6 +78,7 @@ export function reportHostGw(parts: HostGwParts, now: Moment): HostGwStatus {
     pid: now.pid,
     uptimeSeconds: now.uptimeSeconds,
     faults: now.faults,
+    logLinesLost: now.logLinesLost,
     backend: 'host-gw',
     mtu,
     underlay: {
@@ -102,6 +104,7 @@ export function report(parts: VxlanParts, now: Moment): Status {
     pid: now.pid,
     uptimeSeconds: now.uptimeSeconds,
     faults: now.faults,
+    logLinesLost: now.logLinesLost,
     backend: 'vxlan',
     directRouting,
     accept: parts.accept,
@@ -167,6 +170,12 @@ function reportPeer(peer: Peer, carrier: Common['carrier']): HostGwStatus['peers
     publicIp: formatAddress(peer.publicIp),
     direct: carrier.isDirect(peer),
   };
+}
+
+/** While lines of log go nowhere: status is where that can be seen. */
+export function describeLogTrouble(lost: number, trouble: string): string {
+  const lines = lost === 1 ? '1 line' : `${lost} lines`;
+  return `${lines} of log could not be written: standard error fails (${trouble})`;
 }
 
 /** More than this are told as a number. */

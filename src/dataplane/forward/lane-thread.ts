@@ -79,6 +79,9 @@ export class LaneThread {
     const worker = new Worker(options.program ?? new URL('./worker.js', import.meta.url), {
       workerData: data,
       transferList: [port2],
+      // Nothing of NODE_OPTIONS and node's arguments: --inspect-brk would have it wait for ever.
+      env: {},
+      execArgv: [],
       name: directions === 'both' ? `lane ${lane}` : `lane ${lane} ${directions}`,
     });
     this.#worker = worker;

@@ -112,6 +112,16 @@ export interface Native {
   close(fd: number): number;
   /** One datagram to a unix socket; `@` in front: the abstract name space. */
   notify(path: string, text: string): number;
+  /** Lines for a descriptor, by a thread that alone may stand still: native/lines.c. */
+  linesOpen(fd: number): void;
+  /** False when too much waits already. `carries`: added to the second of `linesLost` if it fails. */
+  linesWrite(text: string, carries: number): boolean;
+  /** Lines that could not be written, what they carried, the last errno or 0. */
+  linesLost(): [lines: number, carried: number, errno: number];
+  /** Waits so many milliseconds at most; whether nothing waits any more. */
+  linesFlush(milliseconds: number): boolean;
+  /** SIGRTMIN to SIGRTMAX do nothing from now on; Node has no names for them. */
+  passOverRealtimeSignals(): void;
 }
 
 /** An Error as the addon's set-up calls throw it. */

@@ -33,6 +33,8 @@ export interface Status {
   readonly uptimeSeconds: number;
   /** What is not as it should be on this host and cannot be put right just now. */
   readonly faults: readonly string[];
+  /** Lines that standard error did not take; a fault tells why, as long as it takes none. */
+  readonly logLinesLost: number;
   readonly backend: 'vxlan';
   /** Whether peers on the underlay interface's own network are reached without the tunnel. */
   readonly directRouting: boolean;
@@ -145,7 +147,14 @@ export interface Status {
 export interface HostGwStatus
   extends Pick<
     Status,
-    'version' | 'pid' | 'uptimeSeconds' | 'faults' | 'store' | 'network' | 'storeState'
+    | 'version'
+    | 'pid'
+    | 'uptimeSeconds'
+    | 'faults'
+    | 'logLinesLost'
+    | 'store'
+    | 'network'
+    | 'storeState'
   > {
   readonly backend: 'host-gw';
   /** The containers', which is that of the underlay. */

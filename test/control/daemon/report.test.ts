@@ -84,6 +84,7 @@ const NOW: Moment = {
   storeState: undefined,
   lost: null,
   faults: [],
+  logLinesLost: 0,
 };
 
 test('the lease is the one that holds the key now, not the one it was acquired with', () => {
@@ -159,6 +160,7 @@ test('host-gw has no device, no port, no lanes', () => {
     pid: 4711,
     uptimeSeconds: 61.5,
     faults: [],
+    logLinesLost: 0,
     backend: 'host-gw',
     mtu: 1500,
     underlay: { interface: 'ens33', mtu: 1500, address: '10.0.0.1', publicIp: '203.0.113.9' },

@@ -32,6 +32,7 @@ export const fullStatus: Status = {
   pid: 4711,
   uptimeSeconds: 26 * 3600 + 3 * 60 + 59,
   faults: ['the underlay address 192.168.56.11 is gone from ens33'],
+  logLinesLost: 0,
   backend: 'vxlan',
   directRouting: true,
   accept: 'peers',

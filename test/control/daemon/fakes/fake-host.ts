@@ -101,6 +101,7 @@ export class FakeHost implements Host {
       renewMarginMs: 3_600_000,
       onLeaseLoss: 'exit',
       ...{ clock: this.clock, random: seeded(1), log: this.log, lifecycle: this.lifecycle },
+      logStream: { lost: 0, trouble: '' },
       saveBatch: () => undefined,
       host: this,
       ...more,
