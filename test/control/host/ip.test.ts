@@ -27,11 +27,13 @@ test('batches asked for at once run one after the other', async () => {
 
 test('a query waits for the rest of its answer, which comes after the mark', async () => {
   const fake = new FakeIp();
-  fake.routes.set('10.5.1.0/24', {});
+  fake.routes.set('10.5.1.0/24', { dev: 'flannel.1' });
   const ip = new Ip(fake, new FakeTimers());
-  assert.deepEqual(await ip.query('route show dev flannel.1'), [{ dst: '10.5.1.0/24', flags: [] }]);
+  assert.deepEqual(await ip.query('route show table main dev flannel.1 proto boot'), [
+    { dst: '10.5.1.0/24', flags: [] },
+  ]);
   fake.routes.clear();
-  assert.deepEqual(await ip.query('route show dev flannel.1'), []);
+  assert.deepEqual(await ip.query('route show table main dev flannel.1 proto boot'), []);
 });
 
 test('a refused query rejects with the words of ip', async () => {
