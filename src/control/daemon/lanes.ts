@@ -4,7 +4,7 @@
 import type { Batch } from '../../dataplane/forward/batch.js';
 import { createCounters, readTotals } from '../../dataplane/forward/counters.js';
 import type { Directions, LaneOptions } from '../../dataplane/forward/lane.js';
-import { LaneThread } from '../../dataplane/forward/lane-thread.js';
+import { LaneThread, type LaneWorkers } from '../../dataplane/forward/lane-thread.js';
 import type { OpenTun } from '../../dataplane/io/tun.js';
 import type { OpenUdp } from '../../dataplane/io/udp.js';
 import type { Publisher } from '../../dataplane/routes/publisher.js';
@@ -71,14 +71,14 @@ export class Lanes {
    * Starts them.
    * @param publisher made for `threadsOf(count)` lanes
    * @param counters those of earlier threads, which go on; new ones unless given
-   * @param program what the threads run; the forwarding loop unless given
+   * @param workers where the threads come from, and go when they end
    */
   constructor(
     { tun, sockets, count }: OpenLanes,
     publisher: Publisher,
     options: LaneOptions,
     counters = createCounters(threadsOf(count)),
-    program?: URL,
+    workers?: LaneWorkers,
   ) {
     this.count = count;
     this.counters = counters;
@@ -97,7 +97,7 @@ export class Lanes {
           sender,
           device,
           options,
-          program,
+          workers,
         }),
       })),
     );

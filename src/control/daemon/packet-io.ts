@@ -1,6 +1,7 @@
 /** What packets go through, as the control plane opens, starts and closes it. */
 import os from 'node:os';
 import type { LaneOptions } from '../../dataplane/forward/lane.js';
+import { LaneWorkers } from '../../dataplane/forward/lane-thread.js';
 import { reserveMemories } from '../../dataplane/io/memory.js';
 import { loadNative } from '../../dataplane/io/native.js';
 import {
@@ -39,6 +40,7 @@ export interface PacketIo {
 
 /** The kernel's, by the addon, which is loaded when it is first needed. */
 export function nativeIo(laneProgram?: URL): PacketIo {
+  const workers = new LaneWorkers(laneProgram);
   return {
     openTun,
     closeTun(tun) {
@@ -54,6 +56,6 @@ export function nativeIo(laneProgram?: URL): PacketIo {
     reserve: reserveMemories,
     spareDescriptors,
     startLanes: (open, publisher, options, counters) =>
-      new Lanes(open, publisher, options, counters, laneProgram),
+      new Lanes(open, publisher, options, counters, workers),
   };
 }

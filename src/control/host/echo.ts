@@ -233,10 +233,14 @@ export class Echo {
   }
 }
 
+let rawSockets: Promise<RawSockets> | undefined;
+
 async function openRawSocket(bufferSize: number): Promise<RawSocket> {
   let raw: RawSockets;
   try {
-    raw = (await import('raw-socket')).default;
+    // Once: one that is installed later is for the next start.
+    rawSockets ??= import('raw-socket').then((module) => module.default);
+    raw = await rawSockets;
   } catch {
     throw new Error(
       'the optional npm package raw-socket is not there, or could not be built (it needs make, ' +

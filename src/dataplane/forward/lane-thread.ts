@@ -15,7 +15,7 @@ import {
   TUN_GONE,
   TURNS,
 } from './lane-control.js';
-import type { LaneData } from './worker.js';
+import type { LaneData, Said } from './worker.js';
 
 export interface LaneThreadOptions {
   readonly lane: number;
@@ -35,8 +35,43 @@ export interface LaneThreadOptions {
   /** The VRF that both sockets are in, if any. */
   readonly device?: string | undefined;
   readonly options: LaneOptions;
-  /** What the thread runs: worker.js unless told. */
-  readonly program?: URL | undefined;
+  /** Where its thread comes from and goes to; it has one of its own unless told. */
+  readonly workers?: LaneWorkers | undefined;
+}
+
+/**
+ * The threads of lanes that have ended, by name, for the next lane of that name. Each has all its
+ * code since the start, so that no other build's is ever loaded into a weft that runs.
+ */
+export class LaneWorkers {
+  readonly #program: URL;
+  readonly #idle = new Map<string, Worker>();
+
+  /** @param program what the threads run: worker.js unless told */
+  constructor(program = new URL('./worker.js', import.meta.url)) {
+    this.#program = program;
+  }
+
+  take(name: string): Worker {
+    const idle = this.#idle.get(name);
+    this.#idle.delete(name);
+    if (idle !== undefined) {
+      idle.ref();
+      return idle;
+    }
+    // Nothing of NODE_OPTIONS and node's arguments: --inspect-brk would have it wait for ever.
+    const worker = new Worker(this.#program, { env: {}, execArgv: [], name });
+    worker.once('exit', () => {
+      if (this.#idle.get(name) === worker) this.#idle.delete(name);
+    });
+    return worker;
+  }
+
+  /** A thread whose loop has ended; it keeps nobody waiting. */
+  giveBack(name: string, worker: Worker): void {
+    worker.unref();
+    this.#idle.set(name, worker);
+  }
 }
 
 export class LaneThread {
@@ -76,34 +111,45 @@ export class LaneThread {
       wake: this.#wake,
       options: options.options,
     };
-    const worker = new Worker(options.program ?? new URL('./worker.js', import.meta.url), {
-      workerData: data,
-      transferList: [port2],
-      // Nothing of NODE_OPTIONS and node's arguments: --inspect-brk would have it wait for ever.
-      env: {},
-      execArgv: [],
-      name: directions === 'both' ? `lane ${lane}` : `lane ${lane} ${directions}`,
-    });
+    const name = directions === 'both' ? `lane ${lane}` : `lane ${lane} ${directions}`;
+    const worker = (options.workers ?? new LaneWorkers()).take(name);
     this.#worker = worker;
     publisher.attach(thread, port1);
+    let started = () => {};
     this.started = new Promise((resolve) => {
-      worker.once('message', () => resolve());
-      worker.once('exit', () => resolve());
+      started = resolve;
     });
     this.ended = new Promise((resolve) => {
       let failure: Error | undefined;
-      worker.once('error', (error: Error) => {
-        failure = error;
-      });
-      worker.once('exit', () => {
+      const end = (): void => {
+        worker.off('message', hear).off('error', fail).off('exit', end);
         // From here on `stop` must not touch the descriptor: its number may be another's.
         Atomics.store(this.#control, STOP, 1);
         port1.close();
         publisher.park(thread);
         native.close(this.#wake);
+        started();
         resolve(failure);
-      });
+      };
+      const fail = (error: Error): void => {
+        failure = error;
+      };
+      const hear = (said: Said): void => {
+        if (said === 'running') {
+          started();
+          return;
+        }
+        if (said === 'gone') failure = new Error('the TUN is gone: somebody deleted it');
+        if (options.workers === undefined) {
+          void worker.terminate();
+          return;
+        }
+        options.workers.giveBack(name, worker);
+        end();
+      };
+      worker.on('message', hear).on('error', fail).on('exit', end);
     });
+    worker.postMessage(data, [port2]);
   }
 
   /** Tells the thread to leave its loop; `ended` settles when it has. Safe to call at any time. */

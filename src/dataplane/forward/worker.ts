@@ -4,12 +4,7 @@
  * the stop word alone, which it reads every turn; the wake-up event and the longest wait bound how
  * late.
  */
-import {
-  type MessagePort,
-  parentPort,
-  receiveMessageOnPort,
-  workerData,
-} from 'node:worker_threads';
+import { type MessagePort, parentPort, receiveMessageOnPort } from 'node:worker_threads';
 import { LAYOUT, LaneMemory, WAIT_ROWS } from '../io/memory.js';
 import {
   EINTR,
@@ -61,11 +56,7 @@ export interface LaneData {
   readonly options: LaneOptions;
 }
 
-class TunGone extends Error {
-  constructor() {
-    super('the TUN is gone: somebody deleted it');
-  }
-}
+class TunGone extends Error {}
 
 function run(data: LaneData): void {
   const native = loadNative();
@@ -114,7 +105,7 @@ function forward(
   Atomics.store(control, SEGMENTS, lane.udpSegment ? 1 : 0);
   Atomics.store(control, MERGES, lane.merges ? 1 : 0);
   Atomics.store(control, STATE, RUNNING);
-  parentPort?.postMessage('running');
+  parentPort?.postMessage('running' satisfies Said);
   let resting = false;
   while (Atomics.load(control, STOP) === 0) {
     // poll skips a negative descriptor: what is not served, or not to be read now.
@@ -163,14 +154,26 @@ function checkDescriptors(words: Int32Array, wait: number): void {
   }
 }
 
-const data = workerData as LaneData;
-const control = new Int32Array(data.control);
-try {
-  run(data);
-  Atomics.store(control, STATE, STOPPED);
-} catch (error) {
-  Atomics.store(control, STATE, error instanceof TunGone ? TUN_GONE : FAILED);
-  throw error;
-} finally {
-  data.port.close();
-}
+/** What a thread says: that packets can flow; that its loop ended as told; that the TUN is gone. */
+export type Said = 'running' | 'stopped' | 'gone';
+
+// A lane that is made anew, with another TUN or other sockets, has the thread of the one before it:
+// so what runs is the code that was read at the start, whatever has become of its file since.
+parentPort?.on('message', (data: LaneData) => {
+  const control = new Int32Array(data.control);
+  let said: Said = 'stopped';
+  try {
+    run(data);
+    Atomics.store(control, STATE, STOPPED);
+  } catch (error) {
+    if (!(error instanceof TunGone)) {
+      Atomics.store(control, STATE, FAILED);
+      throw error;
+    }
+    Atomics.store(control, STATE, TUN_GONE);
+    said = 'gone';
+  } finally {
+    data.port.close();
+  }
+  parentPort?.postMessage(said);
+});

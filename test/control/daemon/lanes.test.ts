@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { systemClock } from '../../../src/control/daemon/clock.js';
 import { defaultLanes, Lanes, MOST_LANES } from '../../../src/control/daemon/lanes.js';
+import { LaneWorkers } from '../../../src/dataplane/forward/lane-thread.js';
 import { ADDRESS_SIZE } from '../../../src/dataplane/io/memory.js';
 import { openUdp } from '../../../src/dataplane/io/udp.js';
 import { Publisher } from '../../../src/dataplane/routes/publisher.js';
@@ -41,7 +42,7 @@ test('a thread that spins is seen to, what it has in hand is read, and it is end
     new Publisher({ vni: 1, ownMac: MAC, threads: 2 }),
     { vni: 1, mac: MAC, mtu: 1450, uso: false, udpSegment: true, vnet: true },
     undefined,
-    PROGRAM,
+    new LaneWorkers(PROGRAM),
   );
   const torn: string[] = [];
   const stop = () => lanes.stop(systemClock, (name) => torn.push(name));

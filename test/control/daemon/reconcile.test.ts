@@ -274,6 +274,7 @@ test('no look is put off for longer than a minute, and one that was slow once no
   await clock.pass(400_000);
   const gaps = costly.looks.slice(1).map((at, i) => at - costly.looks[i]!);
   assert.ok(Math.max(...gaps) <= 70_000, String(gaps));
+  assert.ok(clock.now() - costly.looks.at(-1)! <= 70_000);
 });
 
 test('what was put right is followed at once by those behind it, whatever their looks cost', async () => {
@@ -296,8 +297,8 @@ test('what has to be put right again and again, or cannot be, is looked at as ev
   const repaired = slow('repaired', 300);
   const moving = Object.assign(slow('moving', 300), { isUnsettled: true });
   const failing = { looks: 0, fails: true };
-  loop.add(repaired);
   loop.add(moving);
+  loop.add(repaired);
   loop.add({
     name: 'failing',
     async reconcile() {
@@ -313,6 +314,7 @@ test('what has to be put right again and again, or cannot be, is looked at as ev
   }
   assert.ok(repaired.looks.length >= 19, String(repaired.looks.length));
   assert.ok(failing.looks >= 19, String(failing.looks));
+  assert.ok(moving.looks.length >= 19, String(moving.looks.length));
   const before = moving.looks.length;
   moving.isUnsettled = false;
   repaired.cost.ms = 0;

@@ -4,12 +4,15 @@
  */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
 import process from 'node:process';
 import test, { type TestContext } from 'node:test';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { createCounters, readTotals } from '../../../src/dataplane/forward/counters.js';
 import type { Directions } from '../../../src/dataplane/forward/lane.js';
-import { LaneThread } from '../../../src/dataplane/forward/lane-thread.js';
+import { LaneThread, LaneWorkers } from '../../../src/dataplane/forward/lane-thread.js';
 import { ADDRESS_SIZE } from '../../../src/dataplane/io/memory.js';
 import { loadNative } from '../../../src/dataplane/io/native.js';
 import { openUdp } from '../../../src/dataplane/io/udp.js';
@@ -42,7 +45,13 @@ function openSides(t: TestContext): Sides {
 
 function start(
   sides: Omit<Sides, 'at'>,
-  more: { publisher?: Publisher; lane?: number; merges?: boolean; directions?: Directions } = {},
+  more: {
+    publisher?: Publisher;
+    lane?: number;
+    merges?: boolean;
+    directions?: Directions;
+    workers?: LaneWorkers;
+  } = {},
 ) {
   const counters = createCounters(2);
   const publisher = more.publisher ?? new Publisher({ vni: 1, ownMac: MAC, threads: 2 });
@@ -56,6 +65,7 @@ function start(
     listener,
     sender,
     options: { ...OPTIONS, merges: more.merges ?? true },
+    workers: more.workers,
   });
   return { lane, counters, publisher };
 }
@@ -244,4 +254,29 @@ test('a process whose lanes have ended ends by itself', () => {
   assert.equal(done.signal, null, 'it did not end');
   assert.equal(done.status, 0, done.stderr);
   assert.equal(done.stdout, 'ended: undefined\nended: Error\n');
+});
+
+test('a lane made anew has the thread of the one before: no code is read again', async (t) => {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'weft-worker-'));
+  t.after(() => fs.rmSync(folder, { recursive: true, force: true }));
+  const program = path.join(folder, 'worker.mjs');
+  const worker = new URL('../../../src/dataplane/forward/worker.js', import.meta.url);
+  fs.writeFileSync(program, `await import('${worker.href}');\n`);
+  const workers = new LaneWorkers(pathToFileURL(program));
+  const sides = openSides(t);
+  const first = start(sides, { workers });
+  await first.lane.started;
+  assert.ok(first.lane.running);
+  first.lane.stop();
+  assert.equal(await first.lane.ended, undefined);
+  fs.writeFileSync(program, 'throw new Error("another build");\n');
+  for (let i = 0; i < 3; i += 1) {
+    const { lane } = start(sides, { workers });
+    await lane.started;
+    assert.ok(lane.running);
+    await timeToStop(lane);
+  }
+  // Another lane's name has no thread yet.
+  const other = start(sides, { workers, lane: 1 });
+  assert.match(String(await other.lane.ended), /another build/);
 });

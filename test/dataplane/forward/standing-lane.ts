@@ -2,7 +2,7 @@
  * A lane's thread that stands still on a packet with a mark: in JavaScript, or inside the addon. All
  * else it forwards as ever.
  */
-import { workerData } from 'node:worker_threads';
+import { type MessagePort, parentPort } from 'node:worker_threads';
 import type { LaneData } from '../../../src/dataplane/forward/worker.js';
 import { LAYOUT } from '../../../src/dataplane/io/memory.js';
 import { loadNative } from '../../../src/dataplane/io/native.js';
@@ -10,7 +10,15 @@ import { TunDevice } from '../../../src/dataplane/io/tun.js';
 import { UdpUnderlay } from '../../../src/dataplane/io/udp.js';
 import { BLOCKS, COUNTS, SPINS } from './standing-marks.js';
 
-const bytes = Buffer.from((workerData as LaneData).memory.buffer);
+/** The lane's memory, from when the thread is told of it. */
+let bytes: Buffer = Buffer.alloc(0);
+const port = parentPort as MessagePort;
+const { on } = port;
+port.on = (event: string, call: (data: never) => void) =>
+  on.call(port, event, (data: LaneData) => {
+    bytes = Buffer.from(data.memory.buffer);
+    call(data as never);
+  });
 const spins = [SPINS, COUNTS].map((mark) => Buffer.from(mark, 'hex'));
 const blocks = Buffer.from(BLOCKS, 'hex');
 const LOOKED_AT = 65_536;

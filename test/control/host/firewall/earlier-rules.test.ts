@@ -61,6 +61,7 @@ test("some of them without the others may be anybody's: they stay, and those tha
   for (const [rules, named] of [
     [[ENTERING], [ENTERING]],
     [[INSIDE, LEAVING], [LEAVING]],
+    [[INSIDE, ENTERING], [ENTERING]],
     [[INSIDE, TO_OWN], []],
     [
       [LEAVING, TO_OWN, ENTERING],
@@ -94,6 +95,6 @@ test("a chain FLANNEL that holds another rule, or that somebody else jumps to, i
   assert.equal(found.mending, null);
   assert.equal(found.doubtful.length, 2);
   const used = host([jump, ENTERING, '-o eth9 -j FLANNEL'], { FLANNEL: [accept, masquerade] });
-  used.restore(findEarlier(used.save(), NETWORK).mending!.input);
+  assert.equal(used.restore(findEarlier(used.save(), NETWORK).mending!.input), undefined);
   assert.deepEqual(used.chain('nat', 'FLANNEL'), [accept, masquerade]);
 });
