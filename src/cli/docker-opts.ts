@@ -8,6 +8,7 @@ import { systemRunner } from '../control/host/runner.js';
 import { messageOf } from '../control/store/store.js';
 import { formatAddress, parseAddress } from '../dataplane/wire/ipv4.js';
 import { describeFlags, type Flag, parseFlags, UsageError } from './flags.js';
+import { complain, printText } from './print.js';
 
 const FLAGS: readonly Flag[] = [
   {
@@ -54,7 +55,7 @@ export interface Wanted {
 export async function main(args: string[]): Promise<number> {
   const flags = parseFlags(FLAGS, args.flatMap(splitLetters));
   if (flags.bool('help')) {
-    process.stdout.write(USAGE);
+    printText(USAGE);
     return 0;
   }
   if (flags.rest.length > 0) throw new UsageError(`${JSON.stringify(flags.rest[0])} is not a flag`);
@@ -75,7 +76,7 @@ export async function main(args: string[]): Promise<number> {
     throw new OptionError(`Your routing table already contains the subnet: ${route}`);
   } catch (error) {
     if (!(error instanceof OptionError)) throw error;
-    process.stderr.write(`${error.message}\n`);
+    complain(error.message);
     return 1;
   }
 }
@@ -139,7 +140,7 @@ function readEnv(file: string): Map<string, string> {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') {
       throw new OptionError(`cannot read ${file}: ${messageOf(error)}`);
     }
-    process.stderr.write(`there is no ${file}, so dockerd gets no options: is weft up?\n`);
+    complain(`there is no ${file}, so dockerd gets no options: is weft up?`);
     return new Map();
   }
   const lines = text.matchAll(/^[ \t]*(?:export[ \t]+)?(\w+)=(["']?)(.*)\2[ \t\r]*$/gm);

@@ -12,6 +12,7 @@ import {
   socketPath,
 } from '../operate/status/socket.js';
 import { describeFlags, type Flag, parseFlags, UsageError } from './flags.js';
+import { complain, print, printText } from './print.js';
 
 const FLAGS: readonly Flag[] = [
   {
@@ -26,7 +27,7 @@ const FLAGS: readonly Flag[] = [
 export async function main(args: string[]): Promise<number> {
   const flags = parseFlags(FLAGS, args);
   if (flags.bool('help')) {
-    process.stdout.write(
+    printText(
       `weft down: take back the TUN, routes, firewall rules, sysctls and subnet file that a weft left behind\n\n${describeFlags(FLAGS)}`,
     );
     return 0;
@@ -35,7 +36,7 @@ export async function main(args: string[]): Promise<number> {
   for (const name of listSockets().filter(isStartingName)) await removeDeadSocket(socketPath(name));
   const devices = flags.given('device') ? [flags.text('device')] : listJournals();
   if (devices.length === 0 && !forgetNetworks()) {
-    process.stdout.write('Nothing to take back: weft has left nothing on this host.\n');
+    print('Nothing to take back: weft has left nothing on this host.');
     return 0;
   }
   let failed = false;
@@ -43,12 +44,12 @@ export async function main(args: string[]): Promise<number> {
     try {
       const { did, problems } = await down(systemRunner, device);
       await removeDeadSocket(socketPath(device));
-      for (const line of did) process.stdout.write(`${line}\n`);
-      for (const line of problems) process.stderr.write(`weft down: ${line}\n`);
+      for (const line of did) print(line);
+      for (const line of problems) complain(`weft down: ${line}`);
       failed ||= problems.length > 0;
     } catch (error) {
       if (!(error instanceof HostError)) throw error;
-      process.stderr.write(`weft down: ${error.message}\n`);
+      complain(`weft down: ${error.message}`);
       failed = true;
     }
   }
@@ -60,7 +61,7 @@ export async function main(args: string[]): Promise<number> {
 function forgetNetworks(): boolean {
   if (listJournals().length > 0) return false;
   const files = removeSaved(JOURNAL_DIRECTORY);
-  for (const file of files) process.stdout.write(`The saved network ${file} was removed.\n`);
+  for (const file of files) print(`The saved network ${file} was removed.`);
   return files.length > 0;
 }
 

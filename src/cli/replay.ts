@@ -16,6 +16,7 @@ import { PcapWriter } from '../operate/capture/pcap-writer.js';
 import { Replay, type ReplayHost } from '../operate/capture/replay.js';
 import { Summary, verdictJson, verdictText } from '../operate/capture/report.js';
 import { describeFlags, type Flag, parseFlags, UsageError } from './flags.js';
+import { complain, print, printJson, printText } from './print.js';
 
 /** What the outer headers take from the underlay's MTU. */
 const OVERHEAD = 50;
@@ -64,7 +65,7 @@ ${describeFlags(FLAGS)}`;
 export async function main(args: string[]): Promise<number> {
   const flags = parseFlags(FLAGS, args);
   if (flags.bool('help')) {
-    process.stdout.write(USAGE);
+    printText(USAGE);
     return 0;
   }
   const [file, ...more] = flags.rest;
@@ -130,13 +131,14 @@ function run(
       const verdict = replay.take(capture.linkType, record);
       summary.add(verdict);
       for (const packet of verdict.packets) out?.write(record.seconds, record.microseconds, packet);
-      if (json) process.stdout.write(`${verdictJson(record, verdict)}\n`);
-      else if (verdicts) process.stdout.write(`${verdictText(record, verdict)}\n`);
+      if (json) printJson(verdictJson(record, verdict));
+      else if (verdicts) print(verdictText(record, verdict));
     }
   } catch (error) {
     failure = error;
   }
-  process.stdout.write(`${json ? summary.json(capture.odd) : summary.text(capture.odd)}\n`);
+  if (json) printJson(summary.json(capture.odd));
+  else printText(`${summary.text(capture.odd)}\n`);
   if (failure !== undefined) throw failure;
   return 0;
 }
@@ -230,6 +232,6 @@ function routeOf({ address, length }: Subnet): LocalRoute {
 const NO_CLOCK: Clock = { now: () => 0, after: () => () => {} };
 
 function tell(line: string): void {
-  process.stderr.write(`weft replay: ${line}\n`);
+  complain(`weft replay: ${line}`);
 }
 const LOG: Log = { error: tell, warn: tell, info: tell, debug: () => {} };

@@ -1,9 +1,11 @@
 /** `weft status`: asks the running weft and tells, for people or as JSON. */
 import { journalFile, readJournal } from '../control/host/journal.js';
 import { messageOf } from '../control/store/store.js';
+import { plainJson } from '../operate/status/plain.js';
 import { isStartingName, listSockets, readStatus, socketPath } from '../operate/status/socket.js';
 import { type Answer, describe, isStarting } from '../operate/status/status.js';
 import { describeFlags, type Flag, parseFlags, UsageError } from './flags.js';
+import { complain, printJson, printText } from './print.js';
 
 const FLAGS: readonly Flag[] = [
   { name: 'json', kind: 'bool', help: 'one JSON document in place of text' },
@@ -32,7 +34,7 @@ interface Asked {
 export async function main(args: string[]): Promise<number> {
   const flags = parseFlags(FLAGS, args);
   if (flags.bool('help')) {
-    process.stdout.write(USAGE);
+    printText(USAGE);
     return 0;
   }
   if (flags.rest.length > 0) throw new UsageError(`${JSON.stringify(flags.rest[0])} is not a flag`);
@@ -41,21 +43,22 @@ export async function main(args: string[]): Promise<number> {
   const alive = asked.filter(({ answer }) => answer !== undefined);
   if (alive.length > 1) {
     const list = alive.map(({ name }) => name).join(', ');
-    process.stderr.write(`weft status: several run on this host; name one with -device: ${list}\n`);
+    complain(`weft status: several run on this host; name one with -device: ${list}`);
     return 2;
   }
   const [only] = alive;
   if (only?.answer !== undefined) {
     const { answer } = only;
-    process.stdout.write(flags.bool('json') ? `${JSON.stringify(answer)}\n` : describe(answer));
+    if (flags.bool('json')) printJson(plainJson(answer));
+    else printText(describe(answer));
     return isStarting(answer) ? 1 : 0;
   }
   // One that died before it had a device has left nothing but its socket.
   const silent = asked.filter(({ name, error }) => !(isStartingName(name) && isDead(error)));
   if (silent.length === 0) {
-    process.stderr.write('weft status: no weft runs on this host; start one with: weft up\n');
+    complain('weft status: no weft runs on this host; start one with: weft up');
   }
-  for (const one of silent) process.stderr.write(`weft status: ${describeSilence(one)}\n`);
+  for (const one of silent) complain(`weft status: ${describeSilence(one)}`);
   return 1;
 }
 

@@ -33,6 +33,7 @@ import {
 import { describeFlags, type Flag, type Flags, parseFlags, UsageError } from './flags.js';
 import { tellOfDebugger } from './no-debugger.js';
 import { describeOnlyDefault, ONLY_DEFAULT, refuseOtherThanDefault } from './only-default.js';
+import { complain, printText } from './print.js';
 import { version } from './version.js';
 
 const FLANNELD: readonly Flag[] = [
@@ -194,11 +195,11 @@ ${describeFlags(WEFT)}`;
 export async function main(args: string[], laneProgram?: URL): Promise<number> {
   const flags = parseFlags([...FLANNELD, ...ONLY_DEFAULT, ...WEFT, HELP], args, process.env);
   if (flags.bool('help')) {
-    process.stdout.write(USAGE);
+    printText(USAGE);
     return 0;
   }
   if (flags.bool('version')) {
-    process.stderr.write(`${version}\n`);
+    complain(version);
     return 0;
   }
   if (flags.rest.length > 0) {

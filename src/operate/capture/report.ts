@@ -1,4 +1,6 @@
 /** Verdicts of a replay, as text and as JSON, one line a record; and their summary. */
+
+import { type PlainJson, plainJson } from '../status/plain.js';
 import type { CaptureRecord, OddRecords } from './capture.js';
 import type { Fate, Verdict } from './replay.js';
 
@@ -22,9 +24,9 @@ export function verdictText(record: CaptureRecord, verdict: Verdict): string {
   }
 }
 
-export function verdictJson(record: CaptureRecord, verdict: Verdict): string {
+export function verdictJson(record: CaptureRecord, verdict: Verdict): PlainJson {
   const { what, fate, reason, detail, packets } = verdict;
-  return JSON.stringify({
+  return plainJson({
     record: record.number,
     time: timeOf(record),
     what,
@@ -70,8 +72,8 @@ export class Summary {
     return lines.join('\n');
   }
 
-  json(odd: OddRecords): string {
-    return JSON.stringify({
+  json(odd: OddRecords): PlainJson {
+    return plainJson({
       summary: {
         records: this.records,
         ...this.fates,
