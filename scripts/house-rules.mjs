@@ -49,8 +49,19 @@ export const RULES = [
   {
     name: 'no console',
     pattern: /\bconsole\./,
-    instead: 'take a Log (src/control/runtime.ts), or write to process.stdout in src/cli',
+    instead: 'take a Log (src/control/runtime.ts), or print (src/cli/print.ts)',
     allowed: [],
+  },
+  {
+    name: 'one way to speak',
+    pattern: /\bprocess\.(?:stdout|stderr)\b|\bwriteSync\([12],/,
+    instead:
+      'take a Log (src/control/runtime.ts), or print (src/cli/print.ts): they make text plain',
+    allowed: [
+      LAB,
+      'src/control/daemon/line-stream.ts', // below the log
+      'src/cli/no-debugger.ts', // when nothing else works any more
+    ],
   },
   {
     name: 'private to the program, not to its types alone',

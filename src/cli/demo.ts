@@ -11,6 +11,7 @@ import process from 'node:process';
 import { dockerLacks } from '../lab/docker.js';
 import { enterLab, findProgram, labLacks } from '../lab/enter.js';
 import { Lab } from '../lab/lab.js';
+import { plainJson } from '../operate/status/plain.js';
 import type { Findings } from './demo/checks.js';
 import { enter } from './demo/enter.js';
 import { Screen } from './demo/screen.js';
@@ -18,6 +19,7 @@ import { type Choices, OUTSIDE, Stage } from './demo/stage.js';
 import { stepsOf } from './demo/steps.js';
 import { invitation, summary } from './demo/summary.js';
 import { describeFlags, type Flag, type Flags, parseFlags, UsageError } from './flags.js';
+import { complain, printJson, printText } from './print.js';
 
 const FLAGS: readonly Flag[] = [
   { name: 'docker', kind: 'bool', help: 'with a real Docker engine on each host; needs root' },
@@ -59,7 +61,7 @@ export async function main(args: string[]): Promise<number> {
   }
   const flags = parseFlags(FLAGS, args);
   if (flags.bool('help') || flags.bool('h')) {
-    process.stdout.write(
+    printText(
       `weft demo: two hosts, four containers, real packets, in namespaces of its own\n\n${describeFlags(FLAGS)}`,
     );
     return 0;
@@ -73,7 +75,7 @@ export async function main(args: string[]): Promise<number> {
     (docker ? dockerLacks() : undefined) ??
     labLacks({ programs: PROGRAMS, tun: choices.backend === 'weft' });
   if (lacks !== undefined) {
-    process.stderr.write(`weft demo: ${lacks}\n`);
+    complain(`weft demo: ${lacks}`);
     return 1;
   }
   return enterLab(['demo', ...args], { docker });
@@ -102,7 +104,7 @@ async function perform(flags: Flags, choices: Choices): Promise<number> {
   const started = performance.now();
   const lab = await Lab.open();
   const findings: Findings = {};
-  const screen = new Screen(flags.bool('json') ? process.stderr : process.stdout);
+  const screen = new Screen(flags.bool('json') ? 2 : 1);
   const stage = new Stage(lab, screen, choices);
   const { building, trying } = stepsOf(lab, stage, screen, findings);
   screen.count = building.length + trying.length;
@@ -123,7 +125,7 @@ async function perform(flags: Flags, choices: Choices): Promise<number> {
   summary(screen, choices, findings, seconds, flags.bool('keep'));
   if (flags.bool('json')) {
     const told = { passed, seconds, ...choices, ...findings, steps: screen.results };
-    process.stdout.write(`${JSON.stringify(told)}\n`);
+    printJson(plainJson(told));
   }
   if (flags.bool('keep')) {
     invitation(screen, choices);

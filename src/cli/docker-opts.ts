@@ -10,6 +10,7 @@ import { systemRunner } from '../control/host/runner.js';
 import { messageOf } from '../control/store/store.js';
 import { formatAddress, parseAddress } from '../dataplane/wire/ipv4.js';
 import { describeFlags, type Flag, type Flags, parseFlags, UsageError } from './flags.js';
+import { complain, printText } from './print.js';
 import { ownFolder, RUN_DIR, readRunDirectory } from './run-dir.js';
 
 const FLAGS: readonly Flag[] = [
@@ -58,7 +59,7 @@ export interface Wanted {
 export async function main(args: string[]): Promise<number> {
   const flags = parseFlags(FLAGS, args.flatMap(splitLetters));
   if (flags.bool('help')) {
-    process.stdout.write(USAGE);
+    printText(USAGE);
     return 0;
   }
   if (flags.rest.length > 0) throw new UsageError(`${JSON.stringify(flags.rest[0])} is not a flag`);
@@ -81,7 +82,7 @@ export async function main(args: string[]): Promise<number> {
     throw new OptionError(`Your routing table already contains the subnet: ${route}`);
   } catch (error) {
     if (!(error instanceof OptionError)) throw error;
-    process.stderr.write(`${error.message}\n`);
+    complain(error.message);
     return 1;
   }
 }
@@ -145,7 +146,7 @@ function readEnv(file: string): Map<string, string> {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') {
       throw new OptionError(`cannot read ${file}: ${messageOf(error)}`);
     }
-    process.stderr.write(`there is no ${file}, so dockerd gets no options: is weft up?\n`);
+    complain(`there is no ${file}, so dockerd gets no options: is weft up?`);
     return new Map();
   }
   const lines = text.matchAll(/^[ \t]*(?:export[ \t]+)?(\w+)=(["']?)(.*)\2[ \t\r]*$/gm);

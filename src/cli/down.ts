@@ -13,6 +13,7 @@ import {
   socketPath,
 } from '../operate/status/socket.js';
 import { describeFlags, type Flag, parseFlags, UsageError } from './flags.js';
+import { complain, print, printText } from './print.js';
 import { ownFolder, RUN_DIR, readRunDirectory } from './run-dir.js';
 
 const FLAGS: readonly Flag[] = [
@@ -29,7 +30,7 @@ const FLAGS: readonly Flag[] = [
 export async function main(args: string[]): Promise<number> {
   const flags = parseFlags(FLAGS, args);
   if (flags.bool('help')) {
-    process.stdout.write(
+    printText(
       `weft down: take back the TUN, routes, firewall rules and files that a weft left behind\n\n${describeFlags(FLAGS)}`,
     );
     return 0;
@@ -42,7 +43,7 @@ export async function main(args: string[]): Promise<number> {
   }
   const devices = flags.given('device') ? [flags.text('device')] : dockerLast(listJournals(folder));
   if (devices.length === 0 && !forgetNetworks(folder)) {
-    process.stdout.write(`${await describeRest(runDirectory, folder)}\n`);
+    printText(`${await describeRest(runDirectory, folder)}\n`);
     return 0;
   }
   let failed = false;
@@ -52,12 +53,12 @@ export async function main(args: string[]): Promise<number> {
     try {
       const { did, problems } = await down(systemRunner, device, folder);
       await removeDeadSocket(socketPath(device, folder));
-      for (const line of did) process.stdout.write(`${line}\n`);
-      for (const line of problems) process.stderr.write(`weft down: ${line}\n`);
+      for (const line of did) print(line);
+      for (const line of problems) complain(`weft down: ${line}`);
       failed ||= problems.length > 0;
     } catch (error) {
       if (!(error instanceof HostError)) throw error;
-      process.stderr.write(`weft down: ${error.message}\n`);
+      complain(`weft down: ${error.message}`);
       failed = true;
     }
   }
@@ -70,7 +71,7 @@ export async function main(args: string[]): Promise<number> {
 function forgetNetworks(folder: string): boolean {
   if (listJournals(folder).length > 0) return false;
   const files = removeSaved(folder);
-  for (const file of files) process.stdout.write(`The saved network ${file} was removed.\n`);
+  for (const file of files) print(`The saved network ${file} was removed.`);
   return files.length > 0;
 }
 

@@ -25,6 +25,7 @@ import {
   readEtcdAccess,
 } from './etcd-access.js';
 import { describeFlags, type Flag, type Flags, parseFlags, UsageError } from './flags.js';
+import { complain, print, printText } from './print.js';
 import { ownFolder, RUN_DIR, readRunDirectory } from './run-dir.js';
 
 const FLAGS: readonly Flag[] = [
@@ -57,7 +58,7 @@ ${describeFlags(FLAGS)}`;
 export async function main(args: string[]): Promise<number> {
   const flags = parseFlags(FLAGS, args, process.env);
   if (flags.bool('help')) {
-    process.stdout.write(USAGE);
+    printText(USAGE);
     return 0;
   }
   if (flags.rest.length > 0) throw new UsageError(`${JSON.stringify(flags.rest[0])} is not a flag`);
@@ -65,12 +66,12 @@ export async function main(args: string[]): Promise<number> {
   const visible = hidePassword(['weft', 'release', ...args], process.env);
   const endpoints = readEndpoints(flags);
   const runDirectory = readRunDirectory(flags, process.env);
-  for (const line of etcdWarnings(flags, endpoints, visible)) complain(line);
+  for (const line of etcdWarnings(flags, endpoints, visible)) tell(line);
   let store: EtcdStore;
   try {
     store = openStore(flags, endpoints);
   } catch (error) {
-    complain(messageOf(error));
+    tell(messageOf(error));
     return 1;
   }
   try {
@@ -81,15 +82,15 @@ export async function main(args: string[]): Promise<number> {
     const publicIp = await publicIpOf(flags, saved);
     const vtepMac = saved?.publicIp === publicIp ? saved.vtepMac : undefined;
     const { done, left } = await release({ store, keys: store.leases, publicIp, vtepMac });
-    for (const line of done) process.stdout.write(`${line}\n`);
-    for (const line of left) complain(line);
+    for (const line of done) print(line);
+    for (const line of left) tell(line);
     // A start without etcd would come up on a subnet that is not ours any more.
     if (done.length > 0 && saved?.publicIp === publicIp) fs.rmSync(file, { force: true });
     return left.length === 0 ? 0 : 1;
   } catch (error) {
     const expected = [HostError, StoreError, StoreUnreachable, Refused];
     if (!expected.some((kind) => error instanceof kind)) throw error;
-    complain(messageOf(error));
+    tell(messageOf(error));
     return 1;
   } finally {
     await store.close();
@@ -98,8 +99,8 @@ export async function main(args: string[]): Promise<number> {
 
 class Refused extends Error {}
 
-function complain(line: string): void {
-  process.stderr.write(`weft release: ${line}\n`);
+function tell(line: string): void {
+  complain(`weft release: ${line}`);
 }
 
 /** Throws an Error that names the flag of a file that cannot be used. */
@@ -143,7 +144,7 @@ function ownSaved(file: string, network: string): ReadNetwork | undefined {
     return undefined;
   }
   if (saved?.hostId === undefined || saved.hostId === readHostId('/proc')) return saved;
-  complain(`${file} was saved on another host or in another network namespace: not used`);
+  tell(`${file} was saved on another host or in another network namespace: not used`);
   return undefined;
 }
 

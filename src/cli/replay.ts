@@ -26,8 +26,8 @@ import {
   readEtcdAccess,
 } from './etcd-access.js';
 import { describeFlags, type Flag, type Flags, parseFlags, UsageError } from './flags.js';
+import { complain, printText } from './print.js';
 import { hostFromStore, NO_CLOCK, OVERHEAD } from './replay/network.js';
-import { Output } from './replay/output.js';
 import { play } from './replay/play.js';
 import { hostFromStatus, isStatus } from './replay/status.js';
 
@@ -89,7 +89,7 @@ ${describeFlags(ETCD)}`;
 export async function main(args: string[]): Promise<number> {
   const flags = parseFlags([...FLAGS, ...ETCD], args, etcdVariables());
   if (flags.bool('help')) {
-    process.stdout.write(USAGE);
+    printText(USAGE);
     return 0;
   }
   const [file, ...more] = flags.rest;
@@ -122,10 +122,9 @@ export async function main(args: string[]): Promise<number> {
     const refusal = linkType === undefined ? undefined : refuseLinkType(linkType);
     if (refusal !== undefined) throw new CaptureError(`${file}: ${refusal}`);
     if (output !== '') out = new PcapWriter(output);
-    await play({
+    play({
       ...{ file, capture, out, loop, replay: new Replay(host), clock: systemClock },
-      ...{ output: new Output(process.stdout), verdicts: flags.bool('verdicts') },
-      json: flags.bool('json'),
+      ...{ verdicts: flags.bool('verdicts'), json: flags.bool('json') },
     });
     return 0;
   } catch (error) {
@@ -218,6 +217,6 @@ function needed(as: number | undefined): number {
 }
 
 function tell(line: string): void {
-  process.stderr.write(`weft replay: ${line}\n`);
+  complain(`weft replay: ${line}`);
 }
 const LOG: Log = { error: tell, warn: tell, info: tell, debug: () => {} };

@@ -4,9 +4,11 @@ import path from 'node:path';
 import { journalFile, readJournal } from '../control/host/journal.js';
 import { describeElsewhere, type Elsewhere, findElsewhere } from '../control/host/run-folder.js';
 import { messageOf } from '../control/store/store.js';
+import { plainJson } from '../operate/status/plain.js';
 import { isStartingName, listSockets, readStatus, socketPath } from '../operate/status/socket.js';
 import { type Answer, describe, isStarting } from '../operate/status/status.js';
 import { describeFlags, type Flag, parseFlags, UsageError } from './flags.js';
+import { complain, complainText, printJson, printText } from './print.js';
 import { ownFolder, RUN_DIR, readRunDirectory } from './run-dir.js';
 
 const FLAGS: readonly Flag[] = [
@@ -38,7 +40,7 @@ interface Asked {
 export async function main(args: string[]): Promise<number> {
   const flags = parseFlags(FLAGS, args);
   if (flags.bool('help')) {
-    process.stdout.write(USAGE);
+    printText(USAGE);
     return 0;
   }
   if (flags.rest.length > 0) throw new UsageError(`${JSON.stringify(flags.rest[0])} is not a flag`);
@@ -50,17 +52,14 @@ export async function main(args: string[]): Promise<number> {
   const alive = asked.filter(({ answer }) => answer !== undefined);
   if (alive.length > 1) {
     const list = alive.map(({ name }) => name).join(', ');
-    process.stderr.write(`weft status: several run on this host; name one with -device: ${list}\n`);
+    complain(`weft status: several run on this host; name one with -device: ${list}`);
     return 2;
   }
   const [only] = alive;
   if (only?.answer !== undefined) {
     const { answer } = only;
-    process.stdout.write(
-      flags.bool('json')
-        ? `${JSON.stringify(answer)}\n`
-        : `${describe(answer)}${describeOthers(others)}`,
-    );
+    if (flags.bool('json')) printJson(plainJson(answer));
+    else printText(`${describe(answer)}${describeOthers(others)}`);
     return isStarting(answer) ? 1 : 0;
   }
   // One that died before it had a device has left nothing but its socket.
@@ -71,10 +70,10 @@ export async function main(args: string[]): Promise<number> {
       ? `no weft can be asked: ${folder} is read-only, so one that runs has no socket there; give ` +
         'it and weft status another folder with -run-dir'
       : `no weft runs ${here}; start one with: weft up`;
-    process.stderr.write(`weft status: ${why}\n`);
+    complain(`weft status: ${why}`);
   }
-  process.stderr.write(describeOthers(others));
-  for (const one of silent) process.stderr.write(`weft status: ${describeSilence(one)}\n`);
+  complainText(describeOthers(others));
+  for (const one of silent) complain(`weft status: ${describeSilence(one)}`);
   return 1;
 }
 

@@ -32,6 +32,7 @@ import {
 import { describeFlags, type Flag, type Flags, parseFlags, UsageError } from './flags.js';
 import { tellOfDebugger } from './no-debugger.js';
 import { describeOnlyDefault, ONLY_DEFAULT, refuseOtherThanDefault } from './only-default.js';
+import { complain, printText } from './print.js';
 import { RUN_DIR, readRunDirectory } from './run-dir.js';
 import { beAtHomeAnywhere, withPaths } from './surroundings.js';
 import { version } from './version.js';
@@ -198,11 +199,11 @@ export async function main(args: string[], laneProgram?: URL): Promise<number> {
     parseFlags([...FLANNELD, ...ONLY_DEFAULT, ...WEFT, HELP], args, process.env),
   );
   if (flags.bool('help')) {
-    process.stdout.write(USAGE);
+    printText(USAGE);
     return 0;
   }
   if (flags.bool('version')) {
-    process.stderr.write(`${version}\n`);
+    complain(version);
     return 0;
   }
   if (flags.rest.length > 0) {

@@ -9,6 +9,7 @@ import v8 from 'node:v8';
 import { describeUnexpected, stackOf } from '../control/daemon/unexpected.js';
 import { UsageError } from './flags.js';
 import { tellOfDebugger } from './no-debugger.js';
+import { complain, complainText, outputLost, print, printText } from './print.js';
 import { version } from './version.js';
 
 const USAGE = `weft ${version}: a userspace VXLAN tunnel endpoint that joins a flannel network
@@ -54,37 +55,36 @@ async function load(command: string): Promise<Main | undefined> {
 const asFlanneld = path.basename(process.argv[1] ?? '') === 'flanneld';
 const [command = '', ...args] = [...(asFlanneld ? ['up'] : []), ...process.argv.slice(2)];
 const self = asFlanneld ? 'flanneld' : `weft ${command}`;
-// Whoever read the output has gone (`weft replay … | head`, a log reader that ended): what is
-// done goes on, unheard.
-for (const stream of [process.stdout, process.stderr]) {
-  stream.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error;
-  });
-}
 // With `up` it goes to the log.
-if (command !== 'up') tellOfDebugger((line) => void process.stderr.write(`${self}: ${line}\n`));
+if (command !== 'up') tellOfDebugger((line) => complain(`${self}: ${line}`));
 try {
   const main = await load(command);
   if (main !== undefined) {
     // `up` ends the process itself, once its lanes have stopped.
     process.exitCode = await main(args);
   } else if (['help', '-help', '--help', '-h'].includes(command)) {
-    process.stdout.write(USAGE);
+    printText(USAGE);
   } else if (['version', '-version', '--version'].includes(command)) {
-    process.stdout.write(`${version}\n`);
+    print(version);
   } else {
     const what = command === '' ? 'no command given' : `unknown command ${command}`;
-    process.stderr.write(`weft: ${what}\n\n${USAGE}`);
+    complain(`weft: ${what}`);
+    complainText(`\n${USAGE}`);
     process.exitCode = 2;
   }
 } catch (error) {
   if (error instanceof UsageError) {
-    process.stderr.write(`${self}: ${error.message}; see: ${self} -help\n`);
+    complain(`${self}: ${error.message}; see: ${self} -help`);
     process.exitCode = 2;
   } else {
     const again = 'WEFT_STACK=1 in the environment';
-    process.stderr.write(`${self}: ${describeUnexpected(error, again)}\n`);
-    if (process.env.WEFT_STACK === '1') process.stderr.write(`${stackOf(error).join('\n')}\n`);
+    complain(`${self}: ${describeUnexpected(error, again)}`);
+    if (process.env.WEFT_STACK === '1') for (const line of stackOf(error)) complain(line);
     process.exitCode = 1;
   }
+}
+const lost = outputLost();
+if (lost !== undefined) {
+  complain(`${self}: not all of the output could be written: ${lost}`);
+  process.exitCode ||= 1;
 }

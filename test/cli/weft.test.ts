@@ -2,6 +2,8 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
@@ -100,7 +102,11 @@ test('status where no weft runs says so', () => {
 });
 
 test('an error that nobody expected is one line and how to see more, with exit code 1', () => {
-  const planted = 'process.stdout.write = () => { throw new TypeError("planted\\nby a test"); };';
+  const planted = `import fs from 'node:fs'; const { writeSync } = fs;
+    fs.writeSync = (fd, ...rest) => {
+      if (fd === 1) throw new TypeError("planted\\nby a test");
+      return writeSync(fd, ...rest);
+    };`;
   const args = ['--import', `data:text/javascript,${encodeURIComponent(planted)}`, WEFT, 'version'];
   const run = (env: NodeJS.ProcessEnv) =>
     spawnSync(process.execPath, args, { encoding: 'utf8', timeout: 20_000, env });
@@ -123,6 +129,56 @@ test('nobody reads the output: each command ends without a word', () => {
     });
     assert.equal(stderr, 'code 0\n', words);
   }
+});
+
+test('output that cannot be written is told once, with exit code 1', () => {
+  for (const words of ['help', 'version', 'up -help', 'status -help', 'demo -help']) {
+    const script = `exec "$0" "$1" ${words} >/dev/full`;
+    const { stderr, status } = spawnSync('sh', ['-c', script, process.execPath, WEFT], {
+      encoding: 'utf8',
+      timeout: 20_000,
+    });
+    assert.equal(status, 1, words);
+    assert.match(stderr, /^weft \w+: not all of the output could be written: ENOSPC.*\n$/, words);
+  }
+  for (const redirect of ['>&-', '2>/dev/full', '2>&-', '>/dev/full 2>/dev/full']) {
+    const { status } = spawnSync(
+      'sh',
+      ['-c', `exec "$0" "$1" status ${redirect}`, process.execPath, WEFT],
+      {
+        timeout: 20_000,
+      },
+    );
+    assert.equal(status, 1, redirect);
+  }
+});
+
+test('output that somebody reads late comes whole, from a non-blocking descriptor as well', (t) => {
+  const script =
+    'import os,fcntl,sys; fcntl.fcntl(1, fcntl.F_SETFL, os.O_NONBLOCK); os.execv(sys.argv[1], sys.argv[1:])';
+  if (spawnSync('python3', ['-c', '']).status !== 0) return t.skip('needs python3');
+  const shell = `for i in 1 2 3 4 5 6 7 8 9 10 11 12; do python3 -c "${script}" "$0" "$1" up -help; done | (sleep 2; wc -c)`;
+  const late = spawnSync('bash', ['-c', shell, process.execPath, WEFT], { encoding: 'utf8' });
+  assert.equal(Number(late.stdout), 12 * Buffer.byteLength(weft('up', '-help').stdout));
+});
+
+test('what a command line or a file holds is shown plain', (t) => {
+  const evil = 'a\x1b[2J\u202eb\nweft up: forged';
+  assert.match(
+    weft(evil).stderr,
+    /^weft: unknown command a\\u001b\[2J\\u202eb\\u000aweft up: forged\n/,
+  );
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'weft-plain-'));
+  t.after(() => fs.rmSync(folder, { recursive: true, force: true }));
+  const env = path.join(folder, 'subnet.env');
+  fs.writeFileSync(env, 'FLANNEL_MTU=14\x1b[31m\u009b\n');
+  const opts = weft('docker-opts', '-f', env, '-d', path.join(folder, 'out'));
+  assert.equal(opts.stderr, 'Invalid value of FLANNEL_MTU: 14\\u001b[31m\\u009b\n');
+  const store = path.join(folder, 'st\x1bore\n');
+  assert.match(
+    weft('replay', 'x.pcap', '-routes', store, '-as', '10.0.0.1').stderr,
+    /^weft replay: .*st\\u001bore\\u000a.*\n$/,
+  );
 });
 
 test('an unknown flag is refused by name', () => {

@@ -1,4 +1,6 @@
 /** What the demo tells while it runs: a heading a step, what was found below it, how it went. */
+import { plain } from '../../operate/status/plain.js';
+import { isTerminal, paint } from '../print.js';
 
 /** A check that did not find what it should; the demo goes on with the next one. */
 export class Unexpected extends Error {
@@ -22,26 +24,30 @@ export interface StepResult {
   came?: string;
 }
 
+const DIM = '\x1b[2m';
+const END = '\x1b[0m';
+
 export class Screen {
   readonly results: StepResult[] = [];
-  readonly #out: NodeJS.WriteStream;
+  readonly #out: 1 | 2;
   readonly #colours: boolean;
   /** The number of steps to come. */
   count = 0;
 
-  constructor(out: NodeJS.WriteStream) {
+  /** `out`: standard output or error. */
+  constructor(out: 1 | 2) {
     this.#out = out;
-    this.#colours = out.isTTY === true && !process.env.NO_COLOR && process.env.TERM !== 'dumb';
+    this.#colours = isTerminal(out);
   }
 
-  /** A line as it is. */
+  /** A line of the demo's own, with its colours; what is from outside goes by `note`. */
   line(text = ''): void {
-    this.#out.write(`${text}\n`);
+    paint(this.#out, `${text}\n`);
   }
 
   /** Text below the heading of the step that runs. */
   note(text: string): void {
-    for (const line of text.trimEnd().split('\n')) this.line(`      ${line}`);
+    for (const line of text.trimEnd().split('\n')) this.line(`      ${this.#plain(line)}`);
   }
 
   bold(text: string): string {
@@ -49,7 +55,7 @@ export class Screen {
   }
 
   dim(text: string): string {
-    return this.#paint('2', text);
+    return this.#colours ? `${DIM}${text}${END}` : text;
   }
 
   good(text: string): string {
@@ -93,12 +99,18 @@ export class Screen {
     this.results.push({ step: name, outcome: 'not tried', seconds: 0 });
   }
 
+  /** But for the colours that this screen itself gives a whole line. */
+  #plain(line: string): string {
+    const own = this.#colours && line.startsWith(DIM) && line.endsWith(END);
+    return own ? `${DIM}${plain(line.slice(DIM.length, -END.length))}${END}` : plain(line);
+  }
+
   #number(): string {
     return `[${this.results.length + 1}/${this.count}]`;
   }
 
   #paint(code: string, text: string): string {
-    return this.#colours ? `\x1b[${code}m${text}\x1b[0m` : text;
+    return this.#colours ? `\x1b[${code}m${text}${END}` : text;
   }
 }
 

@@ -4,7 +4,8 @@ import { type Capture, CaptureError } from '../../operate/capture/capture.js';
 import type { PcapWriter } from '../../operate/capture/pcap-writer.js';
 import type { Given, Replay } from '../../operate/capture/replay.js';
 import { Summary, verdictJson, verdictText } from '../../operate/capture/report.js';
-import type { Output } from './output.js';
+import { plainJson } from '../../operate/status/plain.js';
+import { print, printJson, printText } from '../print.js';
 
 export interface Play {
   /** For messages. */
@@ -12,7 +13,6 @@ export interface Play {
   readonly capture: Capture;
   readonly replay: Replay;
   readonly out: PcapWriter | undefined;
-  readonly output: Output;
   readonly verdicts: boolean;
   readonly json: boolean;
   /** How often what the lane takes is run through it again, for the time it takes. */
@@ -29,8 +29,8 @@ const BATCH = 64;
  * Plays to the end; the summary is told even when the file breaks off.
  * @throws CaptureError for what is wrong with the capture
  */
-export async function play(how: Play): Promise<void> {
-  const { file, capture, replay, out, output, verdicts, json, loop } = how;
+export function play(how: Play): void {
+  const { file, capture, replay, out, verdicts, json, loop } = how;
   const summary = new Summary();
   const kept = new Kept(loop > 0);
   let failure: unknown;
@@ -40,19 +40,23 @@ export async function play(how: Play): Promise<void> {
       const verdict = replay.take(record);
       summary.add(verdict);
       for (const packet of verdict.packets) out?.write(record.time, packet);
-      if (json) await output.line(verdictJson(record, verdict));
-      else if (verdicts) await output.line(verdictText(record, verdict));
+      if (json) printJson(verdictJson(record, verdict));
+      else if (verdicts) print(verdictText(record, verdict));
     }
   } catch (error) {
     failure = error;
   }
-  await output.line(json ? summary.json(capture.odd, replay.totals) : summary.text(capture.odd));
+  if (json) printJson(summary.json(capture.odd, replay.totals));
+  else printText(`${summary.text(capture.odd)}\n`);
   if (failure !== undefined) throw failure;
   const unread = summary.notOurs.get('link_type') ?? 0;
   if (unread > 0 && unread === summary.records) {
     throw new CaptureError(`${file}: no record has a link type that weft reads`);
   }
-  if (loop > 0) await output.line(speedOf(how, kept));
+  if (loop === 0) return;
+  const speed = measure(how, kept);
+  if (json) printJson(plainJson({ loop: speed }));
+  else print(describeSpeed(speed));
 }
 
 class Kept {
@@ -87,15 +91,28 @@ function packetsOf({ totals: { counters } }: Replay): number {
   return counters.inbound_in_packets + counters.outbound_in_packets;
 }
 
-function speedOf({ replay, loop, clock, json }: Play, { batches }: Kept): string {
-  if (batches.length === 0) return json ? '{"loop":null}' : 'loop: the lane takes none of it';
+interface Speed {
+  readonly rounds: number;
+  readonly packets: number;
+  readonly seconds: number;
+  /** Packets a second. */
+  readonly rate: number;
+}
+
+/** Null where the lane takes nothing of the capture. */
+function measure({ replay, loop, clock }: Play, { batches }: Kept): Speed | null {
+  if (batches.length === 0) return null;
   const before = packetsOf(replay);
   const began = clock.now();
   for (let round = 0; round < loop; round += 1) for (const batch of batches) replay.run(batch);
   const seconds = (clock.now() - began) / 1000;
   const packets = packetsOf(replay) - before;
-  const rate = Math.round(packets / seconds);
-  if (json) return JSON.stringify({ loop: { rounds: loop, packets, seconds, rate } });
+  return { rounds: loop, packets, seconds, rate: Math.round(packets / seconds) };
+}
+
+function describeSpeed(speed: Speed | null): string {
+  if (speed === null) return 'loop: the lane takes none of it';
+  const { packets, seconds, rate } = speed;
   return (
     `loop: ${packets} packets in ${seconds.toFixed(3)} s, ${rate} packets a second, ` +
     'through a lane between devices in memory'

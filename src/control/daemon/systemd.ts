@@ -3,6 +3,7 @@
  * WATCHDOG as long as the main thread and every lane turn, RELOADING and READY around a reload,
  * STOPPING when the way out begins.
  */
+import { plain } from '../../operate/status/plain.js';
 import type { Clock } from '../runtime.js';
 
 /** What the daemon is just now. */
@@ -99,5 +100,5 @@ export function tellSystemd(options: SystemdOptions): Systemd | undefined {
 }
 
 function oneLine(text: string): string {
-  return text.replaceAll(/\s+/g, ' ').slice(0, 1000);
+  return plain(text.replaceAll(/\s+/g, ' '), 1000);
 }

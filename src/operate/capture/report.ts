@@ -1,5 +1,6 @@
 /** Verdicts of a replay, as text and as JSON, one line a record; and their summary. */
 import type { CounterTotals } from '../../dataplane/forward/counters.js';
+import { type PlainJson, plainJson } from '../status/plain.js';
 import type { CaptureRecord, OddRecords } from './capture.js';
 import type { Fate, Verdict } from './verdict.js';
 
@@ -27,9 +28,9 @@ export function verdictText(record: CaptureRecord, verdict: Verdict): string {
   }
 }
 
-export function verdictJson(record: CaptureRecord, verdict: Verdict): string {
+export function verdictJson(record: CaptureRecord, verdict: Verdict): PlainJson {
   const { what, fate, reason, drops, detail, packets } = verdict;
-  return JSON.stringify({
+  return plainJson({
     record: record.number,
     time: record.time === undefined ? null : timeOf(record),
     what,
@@ -78,9 +79,9 @@ export class Summary {
   }
 
   /** @param totals what of them does not depend on how records fall into batches is told */
-  json(odd: OddRecords, totals: CounterTotals): string {
+  json(odd: OddRecords, totals: CounterTotals): PlainJson {
     const lane = Object.entries(totals.counters).filter(([name]) => /_(packets|bytes)$/.test(name));
-    return JSON.stringify({
+    return plainJson({
       summary: {
         records: this.records,
         ...this.fates,

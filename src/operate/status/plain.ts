@@ -30,9 +30,12 @@ export function plainLines(text: string): string {
     .join('\n');
 }
 
+/** What `plainJson` made, and nothing else. */
+export type PlainJson = string & { readonly kind: 'plain JSON' };
+
 /** JSON that shows nothing unseen either, and is read as what it was. */
-export function plainJson(value: unknown): string {
-  return JSON.stringify(value).replace(UNSEEN, escaped);
+export function plainJson(value: unknown): PlainJson {
+  return JSON.stringify(value).replace(UNSEEN, escaped) as PlainJson;
 }
 
 function escaped(character: string): string {

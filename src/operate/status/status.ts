@@ -8,6 +8,7 @@ import type { Accept } from '../../dataplane/forward/inbound.js';
 import type { TierName } from '../../dataplane/io/tiers.js';
 import { bytes, count, duration } from './format.js';
 import { describeHost, type HostCounters } from './host.js';
+import { plain } from './plain.js';
 import { describeDrops, describePeers, type PeerSeen, type StrangerSeen } from './traffic.js';
 
 /** A weft on its way to its first packet. */
@@ -312,7 +313,7 @@ function continued(lines: readonly string[]): [string, string][] {
 }
 
 function layOut(rows: readonly [string, string][]): string {
-  return `${rows.map(([name, text]) => `${name.padEnd(9)} ${text}`.trimEnd()).join('\n')}\n`;
+  return `${rows.map(([name, text]) => `${name.padEnd(9)} ${plain(text)}`.trimEnd()).join('\n')}\n`;
 }
 
 /** Where it is not what it is unless told. */
