@@ -3,7 +3,7 @@
  * the clock, the log and the store. One object, so that a test can stand in for a whole host.
  */
 import process from 'node:process';
-import { Echo, type EchoOptions } from '../host/echo.js';
+import { Echo, type EchoOptions, loadRawSockets } from '../host/echo.js';
 import { JOURNAL_DIRECTORY } from '../host/journal.js';
 import { type Runner, systemRunner } from '../host/runner.js';
 import { nativeIo, type PacketIo } from './packet-io.js';
@@ -27,6 +27,8 @@ export interface Host {
 
 /** The host that this process is on. `laneProgram`: what the lanes' threads run, if not the forwarding loop. */
 export function thisHost(laneProgram?: URL): Host {
+  // All code is read now: see dataplane/forward/lane-program.ts.
+  void loadRawSockets();
   return {
     runner: systemRunner,
     io: nativeIo(laneProgram),

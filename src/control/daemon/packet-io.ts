@@ -1,7 +1,8 @@
 /** What packets go through, as the control plane opens, starts and closes it. */
 import os from 'node:os';
 import type { LaneOptions } from '../../dataplane/forward/lane.js';
-import { loadNative } from '../../dataplane/io/native.js';
+import { laneProgram } from '../../dataplane/forward/lane-thread.js';
+import { AddonError, loadNative } from '../../dataplane/io/native.js';
 import {
   probeSuperPackets,
   type TakenSuperPackets,
@@ -34,8 +35,16 @@ export interface PacketIo {
   ): RunningLanes;
 }
 
-/** The kernel's, by the addon, which is loaded when it is first needed. */
-export function nativeIo(laneProgram?: URL): PacketIo {
+/**
+ * The kernel's, by the addon. Addon and lanes' code are those that are there now; without an addon
+ * it is told when it is needed.
+ */
+export function nativeIo(program?: URL): PacketIo {
+  try {
+    laneProgram();
+  } catch (error) {
+    if (!(error instanceof AddonError)) throw error;
+  }
   return {
     openTun,
     closeTun(tun) {
@@ -50,6 +59,6 @@ export function nativeIo(laneProgram?: URL): PacketIo {
     },
     spareDescriptors,
     startLanes: (open, publisher, options, counters) =>
-      new Lanes(open, publisher, options, counters, laneProgram),
+      new Lanes(open, publisher, options, counters, program),
   };
 }

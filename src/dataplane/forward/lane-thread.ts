@@ -1,7 +1,7 @@
 /** A thread of a lane as the main thread sees it: started, told to stop, joined. */
 import { MessageChannel, Worker } from 'node:worker_threads';
 import { createMemory } from '../io/memory.js';
-import { loadNative } from '../io/native.js';
+import { loadNative, openAddon } from '../io/native.js';
 import type { Publisher } from '../routes/publisher.js';
 import { type Batch, readBatch } from './batch.js';
 import type { Directions, LaneOptions } from './lane.js';
@@ -15,6 +15,7 @@ import {
   TUN_GONE,
   TURNS,
 } from './lane-control.js';
+import { type Program, RUN, RUN_FLAGS, readProgram } from './lane-program.js';
 import type { LaneData } from './worker.js';
 
 export interface LaneThreadOptions {
@@ -35,8 +36,17 @@ export interface LaneThreadOptions {
   /** The VRF that both sockets are in, if any. */
   readonly device?: string | undefined;
   readonly options: LaneOptions;
-  /** What the thread runs: worker.js unless told. */
-  readonly program?: URL | undefined;
+  /** What the thread runs: worker.js unless told. A URL is read when the thread starts. */
+  readonly program?: Program | URL | undefined;
+}
+
+let program: Program | undefined;
+
+/** The forwarding loop: read at the first call, and the addon opened; call it at the start. */
+export function laneProgram(): Program {
+  openAddon();
+  program ??= readProgram(new URL('./worker.js', import.meta.url));
+  return program;
 }
 
 export class LaneThread {
@@ -69,6 +79,7 @@ export class LaneThread {
       counters,
       routes: publisher.handle,
       port: port2,
+      addon: openAddon(),
       tun,
       listener,
       sender,
@@ -76,12 +87,15 @@ export class LaneThread {
       wake: this.#wake,
       options: options.options,
     };
-    const worker = new Worker(options.program ?? new URL('./worker.js', import.meta.url), {
-      workerData: data,
+    const { program = laneProgram() } = options;
+    const fromMemory = !(program instanceof URL);
+    const worker = new Worker(fromMemory ? RUN : program, {
+      workerData: fromMemory ? { ...data, program } : data,
       transferList: [port2],
       // Nothing of NODE_OPTIONS and node's arguments: --inspect-brk would have it wait for ever.
       env: {},
-      execArgv: [],
+      execArgv: fromMemory ? RUN_FLAGS : [],
+      eval: fromMemory,
       name: directions === 'both' ? `lane ${lane}` : `lane ${lane} ${directions}`,
     });
     this.#worker = worker;

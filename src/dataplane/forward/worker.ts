@@ -52,6 +52,8 @@ export interface LaneData {
   readonly routes: RoutesHandle;
   /** Where the routes' new buffers arrive. */
   readonly port: MessagePort;
+  /** The addon, as the main thread has it. */
+  readonly addon: string;
   readonly tun: number;
   readonly listener: number;
   readonly sender: number;
@@ -68,7 +70,7 @@ class TunGone extends Error {
 }
 
 function run(data: LaneData): void {
-  const native = loadNative();
+  const native = loadNative(data.addon);
   const memory = new LaneMemory(data.memory);
   native.attach(memory.bytes);
   const control = new Int32Array(data.control);

@@ -4,7 +4,6 @@
  * rows or -errno; writing calls return rows done, and `lastError` says what stopped them.
  */
 import fs from 'node:fs';
-import { createRequire } from 'node:module';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 
@@ -139,24 +138,43 @@ export class AddonError extends Error {
 /** Loads the addon that is this file. Throws an AddonError. */
 export function loadAddon(file: string): Native {
   try {
-    return createRequire(import.meta.url)(file) as Native;
+    const module = { exports: {} };
+    process.dlopen(module, file);
+    return module.exports as Native;
   } catch (error) {
-    // Of the lines of a missing module all but the first tell who asked for it.
-    const [reason = ''] = (error instanceof Error ? error.message : String(error)).split('\n');
-    const why = fs.existsSync(file) ? reason : 'there is no such file';
-    throw new AddonError(
-      `weft's addon ${file} cannot be loaded: ${why}; build it on this machine, for this Node ` +
-        `(${process.version}, ${process.arch}): npm run setup`,
-      { cause: error },
-    );
+    throw cannotLoad(file.startsWith('/proc/') ? ADDON : file, error);
   }
+}
+
+function cannotLoad(file: string, error: unknown): AddonError {
+  const [reason = ''] = (error instanceof Error ? error.message : String(error)).split('\n');
+  const why = fs.existsSync(file) ? reason : 'there is no such file';
+  return new AddonError(
+    `weft's addon ${file} cannot be loaded: ${why}; build it on this machine, for this Node ` +
+      `(${process.version}, ${process.arch}): npm run setup`,
+    { cause: error },
+  );
 }
 
 const ADDON = fileURLToPath(new URL('../../../../native/build/weft.node', import.meta.url));
 let loaded: Native | undefined;
+let opened: string | undefined;
 
-/** Loads the addon, once a thread. Throws an AddonError. */
-export function loadNative(): Native {
-  loaded ??= loadAddon(ADDON);
+/**
+ * The addon's file, opened and kept so: under this name it is the same for every thread that is
+ * started later, whatever has become of the file meanwhile. Throws an AddonError.
+ */
+export function openAddon(): string {
+  try {
+    opened ??= `/proc/self/fd/${fs.openSync(ADDON, 'r')}`;
+    return opened;
+  } catch (error) {
+    throw cannotLoad(ADDON, error);
+  }
+}
+
+/** Loads the addon, once a thread. `file`: what `openAddon` said in the main one. Throws an AddonError. */
+export function loadNative(file = openAddon()): Native {
+  loaded ??= loadAddon(file);
   return loaded;
 }
