@@ -3,7 +3,7 @@
  * the clock, the log and the store. One object, so that a test can stand in for a whole host.
  */
 import process from 'node:process';
-import { Echo, type EchoOptions } from '../host/echo.js';
+import { Echo, type EchoOptions, loadRawSockets } from '../host/echo.js';
 import { readHostId } from '../host/host-id.js';
 import { folderOf } from '../host/run-folder.js';
 import { type Runner, systemRunner } from '../host/runner.js';
@@ -35,6 +35,7 @@ export interface Host {
  * @param laneProgram what the lanes' threads run, if not the forwarding loop
  */
 export async function thisHost(runDirectory: string, laneProgram?: URL): Promise<Host> {
+  await loadRawSockets();
   return {
     runner: systemRunner,
     io: nativeIo(laneProgram),

@@ -27,6 +27,10 @@ export interface PacketIo {
   superPacketsTaken(tun: OpenTun): TakenSuperPackets;
   /** Takes the memories of so many threads of lanes. Throws what V8 says. */
   reserve(threads: number): void;
+  /** Starts so many threads for lanes, which read their code now. */
+  prepareThreads(threads: number): void;
+  /** Ends them: there will be no lanes. */
+  releaseThreads(): void;
   /** How many descriptors may still be opened. */
   spareDescriptors(): number;
   /** Starts the lanes' threads; `counters`: those of earlier ones, which go on. */
@@ -54,6 +58,8 @@ export function nativeIo(laneProgram?: URL): PacketIo {
       return { tcp, udp: tcp && udp && tun.uso && udpSuperPacketsAreSafe(os.release()) };
     },
     reserve: reserveMemories,
+    prepareThreads: (threads) => workers.prepare(threads),
+    releaseThreads: () => workers.release(),
     spareDescriptors,
     startLanes: (open, publisher, options, counters) =>
       new Lanes(open, publisher, options, counters, workers),

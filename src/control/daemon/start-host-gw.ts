@@ -20,6 +20,7 @@ export async function startHostGw(start: Start, backend: HostGw): Promise<Runnin
   const { underlay, store } = ground;
   const { mtu, address } = underlay;
   refuseUnreachable(underlay);
+  options.host.io.releaseThreads();
 
   // 5. journal
   const journal = await start.openJournal(NAME);

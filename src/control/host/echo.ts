@@ -233,15 +233,20 @@ export class Echo {
   }
 }
 
-let rawSockets: Promise<RawSockets> | undefined;
+let rawSockets: Promise<RawSockets | undefined> | undefined;
+
+/** Loads the optional package, once: call it at the start, so that it is of the build that runs. */
+export function loadRawSockets(): Promise<RawSockets | undefined> {
+  rawSockets ??= import('raw-socket').then(
+    (module) => module.default,
+    () => undefined,
+  );
+  return rawSockets;
+}
 
 async function openRawSocket(bufferSize: number): Promise<RawSocket> {
-  let raw: RawSockets;
-  try {
-    // Once: one that is installed later is for the next start.
-    rawSockets ??= import('raw-socket').then((module) => module.default);
-    raw = await rawSockets;
-  } catch {
+  const raw = await loadRawSockets();
+  if (raw === undefined) {
     throw new Error(
       'the optional npm package raw-socket is not there, or could not be built (it needs make, ' +
         "g++, python3 and Node's headers)",

@@ -40,37 +40,49 @@ export interface LaneThreadOptions {
 }
 
 /**
- * The threads of lanes that have ended, by name, for the next lane of that name. Each has all its
- * code since the start, so that no other build's is ever loaded into a weft that runs.
+ * Threads for lanes: those that wait for their first one, and those whose lane has ended. Each has
+ * read all its code, so that no other build's is ever loaded into a weft that runs.
  */
 export class LaneWorkers {
   readonly #program: URL;
-  readonly #idle = new Map<string, Worker>();
+  readonly #idle = new Set<Worker>();
 
   /** @param program what the threads run: worker.js unless told */
   constructor(program = new URL('./worker.js', import.meta.url)) {
     this.#program = program;
   }
 
-  take(name: string): Worker {
-    const idle = this.#idle.get(name);
-    this.#idle.delete(name);
-    if (idle !== undefined) {
-      idle.ref();
-      return idle;
-    }
-    // Nothing of NODE_OPTIONS and node's arguments: --inspect-brk would have it wait for ever.
-    const worker = new Worker(this.#program, { env: {}, execArgv: [], name });
-    worker.once('exit', () => {
-      if (this.#idle.get(name) === worker) this.#idle.delete(name);
-    });
-    return worker;
+  /** So many wait from now on. */
+  prepare(count: number): void {
+    while (this.#idle.size < count) this.giveBack(this.#make());
+  }
+
+  take(): Worker {
+    const [idle] = this.#idle;
+    if (idle === undefined) return this.#make();
+    this.#idle.delete(idle);
+    idle.ref();
+    return idle;
   }
 
   /** A thread whose loop has ended; it keeps nobody waiting. */
-  giveBack(name: string, worker: Worker): void {
+  giveBack(worker: Worker): void {
     worker.unref();
-    this.#idle.set(name, worker);
+    this.#idle.add(worker);
+  }
+
+  /** Ends those that wait. */
+  release(): void {
+    for (const worker of this.#idle) void worker.terminate();
+  }
+
+  #make(): Worker {
+    // Nothing of NODE_OPTIONS and node's arguments: --inspect-brk would have it wait for ever.
+    const worker = new Worker(this.#program, { env: {}, execArgv: [], name: 'lane' });
+    worker.once('exit', () => this.#idle.delete(worker));
+    // What it cannot say to a lane, the lane says that would have had it.
+    worker.on('error', () => {});
+    return worker;
   }
 }
 
@@ -111,8 +123,7 @@ export class LaneThread {
       wake: this.#wake,
       options: options.options,
     };
-    const name = directions === 'both' ? `lane ${lane}` : `lane ${lane} ${directions}`;
-    const worker = (options.workers ?? new LaneWorkers()).take(name);
+    const worker = (options.workers ?? new LaneWorkers()).take();
     this.#worker = worker;
     publisher.attach(thread, port1);
     let started = () => {};
@@ -144,7 +155,7 @@ export class LaneThread {
           void worker.terminate();
           return;
         }
-        options.workers.giveBack(name, worker);
+        options.workers.giveBack(worker);
         end();
       };
       worker.on('message', hear).on('error', fail).on('exit', end);

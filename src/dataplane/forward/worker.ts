@@ -157,6 +157,9 @@ function checkDescriptors(words: Int32Array, wait: number): void {
 /** What a thread says: that packets can flow; that its loop ended as told; that the TUN is gone. */
 export type Said = 'running' | 'stopped' | 'gone';
 
+// With the code, so that both are of one build.
+loadNative();
+
 // A lane that is made anew, with another TUN or other sockets, has the thread of the one before it:
 // so what runs is the code that was read at the start, whatever has become of its file since.
 parentPort?.on('message', (data: LaneData) => {

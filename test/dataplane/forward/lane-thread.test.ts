@@ -276,7 +276,10 @@ test('a lane made anew has the thread of the one before: no code is read again',
     assert.ok(lane.running);
     await timeToStop(lane);
   }
-  // Another lane's name has no thread yet.
-  const other = start(sides, { workers, lane: 1 });
+  // One more has no thread yet.
+  const { lane } = start(sides, { workers });
+  await lane.started;
+  const other = start(openSides(t), { workers, lane: 1 });
   assert.match(String(await other.lane.ended), /another build/);
+  await timeToStop(lane);
 });

@@ -95,6 +95,17 @@ export class FakeIo implements PacketIo {
     if (this.noMemory !== undefined) throw this.noMemory;
   }
 
+  /** Threads that wait for a lane. */
+  threads = 0;
+
+  prepareThreads(threads: number): void {
+    this.threads = threads;
+  }
+
+  releaseThreads(): void {
+    this.threads = 0;
+  }
+
   spareDescriptors(): number {
     return 10_000;
   }
