@@ -8,6 +8,7 @@ import os from 'node:os';
 import path from 'node:path';
 import process from 'node:process';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { Running } from '../../src/lab/command.js';
 import type { Container } from '../../src/lab/container.js';
@@ -109,6 +110,8 @@ describe('an upgrade under a running weft', { skip: lacks ?? false, timeout: 240
     await etcd.delete(config);
     const [weft, place] = await installed('waiting');
     await weft.waitFor(/waiting for the network config/, 10_000);
+    // The lanes' threads read their code beside the first seconds of the start.
+    await sleep(1_000);
     fs.renameSync(place, `${place}.old`);
     await etcd.put(config, CONFIG);
     await weft.waitFor(/ready: flannel/, 10_000);

@@ -80,7 +80,9 @@ async function start(host: Host, etcd: Etcd, log: 'file' | 'pipe'): Promise<Stat
     reader = readLog(host);
   }
   const command = [process.execPath, `${INSTALLATION}/dist/src/cli/weft.js`, 'up', '-v=1'];
-  const words = [...command, ...weftFlags(etcd)].map((word) => `'${word}'`).join(' ');
+  const words = [...command, ...weftFlags(etcd), '-on-lease-loss=reacquire']
+    .map((word) => `'${word}'`)
+    .join(' ');
   const where = log === 'file' ? `>>${LOG_DISK}/weft.log` : `>${LOG_DISK}/pipe`;
   const weft = host.start(['sh', '-c', `exec ${words} 2${where}`], { name: 'weft up' });
   await until(async () => (await statusOf(host))?.lease !== undefined, 15_000, 'weft is ready');

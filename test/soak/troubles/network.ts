@@ -72,7 +72,11 @@ export const networkTroubles: readonly Trouble[] = [
   ip(
     'another interface',
     false,
-    ['link add eth9 type dummy', 'addr add 172.31.9.2/24 dev eth9', 'link set eth9 up'],
+    [
+      'link add eth9 type veth peer name eth10',
+      'addr add 172.31.9.2/24 dev eth9',
+      'link set eth9 up',
+    ],
     ['link del eth9'],
   ),
   ip(
