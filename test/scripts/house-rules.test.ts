@@ -29,6 +29,8 @@ test('every forbidden call is found in the data plane', () => {
     'process.exit(1)',
     'process.abort()',
     "console.error('')",
+    'process.stdout.write(text)',
+    'fs.writeSync(2, text)',
   ]) {
     assert.equal(violations('src/dataplane/io/pool.ts', `  ${call}\n`).length, 1, call);
   }

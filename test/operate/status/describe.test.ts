@@ -67,6 +67,21 @@ test('no line ends in blanks, whatever is in it', () => {
   assert.doesNotMatch(describe(fullStatus), /[ \t]$/m);
 });
 
+test('what a store or a host says can neither forge a line nor move the cursor', () => {
+  const evil = 'x\n\x1b[2Jlease     forged\u202e\x9b\u2028';
+  const told = 'x\\u000a\\u001b[2Jlease     forged\\u202e\\u009b\\u2028';
+  const lines = (text: string) => text.trimEnd().split('\n');
+  const healthy = lines(describe({ ...fullStatus, faults: [] }));
+  const shown = lines(describe({ ...fullStatus, faults: [evil], store: evil }));
+  assert.equal(shown.length, healthy.length + 1);
+  assert.deepEqual(
+    shown.filter((line) => line.includes('forged')).map((line) => line.slice(10)),
+    [told, told],
+  );
+  const starting = { version: '1', pid: 2, uptimeSeconds: 3, waitingFor: evil };
+  assert.equal(lines(describe(starting)).length, 2);
+});
+
 test('a store that is away, and what is forwarded on', () => {
   const away = {
     ...fullStatus.storeState,
