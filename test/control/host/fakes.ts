@@ -216,3 +216,17 @@ export function plant(root: string, files: Record<string, string>): void {
     fs.writeFileSync(file, text);
   }
 }
+
+/** A journal in memory. */
+export class FakeJournal {
+  routes: readonly string[] = [];
+  writes = 0;
+  record = (entry: { kind: string; made?: unknown }) => {
+    this.writes++;
+    this.routes = entry.made as string[];
+  };
+  forget = () => {
+    this.writes++;
+    this.routes = [];
+  };
+}

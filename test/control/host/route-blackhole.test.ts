@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { Ip } from '../../../src/control/host/ip.js';
 import { RouteSync } from '../../../src/control/host/routes.js';
-import { FakeIp, FakeTimers } from './fakes.js';
+import { FakeIp, FakeJournal, FakeTimers } from './fakes.js';
 
 test('the blackhole for our own subnet: made, mended, and gone when it is not wanted', async () => {
   const fake = new FakeIp();

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { Ip } from '../../../src/control/host/ip.js';
 import { RouteSync } from '../../../src/control/host/routes.js';
-import { FakeIp, FakeTimers } from './fakes.js';
+import { FakeIp, FakeJournal, FakeTimers } from './fakes.js';
 
 function rig() {
   const fake = new FakeIp();
@@ -195,20 +195,6 @@ function near(fake: FakeIp): void {
   fake.ways.set('10.99.0.2', { dev: 'eth1', prefsrc: '10.99.0.9' });
   fake.ways.set('10.99.0.3', { ...eth0, via: { family: 'inet6', host: 'fe80::1' } });
   fake.ways.set('192.168.64.3', { type: 'local', dev: 'lo' });
-}
-
-/** A journal in memory. */
-class FakeJournal {
-  routes: readonly string[] = [];
-  writes = 0;
-  record = (entry: { kind: string; made?: unknown }) => {
-    this.writes++;
-    this.routes = entry.made as string[];
-  };
-  forget = () => {
-    this.writes++;
-    this.routes = [];
-  };
 }
 
 function directRig(tunnel: string | null, journal = new FakeJournal(), fake = new FakeIp()) {
