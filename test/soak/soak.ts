@@ -184,11 +184,12 @@ async function idle(station: Station): Promise<string[]> {
   return percent > IDLE_PERCENT ? [`${percent.toFixed(1)} % of a core when idle`] : [];
 }
 
-/** A line for each kind of thing in a log that is not a line of weft. */
+/** A line for what in a log is not a line of weft, whole or cut by the end of the disk. */
 function badLines(text: string): string[] {
   const lines = text.split('\n').slice(0, -1);
   // biome-ignore lint/suspicious/noControlCharactersInRegex: just these must not be there
-  const bad = lines.filter((line) => !/^[EWID] [\d:.]{12} [^\u0000-\u001f\u007f]+$/.test(line));
+  const good = /^[EWID]( [\d:.]{0,12}$| [\d:.]{12} [^\u0000-\u001f\u007f]*$|$)/;
+  const bad = lines.filter((line) => !good.test(line));
   return bad.length === 0 ? [] : [`${bad.length} of ${lines.length} lines: ${bad[0]}`];
 }
 
