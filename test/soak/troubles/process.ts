@@ -8,7 +8,12 @@ import { INSTALLATION, install, RUN_DISK } from '../site.js';
 import { nothing, type Trouble } from './trouble.js';
 
 /** None of them may end weft, stop it, or have it listen for a debugger. */
-const HARMLESS = ['HUP', 'USR1', 'USR2', 'PIPE', 'WINCH', 'CONT', 'URG', 'CHLD'] as const;
+const HARMLESS: readonly NodeJS.Signals[] = [
+  ...(['SIGHUP', 'SIGUSR1', 'SIGUSR2', 'SIGPIPE', 'SIGALRM', 'SIGVTALRM', 'SIGPROF'] as const),
+  ...(['SIGIO', 'SIGPWR', 'SIGXCPU', 'SIGWINCH', 'SIGCONT', 'SIGURG', 'SIGCHLD'] as const),
+];
+/** The same, from the first that glibc leaves to programs to the last. */
+const REALTIME = [34, 40, 64];
 
 /** A hundred connections whose answers nobody reads. */
 const ASK_AND_WAIT = `
@@ -20,12 +25,12 @@ const ASK_AND_WAIT = `
 const PIDS = '/sys/fs/cgroup/pids';
 
 export const processTroubles: readonly Trouble[] = [
-  ...HARMLESS.map(
+  ...[...HARMLESS, ...REALTIME].map(
     (signal): Trouble => ({
-      name: `SIG${signal}`,
+      name: typeof signal === 'string' ? signal : `SIG${signal}`,
       loses: false,
       async make(_site, { host, pid }) {
-        process.kill(pid, `SIG${signal}` as NodeJS.Signals);
+        process.kill(pid, signal);
         await new Promise((resolve) => setTimeout(resolve, 300));
         const { stdout } = await host.run(['ss', '-Hltn']);
         assert.doesNotMatch(stdout, /:9229\b/, 'a debugger listens');
