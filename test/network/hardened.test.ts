@@ -101,7 +101,7 @@ describe('weft up on a hardened host', { skip: lacks ?? false, timeout: 120_000 
 
   test('too few descriptors: for the start of weft, and for the start of its modules', async () => {
     const limited = (count: number) => ['prlimit', `--nofile=${count}:${count}`, ...UP];
-    assert.match(await refused(limited(100)), /no more than 100 files.*LimitNOFILE=/);
+    assert.match(await refused(limited(90)), /no more than 90 files.*LimitNOFILE=/);
     const early = up(limited(48));
     assert.equal(await early.exited, 1);
     assert.match(early.output, /^weft up: .*EMFILE.*LimitNOFILE=/);

@@ -20,7 +20,7 @@ const OTHER_TASKS = 8;
 const THREAD_SPACE = 0.7 * 2 ** 30;
 const REST_SPACE = 2 ** 30;
 /** Its connections to etcd, the programs that it asks, status clients, and one socket a peer. */
-const DESCRIPTORS = 128;
+const DESCRIPTORS = 96;
 
 /**
  * Why so many threads of lanes cannot run beside weft's own; null where they can. `wanted`: as many

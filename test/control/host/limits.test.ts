@@ -98,7 +98,7 @@ test('address space: what the threads take beside their memories', (t) => {
 });
 
 test('descriptors: enough for the start', (t) => {
-  assert.equal(checkDescriptors(places(t, { files: '128' })), null);
+  assert.equal(checkDescriptors(places(t, { files: '96' })), null);
   assert.equal(checkDescriptors(places(t, { files: 'unlimited' })), null);
   assert.match(checkDescriptors(places(t, { files: '64' }))!, /more than 64 files.*LimitNOFILE=/);
 });
