@@ -57,6 +57,7 @@ const needs = {
     ['python3', 'python3'],
     ['etcdctl', 'etcd-client'],
     ['socat', 'socat'],
+    ['strace', 'strace'],
     ['tcpdump', 'tcpdump'],
     ['tshark', 'tshark'],
     ['ethtool', 'ethtool'],
