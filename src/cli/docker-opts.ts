@@ -9,36 +9,12 @@ import { Journal } from '../control/host/journal.js';
 import { systemRunner } from '../control/host/runner.js';
 import { messageOf } from '../control/store/store.js';
 import { formatAddress, parseAddress } from '../dataplane/wire/ipv4.js';
-import { describeFlags, type Flag, type Flags, parseFlags, UsageError } from './flags.js';
+import { type Flags, parseFlags, UsageError } from './flags.js';
+import { flagsOf } from './manual/command.js';
+import { DOCKER_OPTS } from './manual/docker-opts.js';
+import { helpOf } from './manual/help.js';
 import { complain, printText } from './print.js';
-import { ownFolder, RUN_DIR, readRunDirectory } from './run-dir.js';
-
-const FLAGS: readonly Flag[] = [
-  {
-    name: 'f',
-    kind: 'string',
-    value: 'path',
-    help: 'the subnet file to read',
-    default: '/run/flannel/subnet.env',
-  },
-  {
-    name: 'd',
-    kind: 'string',
-    value: 'path',
-    help: 'the environment file to write',
-    default: '/run/docker_opts.env',
-  },
-  { name: 'i', kind: 'bool', help: 'a variable for each option: DOCKER_OPT_BIP, …' },
-  { name: 'c', kind: 'bool', help: 'one variable with all options; both forms without -i and -c' },
-  { name: 'k', kind: 'string', help: 'the name of that variable', default: 'DOCKER_OPTS' },
-  { name: 'm', kind: 'bool', help: 'without --ip-masq' },
-  RUN_DIR,
-  { name: 'help', kind: 'bool', help: 'this text' },
-];
-
-const USAGE = `weft docker-opts: dockerd's options for this host's subnet, as mk-docker-opts.sh writes them
-
-${describeFlags(FLAGS)}`;
+import { ownFolder, readRunDirectory } from './run-dir.js';
 
 /** What cannot be done; its message is for the operator. */
 class OptionError extends Error {}
@@ -57,9 +33,9 @@ export interface Wanted {
 }
 
 export async function main(args: string[]): Promise<number> {
-  const flags = parseFlags(FLAGS, args.flatMap(splitLetters));
+  const flags = parseFlags(flagsOf(DOCKER_OPTS), args.flatMap(splitLetters));
   if (flags.bool('help')) {
-    printText(USAGE);
+    printText(helpOf(DOCKER_OPTS));
     return 0;
   }
   if (flags.rest.length > 0) throw new UsageError(`${JSON.stringify(flags.rest[0])} is not a flag`);

@@ -16,49 +16,22 @@ import { listSockets, readStatus, socketPath } from '../operate/status/socket.js
 import { isStarting } from '../operate/status/status.js';
 import {
   checkEtcdAccess,
-  ETCD_ACCESS,
-  ETCD_PLACE,
   etcdWarnings,
   hidePassword,
-  PASSWORD_FILE,
   readEndpoints,
   readEtcdAccess,
 } from './etcd-access.js';
-import { describeFlags, type Flag, type Flags, parseFlags, UsageError } from './flags.js';
+import { type Flags, parseFlags, UsageError } from './flags.js';
+import { flagsOf } from './manual/command.js';
+import { helpOf } from './manual/help.js';
+import { RELEASE } from './manual/release.js';
 import { complain, print, printText } from './print.js';
-import { ownFolder, RUN_DIR, readRunDirectory } from './run-dir.js';
-
-const FLAGS: readonly Flag[] = [
-  ...ETCD_PLACE,
-  {
-    name: 'iface',
-    kind: 'list',
-    value: 'name|address',
-    help: 'the underlay interface, as given to weft up',
-  },
-  {
-    name: 'public-ip',
-    kind: 'string',
-    value: 'address',
-    help: 'the public IP of the lease (default: that of the weft that ran here last, or of the interface)',
-  },
-  ...ETCD_ACCESS,
-  PASSWORD_FILE,
-  RUN_DIR,
-  { name: 'help', kind: 'bool', help: 'this text' },
-];
-
-const USAGE = `weft release: give this host's subnet back, for a host that leaves the network
-
-Removes the key with this host's public IP from etcd, so that the others forget the host and its
-subnet is free. Stop weft first; a reservation stays. Flags as for weft up, FLANNELD_… as well:
-
-${describeFlags(FLAGS)}`;
+import { ownFolder, readRunDirectory } from './run-dir.js';
 
 export async function main(args: string[]): Promise<number> {
-  const flags = parseFlags(FLAGS, args, process.env);
+  const flags = parseFlags(flagsOf(RELEASE), args, process.env);
   if (flags.bool('help')) {
-    printText(USAGE);
+    printText(helpOf(RELEASE));
     return 0;
   }
   if (flags.rest.length > 0) throw new UsageError(`${JSON.stringify(flags.rest[0])} is not a flag`);

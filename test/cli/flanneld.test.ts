@@ -76,7 +76,7 @@ test('each flag of flanneld is in the help with its default, or is refused by na
   const [flanneld = ''] = stdout.split("weft's own:");
   for (const { name, type, default: usual } of flags) {
     const [entry] =
-      new RegExp(`^ {2}-${name}\\b(?!-)[^\\n]*(?:\\n {8}[^\\n]*)?`, 'm').exec(flanneld) ?? [];
+      new RegExp(`^ {2}-${name}\\b(?!-)[^\\n]*(?:\\n {8}[^\\n]*)*`, 'm').exec(flanneld) ?? [];
     if (entry === undefined) {
       const value = type === 'int' ? '1' : type === 'bool' ? 'true' : 'x';
       const { code, stderr } = up([`-${name}=${value}`]);

@@ -187,12 +187,12 @@ export class Daemon {
 
   /** What `weft status` is told. */
   #answer(): Answer {
-    const { version, clock, host } = this.#options;
+    const { version, build, clock, host } = this.#options;
     const { pid } = host;
     const uptimeSeconds = (clock.now() - this.#begun) / 1000;
     if (this.#state.is === 'starting') {
       const waitingFor = this.#waitingFor(this.#state.doing);
-      return { version, pid, uptimeSeconds, waitingFor };
+      return { version, build, pid, uptimeSeconds, waitingFor };
     }
     const { made } = this.#state;
     const { held, storeState, saveProblem, refused = [] } = this.#overlay ?? {};
@@ -207,7 +207,7 @@ export class Daemon {
     const { lost: logLinesLost, trouble } = this.#options.logStream;
     if (trouble !== '') faults.push(describeLogTrouble(logLinesLost, trouble));
     const now = {
-      ...{ version, pid, uptimeSeconds, held, storeState, faults, lost: this.#lost },
+      ...{ version, build, pid, uptimeSeconds, held, storeState, faults, lost: this.#lost },
       logLinesLost,
     };
     const parts = made.parts();

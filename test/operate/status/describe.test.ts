@@ -78,7 +78,7 @@ test('what a store or a host says can neither forge a line nor move the cursor',
     shown.filter((line) => line.includes('forged')).map((line) => line.slice(10)),
     [told, told],
   );
-  const starting = { version: '1', pid: 2, uptimeSeconds: 3, waitingFor: evil };
+  const starting = { version: '1', build: null, pid: 2, uptimeSeconds: 3, waitingFor: evil };
   assert.equal(lines(describe(starting)).length, 2);
 });
 
