@@ -16,6 +16,8 @@ import { helpOf } from './manual/help.js';
 import { complain, printText } from './print.js';
 import { ownFolder, readRunDirectory } from './run-dir.js';
 
+const DAEMON_JSON = '/etc/docker/daemon.json';
+
 /** What cannot be done; its message is for the operator. */
 class OptionError extends Error {}
 
@@ -51,6 +53,7 @@ export async function main(args: string[]): Promise<number> {
       masquerade: !flags.bool('m'),
     };
     const text = dockerOptions(env, options);
+    for (const line of contradictions(text, options.before, readDaemonJson())) complain(line);
     await record(flags, path.resolve(flags.text('d')), text);
     write(flags.text('d'), text);
     const route = await routeOfOthers(env.get('FLANNEL_SUBNET') ?? '');
@@ -95,6 +98,48 @@ export function dockerOptions(env: ReadonlyMap<string, string>, wanted: Wanted):
     lines.push(`${wanted.key}="${before}${all}"`);
   }
   return lines.map((line) => `${line}\n`).join('');
+}
+
+/**
+ * What of dockerd's other options contradicts these, a line each: dockerd does not start then.
+ * @param text what is written
+ * @param before options that stand in front of ours
+ * @param daemonJson the text of /etc/docker/daemon.json, where there is one
+ */
+export function contradictions(
+  text: string,
+  before: string,
+  daemonJson: string | undefined,
+): string[] {
+  const told: string[] = [];
+  const [bridge] = /(?<=^|\s)(?:--bridge|-b)(?=[\s=])/.exec(before) ?? [];
+  const sets = (name: string) => text.includes(`--${name}=`);
+  if (bridge !== undefined && sets('bip')) {
+    told.push(`dockerd takes ${bridge} or --bip, not both, and will not start: remove ${bridge}`);
+  }
+  let settings: unknown;
+  try {
+    settings = JSON.parse(daemonJson ?? '{}');
+  } catch {
+    // dockerd itself tells that best.
+  }
+  if (typeof settings !== 'object' || settings === null) return told;
+  for (const name of ['bridge', 'bip', 'ip-masq', 'mtu'].filter((one) => one in settings)) {
+    const flag = name === 'bridge' ? 'bip' : name;
+    if (!sets(flag)) continue;
+    told.push(
+      `dockerd takes "${name}" of ${DAEMON_JSON} or --${flag}, not both, and will not start: remove "${name}"`,
+    );
+  }
+  return told;
+}
+
+function readDaemonJson(): string | undefined {
+  try {
+    return fs.readFileSync(DAEMON_JSON, 'utf8');
+  } catch {
+    return undefined;
+  }
 }
 
 /** The bridge's own address: a network's address, which Docker refuses, becomes its first host. */

@@ -101,7 +101,7 @@ test('-- ends the flags; what is no flag is the rest', () => {
 test('an unknown flag is named, without its value', () => {
   refuses(['-nonsense'], 'unknown flag -nonsense');
   refuses(['--nonsense=secret'], 'unknown flag --nonsense');
-  refuses(['-etcd-prefix-two', '/a'], 'unknown flag -etcd-prefix-two');
+  refuses(['-etcd-prefix-two', '/a'], 'unknown flag -etcd-prefix-two; did you mean -etcd-prefix?');
 });
 
 test('a flag at the end without its value is named', () => {

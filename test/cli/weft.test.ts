@@ -233,8 +233,8 @@ test('the firewall flags are read as flanneld reads them, and a period has bound
     assert.match(stderr, message);
   }
   const { stdout } = weft('up', '-help');
-  assert.match(stdout, /-iptables-forward-rules\n.*\(default true\)/);
-  assert.match(stdout, /-iptables-resync seconds\n.*\(default 5\)/);
+  assert.match(stdout, /-iptables-forward-rules\n {8}[^-]*\(default true\)/);
+  assert.match(stdout, /-iptables-resync seconds\n {8}[^-]*\(default 5\)/);
 });
 
 test('lanes and their threads have bounds', () => {

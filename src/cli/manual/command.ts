@@ -39,7 +39,7 @@ export function flagsOf({ groups }: Command): Flag[] {
 }
 
 /** What help shows for a flag's value; empty for one that takes none. */
-export function valueOf({ kind, value, choices }: Flag): string {
+export function valueName({ kind, value, choices }: Flag): string {
   if (kind === 'bool') return '';
   return value ?? choices?.join('|') ?? kind;
 }

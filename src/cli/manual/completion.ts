@@ -4,7 +4,7 @@
  */
 import type { Flag } from '../flags.js';
 import type { SHELLS } from './about-weft.js';
-import { type Command, flagsOf, valueOf } from './command.js';
+import { type Command, flagsOf, valueName } from './command.js';
 
 export function completionFor(
   shell: (typeof SHELLS)[number],
@@ -128,7 +128,7 @@ function zshFlag(flag: Flag): string {
   const repeated = flag.kind === 'list' ? '*' : '';
   const told = brief(flag.help).replace(/[[\]\\:]/g, '\\$&');
   if (flag.kind === 'bool') return quote(`${repeated}-${flag.name}[${told}]`);
-  const value = valueOf(flag).replace(/[:\\]/g, '\\$&');
+  const value = valueName(flag).replace(/[:\\]/g, '\\$&');
   const action =
     flag.choices !== undefined
       ? `(${flag.choices.join(' ')})`

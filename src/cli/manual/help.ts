@@ -1,5 +1,5 @@
 /** The help texts, at most 80 columns wide. */
-import { type Command, defaultOf, type Example, type FlagGroup, valueOf } from './command.js';
+import { type Command, defaultOf, type Example, type FlagGroup, valueName } from './command.js';
 
 const WIDTH = 80;
 
@@ -43,7 +43,7 @@ export function synopsisOf({ name, operands }: Command): string {
 
 function describeGroup({ title, flags }: FlagGroup): string {
   const lines = flags.map((flag) => {
-    const value = valueOf(flag);
+    const value = valueName(flag);
     const text = [flag.help, defaultOf(flag)].filter((part) => part !== '').join(' ');
     const head = `  -${flag.name}${value === '' ? '' : ` ${value}`}\n`;
     return `${head}${text === '' ? '' : wrap(text, ' '.repeat(8))}`;

@@ -5,6 +5,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
+import { stripVTControlCharacters } from 'node:util';
 import { SHELLS } from '../../../src/cli/manual/about-weft.js';
 import { flagsOf } from '../../../src/cli/manual/command.js';
 import { COMMANDS, findCommand, WHAT } from '../../../src/cli/manual/commands.js';
@@ -98,7 +99,7 @@ test('man finds nothing to warn of', { skip: has('groff') ? false : 'needs groff
     timeout: 20_000,
   });
   assert.deepEqual([status, stderr], [0, '']);
-  const text = stdout.replaceAll(/\x1b\[[\d;]*m/g, '');
+  const text = stripVTControlCharacters(stdout);
   assert.match(text, /-etcd-endpoints/);
   assert.match(text, /FLANNELD_…/);
 });
@@ -137,7 +138,7 @@ test('bash completes commands, flags, and the values that it can know', () => {
   assert.deepEqual(offered('weft', 'up', '-accept', '='), ['peers', 'strict', 'any']);
   assert.ok(offered('weft', 'up', '-iface', '').includes('lo'));
   assert.deepEqual(
-    offered('weft', 'up', '-store-file', '/etc/host'),
+    offered('weft', 'up', '-store-file', '/etc/host').sort(),
     [...fs.readdirSync('/etc').filter((name) => name.startsWith('host'))]
       .sort()
       .map((name) => `/etc/${name}`),
