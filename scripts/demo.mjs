@@ -8,6 +8,20 @@ import path from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 
+// npm takes a flag that stands before `--` for its own, and says nothing.
+const kept = ['docker', 'keep', 'enter', 'backend', 'store'].filter(
+  (name) => process.env[`npm_config_${name}`] !== undefined,
+);
+if (kept.length > 0 && process.argv.length === 2) {
+  const flags = kept.map((name) => {
+    const value = process.env[`npm_config_${name}`];
+    return ['', 'true'].includes(value) ? `--${name}` : `--${name}=${value}`;
+  });
+  const meant = flags.join(' ');
+  process.stderr.write(`weft demo: npm keeps ${meant} for itself; say: npm run demo -- ${meant}\n`);
+  process.exit(2);
+}
+
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..');
 const docker = process.argv.slice(2).some((arg) => /^--?docker(=|$)/.test(arg));
 const setup = spawnSync(

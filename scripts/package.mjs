@@ -214,6 +214,7 @@ function debianFiles(tree) {
   fs.copyFileSync('README.md', `${doc}/README.md`);
   fs.copyFileSync('CHANGELOG.md', `${doc}/changelog`);
   run('gzip', ['-9n', `${doc}/changelog`]);
+  fromWeft(tree);
   const unit = fs
     .readFileSync('packaging/weft.service', 'utf8')
     .replaceAll('/usr/local/bin/weft', '/usr/bin/weft')
@@ -222,9 +223,25 @@ function debianFiles(tree) {
   fs.writeFileSync(`${tree}/usr/lib/systemd/system/weft.service`, unit);
 }
 
+/** What weft itself prints: its man page, and what shells complete its command line with. */
+function fromWeft(tree) {
+  const print = (file, ...args) => {
+    fs.mkdirSync(path.dirname(file), { recursive: true });
+    const stdout = fs.openSync(file, 'w');
+    run(process.execPath, ['dist/src/cli/weft.js', ...args], { stdio: ['ignore', stdout, 2] });
+    fs.closeSync(stdout);
+  };
+  const share = `${tree}/usr/share`;
+  print(`${share}/man/man8/weft.8`, 'man');
+  run('gzip', ['-9n', `${share}/man/man8/weft.8`]);
+  print(`${share}/bash-completion/completions/weft`, 'completion', 'bash');
+  print(`${share}/zsh/vendor-completions/_weft`, 'completion', 'zsh');
+  print(`${share}/fish/vendor_completions.d/weft.fish`, 'completion', 'fish');
+}
+
 /** The same modes and times, whoever builds. */
 function settle(tree) {
-  const programs = /(?:^|\/)(?:weft|node|weft\.js|postinst|prerm|postrm)$/;
+  const programs = /(?:bin\/weft|\/node|\/weft\.js|postinst|prerm|postrm)$/;
   const all = fs
     .readdirSync(tree, { recursive: true })
     .map((name) => path.join(tree, String(name)));

@@ -18,35 +18,11 @@ import { Screen } from './demo/screen.js';
 import { type Choices, OUTSIDE, Stage } from './demo/stage.js';
 import { stepsOf } from './demo/steps.js';
 import { invitation, summary } from './demo/summary.js';
-import { describeFlags, type Flag, type Flags, parseFlags, UsageError } from './flags.js';
+import { type Flags, parseFlags, UsageError } from './flags.js';
+import { flagsOf } from './manual/command.js';
+import { DEMO } from './manual/demo.js';
+import { helpOf } from './manual/help.js';
 import { complain, printJson, printText } from './print.js';
-
-const FLAGS: readonly Flag[] = [
-  { name: 'docker', kind: 'bool', help: 'with a real Docker engine on each host; needs root' },
-  { name: 'keep', kind: 'bool', help: 'leave it up to look around, until Ctrl-C' },
-  {
-    name: 'enter',
-    kind: 'string',
-    value: 'name [command …]',
-    help: 'a shell or one command in a host or container of a demo that runs; must come last',
-  },
-  {
-    name: 'store',
-    kind: 'string',
-    value: 'etcd|file',
-    help: 'where configuration and leases live (default etcd, or file where etcd is not installed)',
-  },
-  {
-    name: 'backend',
-    kind: 'string',
-    value: 'weft|kernel',
-    help: 'kernel: the same with kernel VXLAN in place of weft, for comparison',
-    default: 'weft',
-  },
-  { name: 'json', kind: 'bool', help: 'progress on stderr, and a summary as JSON on stdout' },
-  { name: 'help', kind: 'bool', help: 'this text' },
-  { name: 'h', kind: 'bool', help: 'this text' },
-];
 
 const PROGRAMS = ['ping', 'traceroute', 'iperf3'];
 
@@ -59,11 +35,9 @@ export async function main(args: string[]): Promise<number> {
       : args.slice(at + 1);
     return enter(name, command);
   }
-  const flags = parseFlags(FLAGS, args);
-  if (flags.bool('help') || flags.bool('h')) {
-    printText(
-      `weft demo: two hosts, four containers, real packets, in namespaces of its own\n\n${describeFlags(FLAGS)}`,
-    );
+  const flags = parseFlags(flagsOf(DEMO), args);
+  if (flags.bool('help')) {
+    printText(helpOf(DEMO));
     return 0;
   }
   if (flags.rest.length > 0) throw new UsageError(`${JSON.stringify(flags.rest[0])} is not a flag`);

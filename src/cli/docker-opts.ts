@@ -9,36 +9,14 @@ import { Journal } from '../control/host/journal.js';
 import { systemRunner } from '../control/host/runner.js';
 import { messageOf } from '../control/store/store.js';
 import { formatAddress, parseAddress } from '../dataplane/wire/ipv4.js';
-import { describeFlags, type Flag, type Flags, parseFlags, UsageError } from './flags.js';
+import { type Flags, parseFlags, UsageError } from './flags.js';
+import { flagsOf } from './manual/command.js';
+import { DOCKER_OPTS } from './manual/docker-opts.js';
+import { helpOf } from './manual/help.js';
 import { complain, printText } from './print.js';
-import { ownFolder, RUN_DIR, readRunDirectory } from './run-dir.js';
+import { ownFolder, readRunDirectory } from './run-dir.js';
 
-const FLAGS: readonly Flag[] = [
-  {
-    name: 'f',
-    kind: 'string',
-    value: 'path',
-    help: 'the subnet file to read',
-    default: '/run/flannel/subnet.env',
-  },
-  {
-    name: 'd',
-    kind: 'string',
-    value: 'path',
-    help: 'the environment file to write',
-    default: '/run/docker_opts.env',
-  },
-  { name: 'i', kind: 'bool', help: 'a variable for each option: DOCKER_OPT_BIP, …' },
-  { name: 'c', kind: 'bool', help: 'one variable with all options; both forms without -i and -c' },
-  { name: 'k', kind: 'string', help: 'the name of that variable', default: 'DOCKER_OPTS' },
-  { name: 'm', kind: 'bool', help: 'without --ip-masq' },
-  RUN_DIR,
-  { name: 'help', kind: 'bool', help: 'this text' },
-];
-
-const USAGE = `weft docker-opts: dockerd's options for this host's subnet, as mk-docker-opts.sh writes them
-
-${describeFlags(FLAGS)}`;
+const DAEMON_JSON = '/etc/docker/daemon.json';
 
 /** What cannot be done; its message is for the operator. */
 class OptionError extends Error {}
@@ -57,9 +35,9 @@ export interface Wanted {
 }
 
 export async function main(args: string[]): Promise<number> {
-  const flags = parseFlags(FLAGS, args.flatMap(splitLetters));
+  const flags = parseFlags(flagsOf(DOCKER_OPTS), args.flatMap(splitLetters));
   if (flags.bool('help')) {
-    printText(USAGE);
+    printText(helpOf(DOCKER_OPTS));
     return 0;
   }
   if (flags.rest.length > 0) throw new UsageError(`${JSON.stringify(flags.rest[0])} is not a flag`);
@@ -75,6 +53,7 @@ export async function main(args: string[]): Promise<number> {
       masquerade: !flags.bool('m'),
     };
     const text = dockerOptions(env, options);
+    for (const line of contradictions(text, options.before, readDaemonJson())) complain(line);
     await record(flags, path.resolve(flags.text('d')), text);
     write(flags.text('d'), text);
     const route = await routeOfOthers(env.get('FLANNEL_SUBNET') ?? '');
@@ -119,6 +98,48 @@ export function dockerOptions(env: ReadonlyMap<string, string>, wanted: Wanted):
     lines.push(`${wanted.key}="${before}${all}"`);
   }
   return lines.map((line) => `${line}\n`).join('');
+}
+
+/**
+ * What of dockerd's other options contradicts these, a line each: dockerd does not start then.
+ * @param text what is written
+ * @param before options that stand in front of ours
+ * @param daemonJson the text of /etc/docker/daemon.json, where there is one
+ */
+export function contradictions(
+  text: string,
+  before: string,
+  daemonJson: string | undefined,
+): string[] {
+  const told: string[] = [];
+  const [bridge] = /(?<=^|\s)(?:--bridge|-b)(?=[\s=])/.exec(before) ?? [];
+  const sets = (name: string) => text.includes(`--${name}=`);
+  if (bridge !== undefined && sets('bip')) {
+    told.push(`dockerd takes ${bridge} or --bip, not both, and will not start: remove ${bridge}`);
+  }
+  let settings: unknown;
+  try {
+    settings = JSON.parse(daemonJson ?? '{}');
+  } catch {
+    // dockerd itself tells that best.
+  }
+  if (typeof settings !== 'object' || settings === null) return told;
+  for (const name of ['bridge', 'bip', 'ip-masq', 'mtu'].filter((one) => one in settings)) {
+    const flag = name === 'bridge' ? 'bip' : name;
+    if (!sets(flag)) continue;
+    told.push(
+      `dockerd takes "${name}" of ${DAEMON_JSON} or --${flag}, not both, and will not start: remove "${name}"`,
+    );
+  }
+  return told;
+}
+
+function readDaemonJson(): string | undefined {
+  try {
+    return fs.readFileSync(DAEMON_JSON, 'utf8');
+  } catch {
+    return undefined;
+  }
 }
 
 /** The bridge's own address: a network's address, which Docker refuses, becomes its first host. */

@@ -12,27 +12,17 @@ import {
   removeDeadSocket,
   socketPath,
 } from '../operate/status/socket.js';
-import { describeFlags, type Flag, parseFlags, UsageError } from './flags.js';
+import { parseFlags, UsageError } from './flags.js';
+import { flagsOf } from './manual/command.js';
+import { DOWN } from './manual/down.js';
+import { helpOf } from './manual/help.js';
 import { complain, print, printText } from './print.js';
-import { ownFolder, RUN_DIR, readRunDirectory } from './run-dir.js';
-
-const FLAGS: readonly Flag[] = [
-  {
-    name: 'device',
-    kind: 'string',
-    value: 'name',
-    help: 'whose things to take back (default: of every weft that has ended)',
-  },
-  RUN_DIR,
-  { name: 'help', kind: 'bool', help: 'this text' },
-];
+import { ownFolder, readRunDirectory } from './run-dir.js';
 
 export async function main(args: string[]): Promise<number> {
-  const flags = parseFlags(FLAGS, args);
+  const flags = parseFlags(flagsOf(DOWN), args);
   if (flags.bool('help')) {
-    printText(
-      `weft down: take back the TUN, routes, firewall rules and files that a weft left behind\n\n${describeFlags(FLAGS)}`,
-    );
+    printText(helpOf(DOWN));
     return 0;
   }
   if (flags.rest.length > 0) throw new UsageError(`${JSON.stringify(flags.rest[0])} is not a flag`);

@@ -30,18 +30,21 @@ export const ETCD_ACCESS: readonly Flag[] = [
     name: 'etcd-cafile',
     kind: 'string',
     value: 'path',
+    takes: 'file',
     help: "the CA that signed etcd's certificate, PEM; enough alone (default: the system's CAs)",
   },
   {
     name: 'etcd-certfile',
     kind: 'string',
     value: 'path',
+    takes: 'file',
     help: 'the certificate that weft shows to etcd, PEM; with -etcd-keyfile',
   },
   {
     name: 'etcd-keyfile',
     kind: 'string',
     value: 'path',
+    takes: 'file',
     help: 'the key of -etcd-certfile, PEM, not encrypted',
   },
   {
@@ -61,6 +64,7 @@ export const PASSWORD_FILE: Flag = {
   name: 'etcd-password-file',
   kind: 'string',
   value: 'path',
+  takes: 'file',
   help: 'a file with the password for -etcd-username; a line end after it does not count',
 };
 

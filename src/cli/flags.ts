@@ -3,11 +3,17 @@
  * written for: `-name value`, `--name=value`, booleans alone or `-name=false`, `--` ends them;
  * `-h` is `-help`; and each from the environment when it is not on the command line.
  */
+import { nearest } from './manual/nearest.js';
+
 export interface Flag {
   readonly name: string;
   readonly kind: 'string' | 'bool' | 'int' | 'list';
   /** What help shows for the value. */
   readonly value?: string;
+  /** All values that it takes, where they are few. */
+  readonly choices?: readonly string[];
+  /** What a shell completes the value with. */
+  readonly takes?: 'file' | 'folder' | 'interface';
   readonly help: string;
   readonly default?: string;
 }
@@ -64,7 +70,11 @@ export function parseFlags(
       continue;
     }
     const flag = flags.get(name === 'h' && !flags.has('h') ? 'help' : name);
-    if (flag === undefined) throw new UsageError(`unknown flag ${arg.replace(/=.*/s, '')}`);
+    if (flag === undefined) {
+      const near = nearest(name, [...flags.keys()]);
+      const meant = near === undefined ? '' : `; did you mean -${near}?`;
+      throw new UsageError(`unknown flag ${arg.replace(/=.*/s, '')}${meant}`);
+    }
     if (inline !== undefined) {
       take(flag, inline, arg);
     } else if (flag.kind === 'bool') {
@@ -103,15 +113,4 @@ function check(flag: Flag, value: string, where: string): void {
   if (flag.kind === 'int' && !/^[+-]?\d+$/.test(value)) {
     throw new UsageError(`${where}: ${JSON.stringify(value)} is not a whole number`);
   }
-}
-
-/** The flags of a command, one or two lines each. */
-export function describeFlags(known: readonly Flag[]): string {
-  return known
-    .map((flag) => {
-      const value = flag.kind === 'bool' ? '' : ` ${flag.value ?? flag.kind}`;
-      const fallback = flag.default === undefined ? '' : ` (default ${flag.default})`;
-      return `  -${flag.name}${value}\n        ${flag.help}${fallback}\n`;
-    })
-    .join('');
 }

@@ -53,10 +53,3 @@ export function refuseOtherThanDefault(flags: Flags): void {
     );
   }
 }
-
-/** For the help text: one line each. */
-export function describeOnlyDefault(): string {
-  return ONLY_DEFAULT.map(({ name, default: usual }) => {
-    return `  -${name}${usual === '' ? '' : ` (default ${usual})`}\n`;
-  }).join('');
-}

@@ -1,5 +1,6 @@
 /** `weft release`: gives this host's subnet back to the network. */
 import fs from 'node:fs';
+import path from 'node:path';
 import { systemClock } from '../control/daemon/clock.js';
 import { directStream } from '../control/daemon/line-stream.js';
 import { createLog } from '../control/daemon/log.js';
@@ -16,49 +17,22 @@ import { listSockets, readStatus, socketPath } from '../operate/status/socket.js
 import { isStarting } from '../operate/status/status.js';
 import {
   checkEtcdAccess,
-  ETCD_ACCESS,
-  ETCD_PLACE,
   etcdWarnings,
   hidePassword,
-  PASSWORD_FILE,
   readEndpoints,
   readEtcdAccess,
 } from './etcd-access.js';
-import { describeFlags, type Flag, type Flags, parseFlags, UsageError } from './flags.js';
+import { type Flags, parseFlags, UsageError } from './flags.js';
+import { flagsOf } from './manual/command.js';
+import { helpOf } from './manual/help.js';
+import { RELEASE } from './manual/release.js';
 import { complain, print, printText } from './print.js';
-import { ownFolder, RUN_DIR, readRunDirectory } from './run-dir.js';
-
-const FLAGS: readonly Flag[] = [
-  ...ETCD_PLACE,
-  {
-    name: 'iface',
-    kind: 'list',
-    value: 'name|address',
-    help: 'the underlay interface, as given to weft up',
-  },
-  {
-    name: 'public-ip',
-    kind: 'string',
-    value: 'address',
-    help: 'the public IP of the lease (default: that of the weft that ran here last, or of the interface)',
-  },
-  ...ETCD_ACCESS,
-  PASSWORD_FILE,
-  RUN_DIR,
-  { name: 'help', kind: 'bool', help: 'this text' },
-];
-
-const USAGE = `weft release: give this host's subnet back, for a host that leaves the network
-
-Removes the key with this host's public IP from etcd, so that the others forget the host and its
-subnet is free. Stop weft first; a reservation stays. Flags as for weft up, FLANNELD_… as well:
-
-${describeFlags(FLAGS)}`;
+import { ownFolder, readRunDirectory } from './run-dir.js';
 
 export async function main(args: string[]): Promise<number> {
-  const flags = parseFlags(FLAGS, args, process.env);
+  const flags = parseFlags(flagsOf(RELEASE), args, process.env);
   if (flags.bool('help')) {
-    printText(USAGE);
+    printText(helpOf(RELEASE));
     return 0;
   }
   if (flags.rest.length > 0) throw new UsageError(`${JSON.stringify(flags.rest[0])} is not a flag`);
@@ -76,8 +50,9 @@ export async function main(args: string[]): Promise<number> {
   }
   try {
     const folder = await ownFolder(runDirectory);
-    await refuseWhileRunning(store, folder);
     const file = savedFile(folder, store.configName);
+    refuseWithoutRights(file);
+    await refuseWhileRunning(store, folder);
     const saved = ownSaved(file, store.configName);
     const publicIp = await publicIpOf(flags, saved);
     const vtepMac = saved?.publicIp === publicIp ? saved.vtepMac : undefined;
@@ -85,8 +60,8 @@ export async function main(args: string[]): Promise<number> {
     for (const line of done) print(line);
     for (const line of left) tell(line);
     // A start without etcd would come up on a subnet that is not ours any more.
-    if (done.length > 0 && saved?.publicIp === publicIp) fs.rmSync(file, { force: true });
-    return left.length === 0 ? 0 : 1;
+    const forgotten = done.length === 0 || saved?.publicIp !== publicIp || forget(file);
+    return left.length === 0 && forgotten ? 0 : 1;
   } catch (error) {
     const expected = [HostError, StoreError, StoreUnreachable, Refused];
     if (!expected.some((kind) => error instanceof kind)) throw error;
@@ -114,6 +89,38 @@ function openStore(flags: Flags, endpoints: readonly string[]): EtcdStore {
     log: createLog(0, directStream),
     readAccess,
   });
+}
+
+/** The saved network says which lease is ours, and has to go with it: looked at before etcd is. */
+export function refuseWithoutRights(file: string): void {
+  const folder = path.dirname(file);
+  try {
+    // No folder: no weft has run here.
+    if (!fs.existsSync(folder)) return;
+    fs.accessSync(folder, fs.constants.X_OK);
+    if (!fs.existsSync(file)) return;
+    fs.accessSync(file, fs.constants.R_OK);
+    fs.accessSync(folder, fs.constants.W_OK);
+  } catch (error) {
+    throw new Refused(
+      `${file}, the saved network of this host, has to be read and removed (${messageOf(error)}); ` +
+        'be root. Nothing was given back',
+    );
+  }
+}
+
+/** False where it could not be removed, which is told. */
+function forget(file: string): boolean {
+  try {
+    fs.rmSync(file, { force: true });
+    return true;
+  } catch (error) {
+    tell(
+      `the saved network could not be removed (${messageOf(error)}): without etcd the next start ` +
+        `would take the subnet that is given back; remove it: rm ${file}`,
+    );
+    return false;
+  }
 }
 
 /** A running weft would find its key gone, and with -on-lease-loss=reacquire write it again. */

@@ -17,79 +17,24 @@ import { Replay } from '../operate/capture/replay.js';
 import type { ReplayHost } from '../operate/capture/verdict.js';
 import {
   checkEtcdAccess,
-  ETCD_ACCESS,
-  ETCD_PLACE,
   etcdWarnings,
   hidePassword,
-  PASSWORD_FILE,
   readEndpoints,
   readEtcdAccess,
 } from './etcd-access.js';
-import { describeFlags, type Flag, type Flags, parseFlags, UsageError } from './flags.js';
+import { type Flags, parseFlags, UsageError } from './flags.js';
+import { flagsOf } from './manual/command.js';
+import { helpOf } from './manual/help.js';
+import { REPLAY } from './manual/replay.js';
 import { complain, printText } from './print.js';
 import { hostFromStore, NO_CLOCK, OVERHEAD } from './replay/network.js';
 import { play } from './replay/play.js';
 import { hostFromStatus, isStatus } from './replay/status.js';
 
-const FLAGS: readonly Flag[] = [
-  {
-    name: 'routes',
-    kind: 'string',
-    value: 'file',
-    help: 'the network: what weft status --json printed (- for standard input), or a file as -store-file takes it',
-  },
-  {
-    name: 'as',
-    kind: 'string',
-    value: 'address',
-    help: "the host to be: its PublicIP; a status tells it, else one of the subnets' must be given",
-  },
-  {
-    name: 'o',
-    kind: 'string',
-    value: 'file',
-    help: 'where to write what comes out: a pcap capture, link type raw IP',
-  },
-  { name: 'verdicts', kind: 'bool', help: 'one line for each record' },
-  { name: 'json', kind: 'bool', help: 'the verdicts and the summary as JSON, one line each' },
-  {
-    name: 'loop',
-    kind: 'int',
-    value: 'times',
-    help: 'run what the lane takes through it so often again, and tell packets a second',
-    default: '0',
-  },
-  {
-    name: 'mtu',
-    kind: 'int',
-    value: 'bytes',
-    help: 'MTU of the underlay, when neither config nor status says',
-    default: '1500',
-  },
-  { name: 'help', kind: 'bool', help: 'this text' },
-];
-/** In place of -routes. */
-const ETCD: readonly Flag[] = [...ETCD_PLACE, ...ETCD_ACCESS, PASSWORD_FILE];
-
-const USAGE = `weft replay: runs a capture through the data plane, as one host sees it
-
-  weft status --json | weft replay in.pcap -routes - -verdicts
-  weft replay in.pcap -routes network.json -as 192.168.56.11 -o out.pcap -verdicts
-  zcat in.pcapng.gz | weft replay - -etcd-endpoints http://… -as 192.168.56.11
-
-Inner IPv4 packets go in at the TUN and come out wrapped; VXLAN datagrams for that host go in at
-the underlay and come out unwrapped; the rest is told why not. Every run gives the same bytes.
-Exit code: 0; 1 when a file cannot be read or written to its end; 2 for a wrong command line.
-
-${describeFlags(FLAGS)}
-Without -routes the network is read from etcd, as -etcd-endpoints and the flags beside it say:
-
-${describeFlags(ETCD)}`;
-
 export async function main(args: string[]): Promise<number> {
-  const flags = parseFlags([...FLAGS, ...ETCD], args, etcdVariables());
+  const flags = parseFlags(flagsOf(REPLAY), args, etcdVariables());
   if (flags.bool('help')) {
-    printText(USAGE);
+    printText(helpOf(REPLAY));
     return 0;
   }
   const [file, ...more] = flags.rest;

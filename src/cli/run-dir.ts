@@ -12,6 +12,7 @@ export const RUN_DIR: Flag = {
   name: NAME,
   kind: 'string',
   value: 'path',
+  takes: 'folder',
   help: `the folder of weft's journal, status socket and saved network (default: FLANNELD_RUN_DIR, systemd's RuntimeDirectory= where its name begins with weft, else ${JOURNAL_DIRECTORY})`,
 };
 

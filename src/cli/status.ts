@@ -7,27 +7,12 @@ import { messageOf } from '../control/store/store.js';
 import { plainJson } from '../operate/status/plain.js';
 import { isStartingName, listSockets, readStatus, socketPath } from '../operate/status/socket.js';
 import { type Answer, describe, isStarting } from '../operate/status/status.js';
-import { describeFlags, type Flag, parseFlags, UsageError } from './flags.js';
+import { parseFlags, UsageError } from './flags.js';
+import { flagsOf } from './manual/command.js';
+import { helpOf } from './manual/help.js';
+import { STATUS } from './manual/status.js';
 import { complain, complainText, printJson, printText } from './print.js';
-import { ownFolder, RUN_DIR, readRunDirectory } from './run-dir.js';
-
-const FLAGS: readonly Flag[] = [
-  { name: 'json', kind: 'bool', help: 'one JSON document in place of text' },
-  {
-    name: 'device',
-    kind: 'string',
-    value: 'name',
-    help: 'which weft, where several run on this host (default: the only one)',
-  },
-  RUN_DIR,
-  { name: 'help', kind: 'bool', help: 'this text' },
-];
-
-const USAGE = `weft status: what a running weft does
-
-Exit code 0 when it forwards packets, 1 when it does not (yet) or none runs, 2 for a wrong call.
-
-${describeFlags(FLAGS)}`;
+import { ownFolder, readRunDirectory } from './run-dir.js';
 
 interface Asked {
   readonly name: string;
@@ -38,9 +23,9 @@ interface Asked {
 }
 
 export async function main(args: string[]): Promise<number> {
-  const flags = parseFlags(FLAGS, args);
+  const flags = parseFlags(flagsOf(STATUS), args);
   if (flags.bool('help')) {
-    printText(USAGE);
+    printText(helpOf(STATUS));
     return 0;
   }
   if (flags.rest.length > 0) throw new UsageError(`${JSON.stringify(flags.rest[0])} is not a flag`);

@@ -19,187 +19,29 @@ import { TIER_NAMES, type TierName } from '../dataplane/io/tiers.js';
 import { saveBatch } from '../operate/capture/save-batch.js';
 import { Health } from '../operate/health/health.js';
 import type { LaneCount } from '../operate/status/status.js';
+import { build, version, versionAndBuild } from './build.js';
 import {
   checkEtcdAccess,
-  ETCD_ACCESS,
-  ETCD_PLACE,
   etcdWarnings,
   hidePassword,
-  PASSWORD_FILE,
   readEndpoints,
   readEtcdAccess,
 } from './etcd-access.js';
-import { describeFlags, type Flag, type Flags, parseFlags, UsageError } from './flags.js';
+import { type Flags, parseFlags, UsageError } from './flags.js';
+import { flagsOf } from './manual/command.js';
+import { helpOf } from './manual/help.js';
+import { UP } from './manual/up.js';
 import { tellOfDebugger } from './no-debugger.js';
-import { describeOnlyDefault, ONLY_DEFAULT, refuseOtherThanDefault } from './only-default.js';
+import { refuseOtherThanDefault } from './only-default.js';
 import { complain, printText } from './print.js';
-import { RUN_DIR, readRunDirectory } from './run-dir.js';
+import { readRunDirectory } from './run-dir.js';
 import { beAtHomeAnywhere, withPaths } from './surroundings.js';
-import { version } from './version.js';
-
-const FLANNELD: readonly Flag[] = [
-  ...ETCD_PLACE,
-  {
-    name: 'iface',
-    kind: 'list',
-    value: 'name|address',
-    help: 'the underlay interface; may be repeated, the first that exists is taken (default: that of the default route)',
-  },
-  {
-    name: 'iface-regex',
-    kind: 'list',
-    value: 'pattern',
-    help: "tried after -iface: the first interface with an address that matches, else with such a name; may be repeated; a pattern of Go's",
-  },
-  {
-    name: 'iface-can-reach',
-    kind: 'string',
-    value: 'address',
-    help: 'tried last: interface and address of the route that leads there',
-  },
-  {
-    name: 'public-ip',
-    kind: 'string',
-    value: 'address',
-    help: 'the address that the other hosts reach this one by (default: that of the interface)',
-  },
-  {
-    name: 'subnet-file',
-    kind: 'string',
-    help: 'where the subnet is written for Docker and CNI',
-    default: '/run/flannel/subnet.env',
-  },
-  {
-    name: 'ip-masq',
-    kind: 'bool',
-    help: "give packets that leave the overlay the host's address",
-    default: 'false',
-  },
-  {
-    name: 'ip-masq-fully-random-disable',
-    kind: 'bool',
-    help: 'do not choose the ports of masqueraded flows at random',
-    default: 'false',
-  },
-  {
-    name: 'iptables-forward-rules',
-    kind: 'bool',
-    help: "let the overlay's packets through the host's firewall",
-    default: 'true',
-  },
-  {
-    name: 'iptables-resync',
-    kind: 'int',
-    value: 'seconds',
-    help: 'how often the rules of iptables or nftables are looked at, and set again when they are not right',
-    default: '5',
-  },
-  {
-    name: 'ip-blackhole-route',
-    kind: 'bool',
-    help: "throw away what is for this host's subnet while no bridge has it, in place of sending it elsewhere",
-    default: 'false',
-  },
-  ...ETCD_ACCESS,
-  {
-    name: 'healthz-ip',
-    kind: 'string',
-    value: 'address',
-    help: 'where /healthz and /readyz are answered',
-    default: '0.0.0.0',
-  },
-  {
-    name: 'healthz-port',
-    kind: 'int',
-    help: 'the TCP port of /healthz and /readyz; 0: none',
-    default: '0',
-  },
-  {
-    name: 'subnet-lease-renew-margin',
-    kind: 'int',
-    value: 'minutes',
-    help: 'how long before its end the lease is renewed, 1 to 1439; up to a tenth of the time is taken off, so that hosts part',
-    default: '60',
-  },
-  { name: 'v', kind: 'int', help: 'log verbosity; 1 and more: debug', default: '0' },
-  { name: 'vmodule', kind: 'string', help: "names flanneld's source files: without effect" },
-  {
-    name: 'log_backtrace_at',
-    kind: 'string',
-    help: "names a line of flanneld's source: without effect",
-  },
-  { name: 'version', kind: 'bool', help: 'the version, on standard error as flanneld tells it' },
-];
-
-const WEFT: readonly Flag[] = [
-  PASSWORD_FILE,
-  {
-    name: 'on-lease-loss',
-    kind: 'string',
-    value: 'exit|reacquire',
-    help: 'when our key is removed or cannot be read: end with code 0, as flanneld does, or write it again; when another host has it: end with code 0, or with code 1 for a new start',
-    default: 'exit',
-  },
-  {
-    name: 'guard',
-    kind: 'bool',
-    help: "refuse, by a firewall rule, VXLAN packets that this host's containers send themselves; false removes the rule",
-    default: 'true',
-  },
-  {
-    name: 'store-file',
-    kind: 'string',
-    value: 'path',
-    help: 'take config and leases from this JSON file in place of etcd: {"config": {…}, "subnets": {"10.10.58.0-24": {…}}}',
-  },
-  {
-    name: 'offload',
-    kind: 'string',
-    value: 'auto|tier',
-    help: 'the fastest tier to use: segment, segment-tso, sendmmsg or none; auto: what this kernel has',
-    default: 'auto',
-  },
-  {
-    name: 'accept',
-    kind: 'string',
-    value: ACCEPT.join('|'),
-    help: "whose packets are let in: a peer's, to this host's own subnet, and none that claims another peer's address; strict: only what the sender's own subnets send; any: what the kernel's VTEP takes, anybody's to anywhere",
-    default: 'peers',
-  },
-  {
-    name: 'lanes',
-    kind: 'int',
-    value: '1..16',
-    help: 'how many lanes forward packets side by side, a flow always in one of them (default: one for every 4 processors, 1 to 4)',
-  },
-  {
-    name: 'lane-threads',
-    kind: 'int',
-    value: '1|2',
-    help: 'threads of each lane: 2 gives each direction one of its own',
-    default: '1',
-  },
-  RUN_DIR,
-];
-
-const HELP: Flag = { name: 'help', kind: 'bool', help: 'this text' };
-
-const USAGE = `weft up: join a flannel network and forward its packets
-
-flanneld's flags, each also from the environment (FLANNELD_ETCD_PREFIX for -etcd-prefix):
-${describeFlags(FLANNELD)}
-flanneld's flags that are accepted at their default alone:
-${describeOnlyDefault()}
-weft's own:
-${describeFlags(WEFT)}`;
 
 /** @param laneProgram what the lanes' threads run; the forwarding loop unless given */
 export async function main(args: string[], laneProgram?: URL): Promise<number> {
-  const flags = withPaths(
-    parseFlags([...FLANNELD, ...ONLY_DEFAULT, ...WEFT, HELP], args, process.env),
-  );
+  const flags = withPaths(parseFlags(flagsOf(UP), args, process.env));
   if (flags.bool('help')) {
-    printText(USAGE);
+    printText(helpOf(UP));
     return 0;
   }
   if (flags.bool('version')) {
@@ -237,7 +79,7 @@ export async function main(args: string[], laneProgram?: URL): Promise<number> {
   logWhatPackagesSay(log);
   const lifecycle = new Lifecycle(log, undefined, () => stream.flush());
   lifecycle.install();
-  log.info(`weft ${version}`);
+  log.info(`weft ${versionAndBuild}`);
   tellOfDebugger((line) => log.warn(line));
   for (const line of etcdWarnings(flags, endpoints, onCommandLine)) log.warn(line);
   const clock = systemClock;
@@ -249,6 +91,7 @@ export async function main(args: string[], laneProgram?: URL): Promise<number> {
     if (etcd !== undefined) readAccess();
     const daemon = new Daemon({
       version,
+      build,
       // A unit file with an unset variable gives an empty one, which flanneld passes over too.
       underlay: {
         iface: flags.list('iface').filter((name) => name !== ''),

@@ -7,23 +7,10 @@ import './no-debugger.js';
 import path from 'node:path';
 import v8 from 'node:v8';
 import { describeUnexpected, stackOf } from '../control/daemon/unexpected.js';
+import { version } from './build.js';
 import { UsageError } from './flags.js';
 import { tellOfDebugger } from './no-debugger.js';
 import { complain, complainText, outputLost, print, printText } from './print.js';
-import { version } from './version.js';
-
-const USAGE = `weft ${version}: a userspace VXLAN tunnel endpoint that joins a flannel network
-
-  weft up           join the network and forward packets (flanneld's flags)
-  weft status       what a running weft does; --json for programs
-  weft down         take back what a weft that ended has left on this host
-  weft release      give this host's subnet back to the network
-  weft docker-opts  write dockerd's options for this host's subnet
-  weft demo         two hosts, four containers, real packets, in namespaces of its own
-  weft replay       run a capture through the data plane
-
-  weft COMMAND -help tells the flags of a command.
-`;
 
 type Main = (args: string[]) => Promise<number>;
 
@@ -46,6 +33,14 @@ async function load(command: string): Promise<Main | undefined> {
       return (await import('./demo.js')).main;
     case 'replay':
       return (await import('./replay.js')).main;
+    case 'version':
+      return (await import('./version.js')).main;
+    case 'help':
+      return (await import('./help.js')).help;
+    case 'completion':
+      return (await import('./help.js')).completion;
+    case 'man':
+      return (await import('./help.js')).man;
     default:
       return undefined;
   }
@@ -62,14 +57,14 @@ try {
   if (main !== undefined) {
     // `up` ends the process itself, once its lanes have stopped.
     process.exitCode = await main(args);
-  } else if (['help', '-help', '--help', '-h'].includes(command)) {
-    printText(USAGE);
-  } else if (['version', '-version', '--version'].includes(command)) {
+  } else if (['-help', '--help', '-h'].includes(command)) {
+    printText((await import('./help.js')).usage());
+  } else if (['-version', '--version'].includes(command)) {
     print(version);
   } else {
-    const what = command === '' ? 'no command given' : `unknown command ${command}`;
-    complain(`weft: ${what}`);
-    complainText(`\n${USAGE}`);
+    const { unknownCommand, usage } = await import('./help.js');
+    complain(`weft: ${command === '' ? 'no command given' : unknownCommand(command)}`);
+    complainText(`\n${usage()}`);
     process.exitCode = 2;
   }
 } catch (error) {

@@ -77,7 +77,21 @@ export function labLacks(needs: Needs = {}): string | undefined {
   const [program, ...args] = unshareArgv(['true']);
   const tried = spawnSync(program!, args, { encoding: 'utf8', timeout: 10_000 });
   if (tried.status === 0) return undefined;
-  return `a lab needs namespaces of its own (${tried.stderr.trim()}): run as root`;
+  return `a lab needs namespaces of its own (${tried.stderr.trim()}): ${cureFor(tried.stderr)}`;
+}
+
+/** What to do where `unshare` was refused. */
+export function cureFor(refusal: string): string {
+  // A chroot's root is a plain folder of another mount.
+  if (/cannot change root filesystem propagation: Invalid argument/.test(refusal)) {
+    return (
+      'the root of this process is no mount point, as in a chroot; run outside of it, or make it ' +
+      'one before: mount --bind FOLDER FOLDER, then chroot FOLDER'
+    );
+  }
+  return process.getuid?.() === 0
+    ? 'this process is root and may not make them; run outside of the container, or with --privileged'
+    : 'run as root';
 }
 
 /**

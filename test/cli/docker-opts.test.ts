@@ -6,7 +6,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { dockerOptions } from '../../src/cli/docker-opts.js';
+import { contradictions, dockerOptions } from '../../src/cli/docker-opts.js';
 import { whatTunTestsMiss } from '../dataplane/io/root.js';
 
 interface Case {
@@ -132,4 +132,22 @@ test('our own subnet led through another host: written, said, exit code 1', (t) 
   );
   assert.equal(done.status, 1);
   assert.match(fs.readFileSync(out, 'utf8'), /--bip=10\.10\.69\.1\/24/);
+});
+
+test("what of dockerd's other options contradicts these is told", () => {
+  const text = 'DOCKER_OPTS=" --bip=10.1.2.1/24 --mtu=1450"\n';
+  for (const before of ['--bridge=br0', '-H x -b br0', '--bridge br0']) {
+    assert.match(
+      contradictions(text, before, undefined).join(),
+      /(--bridge|-b) or --bip, not both/,
+    );
+  }
+  for (const before of ['', '--bridged', '--x-bridge=1', '-bb']) {
+    assert.deepEqual(contradictions(text, before, undefined), [], before);
+  }
+  const told = (json: string) => contradictions(text, '', json).length;
+  assert.equal(told('{"bridge":"none","mtu":1400,"log-level":"warn"}'), 2);
+  assert.equal(told('{"ip-masq":true}'), 0, 'not written here');
+  for (const json of ['', '{', '[]', 'null', '7']) assert.equal(told(json), 0, json);
+  assert.deepEqual(contradictions('', '--bridge=br0', '{"bridge":"br0"}'), []);
 });

@@ -1,14 +1,7 @@
 /** Flags as Go's flag package reads them, and flanneld's environment. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import {
-  describeFlags,
-  type Flag,
-  type Flags,
-  parseFlags,
-  UsageError,
-  variableOf,
-} from '../../src/cli/flags.js';
+import { type Flag, type Flags, parseFlags, UsageError, variableOf } from '../../src/cli/flags.js';
 
 const KNOWN: readonly Flag[] = [
   { name: 'etcd-prefix', kind: 'string', help: 'a key', default: '/coreos.com/network' },
@@ -108,7 +101,7 @@ test('-- ends the flags; what is no flag is the rest', () => {
 test('an unknown flag is named, without its value', () => {
   refuses(['-nonsense'], 'unknown flag -nonsense');
   refuses(['--nonsense=secret'], 'unknown flag --nonsense');
-  refuses(['-etcd-prefix-two', '/a'], 'unknown flag -etcd-prefix-two');
+  refuses(['-etcd-prefix-two', '/a'], 'unknown flag -etcd-prefix-two; did you mean -etcd-prefix?');
 });
 
 test('a flag at the end without its value is named', () => {
@@ -148,13 +141,9 @@ test("a variable's name is flanneld's", () => {
   assert.equal(variableOf('FLANNELD_', 'healthz.port'), 'FLANNELD_HEALTHZ_PORT');
 });
 
-test('help shows the name, the kind of value and the default', () => {
-  assert.equal(
-    describeFlags(KNOWN),
-    '  -etcd-prefix string\n        a key (default /coreos.com/network)\n' +
-      '  -iface name|address\n        an interface\n' +
-      '  -ip-masq\n        masquerade\n' +
-      '  -forward\n        let through (default true)\n' +
-      '  -v int\n        verbosity (default 0)\n',
-  );
+test('an unknown flag is refused with the nearest one that there is', () => {
+  refuses(['-ifcae=x'], 'unknown flag -ifcae; did you mean -iface?');
+  refuses(['--etcd-prefx=x'], 'unknown flag --etcd-prefx; did you mean -etcd-prefix?');
+  refuses(['-nonsense'], 'unknown flag -nonsense');
+  refuses(['-x'], 'unknown flag -x');
 });

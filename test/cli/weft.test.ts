@@ -27,7 +27,8 @@ test('an unknown command, and none, are told on stderr with exit code 2', () => 
   const unknown = weft('upp');
   assert.equal(unknown.code, 2);
   assert.equal(unknown.stdout, '');
-  assert.match(unknown.stderr, /^weft: unknown command upp\n\n/);
+  assert.match(unknown.stderr, /^weft: unknown command upp; did you mean up\?\n\n/);
+  assert.match(weft('frobnicate').stderr, /^weft: unknown command frobnicate\n\n/);
   assert.match(unknown.stderr, /\n {2}weft up /);
   const none = weft();
   assert.equal(none.code, 2);
@@ -42,26 +43,29 @@ test('help and the version go to stdout with exit code 0', () => {
       assert.match(stdout, new RegExp(`^ {2}weft ${command} `, 'm'));
     }
   }
-  for (const word of ['version', '-version', '--version']) {
+  for (const word of ['-version', '--version']) {
     assert.deepEqual(weft(word), { code: 0, stdout: `${version}\n`, stderr: '' }, word);
   }
 });
 
 test('each command tells its flags, with -help, --help and -h', () => {
-  for (const command of ['up', 'status', 'release', 'down', 'docker-opts', 'demo']) {
+  for (const command of [
+    ...['up', 'status', 'release', 'down', 'docker-opts', 'demo', 'replay'],
+    ...['help', 'version', 'completion', 'man'],
+  ]) {
+    const same = weft('help', command).stdout;
     for (const word of ['-help', '--help', '-h']) {
       const { code, stdout, stderr } = weft(command, word);
       assert.deepEqual([code, stderr], [0, ''], `${command} ${word}`);
       assert.match(stdout, new RegExp(`^weft ${command}: `));
       assert.match(stdout, /^ {2}-/m);
+      assert.equal(stdout, same);
     }
   }
 });
 
 test("up lists flanneld's flags apart from weft's own", () => {
-  const [, flanneld = '', own = ''] = /flanneld's flags.*:\n([\s\S]*)\nweft's own:\n([\s\S]*)/.exec(
-    weft('up', '-help').stdout,
-  )!;
+  const [flanneld = '', own = ''] = weft('up', '-help').stdout.split("\nweft's own:\n");
   const names = (text: string) => [...text.matchAll(/^ {2}-(\S+)/gm)].map((match) => match[1]);
   for (const name of ['etcd-endpoints', 'etcd-prefix', 'iface', 'public-ip', 'subnet-file', 'v']) {
     assert.ok(names(flanneld).includes(name), name);
@@ -69,6 +73,24 @@ test("up lists flanneld's flags apart from weft's own", () => {
   }
   assert.ok(names(own).includes('store-file'));
   assert.ok(!names(flanneld).includes('store-file'));
+});
+
+test('version tells the commit, Node, the addon and the kernel, for people and as JSON', () => {
+  const { code, stdout, stderr } = weft('version', '-json');
+  assert.deepEqual([code, stderr], [0, '']);
+  const told = JSON.parse(stdout);
+  assert.deepEqual(
+    [told.version, told.node, told.kernel],
+    [version, process.version, os.release()],
+  );
+  assert.equal(told.addon.error, null);
+  assert.ok(fs.existsSync(told.addon.file));
+  assert.equal(typeof told.offloads.udpSegment, 'boolean');
+  const text = weft('version').stdout;
+  assert.match(text, new RegExp(`^weft {6}${version.replaceAll('.', '\\.')}\\n`));
+  for (const fact of [process.version, told.addon.file, os.release(), told.build?.commit ?? '']) {
+    assert.ok(text.includes(fact), fact);
+  }
 });
 
 test('a wrong command line says what is wrong and where help is, with exit code 2', () => {
@@ -211,8 +233,8 @@ test('the firewall flags are read as flanneld reads them, and a period has bound
     assert.match(stderr, message);
   }
   const { stdout } = weft('up', '-help');
-  assert.match(stdout, /-iptables-forward-rules\n.*\(default true\)/);
-  assert.match(stdout, /-iptables-resync seconds\n.*\(default 5\)/);
+  assert.match(stdout, /-iptables-forward-rules\n {8}[^-]*\(default true\)/);
+  assert.match(stdout, /-iptables-resync seconds\n {8}[^-]*\(default 5\)/);
 });
 
 test('lanes and their threads have bounds', () => {

@@ -35,6 +35,6 @@ wait "$ping"
 nsenter -n -t "$host" ip link del flannel.1
 sleep 3
 nsenter -n -t "$from" ping -q -i 0.05 -c 20 "$to"
-echo "weft $(weft version)"
+echo "weft $(weft -version)"
 kill "$demo"
 wait "$demo" || true

@@ -1,5 +1,7 @@
 /** What stands at the end of the demo: what was built, what passed, how to go on. */
+import fs from 'node:fs';
 import path from 'node:path';
+import { findProgram } from '../../lab/enter.js';
 import { WEFT } from '../../lab/host.js';
 import type { Findings } from './checks.js';
 import type { Screen } from './screen.js';
@@ -8,9 +10,23 @@ import { type Choices, PREFIX, STORE_FILE } from './stage.js';
 /** How this command was called, so that the lines below can be pasted. */
 function command(): string {
   const called = process.argv[1] ?? WEFT;
-  if (path.basename(called) === 'weft') return 'weft';
+  if (path.basename(called) === 'weft' || isOnPath(called)) return 'weft';
   const relative = path.relative(process.cwd(), called);
   return `node ${relative.startsWith('..') ? called : relative}`;
+}
+
+/** Whether the `weft` that a shell finds is this program, linked or called by a script. */
+export function isOnPath(program: string, onPath = findProgram('weft')): boolean {
+  if (onPath === undefined) return false;
+  try {
+    const found = fs.realpathSync(onPath);
+    const real = fs.realpathSync(program);
+    // A package's is a script of a line or two.
+    const isScript = fs.statSync(found).size < 1_000;
+    return found === real || (isScript && fs.readFileSync(found, 'utf8').includes(` ${real} `));
+  } catch {
+    return false;
+  }
 }
 
 export function summary(

@@ -31,6 +31,7 @@ import { formatSubnet } from '../overlay/subnet.js';
 import { readPreviousSubnet } from '../overlay/subnet-env.js';
 import type { Store } from '../store/store.js';
 import { chooseUnderlay } from './choose-underlay.js';
+import { EarlyLook } from './early-look.js';
 import type { DaemonOptions, Ground, Running } from './ground.js';
 import { HostQueues } from './host-queues.js';
 import { measuring } from './mtu.js';
@@ -56,6 +57,7 @@ export class Daemon {
   readonly #begun: number;
   #state: State = { is: 'starting', doing: 'looking at this host' };
   #overlay: Overlay | undefined;
+  #early: EarlyLook | undefined;
   /** Why the lease is not ours any more. */
   #lost: string | null = null;
 
@@ -88,7 +90,11 @@ export class Daemon {
     lifecycle.onLeave('the store', () => store.close());
     const overlay = this.#openOverlay(store);
     this.#doing(`reading the network config from ${store.description}`);
-    const config = await awaited(overlay.waitForConfig());
+    const { underlay: selection, subnetFile } = this.#options;
+    const early = new EarlyLook(host.runner, selection, clock, log);
+    this.#early = early;
+    lifecycle.onLeave('the early look', () => early.end());
+    const config = await awaited(overlay.waitForConfig()).finally(() => early.end());
     const { backend } = config;
     if (backend.type === 'vxlan' && laneLack !== null) throw new StartError(laneLack);
 
@@ -97,7 +103,6 @@ export class Daemon {
     const ip = new Ip(host.runner, clock);
     lifecycle.onLeave('ip', () => ip.close());
     const measure = measuring(ip, formatSubnet(config.network));
-    const { underlay: selection, subnetFile } = this.#options;
     const previousSubnet = readPreviousSubnet(subnetFile);
     const { runner } = host;
     const chosen = await awaited(
@@ -158,7 +163,8 @@ export class Daemon {
 
   /** What is waited for, in the overlay's words where it is the overlay that waits. */
   #waitingFor(doing: string): string {
-    return this.#overlay?.waitingFor ?? doing;
+    const problem = this.#early?.problem ?? '';
+    return `${this.#overlay?.waitingFor ?? doing}${problem === '' ? '' : `; and ${problem}`}`;
   }
 
   #openOverlay(store: Store): Overlay {
@@ -187,12 +193,12 @@ export class Daemon {
 
   /** What `weft status` is told. */
   #answer(): Answer {
-    const { version, clock, host } = this.#options;
+    const { version, build, clock, host } = this.#options;
     const { pid } = host;
     const uptimeSeconds = (clock.now() - this.#begun) / 1000;
     if (this.#state.is === 'starting') {
       const waitingFor = this.#waitingFor(this.#state.doing);
-      return { version, pid, uptimeSeconds, waitingFor };
+      return { version, build, pid, uptimeSeconds, waitingFor };
     }
     const { made } = this.#state;
     const { held, storeState, saveProblem, refused = [] } = this.#overlay ?? {};
@@ -207,7 +213,7 @@ export class Daemon {
     const { lost: logLinesLost, trouble } = this.#options.logStream;
     if (trouble !== '') faults.push(describeLogTrouble(logLinesLost, trouble));
     const now = {
-      ...{ version, pid, uptimeSeconds, held, storeState, faults, lost: this.#lost },
+      ...{ version, build, pid, uptimeSeconds, held, storeState, faults, lost: this.#lost },
       logLinesLost,
     };
     const parts = made.parts();

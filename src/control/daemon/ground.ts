@@ -2,7 +2,7 @@
 import type { Batch } from '../../dataplane/forward/batch.js';
 import type { Accept } from '../../dataplane/forward/inbound.js';
 import type { TierName } from '../../dataplane/io/tiers.js';
-import type { LaneCount } from '../../operate/status/status.js';
+import type { Build, LaneCount } from '../../operate/status/status.js';
 import type { Interface, Selection } from '../host/interfaces.js';
 import type { Ip } from '../host/ip.js';
 import type { Config } from '../overlay/config.js';
@@ -28,6 +28,7 @@ export type SaveBatch = (
 
 export interface DaemonOptions {
   readonly version: string;
+  readonly build: Build | null;
   /** Which interface and address to use. */
   readonly underlay: Selection;
   readonly subnetFile: string;

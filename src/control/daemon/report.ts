@@ -7,7 +7,7 @@ import type { OpenUdp } from '../../dataplane/io/udp.js';
 import type { Publisher } from '../../dataplane/routes/publisher.js';
 import { formatMac } from '../../dataplane/wire/ethernet.js';
 import { formatAddress } from '../../dataplane/wire/ipv4.js';
-import type { HostGwStatus, Status } from '../../operate/status/status.js';
+import type { Build, HostGwStatus, Status } from '../../operate/status/status.js';
 import type { Interface } from '../host/interfaces.js';
 import type { OwnLease } from '../overlay/acquire.js';
 import type { Refused } from '../overlay/admit.js';
@@ -61,6 +61,7 @@ export function isVxlan(parts: Parts): parts is VxlanParts {
 /** What changes. */
 export interface Moment {
   readonly version: string;
+  readonly build: Build | null;
   readonly pid: number;
   readonly uptimeSeconds: number;
   readonly held: Held | undefined;
@@ -75,6 +76,7 @@ export function reportHostGw(parts: HostGwParts, now: Moment): HostGwStatus {
   const { mtu, underlay, store, lease, carrier } = parts;
   return {
     version: now.version,
+    build: now.build,
     pid: now.pid,
     uptimeSeconds: now.uptimeSeconds,
     faults: now.faults,
@@ -101,6 +103,7 @@ export function report(parts: VxlanParts, now: Moment): Status {
   const host = parts.queues.counters(name);
   return {
     version: now.version,
+    build: now.build,
     pid: now.pid,
     uptimeSeconds: now.uptimeSeconds,
     faults: now.faults,

@@ -153,7 +153,7 @@ export function loadAddon(file: string): Native {
 }
 
 /** What was built on this machine, else what came with the package for machines like it. */
-function findAddon(): string {
+export function findAddon(): string {
   const native = new URL('../../../../native/', import.meta.url);
   const built = fileURLToPath(new URL('build/weft.node', native));
   const prebuilt = fileURLToPath(new URL(`prebuilt/linux-${process.arch}.node`, native));

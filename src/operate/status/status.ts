@@ -11,9 +11,20 @@ import { describeHost, type HostCounters } from './host.js';
 import { plain } from './plain.js';
 import { describeDrops, describePeers, type PeerSeen, type StrangerSeen } from './traffic.js';
 
+/** The commit that a weft was built of. */
+export interface Build {
+  readonly commit: string;
+  /** ISO 8601; empty where it is not known. */
+  readonly date: string;
+  /** Whether it was built with changes that are in no commit. */
+  readonly changed: boolean;
+}
+
 /** A weft on its way to its first packet. */
 export interface Starting {
   readonly version: string;
+  /** Null where it is not known. */
+  readonly build: Build | null;
   readonly pid: number;
   readonly uptimeSeconds: number;
   /** What it does just now, or what it waits for and why. Only there while it is starting. */
@@ -30,6 +41,8 @@ export function isStarting(answer: Answer): answer is Starting {
 /** A weft that is ready: packets flow, the peers are followed. */
 export interface Status {
   readonly version: string;
+  /** Null where it is not known. */
+  readonly build: Build | null;
   readonly pid: number;
   readonly uptimeSeconds: number;
   /** What is not as it should be on this host and cannot be put right just now. */
@@ -149,6 +162,7 @@ export interface HostGwStatus
   extends Pick<
     Status,
     | 'version'
+    | 'build'
     | 'pid'
     | 'uptimeSeconds'
     | 'faults'
@@ -195,8 +209,9 @@ function describeStarting(answer: Starting): [string, string][] {
   ];
 }
 
-function describeProcess({ version, pid, uptimeSeconds }: Answer): string {
-  return `${version}, process ${pid}, up ${duration(uptimeSeconds)}`;
+function describeProcess({ version, build, pid, uptimeSeconds }: Answer): string {
+  const of = build ? ` (${build.commit}${build.changed ? ', changed' : ''})` : '';
+  return `${version}${of}, process ${pid}, up ${duration(uptimeSeconds)}`;
 }
 
 function describeLease(lease: HostGwStatus['lease'], vni?: number): string {

@@ -79,6 +79,7 @@ function parts(): VxlanParts {
 const NOW: Moment = {
   version: '1.2.3',
   pid: 4711,
+  build: null,
   uptimeSeconds: 61.5,
   held: { kind: 'leased', lease: 0xdefn, endsIn: 7_200_999, problem: undefined },
   storeState: undefined,
@@ -158,6 +159,7 @@ test('host-gw has no device, no port, no lanes', () => {
   assert.deepEqual(status, {
     version: '1.2.3',
     pid: 4711,
+    build: null,
     uptimeSeconds: 61.5,
     faults: [],
     logLinesLost: 0,
@@ -230,7 +232,7 @@ test('a fallen tier, a lane that ended, a route problem and a lost lease are see
 
 test('a weft on its way says what it waits for', () => {
   const waitingFor = 'waiting for the network config: there is none at /a/config';
-  const text = describe({ version: '1', pid: 7, uptimeSeconds: 3, waitingFor });
+  const text = describe({ version: '1', build: null, pid: 7, uptimeSeconds: 3, waitingFor });
   assert.match(
     text,
     /^starting +no packets flow yet; waiting for the network config: there is none/m,

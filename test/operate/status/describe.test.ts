@@ -8,7 +8,7 @@ test('a full status', () => {
   assert.equal(
     describe(fullStatus),
     `\
-weft      0.1.0, process 4711, up 26 h 3 min
+weft      0.1.0 (abc1234, changed), process 4711, up 26 h 3 min
 fault     the underlay address 192.168.56.11 is gone from ens33
 lease     10.10.58.0/24, VNI 1, etcd lease 6a6ca210c4f23c1a, ends in 23 h 53 min unless renewed
 store     etcd at http://192.168.56.131:2379, prefix /coreos.com/network
@@ -40,6 +40,7 @@ peers     2
 test('a young status without peers, drops or an etcd lease', () => {
   const text = describe({
     ...fullStatus,
+    build: null,
     uptimeSeconds: 59.9,
     directRouting: false,
     lease: { ...fullStatus.lease, id: null },
@@ -78,7 +79,7 @@ test('what a store or a host says can neither forge a line nor move the cursor',
     shown.filter((line) => line.includes('forged')).map((line) => line.slice(10)),
     [told, told],
   );
-  const starting = { version: '1', pid: 2, uptimeSeconds: 3, waitingFor: evil };
+  const starting = { version: '1', build: null, pid: 2, uptimeSeconds: 3, waitingFor: evil };
   assert.equal(lines(describe(starting)).length, 2);
 });
 

@@ -30,6 +30,7 @@ export const NOTHING_LOST: HostCounters = {
 export const fullStatus: Status = {
   version: '0.1.0',
   pid: 4711,
+  build: { commit: 'abc1234', date: '2026-01-02T03:04:05+00:00', changed: true },
   uptimeSeconds: 26 * 3600 + 3 * 60 + 59,
   faults: ['the underlay address 192.168.56.11 is gone from ens33'],
   logLinesLost: 0,

@@ -23,6 +23,7 @@ after(() => fs.rmSync(directory, { recursive: true, force: true }));
 const answer = (waitingFor: string): Answer => ({
   version: '1',
   pid: 1,
+  build: null,
   uptimeSeconds: 0,
   waitingFor,
 });

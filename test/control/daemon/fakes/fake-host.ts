@@ -87,6 +87,7 @@ export class FakeHost implements Host {
   daemon(more: Partial<DaemonOptions> = {}): Daemon {
     return new Daemon({
       version: '1.2.3',
+      build: null,
       underlay: {},
       subnetFile: this.subnetFile,
       offload: 'segment',
