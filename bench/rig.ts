@@ -147,7 +147,9 @@ async function withDocker(
 
 /** The status of the weft on a host of the lab. */
 export async function weftStatus(host: Host): Promise<Status> {
-  const { stdout } = await host.run([process.execPath, WEFT, 'status', '--json']);
+  const { stdout } = await host.run([process.execPath, WEFT, 'status', '--json'], {
+    mayFail: true,
+  });
   return JSON.parse(stdout) as Status;
 }
 

@@ -45,7 +45,7 @@ export async function main(args: string[]): Promise<number> {
     const { answer } = only;
     if (flags.bool('json')) printJson(plainJson(answer));
     else printText(`${describe(answer)}${describeOthers(others)}`);
-    return isStarting(answer) ? 1 : 0;
+    return !isStarting(answer) && answer.verdict.state === 'well' ? 0 : 1;
   }
   // One that died before it had a device has left nothing but its socket.
   const silent = asked.filter(({ name, error }) => !(isStartingName(name) && isDead(error)));

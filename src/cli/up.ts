@@ -138,6 +138,7 @@ export async function main(args: string[], laneProgram?: URL): Promise<number> {
         address: flags.text('healthz-ip'),
         port: healthPort,
         ready: () => daemon.ready && !lifecycle.leaving,
+        broken: () => daemon.broken,
         standing: () => daemon.standing,
         now: timeOfDay,
       });

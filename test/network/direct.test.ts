@@ -69,7 +69,9 @@ describe('direct routing', { skip: lacks ?? false, timeout: 120_000 }, () => {
   after(() => lab?.close());
 
   const status = async (host = hosts.weft1!): Promise<Status> =>
-    JSON.parse((await host.run([process.execPath, WEFT, 'status', '--json'])).stdout) as Status;
+    JSON.parse(
+      (await host.run([process.execPath, WEFT, 'status', '--json'], { mayFail: true })).stdout,
+    ) as Status;
   /** The routes into the overlay's network, each as `10.10.203.0/24 …`. */
   const routes = async (host = hosts.weft1!): Promise<string[]> =>
     (await host.run(['ip', 'route', 'show', 'root', '10.10.0.0/16'])).stdout
@@ -97,7 +99,8 @@ describe('direct routing', { skip: lacks ?? false, timeout: 120_000 }, () => {
       peers.filter(({ direct }) => !direct).map(({ publicIp }) => publicIp),
       ['192.168.57.15'],
     );
-    const told = (await hosts.weft1!.run([process.execPath, WEFT, 'status'])).stdout;
+    const told = (await hosts.weft1!.run([process.execPath, WEFT, 'status'], { mayFail: true }))
+      .stdout;
     assert.match(told, /^backend +vxlan with direct routing$/m);
     assert.match(told, /^ +10\.10\.204\.0\/24 +192\.168\.56\.14 +\S+ .* direct$/m);
   });

@@ -70,7 +70,9 @@ describe('weft up on a hardened host', { skip: lacks ?? false, timeout: 120_000 
     return errors[0]!;
   };
   const status = async () =>
-    JSON.parse((await host.run([process.execPath, WEFT, 'status', '--json'])).stdout) as Status;
+    JSON.parse(
+      (await host.run([process.execPath, WEFT, 'status', '--json'], { mayFail: true })).stdout,
+    ) as Status;
   const until = async (what: string, holds: () => Promise<boolean>): Promise<void> => {
     for (let i = 0; i < 80; i += 1) {
       if (await holds()) return;

@@ -30,11 +30,13 @@ describe("the host's own queues", { skip: lacks ?? false, timeout: 120_000 }, ()
   after(() => overlay?.close());
 
   const status = async (host: 0 | 1): Promise<Status> => {
-    const { stdout } = await overlay.hosts[host].run([process.execPath, WEFT, 'status', '--json']);
+    const { stdout } = await overlay.hosts[host].run([process.execPath, WEFT, 'status', '--json'], {
+      mayFail: true,
+    });
     return JSON.parse(stdout);
   };
   const text = async (host: 0 | 1): Promise<string> =>
-    (await overlay.hosts[host].run([process.execPath, WEFT, 'status'])).stdout;
+    (await overlay.hosts[host].run([process.execPath, WEFT, 'status'], { mayFail: true })).stdout;
   /** What was lost on a host since `before`. */
   const since = async (host: 0 | 1, before: HostCounters): Promise<HostCounters> => {
     const now = (await status(host)).host;

@@ -63,7 +63,10 @@ describe('lanes', { skip: lacks ?? false, timeout: 120_000 }, () => {
     return weft;
   };
   const status = async (host: 0 | 1): Promise<Status> =>
-    JSON.parse((await hosts[host].run([process.execPath, WEFT, 'status', '--json'])).stdout);
+    JSON.parse(
+      (await hosts[host].run([process.execPath, WEFT, 'status', '--json'], { mayFail: true }))
+        .stdout,
+    );
 
   /** Further addresses of a container: flows are steered by address. */
   const sources = (box: Container): string[] =>

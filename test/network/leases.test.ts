@@ -116,7 +116,7 @@ describe('the lease of a host', { skip: lacks ?? false, timeout: 240_000 }, () =
     assert.deepEqual([now.device, now.lease.vtepMac], [before.device, before.lease.vtepMac]);
     assert.equal(now.peers.length, 1);
     assert.match(now.storeState.savedAt ?? '', /^20/);
-    const { stdout } = await host1.run([process.execPath, WEFT, 'status']);
+    const { stdout } = await host1.run([process.execPath, WEFT, 'status'], { mayFail: true });
     assert.match(stdout, /AWAY for \d+ s; forwarding on the network saved 20/);
     await ping(xbox1, xbox2);
 

@@ -37,7 +37,9 @@ describe('weft up on a host', { skip: lacks ?? false, timeout: 240_000 }, () => 
   after(() => lab?.close());
 
   const status = async (host: Host): Promise<Status> =>
-    JSON.parse((await host.run([process.execPath, WEFT, 'status', '--json'])).stdout) as Status;
+    JSON.parse(
+      (await host.run([process.execPath, WEFT, 'status', '--json'], { mayFail: true })).stdout,
+    ) as Status;
 
   /** Runs `weft up` that is expected to end by itself; its code and what it said. */
   const refused = async (host: Host, ...flags: string[]): Promise<[number, string]> => {

@@ -72,7 +72,9 @@ describe('membership', { skip: lacks ?? false, timeout: 180_000 }, () => {
   };
 
   const status = async (): Promise<Status> =>
-    JSON.parse((await host.run([process.execPath, WEFT, 'status', '--json'])).stdout) as Status;
+    JSON.parse(
+      (await host.run([process.execPath, WEFT, 'status', '--json'], { mayFail: true })).stdout,
+    ) as Status;
   const kernel = async () =>
     (await host.run(['ip', 'route', 'show', 'dev', 'flannel.1'])).stdout
       .split('\n')

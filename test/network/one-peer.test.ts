@@ -52,7 +52,9 @@ describe("one peer's trouble", { skip: lacks ?? false, timeout: 240_000 }, () =>
   after(() => lab?.close());
 
   const status = async (): Promise<Status> =>
-    JSON.parse((await hosts[0]!.run([process.execPath, WEFT, 'status', '--json'])).stdout);
+    JSON.parse(
+      (await hosts[0]!.run([process.execPath, WEFT, 'status', '--json'], { mayFail: true })).stdout,
+    );
   const alpha = (...words: string[]) => hosts[0]!.run(words);
   const tc = (text: string) => alpha('tc', ...text.split(' '));
 

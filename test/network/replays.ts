@@ -39,7 +39,9 @@ interface Told {
 }
 
 async function statusOf(host: Host): Promise<Status> {
-  return JSON.parse((await host.run([process.execPath, WEFT, 'status', '--json'])).stdout);
+  return JSON.parse(
+    (await host.run([process.execPath, WEFT, 'status', '--json'], { mayFail: true })).stdout,
+  );
 }
 
 /** What a weft counted between two looks: packets and bytes of a direction, and the drops of both. */

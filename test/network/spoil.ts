@@ -30,7 +30,9 @@ export async function passes(from: Container, to: Container): Promise<boolean> {
 }
 
 export async function statusOf(host: Host): Promise<Status> {
-  const { stdout } = await host.run([process.execPath, WEFT, 'status', '--json']);
+  const { stdout } = await host.run([process.execPath, WEFT, 'status', '--json'], {
+    mayFail: true,
+  });
   return JSON.parse(stdout) as Status;
 }
 

@@ -8,6 +8,9 @@ import { describePeer, type Membership, type Peer } from '../overlay/peers.js';
 import { formatSubnet } from '../overlay/subnet.js';
 import type { Log } from '../runtime.js';
 
+/** What it is when the loop cannot put routes right. */
+export const ROUTES = { code: 'routes-lost', severity: 'error' } as const;
+
 /** More peers than this in one batch are told as a number, and each only when debugging. */
 const TOLD_ONE_BY_ONE = 20;
 

@@ -22,7 +22,10 @@
  *
  * It alone carries membership from the overlay to the host and to the routes.
  */
-import type { Answer } from '../../operate/status/status.js';
+import type { AnyStatus } from '../../operate/findings/check.js';
+import { hostChecks, STATUS_CHECKS } from '../../operate/findings/checks.js';
+import { type Finding, judge, sortFindings } from '../../operate/findings/finding.js';
+import type { Answer, Starting } from '../../operate/status/status.js';
 import { readHostId } from '../host/host-id.js';
 import { Ip } from '../host/ip.js';
 import { removeIfUnused } from '../host/run-folder.js';
@@ -32,6 +35,8 @@ import { readPreviousSubnet } from '../overlay/subnet-env.js';
 import type { Store } from '../store/store.js';
 import { chooseUnderlay } from './choose-underlay.js';
 import { EarlyLook } from './early-look.js';
+import { Examiner } from './examiner.js';
+import { asFindings, LEASE, LOG, LOST, NOT_SAVED, REFUSED, STANDS } from './faults.js';
 import type { DaemonOptions, Ground, Running } from './ground.js';
 import { HostQueues } from './host-queues.js';
 import { measuring } from './mtu.js';
@@ -42,6 +47,7 @@ import { Start } from './start.js';
 import { startHostGw } from './start-host-gw.js';
 import { startVxlan } from './start-vxlan.js';
 import { NamedStatus } from './status.js';
+import { subjectOf } from './subject.js';
 import type { Look } from './systemd.js';
 import { describeUnderlay } from './underlay.js';
 
@@ -58,6 +64,9 @@ export class Daemon {
   #state: State = { is: 'starting', doing: 'looking at this host' };
   #overlay: Overlay | undefined;
   #early: EarlyLook | undefined;
+  #examiner: Examiner | undefined;
+  /** Of all hosts' containers; empty while the config is not known. */
+  #overlayNetwork = '';
   /** Why the lease is not ours any more. */
   #lost: string | null = null;
 
@@ -96,6 +105,7 @@ export class Daemon {
     lifecycle.onLeave('the early look', () => early.end());
     const config = await awaited(overlay.waitForConfig()).finally(() => early.end());
     const { backend } = config;
+    this.#overlayNetwork = formatSubnet(config.network);
     if (backend.type === 'vxlan' && laneLack !== null) throw new StartError(laneLack);
 
     // 4. underlay
@@ -122,6 +132,7 @@ export class Daemon {
       ? startVxlan(start, backend)
       : startHostGw(start, backend));
     this.#state = { is: 'running', made };
+    this.#examine(made);
   }
 
   /** Looks at the host at once, and at the store anew, over new connections. */
@@ -134,7 +145,15 @@ export class Daemon {
 
   /** For /readyz: packets flow, and Docker and CNI can read the subnet. */
   get ready(): boolean {
-    return this.#made?.ready() === true && this.standing.length === 0;
+    return this.#made?.ready() === true && this.standing.length === 0 && this.broken === '';
+  }
+
+  /** For /readyz, too: what keeps all of this host's packets from passing; empty where none does. */
+  get broken(): string {
+    const made = this.#made;
+    if (made === undefined) return '';
+    const { state, text } = judge(this.#findings(made), made.parts().carrier.peers.length);
+    return state === 'broken' ? text : '';
   }
 
   /** For /healthz: a line for each lane's thread that stands still. */
@@ -191,32 +210,67 @@ export class Daemon {
     }
   }
 
+  /** What weft itself cannot put right just now. */
+  #faults(made: Running): readonly Finding[] {
+    const { held, saveProblem, refused = [] } = this.#overlay ?? {};
+    const { lost: lines, trouble } = this.#options.logStream;
+    const lease = this.#lost === null ? held?.problem : undefined;
+    return [
+      ...asFindings(STANDS, this.standing),
+      ...asFindings(LOST, this.#lost ?? ''),
+      ...this.#loop.findings,
+      ...made.faults(),
+      ...asFindings(NOT_SAVED, saveProblem ?? ''),
+      ...asFindings(LEASE, lease ?? ''),
+      ...asFindings(REFUSED, describeRefused(refused)),
+      ...asFindings(LOG, trouble === '' ? '' : describeLogTrouble(lines, trouble)),
+    ];
+  }
+
+  #findings(made: Running): readonly Finding[] {
+    return sortFindings([...this.#faults(made), ...(this.#examiner?.findings ?? [])]);
+  }
+
   /** What `weft status` is told. */
   #answer(): Answer {
+    if (this.#state.is === 'running') return this.#status(this.#state.made);
+    return { ...this.#process(), waitingFor: this.#waitingFor(this.#state.doing) };
+  }
+
+  #process(): Pick<Starting, 'version' | 'build' | 'pid' | 'uptimeSeconds'> {
     const { version, build, clock, host } = this.#options;
-    const { pid } = host;
     const uptimeSeconds = (clock.now() - this.#begun) / 1000;
-    if (this.#state.is === 'starting') {
-      const waitingFor = this.#waitingFor(this.#state.doing);
-      return { version, build, pid, uptimeSeconds, waitingFor };
-    }
-    const { made } = this.#state;
-    const { held, storeState, saveProblem, refused = [] } = this.#overlay ?? {};
-    const faults = [
-      ...this.standing,
-      ...this.#loop.faults,
-      ...made.faults(),
-      ...(saveProblem === undefined ? [] : [saveProblem]),
-      ...(held?.problem === undefined || this.#lost !== null ? [] : [held.problem]),
-      ...describeRefused(refused),
-    ];
-    const { lost: logLinesLost, trouble } = this.#options.logStream;
-    if (trouble !== '') faults.push(describeLogTrouble(logLinesLost, trouble));
-    const now = {
-      ...{ version, build, pid, uptimeSeconds, held, storeState, faults, lost: this.#lost },
-      logLinesLost,
-    };
+    return { version, build, pid: host.pid, uptimeSeconds };
+  }
+
+  #status(made: Running): AnyStatus {
+    const { held, storeState } = this.#overlay ?? {};
     const parts = made.parts();
+    const findings = this.#findings(made);
+    const now = {
+      ...this.#process(),
+      ...{ held, storeState, lost: this.#lost },
+      ...{ findings, faults: this.#faults(made).map(({ text }) => text) },
+      logLinesLost: this.#options.logStream.lost,
+      verdict: judge(findings, parts.carrier.peers.length),
+      overlayNetwork: this.#overlayNetwork,
+    };
     return isVxlan(parts) ? report(parts, now) : reportHostGw(parts, now);
+  }
+
+  /** Looks for what is wrong from now on. */
+  #examine(made: Running): void {
+    const { clock, log, host, lifecycle, subnetFile } = this.#options;
+    const network = this.#overlayNetwork;
+    const examiner = new Examiner({
+      ...{ clock, log, hostChecks: hostChecks(), statusChecks: STATUS_CHECKS },
+      look: () => ({
+        subject: subjectOf(made.parts(), { host, network, subnetFile }),
+        status: this.#status(made),
+      }),
+    });
+    this.#examiner = examiner;
+    lifecycle.onLeave('the checks', () => examiner.stop());
+    examiner.start();
   }
 }

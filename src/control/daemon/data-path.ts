@@ -66,6 +66,7 @@ type State =
 
 export class DataPath implements Member, Movable {
   readonly name: string;
+  readonly kind = { code: 'device-lost', severity: 'error' } as const;
   readonly #options: DataPathOptions;
   readonly #device: OwnDevice;
   #state: State = { is: 'standing' };

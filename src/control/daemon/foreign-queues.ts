@@ -24,6 +24,7 @@ export interface ForeignQueuesOptions {
 
 export class ForeignQueues implements Member {
   readonly name: string;
+  readonly kind = { code: 'foreign-queue', severity: 'warning' } as const;
   readonly #options: ForeignQueuesOptions;
   /** When to look again. */
   #next = 0;

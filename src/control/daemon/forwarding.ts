@@ -22,6 +22,7 @@ export interface ForwardingOptions {
 
 export class Forwarding implements Member {
   readonly name = 'IPv4 forwarding';
+  readonly kind = { code: 'forwarding', severity: 'error' } as const;
   readonly #options: ForwardingOptions;
 
   constructor(options: ForwardingOptions) {

@@ -7,6 +7,7 @@ import type { Member } from './reconcile.js';
 
 export class OwnAddresses implements Member {
   readonly name = 'addresses of this host';
+  readonly kind = { code: 'addresses', severity: 'warning' } as const;
   readonly #ip: Ip;
   readonly #tell: (addresses: readonly HostAddress[]) => void;
   #known = '';

@@ -7,16 +7,21 @@
  * What was put right is one line of log for each look. What cannot be put right is said when it
  * begins, and again when it is over.
  */
+import type { Finding } from '../../operate/findings/finding.js';
 import type { Clock, Log } from '../runtime.js';
 import { messageOf } from '../store/store.js';
 import { Pace } from './pace.js';
 import { stackOf } from './unexpected.js';
+
+export type Kind = Pick<Finding, 'code' | 'severity'>;
 
 export interface Member {
   /** For the log. */
   readonly name: string;
   /** Looks, and puts right; a phrase for each thing that was not as wanted. Rejects with why not. */
   reconcile(): Promise<readonly string[]>;
+  /** What kind of finding it is when it cannot put something right; a warning unless told. */
+  readonly kind?: Kind;
   /** Whether the last look is no measure of what a look costs, and the next not to be put off. */
   readonly isUnsettled?: boolean;
 }
@@ -50,6 +55,14 @@ export class Reconciler {
   /** What cannot be put right just now. */
   get faults(): readonly string[] {
     return [...this.#faults.values()];
+  }
+
+  /** The same as findings. */
+  get findings(): readonly Finding[] {
+    return [...this.#faults].map(([{ name, kind }, text]) => ({
+      ...(kind ?? { code: 'not-put-right', severity: 'warning' }),
+      ...{ scope: 'host', about: name, text, cure: '' },
+    }));
   }
 
   /** Looks after `member`, too, behind those that are there. */

@@ -7,6 +7,7 @@ import type { OpenUdp } from '../../dataplane/io/udp.js';
 import type { Publisher } from '../../dataplane/routes/publisher.js';
 import { formatMac } from '../../dataplane/wire/ethernet.js';
 import { formatAddress } from '../../dataplane/wire/ipv4.js';
+import type { Finding, Verdict } from '../../operate/findings/finding.js';
 import type { Build, HostGwStatus, Status } from '../../operate/status/status.js';
 import type { Interface } from '../host/interfaces.js';
 import type { OwnLease } from '../overlay/acquire.js';
@@ -69,6 +70,9 @@ export interface Moment {
   readonly lost: string | null;
   /** What cannot be put right just now. */
   readonly faults: readonly string[];
+  readonly findings: readonly Finding[];
+  readonly verdict: Verdict;
+  readonly overlayNetwork: string;
   readonly logLinesLost: number;
 }
 
@@ -79,7 +83,7 @@ export function reportHostGw(parts: HostGwParts, now: Moment): HostGwStatus {
     build: now.build,
     pid: now.pid,
     uptimeSeconds: now.uptimeSeconds,
-    faults: now.faults,
+    ...reportVerdict(now),
     logLinesLost: now.logLinesLost,
     backend: 'host-gw',
     mtu,
@@ -106,7 +110,7 @@ export function report(parts: VxlanParts, now: Moment): Status {
     build: now.build,
     pid: now.pid,
     uptimeSeconds: now.uptimeSeconds,
-    faults: now.faults,
+    ...reportVerdict(now),
     logLinesLost: now.logLinesLost,
     backend: 'vxlan',
     directRouting,
@@ -145,6 +149,10 @@ export function report(parts: VxlanParts, now: Moment): Status {
     host,
     kernelUdp: { badChecksums: host.udpInCsumErrors, bufferFull: host.udpRcvbufErrors },
   };
+}
+
+function reportVerdict({ verdict, findings, faults, overlayNetwork }: Moment) {
+  return { verdict, findings, faults, overlayNetwork };
 }
 
 function reportStore({ description, network }: Common['store'], { storeState }: Moment) {

@@ -5,7 +5,8 @@
 import type { Interface } from '../host/interfaces.js';
 import type { HostGw } from '../overlay/config.js';
 import { formatSubnet } from '../overlay/subnet.js';
-import { Carrier } from './carrier.js';
+import { Carrier, ROUTES } from './carrier.js';
+import { asFindings, CLASH, FIREWALL } from './faults.js';
 import type { Running } from './ground.js';
 import { StartError } from './open.js';
 import { NoPath } from './place.js';
@@ -42,7 +43,7 @@ export async function startHostGw(start: Start, backend: HostGw): Promise<Runnin
   const watch = start.watchUnderlay({ path, routes, subnetFile, tunnelMtu });
   const clashes = await start.watchClashes(lease, null, { routes, carrier, watch });
   loop.add(watch);
-  loop.add({ name: 'routes', reconcile: () => carrier.reconcile() });
+  loop.add({ name: 'routes', kind: ROUTES, reconcile: () => carrier.reconcile() });
   const by = () => (watch.present ? watch.now.name : undefined);
   await start.watchForwarding(lease, undefined, by);
   start.startLoop();
@@ -55,7 +56,7 @@ export async function startHostGw(start: Start, backend: HostGw): Promise<Runnin
   );
   const same = { name: NAME, backend, store, lease, carrier };
   return {
-    faults: () => [...firewall.faults, ...clashes.faults],
+    faults: () => [...asFindings(FIREWALL, firewall.faults), ...asFindings(CLASH, clashes.faults)],
     ready: () => watch.present && subnetFile.written,
     standing: () => [],
     parts: () => ({ ...same, mtu: path.place.mtu, underlay: watch.now }),

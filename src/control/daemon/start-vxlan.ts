@@ -10,9 +10,10 @@ import type { OwnLease } from '../overlay/acquire.js';
 import type { Vxlan } from '../overlay/config.js';
 import type { Membership } from '../overlay/peers.js';
 import { formatSubnet } from '../overlay/subnet.js';
-import { Carrier } from './carrier.js';
+import { Carrier, ROUTES } from './carrier.js';
 import { DataPath, type DataPathOptions, type Tunnel } from './data-path.js';
 import { eachSecond } from './each-second.js';
+import { asFindings, CLASH, FIREWALL, NO_WAY } from './faults.js';
 import { ForeignQueues } from './foreign-queues.js';
 import type { Running } from './ground.js';
 import { watchLanes } from './lane-end.js';
@@ -117,7 +118,11 @@ export async function startVxlan(start: Start, backend: Vxlan): Promise<Running>
   const made = { publisher, carrier, paths, queues };
   return {
     remeasure: () => paths.remeasure(),
-    faults: () => [...firewall.faults, ...paths.faults, ...clashes.faults],
+    faults: () => [
+      ...asFindings(FIREWALL, firewall.faults),
+      ...asFindings(NO_WAY, paths.faults),
+      ...asFindings(CLASH, clashes.faults),
+    ],
     ready: () => path.running && watch.present && subnetFile.written,
     standing: () => turning.faults,
     parts: () => {
@@ -186,6 +191,6 @@ function lookAfter(start: Start, { path, watch, carrier, paths }: Made): void {
   }
   // Without ours, whatever has its name is somebody else's.
   const reconcile = async () => (path.running ? carrier.reconcile() : []);
-  loop.add({ name: 'routes', reconcile });
+  loop.add({ name: 'routes', kind: ROUTES, reconcile });
   loop.add(paths);
 }

@@ -12,6 +12,7 @@ import type { Member } from './reconcile.js';
 
 export class NamedStatus implements Member {
   readonly name = 'the status socket';
+  readonly kind = { code: 'status-socket', severity: 'warning' } as const;
   readonly #make: () => StatusSocket;
   #socket: StatusSocket | undefined;
   /** The device whose journal is ours. */

@@ -40,6 +40,7 @@ export interface SubnetFileOptions {
 
 export class SubnetFile implements Member {
   readonly name: string;
+  readonly kind = { code: 'subnet-env', severity: 'error' } as const;
   readonly #options: SubnetFileOptions;
   #env: SubnetEnv;
   /** Whether it was found or made right once. */

@@ -23,7 +23,7 @@ import type { Ip } from '../host/ip.js';
 import type { Runner } from '../host/runner.js';
 import type { Clock, Log } from '../runtime.js';
 import type { Movable } from './place.js';
-import type { Member } from './reconcile.js';
+import type { Kind, Member } from './reconcile.js';
 
 /** So long an address must be gone before weft takes another: a DHCP client may renew it. */
 const SETTLE_MS = 1_000;
@@ -87,6 +87,11 @@ export class UnderlayWatch implements Member {
   /** Whether the address is there, as far as is known. */
   get present(): boolean {
     return this.#goneSince === undefined;
+  }
+
+  /** At another address the overlay works. */
+  get kind(): Kind {
+    return { code: 'underlay-lost', severity: this.present ? 'warning' : 'error' };
   }
 
   get isUnsettled(): boolean {

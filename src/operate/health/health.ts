@@ -7,11 +7,14 @@
  */
 import http from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { plain } from '../status/plain.js';
 
 export interface HealthOptions {
   readonly address: string;
   readonly port: number;
   readonly ready: () => boolean;
+  /** Why nothing passes though it is up; empty where that is not so. */
+  readonly broken: () => string;
   /** What keeps it from forwarding, a line each; none while all is well. */
   readonly standing: () => readonly string[];
   /** The time of day, for the Date header. */
@@ -97,10 +100,10 @@ interface Answer {
   readonly body: string;
 }
 
-function answerTo(url: string, { ready, standing, now }: HealthOptions): Answer {
+function answerTo(url: string, { ready, broken, standing, now }: HealthOptions): Answer {
   const date = `Date: ${now().toUTCString()}`;
   const known = (status: string, body: string): Answer => {
-    return { status, headers: [date, `Content-Length: ${body.length}`, TYPE], body };
+    return { status, headers: [date, `Content-Length: ${Buffer.byteLength(body)}`, TYPE], body };
   };
   switch (url.replace(/\?.*$/s, '')) {
     case '/healthz': {
@@ -112,7 +115,7 @@ function answerTo(url: string, { ready, standing, now }: HealthOptions): Answer 
     case '/readyz':
       return ready()
         ? known('200 OK', 'flanneld is ready')
-        : known('503 Service Unavailable', 'flanneld is not ready yet');
+        : known('503 Service Unavailable', describeUnready(broken()));
     default: {
       const body = '404 page not found\n';
       const nosniff = 'X-Content-Type-Options: nosniff';
@@ -120,6 +123,10 @@ function answerTo(url: string, { ready, standing, now }: HealthOptions): Answer 
       return { status: '404 Not Found', headers, body };
     }
   }
+}
+
+function describeUnready(broken: string): string {
+  return broken === '' ? 'flanneld is not ready yet' : `weft is not ready: ${plain(broken)}`;
 }
 
 /** One request a connection; HTTP/1.0 expects that without being told. */

@@ -6,6 +6,8 @@ import type { CounterName } from '../../dataplane/forward/counters.js';
 import type { DropName } from '../../dataplane/forward/drops.js';
 import type { Accept } from '../../dataplane/forward/inbound.js';
 import type { TierName } from '../../dataplane/io/tiers.js';
+import { describeFindings, describeVerdict } from '../findings/describe.js';
+import type { Finding, Verdict } from '../findings/finding.js';
 import { bytes, count, duration } from './format.js';
 import { describeHost, type HostCounters } from './host.js';
 import { plain } from './plain.js';
@@ -45,8 +47,13 @@ export interface Status {
   readonly build: Build | null;
   readonly pid: number;
   readonly uptimeSeconds: number;
-  /** What is not as it should be on this host and cannot be put right just now. */
+  readonly verdict: Verdict;
+  /** All that is wrong, what weighs most first. */
+  readonly findings: readonly Finding[];
+  /** Of these the texts of what weft would put right itself, and cannot just now. */
   readonly faults: readonly string[];
+  /** Of all hosts' containers: `10.5.0.0/16`. */
+  readonly overlayNetwork: string;
   /** Lines that standard error did not take; a fault tells why, as long as it takes none. */
   readonly logLinesLost: number;
   readonly backend: 'vxlan';
@@ -165,7 +172,10 @@ export interface HostGwStatus
     | 'build'
     | 'pid'
     | 'uptimeSeconds'
+    | 'verdict'
+    | 'findings'
     | 'faults'
+    | 'overlayNetwork'
     | 'logLinesLost'
     | 'store'
     | 'network'
@@ -228,15 +238,12 @@ function describeLease(lease: HostGwStatus['lease'], vni?: number): string {
   return `${lease.subnet}${vni === undefined ? '' : `, VNI ${vni}`}, ${held}`;
 }
 
-function describeFaults({ faults }: Pick<Status, 'faults'>): [string, string][] {
-  return faults.map((fault): [string, string] => ['fault', fault]);
-}
-
 function describeHostGw(status: HostGwStatus): [string, string][] {
   const { lease, store, underlay, mtu, routes, peers } = status;
   return [
+    ['verdict', describeVerdict(status.verdict)],
+    ...describeFindings(status.findings),
     ['weft', describeProcess(status)],
-    ...describeFaults(status),
     ['lease', describeLease(lease)],
     ['store', store],
     ...describeStoreState(status.storeState).map((line): [string, string] => ['', line]),
@@ -275,8 +282,9 @@ function describeStatus(status: Status): [string, string][] {
     running ? [] : [`lane ${index} NOT RUNNING`],
   );
   const rows: [string, string][] = [
+    ['verdict', describeVerdict(status.verdict)],
+    ...describeFindings(status.findings),
     ['weft', describeProcess(status)],
-    ...describeFaults(status),
     ['lease', describeLease(lease, lease.vni)],
     ['store', status.store],
     ...describeStoreState(status.storeState).map((text): [string, string] => ['', text]),

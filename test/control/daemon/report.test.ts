@@ -85,6 +85,9 @@ const NOW: Moment = {
   storeState: undefined,
   lost: null,
   faults: [],
+  findings: [],
+  verdict: { state: 'well', text: '1 peer' },
+  overlayNetwork: '10.5.0.0/16',
   logLinesLost: 0,
 };
 
@@ -161,7 +164,10 @@ test('host-gw has no device, no port, no lanes', () => {
     pid: 4711,
     build: null,
     uptimeSeconds: 61.5,
+    verdict: NOW.verdict,
+    findings: [],
     faults: [],
+    overlayNetwork: '10.5.0.0/16',
     logLinesLost: 0,
     backend: 'host-gw',
     mtu: 1500,
@@ -188,6 +194,7 @@ test('host-gw has no device, no port, no lanes', () => {
   assert.equal(
     describe(status).replace(/process \d+/, 'process 7'),
     `\
+verdict   well: 1 peer
 weft      1.2.3, process 7, up 1 min
 lease     10.10.1.0/24, etcd lease def, ends in 2 h 0 min unless renewed
 store     etcd at http://etcd:2379
@@ -219,14 +226,14 @@ test('a fallen tier, a lane that ended, a route problem and a lost lease are see
           problems: ['no route to 10.10.3.0/24: because'],
         },
       },
-      { ...NOW, lost: 'our lease went', faults: ['the address is gone'] },
+      { ...NOW, lost: 'our lease went', verdict: { state: 'broken', text: 'the address is gone' } },
     ),
   );
   assert.match(text, /tier sendmmsg/);
   assert.match(text, /lane 0 NOT RUNNING/);
   assert.match(text, /no route to 10\.10\.3\.0\/24: because/);
   assert.match(text, /LOST: our lease went/);
-  assert.match(text, /^fault +the address is gone$/m);
+  assert.match(text, /^verdict +BROKEN: the address is gone$/m);
   assert.match(text, /^peers +none yet$/m);
 });
 

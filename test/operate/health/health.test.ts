@@ -19,10 +19,11 @@ const { answers } = JSON.parse(fs.readFileSync(FIXTURE, 'utf8')) as { answers: R
 
 let ready = false;
 let standing: readonly string[] = [];
+let broken = '';
 let health: Health;
 const make = (port: number, address = '127.0.0.1') =>
   new Health({
-    ...{ address, port, ready: () => ready, standing: () => standing },
+    ...{ address, port, ready: () => ready, standing: () => standing, broken: () => broken },
     now: () => new Date(0),
   });
 
@@ -93,4 +94,15 @@ test('a port that is taken, an address that is not ours: one sentence with the f
     return true;
   });
   await assert.rejects(make(0, '203.0.113.9').open(), /no such address; give another -healthz-ip/);
+});
+
+test('not ready for a reason: the verdict is in the answer, and cleaned', async () => {
+  ready = false;
+  broken = 'no way out of ens33 \u2013 \x1b[2J';
+  const got = await ask('GET /readyz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n');
+  const body = Buffer.from(got.slice(got.indexOf('\r\n\r\n') + 4), 'latin1');
+  assert.match(got, /^HTTP\/1\.1 503 /);
+  assert.equal(body.toString(), 'weft is not ready: no way out of ens33 \u2013 \\u001b[2J');
+  assert.match(got, new RegExp(`^Content-Length: ${body.length}\r$`, 'm'));
+  broken = '';
 });

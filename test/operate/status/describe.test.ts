@@ -8,8 +8,10 @@ test('a full status', () => {
   assert.equal(
     describe(fullStatus),
     `\
+verdict   BROKEN: the underlay address 192.168.56.11 is gone from ens33
+error     the underlay address 192.168.56.11 is gone from ens33
+            do: ip addr add 192.168.56.11/24 dev ens33
 weft      0.1.0 (abc1234, changed), process 4711, up 26 h 3 min
-fault     the underlay address 192.168.56.11 is gone from ens33
 lease     10.10.58.0/24, VNI 1, etcd lease 6a6ca210c4f23c1a, ends in 23 h 53 min unless renewed
 store     etcd at http://192.168.56.131:2379, prefix /coreos.com/network
           talking to http://192.168.56.131:2379
@@ -72,8 +74,10 @@ test('what a store or a host says can neither forge a line nor move the cursor',
   const evil = 'x\n\x1b[2Jlease     forged\u202e\x9b\u2028';
   const told = 'x\\u000a\\u001b[2Jlease     forged\\u202e\\u009b\\u2028';
   const lines = (text: string) => text.trimEnd().split('\n');
-  const healthy = lines(describe({ ...fullStatus, faults: [] }));
-  const shown = lines(describe({ ...fullStatus, faults: [evil], store: evil }));
+  const [finding] = fullStatus.findings;
+  const healthy = lines(describe({ ...fullStatus, findings: [] }));
+  const found = [{ ...finding!, text: evil, cure: '' }];
+  const shown = lines(describe({ ...fullStatus, findings: found, store: evil }));
   assert.equal(shown.length, healthy.length + 1);
   assert.deepEqual(
     shown.filter((line) => line.includes('forged')).map((line) => line.slice(10)),

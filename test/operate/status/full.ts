@@ -32,6 +32,18 @@ export const fullStatus: Status = {
   pid: 4711,
   build: { commit: 'abc1234', date: '2026-01-02T03:04:05+00:00', changed: true },
   uptimeSeconds: 26 * 3600 + 3 * 60 + 59,
+  verdict: { state: 'broken', text: 'the underlay address 192.168.56.11 is gone from ens33' },
+  findings: [
+    {
+      code: 'underlay-lost',
+      severity: 'error',
+      scope: 'host',
+      about: 'underlay',
+      text: 'the underlay address 192.168.56.11 is gone from ens33',
+      cure: 'ip addr add 192.168.56.11/24 dev ens33',
+    },
+  ],
+  overlayNetwork: '10.10.0.0/16',
   faults: ['the underlay address 192.168.56.11 is gone from ens33'],
   logLinesLost: 0,
   backend: 'vxlan',

@@ -1,0 +1,135 @@
+/**
+ * Runs the checks of operate/findings while weft runs, and keeps what they found last. A finding is
+ * one line of log when it begins and one when it is over, however often it comes and goes.
+ */
+import type { AnyStatus, HostCheck, StatusCheck, Subject } from '../../operate/findings/check.js';
+import { type Finding, keyOf } from '../../operate/findings/finding.js';
+import { HostError } from '../host/errors.js';
+import type { Clock, Log } from '../runtime.js';
+import { Pace } from './pace.js';
+
+/** Between two rounds. */
+const EVERY_MS = 3_000;
+/** More findings than this of one round are told as a number. */
+const TOLD = 10;
+/** What came back within this time is not said again. */
+const SILENT_MS = 120_000;
+
+export interface ExaminerOptions {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly hostChecks: readonly HostCheck[];
+  readonly statusChecks: readonly StatusCheck[];
+  /** What is looked at, as it is now. */
+  readonly look: () => { readonly subject: Subject; readonly status: AnyStatus };
+}
+
+export class Examiner {
+  readonly #options: ExaminerOptions;
+  readonly #hostChecks: readonly { readonly check: HostCheck; readonly pace: Pace }[];
+  /** Of each check, what its last look found. */
+  readonly #found = new Map<HostCheck, readonly Finding[]>();
+  #ofStatus: readonly Finding[] = [];
+  #before: AnyStatus | undefined;
+  /** What the log was told of and is not over. */
+  #open = new Map<string, Finding>();
+  /** When each was said last. */
+  readonly #said = new Map<string, number>();
+  #running: Promise<void> | undefined;
+  #cancel = () => {};
+  #stopped = false;
+
+  constructor(options: ExaminerOptions) {
+    this.#options = options;
+    this.#hostChecks = options.hostChecks.map((check) => ({
+      check,
+      pace: new Pace(options.clock),
+    }));
+  }
+
+  get findings(): readonly Finding[] {
+    return [...this.#ofStatus, ...[...this.#found.values()].flat()];
+  }
+
+  /** The first round is at once; the others follow by themselves. */
+  start(): void {
+    this.#running = this.#round().finally(() => {
+      this.#running = undefined;
+      if (this.#stopped) return;
+      this.#cancel = this.#options.clock.after(EVERY_MS, () => this.start());
+    });
+  }
+
+  /** Waits for a look that is under way. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#cancel();
+    await this.#running;
+  }
+
+  async #round(): Promise<void> {
+    for (const { check, pace } of this.#hostChecks) {
+      if (this.#stopped) return;
+      if (!pace.isDue) continue;
+      const { subject } = this.#options.look();
+      this.#found.set(
+        check,
+        await pace.run(
+          () => lookWith(check, subject),
+          () => true,
+        ),
+      );
+    }
+    const { status } = this.#options.look();
+    const before = this.#before;
+    this.#ofStatus = this.#options.statusChecks.flatMap((check) => check(status, before));
+    this.#before = status;
+    this.#tell();
+  }
+
+  #tell(): void {
+    const { clock, log } = this.#options;
+    const now = new Map(this.findings.map((finding) => [keyOf(finding), finding]));
+    const over = [...this.#open].filter(([key]) => !now.has(key));
+    const isNews = (key: string) =>
+      !this.#open.has(key) && clock.now() - (this.#said.get(key) ?? -Infinity) >= SILENT_MS;
+    const news = [...now].filter(([key]) => isNews(key));
+    for (const [key] of over) this.#open.delete(key);
+    for (const [key, finding] of news) {
+      this.#open.set(key, finding);
+      this.#said.set(key, clock.now());
+    }
+    for (const [, finding] of news.slice(0, TOLD)) say(log, finding);
+    if (news.length > TOLD) log.warn(`${news.length - TOLD} more findings (see: weft status)`);
+    for (const [, { text }] of over.slice(0, TOLD)) log.info(`over: ${text}`);
+    if (over.length > TOLD) log.info(`over: ${over.length - TOLD} more findings`);
+    for (const [key, at] of this.#said) {
+      if (!now.has(key) && clock.now() - at >= SILENT_MS) this.#said.delete(key);
+    }
+  }
+}
+
+/** A check that cannot look is a finding, too. */
+export async function lookWith(check: HostCheck, subject: Subject): Promise<readonly Finding[]> {
+  try {
+    return await check.look(subject);
+  } catch (error) {
+    if (!(error instanceof HostError)) throw error;
+    return [
+      {
+        code: 'cannot-look',
+        severity: 'note',
+        scope: 'host',
+        about: check.name,
+        text: `${check.name} cannot be looked at: ${error.message}`,
+        cure: '',
+      },
+    ];
+  }
+}
+
+function say(log: Log, { severity, text, cure }: Finding): void {
+  const line = cure === '' ? text : `${text}; do: ${cure}`;
+  if (severity === 'note') log.info(line);
+  else log.warn(line);
+}

@@ -1,0 +1,67 @@
+/**
+ * Something wrong with this host, a peer or the store, with its cure: the one list that status, log,
+ * readyz, metrics, doctor and the page show. And the verdict on all of it.
+ */
+
+/**
+ * `error`: packets are lost that should not be, or will be. `warning`: not as it should be, packets
+ * pass all the same. `note`: something could not be looked at.
+ */
+export const SEVERITIES = ['error', 'warning', 'note'] as const;
+export type Severity = (typeof SEVERITIES)[number];
+
+/** Whose fault it is: this host's (all its packets suffer), one peer's, or the store's. */
+export type Scope = 'host' | 'peer' | 'store';
+
+export interface Finding {
+  /** Stable, for programs: `peer-silent`. */
+  readonly code: string;
+  readonly severity: Severity;
+  readonly scope: Scope;
+  /** The thing: `peer 192.168.56.12`, `docker0`, `table inet filter, chain input`. */
+  readonly about: string;
+  /** What is wrong and what comes of it, in one sentence without its full stop. */
+  readonly text: string;
+  /** What to type, or else to do; empty where the text says all there is. */
+  readonly cure: string;
+}
+
+/** `broken`: nothing passes between containers here and other hosts. `impaired`: something does not. */
+export type State = 'well' | 'impaired' | 'broken';
+
+export interface Verdict {
+  readonly state: State;
+  /** One line: the first cause, and how many more there are. */
+  readonly text: string;
+}
+
+/** Of one thing there is one finding of a code. */
+export function keyOf({ code, about }: Finding): string {
+  return `${code} ${about}`;
+}
+
+/** Errors first, this host's before a peer's; else as they were. */
+export function sortFindings(findings: readonly Finding[]): Finding[] {
+  const scopes: readonly Scope[] = ['host', 'store', 'peer'];
+  const rank = ({ severity, scope }: Finding) =>
+    SEVERITIES.indexOf(severity) * scopes.length + scopes.indexOf(scope);
+  return [...findings].sort((a, b) => rank(a) - rank(b));
+}
+
+/** What it comes to, for a weft with so many peers. */
+export function judge(findings: readonly Finding[], peers: number): Verdict {
+  const errors = sortFindings(findings).filter(({ severity }) => severity === 'error');
+  const [first] = errors;
+  if (first === undefined) {
+    const warnings = findings.filter(({ severity }) => severity === 'warning').length;
+    const beside = warnings === 0 ? '' : `, ${counted(warnings, 'warning')}`;
+    return { state: 'well', text: `${counted(peers, 'peer')}${beside}` };
+  }
+  const more = errors.length === 1 ? '' : ` (and ${counted(errors.length - 1, 'more error')})`;
+  const state = first.scope === 'host' ? 'broken' : 'impaired';
+  return { state, text: `${first.text}${more}` };
+}
+
+function counted(n: number, what: string): string {
+  return `${n === 0 ? 'no' : n.toLocaleString('en-US')} ${what}${n === 1 ? '' : 's'}`;
+}

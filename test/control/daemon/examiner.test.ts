@@ -1,0 +1,105 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Examiner } from '../../../src/control/daemon/examiner.js';
+import { HostError } from '../../../src/control/host/errors.js';
+import type { Log } from '../../../src/control/runtime.js';
+import type { HostCheck, Subject } from '../../../src/operate/findings/check.js';
+import type { Finding } from '../../../src/operate/findings/finding.js';
+import { fullStatus } from '../../operate/status/full.js';
+import { FakeClock, settle } from '../fakes.js';
+
+class FakeLog implements Log {
+  readonly lines: string[] = [];
+  error = (line: string): void => void this.lines.push(`error: ${line}`);
+  warn = (line: string): void => void this.lines.push(`warn: ${line}`);
+  info = (line: string): void => void this.lines.push(`info: ${line}`);
+  debug = (): void => {};
+}
+
+const finding = (about: string, cure = ''): Finding => ({
+  ...{ code: 'x', severity: 'error', scope: 'host', about, text: `${about} is off`, cure },
+});
+
+function make(look: () => readonly Finding[], statusLook = (): readonly Finding[] => []) {
+  const clock = new FakeClock();
+  const log = new FakeLog();
+  const check: HostCheck = { name: 'the thing', look: async () => look() };
+  const examiner = new Examiner({
+    ...{ clock, log, hostChecks: [check], statusChecks: [statusLook] },
+    look: () => ({ subject: {} as Subject, status: fullStatus }),
+  });
+  return { clock, log, examiner };
+}
+
+test('a finding is said once when it begins and once when it is over', async () => {
+  let found: Finding[] = [];
+  const { clock, log, examiner } = make(() => found);
+  examiner.start();
+  await settle();
+  assert.deepEqual([examiner.findings, log.lines], [[], []]);
+  found = [finding('docker0', 'ip link set docker0 up')];
+  for (let i = 0; i < 5; i += 1) await clock.pass(3_000);
+  assert.deepEqual(log.lines, ['warn: docker0 is off; do: ip link set docker0 up']);
+  assert.deepEqual(examiner.findings, found);
+  found = [];
+  await clock.pass(3_000);
+  assert.deepEqual(log.lines.slice(1), ['info: over: docker0 is off']);
+  assert.deepEqual(examiner.findings, []);
+});
+
+test('what comes and goes is not said each time, and is said in the end', async () => {
+  let found: Finding[] = [finding('a')];
+  const { clock, log, examiner } = make(() => found);
+  examiner.start();
+  await settle();
+  for (let i = 0; i < 10; i += 1) {
+    found = i % 2 === 0 ? [] : [finding('a')];
+    await clock.pass(3_000);
+  }
+  assert.deepEqual(log.lines, ['warn: a is off', 'info: over: a is off']);
+  for (let i = 0; i < 40; i += 1) await clock.pass(3_000);
+  assert.deepEqual(log.lines.slice(2), ['warn: a is off']);
+});
+
+test('many at once are a number', async () => {
+  const all = Array.from({ length: 25 }, (_, i) => finding(`d${i}`));
+  const { log, examiner } = make(() => all);
+  examiner.start();
+  await settle();
+  assert.equal(log.lines.length, 11);
+  assert.equal(log.lines.at(-1), 'warn: 15 more findings (see: weft status)');
+});
+
+test('a check that cannot look is a note', async () => {
+  const { log, examiner } = make(() => {
+    throw new HostError('ENOENT', 'cannot run nft: there is no such program in the PATH');
+  });
+  examiner.start();
+  await settle();
+  const text =
+    'the thing cannot be looked at: cannot run nft: there is no such program in the PATH';
+  assert.deepEqual(
+    examiner.findings.map(({ severity, text }) => [severity, text]),
+    [['note', text]],
+  );
+  assert.deepEqual(log.lines, [`info: ${text}`]);
+});
+
+test('a status check is told what was before; nothing is looked at after the end', async () => {
+  let rounds = 0;
+  const { clock, examiner } = make(
+    () => [],
+    (...both: unknown[]) => {
+      rounds += 1;
+      assert.equal(both[1] === undefined, rounds === 1);
+      return [];
+    },
+  );
+  examiner.start();
+  await settle();
+  await clock.pass(3_000);
+  assert.equal(rounds, 2);
+  await examiner.stop();
+  await clock.pass(30_000);
+  assert.equal(rounds, 2);
+});
