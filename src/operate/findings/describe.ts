@@ -1,16 +1,28 @@
 /** The verdict and the findings in lines for people. */
-import { type Finding, sortFindings, type Verdict } from './finding.js';
+import type { Line, Tone } from '../status/lines.js';
+import { type Finding, type Severity, type State, sortFindings, type Verdict } from './finding.js';
 
-/** `BROKEN: …`; nobody reads on where all is well. */
-export function describeVerdict({ state, text }: Verdict): string {
-  return `${state === 'well' ? state : state.toUpperCase()}: ${text}`;
+const OF_STATE: Readonly<Record<State, Tone>> = {
+  well: 'good',
+  impaired: 'attention',
+  broken: 'bad',
+};
+const OF_SEVERITY: Readonly<Record<Severity, Tone>> = {
+  error: 'bad',
+  warning: 'attention',
+  note: 'faint',
+};
+
+/** `BROKEN    …`: loud unless all is well. */
+export function describeVerdict({ state, text }: Verdict): Line {
+  return [state === 'well' ? state : state.toUpperCase(), text, OF_STATE[state]];
 }
 
-/** Two columns: the severity, and the text with its cure below. */
-export function describeFindings(findings: readonly Finding[]): [string, string][] {
+/** Each with its severity, and its cure below it. */
+export function describeFindings(findings: readonly Finding[]): Line[] {
   return sortFindings(findings).flatMap(({ severity, text, cure }) => {
-    const rows: [string, string][] = [[severity, text]];
-    if (cure !== '') rows.push(['', `  do: ${cure}`]);
-    return rows;
+    const lines: Line[] = [[severity, text, OF_SEVERITY[severity]]];
+    if (cure !== '') lines.push(['', `  do: ${cure}`]);
+    return lines;
   });
 }

@@ -10,7 +10,7 @@ import { Counter, Counters, createCounters } from '../../../src/dataplane/forwar
 import { Drop } from '../../../src/dataplane/forward/drops.js';
 import { Strangers } from '../../../src/dataplane/forward/strangers.js';
 import { Publisher } from '../../../src/dataplane/routes/publisher.js';
-import { describe } from '../../../src/operate/status/status.js';
+import { describe } from '../../../src/operate/status/describe.js';
 import { NOTHING_LOST, UNSEEN } from '../../operate/status/full.js';
 
 const PEER = {
@@ -194,7 +194,7 @@ test('host-gw has no device, no port, no lanes', () => {
   assert.equal(
     describe(status).replace(/process \d+/, 'process 7'),
     `\
-verdict   well: 1 peer
+well      1 peer
 weft      1.2.3, process 7, up 1 min
 lease     10.10.1.0/24, etcd lease def, ends in 2 h 0 min unless renewed
 store     etcd at http://etcd:2379
@@ -233,7 +233,7 @@ test('a fallen tier, a lane that ended, a route problem and a lost lease are see
   assert.match(text, /lane 0 NOT RUNNING/);
   assert.match(text, /no route to 10\.10\.3\.0\/24: because/);
   assert.match(text, /LOST: our lease went/);
-  assert.match(text, /^verdict +BROKEN: the address is gone$/m);
+  assert.match(text, /^BROKEN +the address is gone$/m);
   assert.match(text, /^peers +none yet$/m);
 });
 

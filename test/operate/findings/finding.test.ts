@@ -41,11 +41,15 @@ test('what weighs most stands first, and what weighs the same stays as it was', 
 });
 
 test('in lines: the severity, the text, the cure below it', () => {
-  assert.equal(describeVerdict({ state: 'broken', text: 'no lane' }), 'BROKEN: no lane');
-  assert.equal(describeVerdict({ state: 'well', text: '2 peers' }), 'well: 2 peers');
+  assert.deepEqual(describeVerdict({ state: 'broken', text: 'no lane' }), [
+    ...['BROKEN', 'no lane', 'bad'],
+  ]);
+  assert.deepEqual(describeVerdict({ state: 'well', text: '2 peers' }), [
+    ...['well', '2 peers', 'good'],
+  ]);
   assert.deepEqual(describeFindings([finding({ cure: 'ip link set x up' }), finding({})]), [
-    ['error', 'it is so'],
+    ['error', 'it is so', 'bad'],
     ['', '  do: ip link set x up'],
-    ['error', 'it is so'],
+    ['error', 'it is so', 'bad'],
   ]);
 });

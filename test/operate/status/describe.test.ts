@@ -1,14 +1,14 @@
 /** What `weft status` prints, to the letter. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { describe } from '../../../src/operate/status/status.js';
+import { describe } from '../../../src/operate/status/describe.js';
 import { fullStatus, NOTHING_LOST, UNSEEN } from './full.js';
 
 test('a full status', () => {
   assert.equal(
     describe(fullStatus),
     `\
-verdict   BROKEN: the underlay address 192.168.56.11 is gone from ens33
+BROKEN    the underlay address 192.168.56.11 is gone from ens33
 error     the underlay address 192.168.56.11 is gone from ens33
             do: ip addr add 192.168.56.11/24 dev ens33
 weft      0.1.0 (abc1234, changed), process 4711, up 26 h 3 min
