@@ -43,6 +43,21 @@ export function isTerminal(fd: 1 | 2): boolean {
   return tty.isatty(fd) && !process.env.NO_COLOR && process.env.TERM !== 'dumb';
 }
 
+/** Whether nobody reads there any more. */
+export function stopped(fd: 1 | 2): boolean {
+  return failed.has(fd);
+}
+
+/** Lines of the terminal that is standard output. */
+export function terminalRows(): number {
+  try {
+    const [, rows] = new tty.WriteStream(1).getWindowSize();
+    return rows > 0 ? rows : 24;
+  } catch {
+    return 24;
+  }
+}
+
 /** Why not all of the output could be written; undefined where it was, or nobody wanted it. */
 export function outputLost(): string | undefined {
   const error = failed.get(1);

@@ -1,27 +1,31 @@
 /** `weft status`: asks the running weft and tells, for people or as JSON. */
-import fs from 'node:fs';
-import path from 'node:path';
-import { journalFile, readJournal } from '../control/host/journal.js';
-import { describeElsewhere, type Elsewhere, findElsewhere } from '../control/host/run-folder.js';
-import { messageOf } from '../control/store/store.js';
+import { systemClock } from '../control/daemon/clock.js';
+import { systemRunner } from '../control/host/runner.js';
 import { describe } from '../operate/status/describe.js';
+import { type Line, layOut } from '../operate/status/lines.js';
 import { plainJson } from '../operate/status/plain.js';
-import { isStartingName, listSockets, readStatus, socketPath } from '../operate/status/socket.js';
-import { type Answer, isStarting } from '../operate/status/status.js';
-import { parseFlags, UsageError } from './flags.js';
+import {
+  type Answer,
+  type HostGwStatus,
+  isStarting,
+  type Status,
+} from '../operate/status/status.js';
+import { describeDropsView } from '../operate/status/views/drops.js';
+import { fateOf, isAddress, readKernelRoute } from '../operate/status/views/fate.js';
+import { describePeersView } from '../operate/status/views/peers.js';
+import { describeRoutesView } from '../operate/status/views/routes.js';
+import { type Found, findRunning } from './find-running.js';
+import { type Flags, parseFlags, UsageError } from './flags.js';
 import { flagsOf } from './manual/command.js';
 import { helpOf } from './manual/help.js';
-import { STATUS } from './manual/status.js';
-import { complain, complainText, printJson, printText } from './print.js';
-import { ownFolder, readRunDirectory } from './run-dir.js';
+import { STATUS, VIEWS, type View } from './manual/status.js';
+import { complain, complainText, isTerminal, paint, printJson, printText } from './print.js';
+import { watch } from './status-watch.js';
 
-interface Asked {
-  readonly name: string;
-  readonly folder: string;
-  readonly answer?: Answer;
-  /** Why there is no answer. */
-  readonly error?: NodeJS.ErrnoException;
-}
+/** Of the JSON; a field that is taken away, or means something else, makes it one more. */
+const SCHEMA = 1;
+
+type AnyStatus = Status | HostGwStatus;
 
 export async function main(args: string[]): Promise<number> {
   const flags = parseFlags(flagsOf(STATUS), args);
@@ -29,94 +33,120 @@ export async function main(args: string[]): Promise<number> {
     printText(helpOf(STATUS));
     return 0;
   }
-  if (flags.rest.length > 0) throw new UsageError(`${JSON.stringify(flags.rest[0])} is not a flag`);
-  const runDirectory = readRunDirectory(flags, process.env);
-  const folder = await ownFolder(runDirectory);
-  const names = flags.given('device') ? [flags.text('device')] : listSockets(folder);
-  const asked = await Promise.all(names.map((name) => ask(name, folder)));
-  const others = await findElsewhere(runDirectory, folder);
-  const alive = asked.filter(({ answer }) => answer !== undefined);
-  if (alive.length > 1) {
-    const list = alive.map(({ name }) => name).join(', ');
-    complain(`weft status: several run on this host; name one with -device: ${list}`);
-    return 2;
-  }
-  const [only] = alive;
-  if (only?.answer !== undefined) {
-    const { answer } = only;
-    if (flags.bool('json')) printJson(plainJson(answer));
-    else printText(`${describe(answer)}${describeOthers(others)}`);
-    return !isStarting(answer) && answer.verdict.state === 'well' ? 0 : 1;
-  }
-  // One that died before it had a device has left nothing but its socket.
-  const silent = asked.filter(({ name, error }) => !(isStartingName(name) && isDead(error)));
-  if (silent.length === 0) {
-    const here = others.length === 0 ? 'on this host' : 'in this network namespace';
-    const why = isReadOnly(folder)
-      ? `no weft can be asked: ${folder} is read-only, so one that runs has no socket there; give ` +
-        'it and weft status another folder with -run-dir'
-      : `no weft runs ${here}; start one with: weft up`;
-    complain(`weft status: ${why}`);
-  }
-  complainText(describeOthers(others));
-  for (const one of silent) complain(`weft status: ${describeSilence(one)}`);
-  return 1;
+  const { view, address } = readOperands(flags);
+  if (flags.bool('watch')) return watchIt(flags, view);
+  const found = await findRunning(flags, process.env);
+  const { answer } = found;
+  if (answer === undefined) return tellNone(found, flags.bool('json'));
+  if (view === 'route') return tellFate(answer, address, flags.bool('json'));
+  if (flags.bool('json')) printJson(plainJson(jsonOf(answer, view)));
+  else show(textOf(answer, view, isTerminal(1)), view === undefined ? found.others : '');
+  return isWell(answer) ? 0 : 1;
 }
 
-/** Whether nothing can be made there, be it that the folder itself is missing. */
-function isReadOnly(folder: string): boolean {
-  try {
-    fs.accessSync(folder, fs.constants.W_OK);
-    return false;
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT' && folder !== '/') return isReadOnly(path.dirname(folder));
-    return code === 'EROFS';
+function readOperands({ rest }: Flags): { view: View | undefined; address: string } {
+  const [word, ...more] = rest;
+  if (word === undefined) return { view: undefined, address: '' };
+  const view = VIEWS.find((name) => name === word);
+  if (view === undefined) {
+    throw new UsageError(`${JSON.stringify(word)} is none of: ${VIEWS.join(', ')}`);
+  }
+  const address = view === 'route' ? (more.shift() ?? '') : '';
+  if (view === 'route' && !isAddress(address)) {
+    throw new UsageError(`route ${address}: give an IPv4 address, such as 10.5.72.9`);
+  }
+  if (more.length > 0) throw new UsageError(`${JSON.stringify(more[0])} is too much`);
+  return { view, address };
+}
+
+function isWell(answer: Answer): boolean {
+  return !isStarting(answer) && answer.verdict.state === 'well';
+}
+
+function tellNone({ why, several, others }: Found, json: boolean): number {
+  if (json) printJson(plainJson({ schema: SCHEMA, state: 'none', error: why.join('; ') }));
+  for (const line of why) complain(`weft status: ${line}`);
+  complainText(others);
+  return several ? 2 : 1;
+}
+
+/** The document of a view has the fields of the whole one that it is about. */
+function jsonOf(answer: Answer, view: View | undefined): object {
+  if (isStarting(answer)) return { schema: SCHEMA, state: 'starting', ...answer };
+  const head = { schema: SCHEMA, state: 'running' };
+  const { verdict, peers, routes } = answer;
+  switch (view) {
+    case 'peers':
+      return { ...head, verdict, peers };
+    case 'routes':
+      return { ...head, verdict, peers, routes };
+    case 'drops':
+      if (answer.backend !== 'vxlan') return { ...head, verdict, drops: {} };
+      return {
+        ...head,
+        verdict,
+        drops: answer.drops,
+        strangers: answer.strangers,
+        host: answer.host,
+      };
+    default:
+      return { ...head, ...answer };
   }
 }
 
-/** A line, or nothing. */
-function describeOthers(others: readonly Elsewhere[]): string {
-  if (others.length === 0) return '';
-  const count = new Set(others.map(({ namespace }) => namespace)).size;
-  const where = `${count} other network namespace${count === 1 ? '' : 's'}`;
-  return `weft also runs in ${where}: ${describeElsewhere(others)}; ask it there\n`;
-}
-
-async function ask(name: string, folder: string): Promise<Asked> {
-  try {
-    return { name, folder, answer: await readStatus(socketPath(name, folder)) };
-  } catch (error) {
-    return { name, folder, error: error instanceof Error ? error : new Error(String(error)) };
+function textOf(answer: Answer, view: View | undefined, colours: boolean): string {
+  if (isStarting(answer)) return describe(answer, colours);
+  switch (view) {
+    case 'peers':
+      return layOut(describePeersView(answer), colours);
+    case 'routes':
+      return layOut(describeRoutesView(answer), colours);
+    case 'drops':
+      return layOut(describeDropsView(answer), colours);
+    default:
+      return describe(answer, colours);
   }
 }
 
-function isDead(error: NodeJS.ErrnoException | undefined): boolean {
-  return error?.code === 'ECONNREFUSED' || error?.code === 'ENOENT';
+/** `text` is laid out, so plain but for its colours. */
+function show(text: string, more: string): void {
+  paint(1, text);
+  printText(more);
 }
 
-function describeSilence({ name, folder, error }: Asked): string {
-  const why = messageOf(error);
-  if (error?.code === 'ETIMEDOUT') {
-    return (
-      `the weft of ${name}${processOf(name, folder)} runs but its main thread hangs (${why}); packets may ` +
-      'still flow, peers are no longer followed; restart it'
-    );
+async function tellFate(answer: Answer, address: string, json: boolean): Promise<number> {
+  if (isStarting(answer)) {
+    show(describe(answer, isTerminal(1)), '');
+    return 1;
   }
-  if (error?.code === 'EACCES')
-    return `${socketPath(name, folder)} may not be opened (${why}); be root`;
-  if (isDead(error)) {
-    return `the weft of ${name} does not answer (${why}); if it died, clean up with: weft down`;
-  }
-  return `the weft of ${name}${processOf(name, folder)} does not answer (${why})`;
+  const fate = await findFate(answer, address);
+  const lines = fate.lines.map(([label, text]) => ({ label, text }));
+  if (json) printJson(plainJson({ schema: SCHEMA, address, arrives: fate.arrives, lines }));
+  else show(layOut(fate.lines, isTerminal(1)), '');
+  return fate.arrives ? 0 : 1;
 }
 
-/** `, process 123`, from the journal, where that can be read. */
-function processOf(name: string, folder: string): string {
-  try {
-    const pid = readJournal(journalFile(name, folder))?.owner.pid;
-    return pid === undefined ? '' : `, process ${pid},`;
-  } catch {
-    return '';
+async function findFate(
+  status: AnyStatus,
+  address: string,
+): Promise<{ arrives: boolean; lines: readonly Line[] }> {
+  const { stdout, stderr } = await systemRunner.run(['ip', '-j', 'route', 'get', address]);
+  return fateOf(address, status, readKernelRoute(stdout, stderr));
+}
+
+function watchIt(flags: Flags, view: View | undefined): Promise<number> {
+  if (view !== undefined || flags.bool('json')) {
+    throw new UsageError('-watch shows the whole, as text: leave out the rest');
   }
+  const seconds = Number(flags.text('interval'));
+  if (!(seconds >= 0.1 && seconds <= 3600)) {
+    throw new UsageError(`-interval=${flags.text('interval')}: give 0.1 to 3600 seconds`);
+  }
+  const count = flags.int('count');
+  if (count < 0) throw new UsageError(`-count=${count}: give a number from 0 up`);
+  const ask = async (): Promise<Answer | string> => {
+    const { answer, why } = await findRunning(flags, process.env);
+    return answer ?? why.join('; ');
+  };
+  return watch({ clock: systemClock, intervalMs: seconds * 1000, count, ask });
 }

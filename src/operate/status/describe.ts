@@ -72,6 +72,12 @@ function describeRoutes(what: string, { problems }: HostGwStatus['routes']): Lin
   return under('routes', [what, ...problems]);
 }
 
+function describeRouteCount({ peers }: Status): string {
+  const direct = peers.filter((peer) => peer.direct).length;
+  const past = direct === 0 ? '' : `, ${count(direct)} of them past the tunnel`;
+  return `${count(peers.length)} to other hosts${past}`;
+}
+
 function describeStoreState(state: Status['storeState']): string[] {
   const { member, awaySeconds, reason, nextTrySeconds, mended, savedAt } = state;
   const lines: string[] = [];
@@ -113,10 +119,7 @@ function describeStatus(status: Status): Line[] {
       describeLanes({ lanes, threads: status.laneThreads, reason: status.lanesReason }) +
         `; ${ended.length === 0 ? 'running' : ended.join(', ')}`,
     ],
-    ...describeRoutes(
-      `${status.routes.published} published, generation ${status.routes.epoch}`,
-      status.routes,
-    ),
+    ...describeRoutes(describeRouteCount(status), status.routes),
     [
       'outbound',
       `${count(counters.outbound_out_packets)} packets, ${bytes(counters.outbound_out_bytes)} sent`,

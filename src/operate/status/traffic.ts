@@ -77,10 +77,7 @@ export function describePeers({ peers, underlay }: Peers): string[] {
     direct ? 'direct' : '',
   ]);
   const [head, ...lines] = columns([titles, ...rows]);
-  const about = peers.map(({ seen }) => [
-    ...describeFaults(seen),
-    ...describeTier(seen, underlay.mtu),
-  ]);
+  const about = peers.map(({ seen }) => aboutPeer(seen, underlay.mtu));
   return [
     head!,
     ...lines.flatMap((line, i) => [
@@ -88,6 +85,11 @@ export function describePeers({ peers, underlay }: Peers): string[] {
       ...wrap(about[i]!, WIDTH - INDENT - 2).map((text) => `  ${text}`),
     ]),
   ];
+}
+
+/** What is wrong with a peer, or not usual, each in a few words. */
+export function aboutPeer(seen: PeerSeen, underlayMtu: number): string[] {
+  return [...describeFaults(seen), ...describeTier(seen, underlayMtu)];
 }
 
 /** Each count that is a fault, in words. */

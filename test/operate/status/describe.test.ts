@@ -20,7 +20,7 @@ device    flannel.1  10.10.58.0/32, MTU 1450, VtepMAC 02:00:00:00:00:0a
 underlay  ens33  192.168.56.11:8472, MTU 1500, public IP 203.0.113.7
 offload   tier segment; TUN TSO yes, USO no; UDP GRO yes; receive buffer 16.8 MB
 lanes     2 (one for every 4 of 8 processors; -lanes sets it), 2 threads each; lane 1 NOT RUNNING
-routes    3 published, generation 17
+routes    2 to other hosts, 1 of them past the tunnel
           10.10.60.0/24: RTNETLINK answers: File exists
 outbound  1,161,463 packets, 1.66 GB sent
 inbound   999 packets, 999 B delivered
