@@ -149,5 +149,6 @@ test('bash completes commands, flags, and the values that it can know', () => {
     offered('weft', 'replay', '/etc/passw').filter((f) => f === '/etc/passwd'),
     ['/etc/passwd'],
   );
-  assert.deepEqual(offered('weft', 'status', ''), []);
+  assert.deepEqual(offered('weft', 'status', ''), ['peers', 'routes', 'drops', 'route']);
+  assert.deepEqual(offered('weft', 'down', ''), []);
 });
