@@ -10,7 +10,6 @@ import { openStream } from '../control/daemon/line-stream.js';
 import { createLog, formatForJournal, formatLine, isJournal } from '../control/daemon/log.js';
 import { logWhatPackagesSay } from '../control/daemon/packages-say.js';
 import { tellSystemd } from '../control/daemon/systemd.js';
-import { type Pattern, readPattern } from '../control/host/go-pattern.js';
 import { FileStore } from '../control/store/file.js';
 import { messageOf } from '../control/store/store.js';
 import { ACCEPT, type Accept } from '../dataplane/forward/inbound.js';
@@ -35,6 +34,7 @@ import { tellOfDebugger } from './no-debugger.js';
 import { refuseOtherThanDefault } from './only-default.js';
 import { complain, printText } from './print.js';
 import { readRunDirectory } from './run-dir.js';
+import { readSelection } from './selection.js';
 import { beAtHomeAnywhere, withPaths } from './surroundings.js';
 
 /** @param laneProgram what the lanes' threads run; the forwarding loop unless given */
@@ -67,7 +67,7 @@ export async function main(args: string[], laneProgram?: URL): Promise<number> {
   const firewall = readFirewall(flags);
   const renewMarginMs = readRenewMargin(flags);
   const onLeaseLoss = readOnLeaseLoss(flags.text('on-lease-loss'));
-  const ifaceRegex = readPatterns(flags);
+  const underlay = readSelection(flags);
   const runDirectory = readRunDirectory(flags, process.env);
   beAtHomeAnywhere();
   // Its client takes as much memory as all the rest of weft, so it is loaded where it is used.
@@ -92,13 +92,7 @@ export async function main(args: string[], laneProgram?: URL): Promise<number> {
     const daemon = new Daemon({
       version,
       build,
-      // A unit file with an unset variable gives an empty one, which flanneld passes over too.
-      underlay: {
-        iface: flags.list('iface').filter((name) => name !== ''),
-        ifaceRegex,
-        canReach: flags.text('iface-can-reach'),
-        publicIp: flags.text('public-ip'),
-      },
+      underlay,
       subnetFile: flags.text('subnet-file'),
       offload,
       lanes,
@@ -152,17 +146,6 @@ export async function main(args: string[], laneProgram?: URL): Promise<number> {
     if (!lifecycle.leaving) await lifecycle.leave(1, messageOf(error));
   }
   return new Promise<never>(() => {});
-}
-
-function readPatterns(flags: Flags): Pattern[] {
-  const given = flags.list('iface-regex').filter((text) => text !== '');
-  return given.map((text) => {
-    try {
-      return readPattern(text);
-    } catch (error) {
-      throw new UsageError(`-iface-regex=${text}: ${messageOf(error)}`);
-    }
-  });
 }
 
 /** The longest period is what a timer can wait: 24 days. */

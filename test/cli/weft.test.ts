@@ -104,7 +104,7 @@ test('a wrong command line says what is wrong and where help is, with exit code 
       '-store-file and -etcd-… contradict each other: give one of them',
     ],
     [['status', '-nonsense'], 'unknown flag -nonsense'],
-    [['status', 'flannel.1'], '"flannel.1" is not a flag'],
+    [['status', 'flannel.1'], '"flannel.1" is none of: peers, routes, drops, route'],
     [['down', 'flannel.1'], '"flannel.1" is not a flag'],
     [['demo', '-store=paper'], '-store is etcd or file, not "paper"'],
     [['demo', 'fast'], '"fast" is not a flag'],

@@ -3,6 +3,7 @@ import { COMPLETION, HELP_COMMAND, MAN, VERSION } from './about-weft.js';
 import type { Command } from './command.js';
 import { DEMO } from './demo.js';
 import { DOCKER_OPTS } from './docker-opts.js';
+import { DOCTOR } from './doctor.js';
 import { DOWN } from './down.js';
 import { RELEASE } from './release.js';
 import { REPLAY } from './replay.js';
@@ -13,7 +14,7 @@ export const WHAT = 'a userspace VXLAN tunnel endpoint that joins a flannel netw
 
 /** What each does on a host, and what tells of weft itself. */
 export const COMMANDS: readonly (readonly Command[])[] = [
-  [UP, STATUS, DOWN, RELEASE, DOCKER_OPTS, DEMO, REPLAY],
+  [UP, STATUS, DOCTOR, DOWN, RELEASE, DOCKER_OPTS, DEMO, REPLAY],
   [HELP_COMMAND, VERSION, COMPLETION, MAN],
 ];
 

@@ -1,0 +1,79 @@
+/** `weft doctor`: looks at this host for all that keeps, or would keep, the overlay from working. */
+import { systemClock } from '../control/daemon/clock.js';
+import { directStream } from '../control/daemon/line-stream.js';
+import { createLog } from '../control/daemon/log.js';
+import { FileStore } from '../control/store/file.js';
+import type { Store } from '../control/store/store.js';
+import { describeLooks, type Look, saw, verdictOf, wrong } from '../operate/diagnose/look.js';
+import { hostChecks } from '../operate/findings/checks.js';
+import { describeVerdict } from '../operate/findings/describe.js';
+import { layOut } from '../operate/status/lines.js';
+import { plainJson } from '../operate/status/plain.js';
+import { type Answer, isStarting } from '../operate/status/status.js';
+import { lookBeforeStart } from './doctor/before-start.js';
+import { checkEtcdAccess, hidePassword, readEndpoints, readEtcdAccess } from './etcd-access.js';
+import { findRunning } from './find-running.js';
+import { type Flags, parseFlags, UsageError } from './flags.js';
+import { DOCTOR, doctorFlags } from './manual/doctor.js';
+import { helpOf } from './manual/help.js';
+import { isTerminal, paint, printJson, printText } from './print.js';
+import { readSelection } from './selection.js';
+
+const SCHEMA = 1;
+
+export async function main(args: string[]): Promise<number> {
+  const flags = parseFlags(doctorFlags(), args, process.env);
+  if (flags.bool('help')) {
+    printText(helpOf(DOCTOR));
+    return 0;
+  }
+  if (flags.rest.length > 0) throw new UsageError(`${JSON.stringify(flags.rest[0])} is not a flag`);
+  checkEtcdAccess(flags);
+  hidePassword(['weft', 'doctor', ...args], process.env);
+  const { answer, others } = await findRunning(flags, process.env);
+  const looks = answer === undefined ? await before(flags) : await running(answer, flags);
+  const verdict = verdictOf(looks);
+  if (flags.bool('json')) printJson(plainJson({ schema: SCHEMA, verdict, looks }));
+  else {
+    paint(1, layOut([describeVerdict(verdict), ...describeLooks(looks)], isTerminal(1)));
+    printText(others);
+  }
+  return verdict.state === 'well' ? 0 : 1;
+}
+
+function before(flags: Flags): Promise<Look[]> {
+  return lookBeforeStart({
+    clock: systemClock,
+    openStore: () => openStore(flags),
+    underlay: readSelection(flags),
+    subnetFile: flags.text('subnet-file'),
+    checks: hostChecks(),
+  });
+}
+
+async function running(answer: Answer, flags: Flags): Promise<Look[]> {
+  const { version, pid } = answer;
+  const weft = saw('weft', `${version}, process ${pid}`);
+  if (isStarting(answer)) {
+    return [
+      weft,
+      wrong('start', 'starting', `no packets flow yet; ${answer.waitingFor}`),
+      ...(await before(flags)),
+    ];
+  }
+  const { findings, peers } = answer;
+  return [weft, { at: 'status', saw: `${peers.length} peers`, findings }];
+}
+
+/** Throws an Error that names the flag of a file that cannot be used. */
+async function openStore(flags: Flags): Promise<Store> {
+  const log = createLog(0, directStream);
+  const file = flags.text('store-file');
+  if (file !== '') return new FileStore({ file, clock: systemClock, log });
+  const { EtcdStore } = await import('../control/store/etcd.js');
+  const endpoints = readEndpoints(flags);
+  const readAccess = () => readEtcdAccess(flags, endpoints, process.env);
+  readAccess();
+  const prefix = flags.text('etcd-prefix');
+  return new EtcdStore({ endpoints, prefix, clock: systemClock, log, readAccess });
+}

@@ -1,0 +1,199 @@
+/** What `weft doctor` looks at where no weft runs: all that a start needs, in the order of a start. */
+import os from 'node:os';
+import { lookWith } from '../../control/daemon/examiner.js';
+import { defaultLanes } from '../../control/daemon/lanes.js';
+import { measuring } from '../../control/daemon/mtu.js';
+import { deviceName } from '../../control/daemon/open.js';
+import { HostError } from '../../control/host/errors.js';
+import { chooseInterface, type Interface, type Selection } from '../../control/host/interfaces.js';
+import { Ip } from '../../control/host/ip.js';
+import { findLeftover } from '../../control/host/leftover.js';
+import { describePortUser } from '../../control/host/ports.js';
+import { checkLanes, preflight } from '../../control/host/preflight.js';
+import { systemRunner } from '../../control/host/runner.js';
+import { type Config, ConfigError, parseConfig } from '../../control/overlay/config.js';
+import { formatSubnet } from '../../control/overlay/subnet.js';
+import { readPreviousSubnet } from '../../control/overlay/subnet-env.js';
+import type { Clock } from '../../control/runtime.js';
+import { messageOf, type Store, StoreError, StoreUnreachable } from '../../control/store/store.js';
+import { type Look, saw, wrong } from '../../operate/diagnose/look.js';
+import type { HostCheck, Subject } from '../../operate/findings/check.js';
+
+const PROC = '/proc';
+const PLACES = { proc: PROC, cgroups: '/sys/fs/cgroup', tun: '/dev/net/tun' };
+/** A store that says nothing for so long is away. */
+const STORE_MS = 6_000;
+/** VXLAN over IPv4. */
+const OVERHEAD = 50;
+
+export interface BeforeStart {
+  readonly clock: Clock;
+  readonly openStore: () => Promise<Store>;
+  readonly underlay: Selection;
+  readonly subnetFile: string;
+  readonly checks: readonly HostCheck[];
+}
+
+/** Changes nothing. */
+export async function lookBeforeStart(options: BeforeStart): Promise<Look[]> {
+  const looks = [...(await lookAtHost())];
+  const underlay = await lookAtUnderlay(options);
+  looks.push(underlay.look);
+  const store = await lookAtStore(options);
+  looks.push(...store.looks);
+  if (underlay.found === undefined || store.config === undefined) return looks;
+  looks.push(...(await lookAtPlace(store.config, underlay.found)));
+  const subject = await subjectOf(options, store.config, underlay.found);
+  for (const check of options.checks) {
+    const findings = await lookWith(check, subject);
+    looks.push({ at: 'host', saw: check.name, findings });
+  }
+  return looks;
+}
+
+async function lookAtHost(): Promise<Look[]> {
+  const { lanes } = defaultLanes(os.availableParallelism());
+  const { tun, others } = await preflight(systemRunner, PLACES, lanes);
+  const looks = others.map((lack) => wrong('rights', 'preflight', lack));
+  if (others.length === 0) looks.push(saw('rights', 'CAP_NET_ADMIN, ip, descriptors and threads'));
+  looks.push(
+    tun === null ? saw('tun', `${PLACES.tun} can be opened`) : wrong('tun', 'no-tun', tun),
+  );
+  const lack = checkLanes({ threads: lanes, reserve: () => {} }, PLACES);
+  if (lack !== null) looks.push(wrong('lanes', 'lanes', lack));
+  return looks;
+}
+
+async function lookAtUnderlay({
+  underlay,
+  clock,
+}: BeforeStart): Promise<{ look: Look; found?: Interface }> {
+  try {
+    const chosen = await chooseInterface(systemRunner, underlay);
+    const ip = new Ip(systemRunner, clock);
+    try {
+      const found = await measuring(ip, '0.0.0.0/0')(chosen);
+      const { name, address, mtu, publicIp } = found;
+      const told = publicIp === address ? '' : `, public IP ${publicIp}`;
+      return { look: saw('underlay', `${name}, address ${address}, MTU ${mtu}${told}`), found };
+    } finally {
+      ip.close();
+    }
+  } catch (error) {
+    if (!(error instanceof HostError)) throw error;
+    return { look: wrong('underlay', 'underlay', error.message) };
+  }
+}
+
+async function lookAtStore({
+  openStore,
+  clock,
+}: BeforeStart): Promise<{ looks: Look[]; config?: Config }> {
+  let store: Store;
+  try {
+    store = await openStore();
+  } catch (error) {
+    return { looks: [wrong('store', 'store-files', messageOf(error))] };
+  }
+  const begun = clock.now();
+  try {
+    const text = await within(store.readConfig(), STORE_MS, clock);
+    const ms = Math.round(clock.now() - begun);
+    const answers = saw('store', `${store.description} answers (${ms} ms with the connection)`);
+    if (text === undefined) {
+      const hint = await store.hintForMissingConfig();
+      const why = `there is no network config at ${store.configName}`;
+      return {
+        looks: [
+          answers,
+          wrong('config', 'no-config', hint === undefined ? why : `${why}: ${hint}`),
+        ],
+      };
+    }
+    const config = parseConfig(text, store.configName);
+    const { backend } = config;
+    const of =
+      backend.type === 'vxlan' ? `vxlan, VNI ${backend.vni}, UDP ${backend.port}` : backend.type;
+    return { looks: [answers, saw('config', `${formatSubnet(config.network)}, ${of}`)], config };
+  } catch (error) {
+    if (error instanceof ConfigError) return { looks: [wrong('config', 'config', error.message)] };
+    const expected = [StoreError, StoreUnreachable, Late];
+    if (!expected.some((kind) => error instanceof kind)) throw error;
+    const why =
+      error instanceof Late
+        ? `${store.description} does not answer within ${STORE_MS / 1000} s`
+        : messageOf(error);
+    return {
+      looks: [
+        wrong(
+          'store',
+          'store-away',
+          why,
+          'start etcd, or name where it is: -etcd-endpoints=http://ADDRESS:2379',
+        ),
+      ],
+    };
+  } finally {
+    await store.close();
+  }
+}
+
+class Late extends Error {}
+
+function within<T>(work: Promise<T>, ms: number, clock: Clock): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const cancel = clock.after(ms, () => reject(new Late()));
+    work.then(resolve, reject).finally(cancel);
+  });
+}
+
+/** Whether what weft would take is free: the port, and the device's name. */
+async function lookAtPlace({ backend }: Config, { address }: Interface): Promise<Look[]> {
+  if (backend.type !== 'vxlan') return [];
+  const { vni, port } = backend;
+  const device = deviceName(vni);
+  const looks: Look[] = [];
+  try {
+    const leftover = await findLeftover(systemRunner, { device, vni, port }, PROC);
+    looks.push(
+      saw(
+        'device',
+        leftover === null ? `${device} is free` : `${device} is flanneld's: weft takes its place`,
+      ),
+    );
+    // A leftover of flanneld's has the port, too, and is removed by the start.
+    const user = leftover === null ? await describePortUser(systemRunner, address, port) : null;
+    looks.push(
+      user === null
+        ? saw('port', `UDP ${address}:${port} is free`)
+        : wrong('port', 'port-taken', user),
+    );
+  } catch (error) {
+    if (!(error instanceof HostError)) throw error;
+    looks.push(wrong('device', 'device', error.message));
+  }
+  return looks;
+}
+
+async function subjectOf(
+  { subnetFile }: BeforeStart,
+  { network, backend }: Config,
+  underlay: Interface,
+): Promise<Subject> {
+  const previous = readPreviousSubnet(subnetFile);
+  const vxlan = backend.type === 'vxlan' ? backend : undefined;
+  return {
+    ...{ runner: systemRunner, proc: PROC, backend: backend.type, peers: [], subnetFile },
+    network: formatSubnet(network),
+    subnet: formatSubnet(previous ?? network),
+    device: vxlan === undefined ? null : deviceName(vxlan.vni),
+    mtu: vxlan === undefined ? underlay.mtu : (vxlan.mtu ?? underlay.mtu) - OVERHEAD,
+    underlay: {
+      interface: underlay.name,
+      address: underlay.address,
+      publicIp: underlay.publicIp,
+      mtu: underlay.mtu,
+      port: vxlan?.port ?? null,
+    },
+  };
+}

@@ -1,0 +1,115 @@
+/**
+ * `weft doctor` before a start, beside a weft, and after one: it names what is wrong and changes
+ * nothing.
+ */
+import assert from 'node:assert/strict';
+import process from 'node:process';
+import { after, before, describe, test } from 'node:test';
+import { enterLab, labLacks } from '../../src/lab/enter.js';
+import type { Etcd } from '../../src/lab/etcd.js';
+import { type Host, WEFT } from '../../src/lab/host.js';
+import { Lab } from '../../src/lab/lab.js';
+import type { Finding } from '../../src/operate/findings/finding.js';
+import { CONFIG, PREFIX, startWeft, weftFlags } from './overlay.js';
+
+const lacks = labLacks({ programs: ['etcd', 'ip', 'socat'], tun: true });
+if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
+
+describe('weft doctor', { skip: lacks ?? false, timeout: 120_000 }, () => {
+  let lab: Lab;
+  let etcd: Etcd;
+  let host: Host;
+
+  before(async () => {
+    lab = await Lab.open();
+    const network = await lab.network();
+    etcd = await network.etcd();
+    await etcd.put(`${PREFIX}/config`, CONFIG);
+    host = await network.host('host1', { address: '192.168.56.11/24' });
+  });
+  after(() => lab?.close());
+
+  const doctor = (...flags: string[]) =>
+    host.run([process.execPath, WEFT, 'doctor', ...flags], { mayFail: true });
+  const findings = async (...flags: string[]): Promise<string[]> => {
+    const { looks } = JSON.parse((await doctor('-json', ...flags)).stdout) as {
+      looks: { findings: Finding[] }[];
+    };
+    return looks.flatMap((look) => look.findings.map(({ code }) => code));
+  };
+  const traces = async () => [
+    (await host.run(['ip', '-d', 'addr'])).stdout.replace(/\d+sec/g, ''),
+    (await host.run(['ip', 'route', 'show', 'table', 'all'])).stdout,
+  ];
+
+  test('a host that weft can start on: what a start needs, in its order, and no error', async () => {
+    const was = await traces();
+    const { code, stdout } = await doctor(...weftFlags(etcd));
+    assert.equal(code, 0, stdout);
+    assert.match(stdout, /^well {6}\d+ things looked at, no error/);
+    const at = stdout.split('\n').map((line) => line.slice(0, 9).trim());
+    assert.deepEqual(at.slice(1, 8), [
+      ...['rights', 'tun', 'underlay', 'store', 'config', 'device', 'port'],
+    ]);
+    assert.match(stdout, /^underlay {2}ens33, address 192\.168\.56\.11, MTU 1500$/m);
+    assert.match(stdout, /^config {4}10\.10\.0\.0\/16, vxlan, VNI 1, UDP 8472$/m);
+    assert.deepEqual(await traces(), was);
+  });
+
+  test('takes the flags of weft up from the environment, as the unit has them', async () => {
+    const [endpoints, prefix] = weftFlags(etcd).map((flag) => flag.replace(/^[^=]*=/, ''));
+    const variables = [
+      `FLANNELD_ETCD_ENDPOINTS=${endpoints}`,
+      `FLANNELD_ETCD_PREFIX=${prefix}`,
+      'FLANNELD_IP_MASQ=true',
+    ];
+    const argv = ['env', ...variables, process.execPath, WEFT, 'doctor', '-ip-masq', '-v=1'];
+    const { code, stdout } = await host.run(argv, { mayFail: true });
+    assert.equal(code, 0, stdout);
+  });
+
+  test('each thing that a start would fail on is named, with what to do', async () => {
+    assert.deepEqual(await findings('-etcd-endpoints=http://192.168.56.99:2379'), ['store-away']);
+    const [endpoints = '', prefix = ''] = weftFlags(etcd);
+    assert.deepEqual(await findings(endpoints, '-etcd-prefix=/nothing/here'), ['no-config']);
+    assert.deepEqual(await findings(endpoints, prefix, '-iface=eth7'), ['underlay']);
+    await etcd.put('/bad/config', '{"Network":"10.10.0.0/33"}');
+    assert.deepEqual(await findings(endpoints, '-etcd-prefix=/bad', '-iface=ens33'), ['config']);
+    const ca = '-etcd-cafile=/nothing/ca.pem';
+    assert.deepEqual(await findings(...weftFlags(etcd), ca), ['store-files']);
+    const rival = host.start(['socat', 'UDP-RECVFROM:8472,fork', '/dev/null']);
+    try {
+      await host.run(['sh', '-c', 'until ss -lun | grep -q :8472; do sleep 0.05; done']);
+      assert.deepEqual(await findings(...weftFlags(etcd)), ['port-taken']);
+    } finally {
+      await rival.stop();
+    }
+  });
+
+  test('of a weft that waits: what it waits for, and the looks of a start', async () => {
+    const waiting = host.weft('-etcd-endpoints=http://192.168.56.99:2379');
+    try {
+      await waiting.waitFor(/etcd/, 10_000);
+      const codes = await findings('-etcd-endpoints=http://192.168.56.99:2379');
+      assert.deepEqual(codes, ['starting', 'store-away']);
+    } finally {
+      await waiting.stop();
+    }
+  });
+
+  test('of a weft that runs: what it finds itself, and no word of its own port and device', async () => {
+    const weft = await startWeft(host, etcd);
+    try {
+      assert.deepEqual(await findings(), []);
+      await host.run(['sysctl', '-qw', 'net.ipv4.ip_forward=0']);
+      const deadline = performance.now() + 10_000;
+      while ((await findings()).join() !== 'forwarding') {
+        assert.ok(performance.now() < deadline, (await doctor()).stdout);
+      }
+      assert.equal((await doctor()).code, 1);
+      await host.run(['sysctl', '-qw', 'net.ipv4.ip_forward=1']);
+    } finally {
+      await weft.stop();
+    }
+  });
+});
