@@ -7,11 +7,18 @@ import type { Store } from '../control/store/store.js';
 import { describeLooks, type Look, saw, verdictOf, wrong } from '../operate/diagnose/look.js';
 import { hostChecks } from '../operate/findings/checks.js';
 import { describeVerdict } from '../operate/findings/describe.js';
+import type { Finding } from '../operate/findings/finding.js';
 import { layOut } from '../operate/status/lines.js';
 import { plainJson } from '../operate/status/plain.js';
 import { type Answer, isStarting } from '../operate/status/status.js';
 import { lookBeforeStart } from './doctor/before-start.js';
-import { checkEtcdAccess, hidePassword, readEndpoints, readEtcdAccess } from './etcd-access.js';
+import {
+  checkEtcdAccess,
+  etcdWarnings,
+  hidePassword,
+  readEndpoints,
+  readEtcdAccess,
+} from './etcd-access.js';
 import { findRunning } from './find-running.js';
 import { type Flags, parseFlags, UsageError } from './flags.js';
 import { DOCTOR, doctorFlags } from './manual/doctor.js';
@@ -29,9 +36,11 @@ export async function main(args: string[]): Promise<number> {
   }
   if (flags.rest.length > 0) throw new UsageError(`${JSON.stringify(flags.rest[0])} is not a flag`);
   checkEtcdAccess(flags);
-  hidePassword(['weft', 'doctor', ...args], process.env);
+  const visible = hidePassword(['weft', 'doctor', ...args], process.env);
   const { answer, others } = await findRunning(flags, process.env);
   const looks = answer === undefined ? await before(flags) : await running(answer, flags);
+  const warnings = etcdWarnings(flags, readEndpoints(flags), visible);
+  if (warnings.length > 0) looks.push({ at: 'flags', saw: '', findings: warnings.map(ofFlags) });
   const verdict = verdictOf(looks);
   if (flags.bool('json')) printJson(plainJson({ schema: SCHEMA, verdict, looks }));
   else {
@@ -39,6 +48,11 @@ export async function main(args: string[]): Promise<number> {
     printText(others);
   }
   return verdict.state === 'well' ? 0 : 1;
+}
+
+function ofFlags(text: string): Finding {
+  const kind = { code: 'flags', severity: 'warning', scope: 'store' } as const;
+  return { ...kind, about: 'flags', text, cure: '' };
 }
 
 function before(flags: Flags): Promise<Look[]> {

@@ -38,7 +38,7 @@ describe('weft doctor', { skip: lacks ?? false, timeout: 120_000 }, () => {
     return looks.flatMap((look) => look.findings.map(({ code }) => code));
   };
   const traces = async () => [
-    (await host.run(['ip', '-d', 'addr'])).stdout.replace(/\d+sec/g, ''),
+    (await host.run(['ip', '-4', '-d', 'addr'])).stdout.replace(/\d+sec/g, ''),
     (await host.run(['ip', 'route', 'show', 'table', 'all'])).stdout,
   ];
 
@@ -76,7 +76,9 @@ describe('weft doctor', { skip: lacks ?? false, timeout: 120_000 }, () => {
     await etcd.put('/bad/config', '{"Network":"10.10.0.0/33"}');
     assert.deepEqual(await findings(endpoints, '-etcd-prefix=/bad', '-iface=ens33'), ['config']);
     const ca = '-etcd-cafile=/nothing/ca.pem';
-    assert.deepEqual(await findings(...weftFlags(etcd), ca), ['store-files']);
+    assert.deepEqual(await findings(...weftFlags(etcd), ca), ['flags']);
+    const tls = endpoints.replace('http:', 'https:');
+    assert.deepEqual(await findings(tls, prefix, '-iface=ens33', ca), ['store-files']);
     const rival = host.start(['socat', 'UDP-RECVFROM:8472,fork', '/dev/null']);
     try {
       await host.run(['sh', '-c', 'until ss -lun | grep -q :8472; do sleep 0.05; done']);
