@@ -17,6 +17,7 @@ import { loadNative } from '../dataplane/io/native.js';
 import { TIER_NAMES, type TierName } from '../dataplane/io/tiers.js';
 import { saveBatch } from '../operate/capture/save-batch.js';
 import { Health } from '../operate/health/health.js';
+import type { Usage } from '../operate/metrics/metrics.js';
 import type { LaneCount } from '../operate/status/status.js';
 import { build, version, versionAndBuild } from './build.js';
 import {
@@ -128,12 +129,15 @@ export async function main(args: string[], laneProgram?: URL): Promise<number> {
     const reload = () => daemon.reload();
     lifecycle.onHangUp(() => (systemd === undefined ? reload() : systemd.reloading(reload)));
     if (healthPort > 0) {
+      const { Metrics } = await lifecycle.unlessLeaving(import('../operate/metrics/metrics.js'));
+      const metrics = new Metrics(() => daemon.answer(), usage);
       const health = new Health({
         address: flags.text('healthz-ip'),
         port: healthPort,
         ready: () => daemon.ready && !lifecycle.leaving,
         broken: () => daemon.broken,
         standing: () => daemon.standing,
+        metrics: () => metrics.scrape(),
         now: timeOfDay,
       });
       lifecycle.onLeave('the health listener', () => health.close());
@@ -181,6 +185,12 @@ function readOnLeaseLoss(text: string): 'exit' | 'reacquire' {
 }
 
 /** 0 and below: no listener, as with flanneld. */
+/** Of this process. */
+function usage(): Usage {
+  const { user, system } = process.cpuUsage();
+  return { residentBytes: process.memoryUsage.rss(), cpuSeconds: (user + system) / 1e6 };
+}
+
 function readHealthPort(flags: Flags): number {
   const port = flags.int('healthz-port');
   if (port > 65535) throw new UsageError(`-healthz-port=${port}: a port is at most 65535`);

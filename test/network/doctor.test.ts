@@ -1,6 +1,6 @@
 /**
- * `weft doctor` before a start, beside a weft, and after one: it names what is wrong and changes
- * nothing.
+ * `weft doctor` before a start, and beside a weft: it names what is wrong and changes nothing; and
+ * that status, readyz and metrics say the same.
  */
 import assert from 'node:assert/strict';
 import process from 'node:process';
@@ -36,6 +36,13 @@ describe('weft doctor', { skip: lacks ?? false, timeout: 120_000 }, () => {
       looks: { findings: Finding[] }[];
     };
     return looks.flatMap((look) => look.findings.map(({ code }) => code));
+  };
+  /** From weft's health listener: status and body. */
+  const get = async (url: string): Promise<[number, string]> => {
+    const program = `const r = await fetch('http://127.0.0.1:8081${url}');
+      console.log(JSON.stringify([r.status, await r.text()]))`;
+    const argv = [process.execPath, '--input-type=module', '-e', program];
+    return JSON.parse((await host.run(argv)).stdout);
   };
   const traces = async () => [
     (await host.run(['ip', '-4', '-d', 'addr'])).stdout.replace(/\d+sec/g, ''),
@@ -100,7 +107,7 @@ describe('weft doctor', { skip: lacks ?? false, timeout: 120_000 }, () => {
   });
 
   test('of a weft that runs: what it finds itself, and no word of its own port and device', async () => {
-    const weft = await startWeft(host, etcd);
+    const weft = await startWeft(host, etcd, '-healthz-ip=127.0.0.1', '-healthz-port=8081');
     try {
       assert.deepEqual(await findings(), []);
       await host.run(['sysctl', '-qw', 'net.ipv4.ip_forward=0']);
@@ -109,6 +116,15 @@ describe('weft doctor', { skip: lacks ?? false, timeout: 120_000 }, () => {
         assert.ok(performance.now() < deadline, (await doctor()).stdout);
       }
       assert.equal((await doctor()).code, 1);
+      const [code, readyz] = await get('/readyz');
+      assert.equal(code, 503);
+      assert.match(readyz, /^weft is not ready: this host does not forward IPv4/);
+      const [, metrics] = await get('/metrics');
+      assert.match(metrics, /^weft_verdict\{state="broken"\} 1$/m);
+      assert.match(metrics, /^weft_findings\{severity="error",code="forwarding"\} 1$/m);
+      const status = await host.run([process.execPath, WEFT, 'status'], { mayFail: true });
+      assert.equal(status.code, 1);
+      assert.match(status.stdout, /^BROKEN {4}this host does not forward IPv4/);
       await host.run(['sysctl', '-qw', 'net.ipv4.ip_forward=1']);
     } finally {
       await weft.stop();

@@ -89,7 +89,7 @@ export class Daemon {
     const laneLack = await awaited(checkHost(host, log, this.#options.lanes));
 
     // 2. status
-    const socket = new NamedStatus(() => this.#answer(), host);
+    const socket = new NamedStatus(() => this.answer(), host);
     lifecycle.onLeave('the run folder', () => removeIfUnused(host.folder, host.runDirectory));
     lifecycle.onLeave('the status socket', () => socket.close());
     await awaited(this.#loop.begin(socket));
@@ -232,7 +232,7 @@ export class Daemon {
   }
 
   /** What `weft status` is told. */
-  #answer(): Answer {
+  answer(): Answer {
     if (this.#state.is === 'running') return this.#status(this.#state.made);
     return { ...this.#process(), waitingFor: this.#waitingFor(this.#state.doing) };
   }

@@ -3,10 +3,12 @@
  * 503 with the reason when one stands still; /readyz 200 once packets flow and the subnet file is
  * written, 503 before. Every method is answered alike, and to
  * the byte as flanneld's (Go net/http) does, so that whatever reads the one reads the other. Node
- * parses the requests; the answers are written here, since Node's own have other headers.
+ * parses the requests; the answers are written here, since Node's own have other headers. /metrics is
+ * weft's own.
  */
 import http from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { messageOf } from '../../control/store/store.js';
 import { plain } from '../status/plain.js';
 
 export interface HealthOptions {
@@ -17,6 +19,8 @@ export interface HealthOptions {
   readonly broken: () => string;
   /** What keeps it from forwarding, a line each; none while all is well. */
   readonly standing: () => readonly string[];
+  /** What /metrics answers; absent: there is none. */
+  readonly metrics?: () => Promise<{ readonly type: string; readonly body: string }>;
   /** The time of day, for the Date header. */
   readonly now: () => Date;
 }
@@ -39,9 +43,10 @@ export class Health {
         // A body is read and forgotten, or the kernel would reset the connection under the answer.
         request.resume();
         request.once('end', () => {
-          const answer = answerTo(url, options);
-          socket.write(format(answer, method, httpVersion));
-          socket.destroySoon();
+          void answerTo(url, options).then((answer) => {
+            socket.write(format(answer, method, httpVersion));
+            socket.destroySoon();
+          });
         });
       },
     );
@@ -100,12 +105,21 @@ interface Answer {
   readonly body: string;
 }
 
-function answerTo(url: string, { ready, broken, standing, now }: HealthOptions): Answer {
+async function answerTo(url: string, options: HealthOptions): Promise<Answer> {
+  const { ready, broken, standing, metrics, now } = options;
   const date = `Date: ${now().toUTCString()}`;
-  const known = (status: string, body: string): Answer => {
-    return { status, headers: [date, `Content-Length: ${Buffer.byteLength(body)}`, TYPE], body };
+  const known = (status: string, body: string, type = TYPE): Answer => {
+    return { status, headers: [date, `Content-Length: ${Buffer.byteLength(body)}`, type], body };
   };
-  switch (url.replace(/\?.*$/s, '')) {
+  if (metrics !== undefined && pathOf(url) === '/metrics') {
+    try {
+      const { type, body } = await metrics();
+      return known('200 OK', body, `Content-Type: ${type}`);
+    } catch (error) {
+      return known('500 Internal Server Error', messageOf(error));
+    }
+  }
+  switch (pathOf(url)) {
     case '/healthz': {
       const faults = standing();
       return faults.length === 0
@@ -123,6 +137,10 @@ function answerTo(url: string, { ready, broken, standing, now }: HealthOptions):
       return { status: '404 Not Found', headers, body };
     }
   }
+}
+
+function pathOf(url: string): string {
+  return url.replace(/\?.*$/s, '');
 }
 
 function describeUnready(broken: string): string {
