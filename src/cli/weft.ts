@@ -25,6 +25,8 @@ async function load(command: string): Promise<Main | undefined> {
       return (await import('./status.js')).main;
     case 'doctor':
       return (await import('./doctor.js')).main;
+    case 'dash':
+      return (await import('./dash.js')).main;
     case 'down':
       return (await import('./down.js')).main;
     case 'docker-opts':

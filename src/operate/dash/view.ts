@@ -1,0 +1,130 @@
+/** What the page of `weft dash` is told each second, and what its charts are drawn from. */
+import type { DropName } from '../../dataplane/forward/drops.js';
+import { DROP_WORDS } from '../status/drop-words.js';
+import { duration } from '../status/format.js';
+import { type Answer, type HostGwStatus, isStarting, type Status } from '../status/status.js';
+import type { DropRow, PeerRow, Sample, View } from './shown.js';
+
+/** Those with most traffic, and those that are named in a finding. */
+const PEERS = 200;
+
+/** `why` in place of an answer: none was had. `before` is of the same process, or undefined. */
+export function viewOf(answer: Answer | string, before: Answer | undefined, time: number): View {
+  const nothing = {
+    ...{ verdict: null, findings: [], facts: [], peers: [], peerCount: 0 },
+    ...{ drops: [], strangers: [], sample: null },
+  };
+  if (typeof answer === 'string') return { state: 'gone', why: answer, ...nothing };
+  if (isStarting(answer)) return { state: 'starting', why: answer.waitingFor, ...nothing };
+  const { verdict, findings } = answer;
+  const earlier = earlierOf(answer, before);
+  const vxlan = answer.backend === 'vxlan' ? answer : undefined;
+  return {
+    ...{ state: 'running', why: '', verdict, findings, facts: factsOf(answer) },
+    peers: peersOf(answer, earlier),
+    peerCount: answer.peers.length,
+    drops: vxlan === undefined ? [] : dropsOf(vxlan, earlier),
+    strangers: vxlan?.strangers.slice(0, 8) ?? [],
+    sample: vxlan === undefined ? null : sampleOf(vxlan, earlier, time),
+  };
+}
+
+/** Undefined where no rate can be had. */
+function earlierOf(now: Status | HostGwStatus, before: Answer | undefined): Status | undefined {
+  if (before === undefined || isStarting(before) || before.backend !== 'vxlan') return undefined;
+  if (before.pid !== now.pid || before.uptimeSeconds >= now.uptimeSeconds) return undefined;
+  return before;
+}
+
+function sampleOf(now: Status, before: Status | undefined, time: number): Sample | null {
+  if (before === undefined) return null;
+  const seconds = now.uptimeSeconds - before.uptimeSeconds;
+  const rate = (name: keyof Status['counters']): number =>
+    Math.max(0, now.counters[name] - before.counters[name]) / seconds;
+  return {
+    time,
+    outBits: 8 * rate('outbound_out_bytes'),
+    inBits: 8 * rate('inbound_out_bytes'),
+    outPackets: rate('outbound_out_packets'),
+    inPackets: rate('inbound_out_packets'),
+    drops: Math.max(0, totalOf(now.drops) - totalOf(before.drops)) / seconds,
+  };
+}
+
+function totalOf(drops: Status['drops']): number {
+  return Object.values(drops).reduce((sum, packets) => sum + packets, 0);
+}
+
+function dropsOf(now: Status, before: Status | undefined): DropRow[] {
+  const seconds = before === undefined ? 1 : now.uptimeSeconds - before.uptimeSeconds;
+  const rows = Object.entries(now.drops).map(([reason, packets = 0]) => {
+    const name = reason as Exclude<DropName, 'none'>;
+    const then = before === undefined ? packets : (before.drops[name] ?? 0);
+    return {
+      reason,
+      packets,
+      rate: Math.max(0, packets - then) / seconds,
+      words: DROP_WORDS[name],
+    };
+  });
+  return rows.sort((a, b) => b.packets - a.packets);
+}
+
+function peersOf(now: Status | HostGwStatus, before: Status | undefined): PeerRow[] {
+  if (now.backend !== 'vxlan') {
+    return now.peers.slice(0, PEERS).map(({ publicIp, subnet, direct }) => ({
+      ...{ publicIp, subnet, way: direct ? 'direct' : 'none' },
+      ...{ outBits: 0, inBits: 0, heardSecondsAgo: null, pathMtu: null },
+      ...{ health: 'unknown', roundTripMs: null },
+    }));
+  }
+  const seconds = before === undefined ? 1 : now.uptimeSeconds - before.uptimeSeconds;
+  const earlier = new Map(before?.peers.map((peer) => [peer.publicIp, peer.seen]));
+  const named = now.findings.map(({ about }) => about).join(' ');
+  const rows = now.peers.map(({ publicIp, subnet, direct, seen, pathMtu }): PeerRow => {
+    const then = earlier.get(publicIp) ?? seen;
+    return {
+      ...{ publicIp, subnet, way: direct ? 'direct' : 'tunnel' },
+      outBits: (8 * Math.max(0, seen.sentBytes - then.sentBytes)) / seconds,
+      inBits: (8 * Math.max(0, seen.receivedBytes - then.receivedBytes)) / seconds,
+      heardSecondsAgo: seen.heardSecondsAgo,
+      pathMtu: pathMtu?.mtu ?? null,
+      ...{ health: 'unknown', roundTripMs: null },
+    };
+  });
+  const weight = (row: PeerRow): number =>
+    (named.includes(row.publicIp) ? 1e15 : 0) + row.outBits + row.inBits;
+  return rows.sort((a, b) => weight(b) - weight(a)).slice(0, PEERS);
+}
+
+function factsOf(answer: Status | HostGwStatus): [string, string][] {
+  const { version, build, lease, storeState, store, underlay, overlayNetwork } = answer;
+  const { awaySeconds, member, reason } = storeState;
+  const ends = lease.expiresInSeconds;
+  const facts: [string, string][] = [
+    ['weft', build === null ? version : `${version} (${build.commit})`],
+    ['Process', `${answer.pid}, up ${duration(answer.uptimeSeconds)}`],
+    ['Subnet', `${lease.subnet} of ${overlayNetwork}`],
+    [
+      'Lease',
+      lease.lost ?? (ends === null ? 'reserved' : `ends in ${duration(ends)} unless renewed`),
+    ],
+    [
+      'Store',
+      awaySeconds === null
+        ? (member ?? store)
+        : `away for ${duration(awaySeconds)}: ${reason ?? ''}`,
+    ],
+    ['Underlay', `${underlay.interface}, ${underlay.address}, MTU ${underlay.mtu}`],
+  ];
+  if (answer.backend === 'vxlan') {
+    const { device, offload, lanes } = answer;
+    const running = lanes.filter((lane) => lane.running).length;
+    facts.push(
+      ['Device', `${device.name}, MTU ${device.mtu}`],
+      ['Offload tier', offload.tier],
+      ['Lanes', `${running} of ${lanes.length} running`],
+    );
+  }
+  return facts;
+}

@@ -1,0 +1,171 @@
+/** The page of weft dash in a real browser: what it shows, on which screens, and to whom it is open. */
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import { createRequire } from 'node:module';
+import path from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { readFiles } from '../../../src/cli/dash.js';
+import { DashServer } from '../../../src/operate/dash/server.js';
+import type { Status } from '../../../src/operate/status/status.js';
+import { until } from '../../control/fakes.js';
+import { fullStatus } from '../status/full.js';
+import { type Browser, CHROMIUM, launch, type Page, type PageOptions } from './browser.js';
+
+const skip = fs.existsSync(CHROMIUM) ? false : `${CHROMIUM} is missing (the package chromium)`;
+/** Where screenshots go, for a look by eye. */
+const SHOTS = process.env.WEFT_SHOTS;
+const TOKEN = 'a'.repeat(32);
+const { resolve } = createRequire(import.meta.url);
+
+/** As an hour of traffic leaves it: counters grow from second to second. */
+function at(second: number, more: Partial<Status> = {}): Status {
+  const out = 5e8 * second + 2e8 * Math.sin(second / 9);
+  const [one, two] = fullStatus.peers;
+  return {
+    ...fullStatus,
+    uptimeSeconds: 1000 + second,
+    counters: {
+      ...fullStatus.counters,
+      outbound_out_bytes: out,
+      outbound_out_packets: out / 1400,
+      inbound_out_bytes: out / 3,
+      inbound_out_packets: out / 2800,
+    },
+    drops: { unknown_sender: 1200 + 7 * second },
+    peers: [
+      {
+        ...one!,
+        seen: { ...one!.seen, sentBytes: out, receivedBytes: out / 3, heardSecondsAgo: 1 },
+      },
+      two!,
+    ],
+    ...more,
+  };
+}
+
+const WELL = { verdict: { state: 'well', text: '2 peers' }, findings: [] } as const;
+
+describe('the page', { skip, timeout: 120_000 }, () => {
+  let server: DashServer;
+  let port: number;
+  let browser: Browser;
+  let page: Page;
+  let outside: string[];
+
+  before(async () => {
+    server = new DashServer({ token: TOKEN, files: readFiles() });
+    port = await server.listen(0);
+    for (let second = 0; second <= 120; second += 1) server.tell(at(second), 1.7e9 + second);
+    browser = await launch();
+  });
+  after(async () => {
+    await browser?.close();
+    server?.close();
+  });
+
+  const open = async (options: PageOptions = {}): Promise<Page> => {
+    page = await browser.newPage({ viewport: { width: 1200, height: 1000 }, ...options });
+    outside = [];
+    page.on('request', (request) => {
+      if (!request.url().startsWith(`http://127.0.0.1:${port}/`)) outside.push(request.url());
+    });
+    page.on('console', (message) => {
+      if (message.type() === 'error') outside.push(message.text());
+    });
+    page.on('pageerror', (error) => outside.push(error.message));
+    await page.goto(`http://127.0.0.1:${port}/?token=${TOKEN}`);
+    await page.waitForSelector('#verdict[data-state=broken]');
+    return page;
+  };
+  const shoot = async (name: string): Promise<void> => {
+    if (SHOTS !== undefined) {
+      await page.screenshot({ path: path.join(SHOTS, `${name}.png`), fullPage: true });
+    }
+  };
+  // biome-ignore lint/performance/useDomNodeTextContent: what is seen, not what is there
+  const textOf = async (selector: string): Promise<string> => page.locator(selector).innerText();
+
+  test('the verdict, what is wrong with its cure, charts, peers, drops, facts', async () => {
+    await open();
+    assert.match(await textOf('#verdict'), /BROKEN the underlay address .* is gone from ens33/);
+    assert.match(await textOf('#findings'), /error: the underlay address/);
+    assert.match(await textOf('#findings code'), /^ip addr add 192\.168\.56\.11\/24 dev ens33$/);
+    assert.match(await textOf('#bits-now'), /^[34]\.\d+ Gb\/s out, 1\.\d+ Gb\/s in$/);
+    assert.equal(await page.locator('.chart canvas').count(), 2);
+    assert.match(await textOf('#peers tbody tr:first-child'), /192\.168\.56\.12\s.*Gb\/s/);
+    assert.match(await textOf('#drops tbody'), /unknown_sender\s+2,0\d\d\s+7\/s\s+from an address/);
+    assert.match(await textOf('#drops tbody'), /198\.51\.100\.7/);
+    assert.match(await textOf('#facts'), /10\.10\.58\.0\/24 of 10\.10\.0\.0\/16/);
+    assert.equal(page.url(), `http://127.0.0.1:${port}/`, 'the token is out of the address');
+    assert.deepEqual(outside, [], 'nothing from outside, no error');
+    await shoot('light');
+  });
+
+  test('it is live, and says when it is not', async () => {
+    await open();
+    server.tell(at(121, WELL), 1.7e9 + 121);
+    await page.waitForSelector('#verdict[data-state=well]');
+    assert.equal(await page.isVisible('#findings'), false);
+    assert.equal(await page.title(), 'weft');
+    server.tell('no weft runs on this host; start one with: weft up', 1.7e9 + 122);
+    await page.waitForSelector('#verdict[data-state=gone]');
+    assert.match(await textOf('#verdict'), /NO WEFT no weft runs on this host/);
+    server.tell(at(123), 1.7e9 + 123);
+    await page.waitForSelector('#verdict[data-state=broken]');
+    assert.equal(await page.title(), 'broken: weft');
+  });
+
+  test('dark, and as narrow as a phone: nothing sticks out', async () => {
+    await open({ colorScheme: 'dark', viewport: { width: 360, height: 740 }, hasTouch: true });
+    const wide = await page.evaluate('document.documentElement.scrollWidth');
+    assert.equal(wide, 360);
+    await shoot('phone-dark');
+    const back = await page.evaluate('getComputedStyle(document.body).backgroundColor');
+    assert.equal(back, 'rgb(16, 21, 27)');
+  });
+
+  test('what a peer or a store says is text, never markup', async () => {
+    await open();
+    const evil = '<img src=x onerror="document.title=1"><b>bold</b>';
+    const [finding] = fullStatus.findings;
+    const findings = [{ ...finding!, text: evil, cure: evil }];
+    server.tell(
+      at(124, { findings, verdict: { state: 'broken', text: evil }, store: evil }),
+      1.7e9 + 124,
+    );
+    await until(async () => (await textOf('#verdict')).includes('<img'));
+    assert.equal(await page.locator('main img, main b').count(), 0);
+    assert.match(await textOf('#findings li'), /<img src=x/);
+  });
+
+  for (const colorScheme of ['light', 'dark'] as const) {
+    test(`axe finds nothing against it (${colorScheme})`, async () => {
+      server.tell(at(125), 1.7e9 + 125);
+      await open({ colorScheme });
+      // The page's own policy lets no script in that it does not serve.
+      const axe = fs.readFileSync(resolve('axe-core/axe.min.js'), 'utf8');
+      await page.evaluate(axe);
+      const { violations } = (await page.evaluate('axe.run()')) as {
+        violations: { id: string; nodes: { html: string; failureSummary: string }[] }[];
+      };
+      const said = violations.flatMap(({ id, nodes }) =>
+        nodes.map((node) => `${id}: ${node.html} ${node.failureSummary}`),
+      );
+      assert.deepEqual(said, []);
+    });
+  }
+
+  test('without the token nothing is shown; with a foreign name neither', async () => {
+    const get = (url: string, headers: Record<string, string> = {}) =>
+      fetch(`http://127.0.0.1:${port}${url}`, { headers, redirect: 'manual' });
+    for (const url of ['/', '/events', '/page.js', `/?token=${'b'.repeat(32)}`, '/?token=']) {
+      assert.equal((await get(url)).status, 403, url);
+    }
+    assert.equal((await get('/', { Cookie: `weft-dash=${TOKEN}` })).status, 200);
+    assert.equal((await get('/__proto__', { Cookie: `weft-dash=${TOKEN}` })).status, 404);
+    assert.equal((await get('/../package.json', { Cookie: `weft-dash=${TOKEN}` })).status, 404);
+    const first = await get(`/?token=${TOKEN}`);
+    assert.equal(first.status, 303);
+    assert.match(first.headers.get('set-cookie') ?? '', /HttpOnly; SameSite=Strict/);
+  });
+});
