@@ -7,7 +7,13 @@ import { thisHost } from '../control/daemon/host.js';
 import { defaultLanes, MOST_LANES } from '../control/daemon/lanes.js';
 import { Lifecycle } from '../control/daemon/lifecycle.js';
 import { openStream } from '../control/daemon/line-stream.js';
-import { createLog, formatForJournal, formatLine, isJournal } from '../control/daemon/log.js';
+import {
+  createLog,
+  formatForJournal,
+  formatJson,
+  formatLine,
+  isJournal,
+} from '../control/daemon/log.js';
 import { logWhatPackagesSay } from '../control/daemon/packages-say.js';
 import { tellSystemd } from '../control/daemon/systemd.js';
 import { FileStore } from '../control/store/file.js';
@@ -67,6 +73,7 @@ export async function main(args: string[], laneProgram?: URL): Promise<number> {
   const lanes = readLanes(flags, os.availableParallelism());
   const firewall = readFirewall(flags);
   const renewMarginMs = readRenewMargin(flags);
+  const logFormat = readLogFormat(flags.text('log-format'));
   const onLeaseLoss = readOnLeaseLoss(flags.text('on-lease-loss'));
   const underlay = readSelection(flags);
   const runDirectory = readRunDirectory(flags, process.env);
@@ -75,7 +82,8 @@ export async function main(args: string[], laneProgram?: URL): Promise<number> {
   const etcd = file === '' ? await import('../control/store/etcd.js') : undefined;
 
   const stream = openStream();
-  const format = isJournal(process.env.JOURNAL_STREAM) ? formatForJournal : formatLine;
+  const usual = isJournal(process.env.JOURNAL_STREAM) ? formatForJournal : formatLine;
+  const format = logFormat === 'json' ? formatJson : usual;
   const log = createLog(flags.int('v'), stream, format);
   logWhatPackagesSay(log);
   const lifecycle = new Lifecycle(log, undefined, () => stream.flush());
@@ -177,6 +185,11 @@ function readRenewMargin(flags: Flags): number {
   if (minutes >= 1 && minutes <= 1439) return minutes * 60_000;
   const given = flags.text('subnet-lease-renew-margin');
   throw new UsageError(`-subnet-lease-renew-margin=${given}: give 1 to 1439 minutes`);
+}
+
+function readLogFormat(text: string): 'text' | 'json' {
+  if (text === 'text' || text === 'json') return text;
+  throw new UsageError(`-log-format=${text}: give text or json`);
 }
 
 function readOnLeaseLoss(text: string): 'exit' | 'reacquire' {

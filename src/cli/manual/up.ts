@@ -158,6 +158,13 @@ const OWN: readonly Flag[] = [
     help: 'threads of each lane: 2 gives each direction one of its own',
     default: '1',
   },
+  {
+    name: 'log-format',
+    kind: 'string',
+    choices: ['text', 'json'],
+    help: 'how the log is written: lines for people, or an object a line with time, level and message',
+    default: 'text',
+  },
   RUN_DIR,
   HELP,
 ];

@@ -3,7 +3,7 @@
  * it is the journal that reads them, which has the time itself.
  */
 import fs from 'node:fs';
-import { plain } from '../../operate/status/plain.js';
+import { plain, plainJson } from '../../operate/status/plain.js';
 import type { Log } from '../runtime.js';
 import type { LineStream } from './line-stream.js';
 
@@ -22,6 +22,13 @@ export function formatForJournal(severity: Severity, _time: Date, text: string):
   return `<${PRIORITIES[severity]}>${plain(text)}\n`;
 }
 
+const NAMES = { E: 'error', W: 'warning', I: 'info', D: 'debug' } as const;
+
+/** `-log-format=json`: an object a line, whose names are stable. */
+export function formatJson(severity: Severity, time: Date, text: string): string {
+  return `${plainJson({ time: time.toISOString(), level: NAMES[severity], message: text })}\n`;
+}
+
 /**
  * Whether JOURNAL_STREAM (`device:inode`, systemd.exec(5)) names this very descriptor: it is
  * inherited by whoever has standard error elsewhere, too.
@@ -35,10 +42,37 @@ export function isJournal(stream = '', fd = 2): boolean {
   }
 }
 
+/** The same line is not said again within this time, only counted. */
+const REPEATED_MS = 60_000;
+
 /** `verbosity` 0: info and above; 1 and more: debug too. */
-export function createLog(verbosity: number, stream: LineStream, format = formatLine): Log {
+export function createLog(
+  verbosity: number,
+  stream: LineStream,
+  format = formatLine,
+  timeOfDay = () => new Date(),
+): Log {
+  let last = { severity: 'D' as Severity, text: '', at: 0, times: 0 };
   const write = (severity: Severity, text: string): void => {
-    const now = new Date();
+    const now = timeOfDay();
+    const at = now.getTime();
+    const isNew = severity !== last.severity || text !== last.text;
+    // A clock that was set back is no reason to be silent.
+    if (!isNew && at >= last.at && at - last.at < REPEATED_MS) {
+      last.times += 1;
+      return;
+    }
+    const { times } = last;
+    if (times > 0)
+      put(
+        last.severity,
+        now,
+        `the line before ${times === 1 ? 'once more' : `${times} times more`}`,
+      );
+    last = { severity, text, at, times: 0 };
+    put(severity, now, text);
+  };
+  const put = (severity: Severity, now: Date, text: string): void => {
     stream.write(format(severity, now, text), (lines) =>
       format('W', now, `${lines === 1 ? '1 line' : `${lines} lines`} of log could not be written`),
     );

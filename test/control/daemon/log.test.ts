@@ -3,7 +3,13 @@ import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { formatForJournal, formatLine, isJournal } from '../../../src/control/daemon/log.js';
+import {
+  createLog,
+  formatForJournal,
+  formatJson,
+  formatLine,
+  isJournal,
+} from '../../../src/control/daemon/log.js';
 
 const LEAVER = fileURLToPath(new URL('./fixtures/leaver.js', import.meta.url));
 const TIME = new Date('2026-11-25T04:05:06.789Z');
@@ -50,4 +56,32 @@ test('what a package prints, and what Node warns of, are lines of log', () => {
     said,
     /^I a package\\u001b says\nI two lines\nI and so does this\nW Warning: beware\n/,
   );
+});
+
+test('as JSON: an object a line, read as what it was, with nothing unseen in it', () => {
+  const text = 'lease "a"\n\u202e\x1b[2J';
+  const line = formatJson('W', TIME, text);
+  assert.doesNotMatch(line.trimEnd(), /[\n\u202e]/);
+  assert.deepEqual(JSON.parse(line), {
+    ...{ time: '2026-11-25T04:05:06.789Z', level: 'warning', message: text },
+  });
+});
+
+test('a line that comes again and again is said once a minute, and counted', () => {
+  const said: string[] = [];
+  let now = 0;
+  const stream = { write: (line: string) => void said.push(line.slice(15)) } as never;
+  const log = createLog(0, stream, undefined, () => new Date(now));
+  for (; now < 59_000; now += 1_000) log.warn('it is so');
+  log.info('it is so');
+  assert.deepEqual(said, ['it is so\n', 'the line before 58 times more\n', 'it is so\n']);
+  said.length = 0;
+  for (now = 100_000; now < 250_000; now += 10_000) log.warn('again');
+  assert.deepEqual(said, [
+    ...['again\n', 'the line before 5 times more\n', 'again\n'],
+    ...['the line before 5 times more\n', 'again\n'],
+  ]);
+  now = 0;
+  log.warn('again');
+  assert.equal(said.at(-1), 'again\n', 'a clock that was set back does not silence it');
 });
