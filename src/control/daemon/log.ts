@@ -42,7 +42,8 @@ export function isJournal(stream = '', fd = 2): boolean {
   }
 }
 
-/** The same line is not said again within this time, only counted. */
+/** The same line again and again is said so often within this time, and then counted. */
+const REPEATED = 5;
 const REPEATED_MS = 60_000;
 
 /** `verbosity` 0: info and above; 1 and more: debug too. */
@@ -52,24 +53,22 @@ export function createLog(
   format = formatLine,
   timeOfDay = () => new Date(),
 ): Log {
-  let last = { severity: 'D' as Severity, text: '', at: 0, times: 0 };
+  let last = { severity: 'D' as Severity, text: '', at: 0, said: 0, unsaid: 0 };
   const write = (severity: Severity, text: string): void => {
     const now = timeOfDay();
     const at = now.getTime();
-    const isNew = severity !== last.severity || text !== last.text;
     // A clock that was set back is no reason to be silent.
-    if (!isNew && at >= last.at && at - last.at < REPEATED_MS) {
-      last.times += 1;
+    const isSame = severity === last.severity && text === last.text;
+    const isSoon = at >= last.at && at - last.at < REPEATED_MS;
+    if (isSame && isSoon && last.said >= REPEATED) {
+      last.unsaid += 1;
       return;
     }
-    const { times } = last;
-    if (times > 0)
-      put(
-        last.severity,
-        now,
-        `the line before ${times === 1 ? 'once more' : `${times} times more`}`,
-      );
-    last = { severity, text, at, times: 0 };
+    if (last.unsaid > 0) put(last.severity, now, `the line before ${describeTimes(last.unsaid)}`);
+    last =
+      isSame && isSoon
+        ? { ...last, said: last.said + 1 }
+        : { severity, text, at, said: 1, unsaid: 0 };
     put(severity, now, text);
   };
   const put = (severity: Severity, now: Date, text: string): void => {
@@ -85,4 +84,8 @@ export function createLog(
       if (verbosity > 0) write('D', text);
     },
   };
+}
+
+function describeTimes(times: number): string {
+  return times === 1 ? 'once more' : `${times} times more`;
 }
