@@ -83,6 +83,7 @@ needs.package = [
 needs.packages = [...needs.package, ['debootstrap', 'debootstrap']];
 needs.demo = [...needs.build, ...needs.demo];
 needs.docker = [...needs.demo, ...needs.docker];
+needs.units = [...needs.packages, ...needs.docker];
 needs.test = [...needs.docker, ...needs.test];
 needs.bench = needs.test;
 
