@@ -165,12 +165,16 @@ export class Machine {
   async shutDown(): Promise<void> {
     const life = this.#now;
     await this.run(['systemctl', 'poweroff'], { mayFail: true });
-    const ended = await Promise.race([life.running.exited, pause(60_000)]);
-    if (ended === undefined) process.kill(life.pid, 'SIGKILL');
+    let late = false;
+    const timer = setTimeout(() => {
+      late = true;
+      process.kill(life.pid, 'SIGKILL');
+    }, 60_000);
     await life.running.exited;
+    clearTimeout(timer);
     await life.close();
     this.#life = undefined;
-    if (ended === undefined) throw new Error(`${life.name} did not shut down within a minute`);
+    if (late) throw new Error(`${life.name} did not shut down within a minute`);
   }
 
   /** Ends it as a power failure does. */
