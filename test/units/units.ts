@@ -42,7 +42,7 @@ describe('the units', { skip: lacks ?? false, concurrency: releases.length }, ()
   after(() => lab?.close());
 
   for (const { number, name, packages } of releases) {
-    describe(`on Debian ${number}`, { timeout: 330_000 }, () => {
+    describe(`on Debian ${number}`, { timeout: 400_000, concurrency: 1 }, () => {
       let site: Site;
       before(async () => {
         site = await Site.make(lab, network, number, makeRoot(name, packages));
@@ -93,7 +93,9 @@ describe('the units', { skip: lacks ?? false, concurrency: releases.length }, ()
       test('reload: the same process looks anew', async () => {
         const before = await site.property('weft', 'MainPID');
         await sh('systemctl reload weft');
-        await within(5_000, 'it says so', async () => /^reloading: /m.test(await site.journal('weft')));
+        await within(5_000, 'it says so', async () =>
+          /^reloading: /m.test(await site.journal('weft')),
+        );
         assert.equal(await site.property('weft', 'MainPID'), before);
         await site.weftIsWell();
       });
