@@ -221,6 +221,9 @@ function debianFiles(tree) {
     .replace('/etc/systemd/system/weft.service', '/usr/lib/systemd/system/weft.service');
   fs.mkdirSync(`${tree}/usr/lib/systemd/system`, { recursive: true });
   fs.writeFileSync(`${tree}/usr/lib/systemd/system/weft.service`, unit);
+  // Docker is put behind weft by who wants that, with a copy of this; see the README.
+  const dropIn = 'docker.service.d/weft.conf';
+  copy(`packaging/${dropIn}`, `${tree}/usr/share/weft/${dropIn}`);
 }
 
 /** What weft itself prints: its man page, and what shells complete its command line with. */

@@ -7,8 +7,8 @@
  *   4. addon     native/*.c -> native/build/weft.node
  *   5. compile   TypeScript -> dist
  *
- * Usage: node scripts/setup.mjs [demo|docker|test|bench|package]   (default: build only what compiling
- * needs; docker: the demo with Docker engines)
+ * Usage: node scripts/setup.mjs [demo|docker|test|bench|package|packages|units]
+ * (default: build only what compiling needs; docker: the demo with Docker engines)
  *
  * Each step is skipped when its stamp says nothing changed. Imports only `node:` modules,
  * since it runs before there are any others. Speaks on stderr. WEFT_NO_INSTALL=1 names
@@ -83,6 +83,7 @@ needs.package = [
 needs.packages = [...needs.package, ['debootstrap', 'debootstrap']];
 needs.demo = [...needs.build, ...needs.demo];
 needs.docker = [...needs.demo, ...needs.docker];
+needs.units = [...needs.packages, ...needs.docker];
 needs.test = [...needs.docker, ...needs.test];
 needs.bench = needs.test;
 

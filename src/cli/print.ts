@@ -5,6 +5,7 @@
  */
 import fs from 'node:fs';
 import tty from 'node:tty';
+import { isJournal } from '../control/daemon/log.js';
 import { type PlainJson, plain, plainLines } from '../operate/status/plain.js';
 
 /** What a stream of this process has become. */
@@ -24,9 +25,10 @@ export function printJson(json: PlainJson): void {
   write(1, `${json}\n`);
 }
 
-/** One line to standard error. */
+/** One line to standard error: an error, where it is the journal that reads it. */
 export function complain(line: string): void {
-  write(2, `${plain(line)}\n`);
+  const priority = isJournal(process.env.JOURNAL_STREAM) ? '<3>' : '';
+  write(2, `${priority}${plain(line)}\n`);
 }
 
 export function complainText(text: string): void {

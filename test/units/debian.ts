@@ -1,0 +1,41 @@
+/** The Debian releases that the units are tried on, with what a host of Docker's has there. */
+import fs from 'node:fs';
+import path from 'node:path';
+
+export interface Release {
+  /** As `--only` names it. */
+  readonly number: string;
+  readonly name: string;
+  /** Packages beside those that every host has. */
+  readonly packages: readonly string[];
+}
+
+const EVERYWHERE = [
+  ...['systemd', 'kmod', 'procps', 'iproute2', 'iptables', 'iputils-ping', 'libstdc++6'],
+  ...['docker.io', 'containernetworking-plugins'],
+];
+
+const RELEASES: readonly Release[] = [
+  { number: '12', name: 'bookworm', packages: EVERYWHERE },
+  // Its docker.io comes without the command.
+  { number: '13', name: 'trixie', packages: [...EVERYWHERE, 'docker-cli'] },
+];
+
+/** Those that `--only=NUMBER` leaves. Throws an Error for arguments that mean nothing. */
+export function chosenReleases(args: readonly string[]): readonly Release[] {
+  const numbers = args.map((arg) => /^--only=(.*)$/.exec(arg)?.[1]);
+  const known = RELEASES.map(({ number }) => number);
+  if (numbers.some((number) => !known.includes(number ?? ''))) {
+    throw new Error(`usage: npm run test-units [-- --only=${known.join('|')}]`);
+  }
+  return numbers.length === 0 ? RELEASES : RELEASES.filter((one) => numbers.includes(one.number));
+}
+
+/** The package that `npm run package` made. */
+export function builtPackage(): string {
+  const folder = path.resolve('dist/packages');
+  const names = fs.existsSync(folder) ? fs.readdirSync(folder) : [];
+  const name = names.find((one) => /^weft_.*\.deb$/.test(one));
+  if (name === undefined) throw new Error(`no Debian package in ${folder}: npm run package -- deb`);
+  return path.join(folder, name);
+}
