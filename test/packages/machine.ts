@@ -9,7 +9,6 @@ import { cgroupOf } from '../../src/lab/cgroups.js';
 import type { Result } from '../../src/lab/command.js';
 import { LAB_MARK } from '../../src/lab/enter.js';
 import type { Host } from '../../src/lab/host.js';
-import type { Lab } from '../../src/lab/lab.js';
 import type { Network } from '../../src/lab/network.js';
 
 const SYSTEMCTL = path.resolve('test/packages/systemctl.sh');
@@ -27,7 +26,7 @@ export const MACHINE = [
  */
 const TURN = `
 set -e
-lower=$1 layers=$2 systemctl=$3 group=$4
+lower=$1 systemctl=$2 group=$3 layers=/mnt
 mount -t tmpfs machine "$layers"; mkdir "$layers/up" "$layers/work" "$layers/root"
 mount -t overlay -o "lowerdir=$lower,upperdir=$layers/up,workdir=$layers/work" machine "$layers/root"
 cp "$systemctl" "$layers/root/usr/bin/systemctl"
@@ -65,25 +64,23 @@ export class Machine {
 
   /** `root` is one of `makeRoot`, `name` new in the lab. Neither Docker nor a router before. */
   static async create(
-    lab: Lab,
     network: Network,
     root: string,
     name: string,
     address: string,
   ): Promise<Machine> {
     const host = await network.host(name, { address: `${address}/24`, forwarding: false });
-    const layers = lab.directory('machines', name);
     const group = cgroupOf(process.env[LAB_MARK]!);
-    await host.run(['sh', '-c', TURN, 'sh', fs.realpathSync(root), layers, SYSTEMCTL, group]);
+    await host.run(['sh', '-c', TURN, 'sh', fs.realpathSync(root), SYSTEMCTL, group]);
     return new Machine(host);
   }
 
   /** What root types in a fresh shell in /root; both streams in one, as a terminal shows them. */
   async type(text: string, seconds = 90): Promise<Result> {
     // What is typed as root on a machine of the lab must never run anywhere else.
-    const shell = ['sh', '-e', '-c', `[ -e /etc/lab-machine ] || exit 99\nexec 2>&1\n${text}`];
+    const shell = ['timeout', String(seconds), 'sh', '-e', '-c', `[ -e /etc/lab-machine ] || exit 99\nexec 2>&1\n${text}`];
     return this.host.run([...ENVIRONMENT, ...shell], {
-      timeout: seconds * 1_000,
+      timeout: seconds * 1_000 + 5_000,
       mayFail: true,
     });
   }

@@ -41,7 +41,8 @@ line() {
 
 listen() {
     perl -MSocket -e '
-        socket(my $s, AF_UNIX, SOCK_DGRAM, 0) and bind($s, sockaddr_un($ARGV[0])) or die $!;
+        socket(my $s, AF_UNIX, SOCK_DGRAM, 0) or die $!;
+        bind($s, sockaddr_un($ARGV[0])) or die $!;
         open(my $o, ">", "$ARGV[1].listens"); close($o);
         while (defined recv($s, my $text, 4096, 0)) {
             if ($text =~ /^READY=1/m) { open(my $f, ">", "$ARGV[1].ready"); close($f) }
