@@ -130,7 +130,7 @@ async function debian(site: Site): Promise<void> {
   await typed(
     site,
     'a',
-    'tar -C / --one-file-system -c bin etc lib lib64 sbin usr tmp var/lib/dpkg var/lib/apt var/cache/apt/archives' +
+    'tar -C / --one-file-system -c bin etc lib lib64 sbin usr tmp var/lib/dpkg var/lib/apt var/cache/apt/archives var/log' +
       " --exclude=usr/bin/docker* --exclude=usr/sbin/dockerd --exclude='usr/bin/containerd*' --exclude=usr/lib/cni" +
       ' --exclude=usr/bin/etcd --exclude=usr/lib/weft | docker import - debian:13-slim >/dev/null',
   );
@@ -175,6 +175,13 @@ describe('the documents, typed as they stand', { skip: lacks ?? false, timeout: 
 
   fresh('upgrade.md', async (on) => {
     await joined(on);
+    await typed(
+      on,
+      'a',
+      'dpkg-deb -R weft_*.deb next; rm weft_*.deb; sed -i "s/^Version: .*/Version: 0.1.1/" next/DEBIAN/control;' +
+        ' sed -i \'s/"version": ".*"/"version": "0.1.1"/\' next/usr/lib/weft/package.json;' +
+        ' dpkg-deb -Znone -b next weft_0.1.1_amd64.deb; rm -r next',
+    );
     await follow(on, document('upgrade.md'));
   });
 

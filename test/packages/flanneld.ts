@@ -5,6 +5,7 @@
 
 export const FLANNELD = `#!/bin/sh
 set -e
+rm -f /run/flannel/flags
 endpoint=$(echo "$*" | sed -n 's/.*-etcd-endpoints=\\([^ ]*\\).*/\\1/p')
 interface=$(echo "$*" | sed -n 's/.*-iface=\\([^ ]*\\).*/\\1/p')
 address=$(ip -4 -o address show dev "$interface" | sed 's|.*inet \\([0-9.]*\\)/.*|\\1|')
@@ -23,6 +24,9 @@ etcdctl put --lease="$lease" "$key" "{\\"PublicIP\\":\\"$address\\",\\"PublicIPv
 mkdir -p /run/flannel
 printf 'FLANNEL_NETWORK=10.5.0.0/16\\nFLANNEL_SUBNET=%s/24\\nFLANNEL_MTU=1450\\nFLANNEL_IPMASQ=false\\n' "\${network%.0}.1" >/run/flannel/subnet.env
 echo "$*" >/run/flannel/flags
+[ -z "$NOTIFY_SOCKET" ] || perl -MSocket -e '
+    socket(my $s, AF_UNIX, SOCK_DGRAM, 0);
+    send($s, "READY=1", 0, sockaddr_un($ENV{NOTIFY_SOCKET}));'
 trap 'exit 0' TERM INT
 while :; do sleep 0.2; done
 `;
@@ -32,6 +36,7 @@ export const FLANNELD_UNIT = `[Unit]
 Description=flanneld
 
 [Service]
+Type=notify
 ExecStart=/usr/local/bin/flanneld \\
     -etcd-endpoints=http://192.168.56.131:2379 -iface=eth0 -ip-masq
 Restart=on-failure

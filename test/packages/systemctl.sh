@@ -62,8 +62,13 @@ start() {
         values "$1" ExecStartPre | while read -r before; do echo "$(line "$before") || true"; done
         echo "exec $(line "$(values "$1" ExecStart | tail -n 1)")"
     } >"$state/$1.start"
-    setsid sh "$state/$1.start" >"$state/$1.log" 2>&1 </dev/null &
-    echo $! >"$state/$1.pid"
+    # A shell stays its parent, so that nothing of it is left when it has ended.
+    {
+        setsid sh "$state/$1.start" >"$state/$1.log" 2>&1 </dev/null &
+        echo $! >"$state/$1.pid"
+        wait
+    } >/dev/null 2>&1 </dev/null &
+    while [ ! -s "$state/$1.pid" ]; do sleep 0.05; done
     tries=0
     while [ "$(values "$1" Type)" = notify ] && [ ! -e "$state/$1.ready" ]; do
         tries=$((tries + 1))
@@ -84,7 +89,7 @@ stop() {
     if running "$1"; then
         pid=$(cat "$state/$1.pid")
         kill "$pid"
-        while kill -0 "$pid" 2>/dev/null && ! grep -q '^State:.Z' "/proc/$pid/status"; do sleep 0.05; done
+        while kill -0 "$pid" 2>/dev/null; do sleep 0.05; done
     fi
     [ ! -s "$state/$1.listener" ] || kill "$(cat "$state/$1.listener")" 2>/dev/null || true
     rm -f "$state/$1.pid" "$state/$1.listener"
