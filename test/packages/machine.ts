@@ -78,7 +78,14 @@ export class Machine {
   /** What root types in a fresh shell in /root; both streams in one, as a terminal shows them. */
   async type(text: string, seconds = 90): Promise<Result> {
     // What is typed as root on a machine of the lab must never run anywhere else.
-    const shell = ['timeout', String(seconds), 'sh', '-e', '-c', `[ -e /etc/lab-machine ] || exit 99\nexec 2>&1\n${text}`];
+    const shell = [
+      'timeout',
+      String(seconds),
+      'sh',
+      '-e',
+      '-c',
+      `[ -e /etc/lab-machine ] || exit 99\nexec 2>&1\n${text}`,
+    ];
     return this.host.run([...ENVIRONMENT, ...shell], {
       timeout: seconds * 1_000 + 5_000,
       mayFail: true,
