@@ -222,7 +222,9 @@ function debianFiles(tree) {
   copy('packaging/debian/default', `${tree}/etc/default/weft`);
   copy('packaging/debian/copyright', `${doc}/copyright`);
   fs.copyFileSync('README.md', `${doc}/README.md`);
-  for (const name of fs.readdirSync('docs').filter((name) => name.endsWith('.md'))) {
+  for (const name of fs
+    .readdirSync('docs')
+    .filter((name) => name.endsWith('.md') && name !== 'status.md')) {
     copy(`docs/${name}`, `${doc}/docs/${name}`);
   }
   for (const name of EXAMPLES) copy(`packaging/${name}`, `${tree}/usr/share/weft/${name}`);

@@ -63,7 +63,8 @@ function wrongCommands(text: string): string[] {
     if (at === -1 || /^(?:-\S*|systemctl|enable|stop|purge)$/.test(words[at - 1] ?? '')) return [];
     if (/^(?:systemctl|apt-get|journalctl|npm)$/.test(words[0]!)) return [];
     const [command = '', ...rest] = words.slice(at + 1);
-    if (!/^[a-z][a-z-]*$/.test(command) || command === 'weft') return [];
+    // `weft guard` is the comment of a rule.
+    if (!/^[a-z][a-z-]*$/.test(command) || ['weft', 'guard'].includes(command)) return [];
     const known = flags(command);
     if (known === undefined) return [`there is no command: ${line.trim()}`];
     return rest

@@ -164,6 +164,19 @@ describe('the documents, typed as they stand', { skip: lacks ?? false, timeout: 
     await follow(on, document('cni.md'));
   });
 
+  fresh('firewall.md', async (on) => {
+    await joined(on);
+    // A closed host: what comes by the tunnel is let in by what the document says, and by that alone.
+    await typed(on, 'a', 'iptables -P INPUT DROP; iptables -A INPUT -s 192.168.56.131 -j ACCEPT');
+    const ping = 'ping -c 1 -W 1 "$(ip route show dev flannel.1 | sed -n \'s|/24 .*||p\')" || true';
+    const inbound = async () => /^inbound +(\d+)/m.exec(await typed(on, 'a', 'weft status'))![1];
+    await typed(on, 'b', ping);
+    assert.equal(await inbound(), '0');
+    await follow(on, document('firewall.md'));
+    await typed(on, 'b', ping);
+    assert.notEqual(await inbound(), '0');
+  });
+
   fresh('docker.md', async (on) => {
     await joined(on);
     await typed(on, 'a', 'systemctl start docker');

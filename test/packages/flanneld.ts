@@ -18,7 +18,7 @@ ip link delete flannel.1 2>/dev/null || true
 ip link add flannel.1 type vxlan id 1 dev "$interface" local "$address" dstport 8472 nolearning
 ip address add "$network/32" dev flannel.1
 ip link set flannel.1 mtu 1450 up
-mac=$(cat /sys/class/net/flannel.1/address)
+mac=$(ip -o link show flannel.1 | sed 's|.*link/ether \\([0-9a-f:]*\\).*|\\1|')
 lease=$(etcdctl lease grant 86400 | sed 's/lease \\([0-9a-f]*\\) .*/\\1/')
 etcdctl put --lease="$lease" "$key" "{\\"PublicIP\\":\\"$address\\",\\"PublicIPv6\\":null,\\"BackendType\\":\\"vxlan\\",\\"BackendData\\":{\\"VNI\\":1,\\"VtepMAC\\":\\"$mac\\"}}" >/dev/null
 mkdir -p /run/flannel
