@@ -6,16 +6,23 @@ set -e
 state=/run/units
 mkdir -p "$state"
 
-# The unit with its drop-ins, lines that go on joined.
-text() {
+# The unit with its drop-ins, each below its name, as `systemctl cat` shows them.
+show() {
     for folder in /etc/systemd/system /usr/lib/systemd/system; do
         [ -f "$folder/$1.service" ] || continue
-        cat "$folder/$1.service" "/etc/systemd/system/$1.service.d"/*.conf 2>/dev/null |
-            sed -e ':a' -e '/\\$/{N;s/\\\n//;ba' -e '}'
+        for file in "$folder/$1.service" "/etc/systemd/system/$1.service.d"/*.conf; do
+            [ ! -f "$file" ] || { echo "# $file" && cat "$file" && echo; }
+        done
         return
     done
     echo "Unit $1.service not found." >&2
     return 5
+}
+
+# The same, with lines that go on joined.
+text() {
+    all=$(show "$1") || return
+    echo "$all" | sed -e ':a' -e '/\\$/{N;s/\\\n//;ba' -e '}'
 }
 
 # All values of a key; an empty one takes those before it back.
@@ -70,7 +77,7 @@ start() {
     } >/dev/null 2>&1 </dev/null &
     while [ ! -s "$state/$1.pid" ]; do sleep 0.05; done
     tries=0
-    while [ "$(values "$1" Type)" = notify ] && [ ! -e "$state/$1.ready" ]; do
+    while [ "$(values "$1" Type | tail -n 1)" = notify ] && [ ! -e "$state/$1.ready" ]; do
         tries=$((tries + 1))
         if ! running "$1" || [ "$tries" -gt 300 ]; then
             echo "Job for $1.service failed." >&2
@@ -122,7 +129,7 @@ for unit in $units; do
             ;;
         is-active) if running "$unit"; then echo active; else echo inactive && exit 3; fi ;;
         is-enabled) [ -L "$wants/$unit.service" ] ;;
-        cat) text "$unit" ;;
+        cat) show "$unit" ;;
         *) echo "this systemctl knows no $verb" >&2 && exit 1 ;;
     esac
 done
