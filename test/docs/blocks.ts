@@ -53,7 +53,7 @@ export function typedOf(file: string): Typed[] {
 function steady(line: string): string {
   return line
     .replace(/\b(?:[0-9a-f]{2}:){5}[0-9a-f]{2}\b/g, 'MAC')
-    .replace(/\b[0-9a-f]{7,64}\b/g, 'ID')
+    .replace(/\b[0-9a-f]{7,64}\b…?/g, 'ID')
     .replace(/\d+/g, '0')
     .replace(/\s+/g, ' ')
     .trim();
