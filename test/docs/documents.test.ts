@@ -25,7 +25,7 @@ const TYPED = [
   ...['first-network', 'docker', 'cni', 'container', 'migration', 'upgrade', 'remove', 'firewall'],
   'install',
 ].map((name) => `docs/${name}.md`);
-const MACHINES = ['etcd', 'a', 'b', 'root', 'npm', 'source'];
+const MACHINES = ['etcd', 'a', 'b', 'c', 'root', 'npm', 'source'];
 
 /** The text without blocks, and what stands between single backticks in it. */
 const prose = (text: string) => text.replace(/^```[\s\S]*?^```$/gm, '');

@@ -28,9 +28,12 @@ if (lacks === undefined && !Lab.inside()) {
   process.exit(await enterLab(process.argv.slice(2), { docker: true }));
 }
 
-const ADDRESSES = { etcd: '192.168.56.131', a: '192.168.56.11', b: '192.168.56.12' } as const;
+const ADDRESSES = {
+  ...{ etcd: '192.168.56.131', a: '192.168.56.11', b: '192.168.56.12' },
+  c: '192.168.56.13', // a host whose kernel has VXLAN
+} as const;
 type Name = keyof typeof ADDRESSES;
-const ALL: readonly Name[] = ['etcd', 'a', 'b'];
+const USUAL: readonly Name[] = ['etcd', 'a', 'b'];
 
 let lab: Lab;
 let network: Network;
@@ -40,10 +43,10 @@ let made = 0;
 class Site {
   readonly machines = new Map<Name, Machine>();
 
-  static async create(): Promise<Site> {
+  static async create(names: readonly Name[]): Promise<Site> {
     const site = new Site();
     made += 1;
-    for (const name of ALL) {
+    for (const name of names) {
       const machine = await Machine.create(network, ROOT(), `${name}${made}`, ADDRESSES[name]);
       site.machines.set(name, machine);
       if (name !== 'etcd')
@@ -144,9 +147,9 @@ describe('the documents, typed as they stand', { skip: lacks ?? false, timeout: 
   });
   after(() => lab?.close());
 
-  const fresh = (title: string, work: (site: Site) => Promise<void>) =>
+  const fresh = (title: string, work: (site: Site) => Promise<void>, names = USUAL) =>
     test(title, async () => {
-      site = await Site.create();
+      site = await Site.create(names);
       try {
         await work(site);
       } finally {
@@ -163,6 +166,22 @@ describe('the documents, typed as they stand', { skip: lacks ?? false, timeout: 
     await joined(on);
     await follow(on, document('cni.md'));
   });
+
+  fresh(
+    'benchmark.md: the overlay',
+    async (on) => {
+      for (const name of ['a', 'b']) await typed(on, name, 'apt-get install -y ./weft_*.deb');
+      for (const one of section('benchmark.md', 'The overlay')) {
+        await on.follow(one);
+        const others = one.block.text.startsWith('n=1\n') ? (['b', 'c'] as const) : [];
+        for (const name of others) {
+          const n = name === 'b' ? 2 : 3;
+          await typed(on, name, one.block.text.replace('n=1', `n=${n}`));
+        }
+      }
+    },
+    ['a', 'b', 'c'],
+  );
 
   fresh('firewall.md', async (on) => {
     await joined(on);
