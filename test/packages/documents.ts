@@ -160,6 +160,13 @@ describe('the documents, typed as they stand', { skip: lacks ?? false, timeout: 
     for (const one of all) await on.follow(one);
   };
 
+  fresh('README.md: use it', async (on) => {
+    await typed(on, 'etcd', document('first-network.md')[0]!.block.text);
+    const all = typedOf('README.md').filter(({ block }) => block.words.length > 0);
+    assert.equal(all.length, 1);
+    await follow(on, all);
+  });
+
   fresh('first-network.md', (on) => follow(on, document('first-network.md')));
 
   fresh('cni.md', async (on) => {
