@@ -95,6 +95,7 @@ function stage() {
   };
   fs.writeFileSync(`${folder}/package.json`, `${JSON.stringify(kept, null, 2)}\n`);
   fs.writeFileSync(`${folder}/npm-shrinkwrap.json`, shrinkwrap(kept));
+  settle(folder);
   return folder;
 }
 
