@@ -30,11 +30,13 @@ export function buildAddon({ native, headers, compiler, file, warnings = [] }) {
   const [program = 'cc', ...words] = compiler.trim().split(/\s+/);
   const flags = ['-std=gnu11', '-O2', '-g', ...warnings, '-shared', '-fPIC'];
   // The same source makes the same bytes, wherever it lies.
-  const same = `-ffile-prefix-map=${path.resolve(native)}=native`;
+  const same = [path.resolve(native), process.cwd()].map(
+    (folder, i) => `-ffile-prefix-map=${folder}=${['native', '.'][i]}`,
+  );
   const sources = addonSources(native).filter((name) => name.endsWith('.c'));
   const done = spawnSync(
     program,
-    [...words, ...flags, same, '-DNAPI_VERSION=8', `-I${headers}`, '-o', temporary, ...sources],
+    [...words, ...flags, ...same, '-DNAPI_VERSION=8', `-I${headers}`, '-o', temporary, ...sources],
     { stdio: ['ignore', 2, 2] },
   );
   if (done.error === undefined && done.status === 0) {

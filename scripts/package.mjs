@@ -24,6 +24,13 @@ const NODE = '22.23.3';
 /** Where compilers for the other architecture are, as Debian names them. */
 const COMPILERS = { x64: 'x86_64-linux-gnu-gcc', arm64: 'aarch64-linux-gnu-gcc' };
 const DEBIAN = { x64: 'amd64', arm64: 'arm64' };
+/** What an operator copies into place, or builds from. */
+const EXAMPLES = [
+  'docker.service.d/weft.conf',
+  'flanneld.service.d/weft.conf',
+  '50-weft.network',
+  'Dockerfile',
+];
 
 const manifest = JSON.parse(fs.readFileSync('package.json', 'utf8'));
 const only = process.argv[2];
@@ -88,6 +95,7 @@ function stage() {
   };
   fs.writeFileSync(`${folder}/package.json`, `${JSON.stringify(kept, null, 2)}\n`);
   fs.writeFileSync(`${folder}/npm-shrinkwrap.json`, shrinkwrap(kept));
+  settle(folder);
   return folder;
 }
 
@@ -143,9 +151,11 @@ function debianPackage(folder) {
   for (const name of ['scripts', 'npm-shrinkwrap.json', 'README.md', 'CHANGELOG.md', 'LICENSE']) {
     fs.rmSync(`${lib}/${name}`, { recursive: true, force: true });
   }
+  // Node keeps the name by which its program was given, and weft goes by it.
+  fs.symlinkSync('weft.js', `${lib}/dist/src/cli/flanneld`);
   copy(`${nodeCache(arch)}/bin/node`, `${lib}/node`);
   debianFiles(tree);
-  const kib = Number(output('du', ['-sk', tree]).split(/\s/)[0]);
+  const kib = kibibytes(tree);
   const control = fs
     .readFileSync('packaging/debian/control', 'utf8')
     .replace('@VERSION@', manifest.version)
@@ -154,7 +164,8 @@ function debianPackage(folder) {
   fs.writeFileSync(`${tree}/DEBIAN/control`, control);
   settle(tree);
   const file = `${OUT}/weft_${manifest.version}_${debian}.deb`;
-  const env = { ...process.env, SOURCE_DATE_EPOCH: String(time) };
+  // One thread: where xz cuts the work differs with their number, and so do the bytes.
+  const env = { ...process.env, SOURCE_DATE_EPOCH: String(time), DPKG_DEB_THREADS_MAX: '1' };
   run('dpkg-deb', ['--root-owner-group', '-Zxz', '--build', tree, file], {
     env,
     stdio: ['ignore', 'ignore', 2],
@@ -212,6 +223,12 @@ function debianFiles(tree) {
   copy('packaging/debian/default', `${tree}/etc/default/weft`);
   copy('packaging/debian/copyright', `${doc}/copyright`);
   fs.copyFileSync('README.md', `${doc}/README.md`);
+  for (const name of fs
+    .readdirSync('docs')
+    .filter((name) => name.endsWith('.md') && name !== 'status.md')) {
+    copy(`docs/${name}`, `${doc}/docs/${name}`);
+  }
+  for (const name of EXAMPLES) copy(`packaging/${name}`, `${tree}/usr/share/weft/${name}`);
   fs.copyFileSync('CHANGELOG.md', `${doc}/changelog`);
   run('gzip', ['-9n', `${doc}/changelog`]);
   fromWeft(tree);
@@ -240,6 +257,15 @@ function fromWeft(tree) {
   print(`${share}/bash-completion/completions/weft`, 'completion', 'bash');
   print(`${share}/zsh/vendor-completions/_weft`, 'completion', 'zsh');
   print(`${share}/fish/vendor_completions.d/weft.fish`, 'completion', 'fish');
+}
+
+/** As Debian's policy counts them, and unlike `du` the same on every file system. */
+function kibibytes(tree) {
+  const all = fs.readdirSync(tree, { recursive: true }).map((name) => `${tree}/${name}`);
+  const sizes = all
+    .map((file) => fs.lstatSync(file))
+    .map((stat) => (stat.isFile() ? stat.size : 1));
+  return sizes.reduce((sum, size) => sum + Math.ceil(size / 1024), 0);
 }
 
 /** The same modes and times, whoever builds. */

@@ -3,9 +3,13 @@
  * that runs, removed. Takes minutes, so it is a program of its own: `npm run test-packages`.
  */
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
+import os from 'node:os';
 import path from 'node:path';
+import process from 'node:process';
 import { before, describe, test } from 'node:test';
+import { missing, typedOf } from '../docs/blocks.js';
 import { makeRoot, type Ran, rootLacks, runFresh } from './root.js';
 
 const PACKAGES = path.resolve('dist/packages');
@@ -74,6 +78,20 @@ for (const [release, node] of [
     });
 
     if (node) {
+      test('docs/install.md: each way, typed as it stands on a fresh machine', () => {
+        const source = path.resolve('dist/packages/source.tar');
+        spawnSync('git', ['archive', '--output', source, 'HEAD']);
+        const files = { root: deb, npm: tarball, source };
+        for (const { block, prints } of typedOf('docs/install.md')) {
+          const file = files[block.words[0] as keyof typeof files];
+          const ready = file === source ? 'tar -xf /tmp/source.tar' : 'cp /tmp/weft* .';
+          const output = passed(fresh(`set -e; ${ready}; ${block.text}`, file));
+          if (process.env.WEFT_DOCUMENTS_PRINT) {
+            console.log(`=== "${block.heading}", line ${block.line}, on a\n${output}=== end`);
+          } else assert.equal(missing(prints?.text ?? '', output), undefined, output);
+        }
+      });
+
       test('the npm package on the distribution’s Node: without a compiler, and without scripts', () => {
         for (const flags of ['', '--ignore-scripts']) {
           const output = passed(
@@ -89,3 +107,22 @@ for (const [release, node] of [
     }
   });
 }
+
+test('the same commit makes the same bytes: another folder, umask, time zone and user’s settings', (t) => {
+  const changed = spawnSync('git', ['status', '--porcelain'], { encoding: 'utf8' }).stdout;
+  if (changed !== '') return t.skip('only what is committed can be made again elsewhere');
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'weft-again-'));
+  t.after(() => fs.rmSync(folder, { recursive: true, force: true }));
+  const again = `
+    set -e; umask 077; export TZ=Asia/Tokyo LC_ALL=C
+    git clone -q . "$1/weft"; cp -a node_modules "$1/weft/"; mkdir "$1/weft/.cache"
+    for node in "$PWD"/.cache/node-*; do ln -s "$node" "$1/weft/.cache/"; done
+    cd "$1/weft"; npm run --silent package`;
+  const done = spawnSync('sh', ['-c', again, 'sh', folder], { encoding: 'utf8', timeout: 600_000 });
+  assert.equal(done.status, 0, done.stderr);
+  for (const pattern of [/^weft_.*\.deb$/, /^weft-.*\.tgz$/]) {
+    const one = built(pattern);
+    const other = path.join(folder, 'weft', 'dist/packages', path.basename(one));
+    assert.ok(fs.readFileSync(one).equals(fs.readFileSync(other)), `${path.basename(one)} differs`);
+  }
+});

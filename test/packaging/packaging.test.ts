@@ -56,10 +56,9 @@ test('weft.service: told by sd_notify, started again unless a flag is wrong, wit
   assert.equal(one(WEFT, 'Service', 'DeviceAllow'), '/dev/net/tun rw');
   assert.equal(one(WEFT, 'Service', 'ExecStart'), '/usr/local/bin/weft up $WEFT_OPTIONS');
   assert.match(one(FLANNELD, 'Unit', 'StartLimitIntervalSec'), /^0$/);
-  assert.deepEqual(all(FLANNELD, 'Service', 'ExecStart'), [
-    '',
-    '/usr/local/bin/flanneld $FLANNEL_OPTIONS',
-  ]);
+  // The unit's own line takes its place, behind it: docs/migration.md.
+  assert.deepEqual(all(FLANNELD, 'Service', 'ExecStart'), ['']);
+  assert.match(read('flanneld.service.d/weft.conf'), /\nExecStart=\n$/);
 });
 
 test("nothing ties Docker's life to weft's, and its wait for weft has an end", () => {
@@ -121,7 +120,8 @@ test('systemd can read the units, drop-ins included', { skip: noAnalyze }, () =>
     plant('docker.service', stub);
     plant('docker.service.d/weft.conf', read('docker.service.d/weft.conf'));
     plant('flanneld.service', stub);
-    plant('flanneld.service.d/weft.conf', read('flanneld.service.d/weft.conf'));
+    const line = 'ExecStart=/usr/local/bin/weft up -iface=eth0\n';
+    plant('flanneld.service.d/weft.conf', `${read('flanneld.service.d/weft.conf')}${line}`);
     for (const name of ['weft.service', 'docker.service', 'flanneld.service']) {
       const { status, told } = verify(name);
       assert.deepEqual(told, [], name);
@@ -173,16 +173,21 @@ test('the image: what it runs, what it copies, and the run line', () => {
     .replaceAll(/\\\n\s*/g, '')
     .split('\n')
     .filter((line) => line !== '');
-  for (const step of steps) assert.match(step, /^(FROM|RUN|WORKDIR|COPY|ENTRYPOINT) /);
+  for (const step of steps) assert.match(step, /^(FROM|RUN|COPY|ENTRYPOINT) /);
   assert.equal(steps.at(-1), 'ENTRYPOINT ["/opt/bin/flanneld"]');
-  // The link's target is where the copies put weft's command, and it finds its parts from there.
-  assert.match(text, /ln -s \/opt\/weft\/dist\/src\/cli\/weft\.js \/opt\/bin\/flanneld/);
-  for (const part of ['package.json', 'node_modules', 'native/build', 'dist/src']) {
-    assert.match(text, new RegExp(`COPY --from=build /weft/${part} /opt/weft/`));
-    assert.ok(fs.existsSync(path.join(ROOT, part)), part);
-  }
-  const installed = /iproute2 iptables nftables/;
-  assert.match(text, installed);
+  // The Debian package brings all of weft; its command goes by the name it is called by.
+  assert.match(text, /^COPY weft_\*\.deb \/tmp\/$/m);
+  assert.match(text, /ln -s \/usr\/bin\/weft \/opt\/bin\/flanneld/);
+  assert.match(read('debian/weft'), /\[ "\$\{0##\*\/\}" != flanneld \] \|\| program=flanneld/);
+  assert.match(text, /install -y --no-install-recommends iptables nftables /);
+  // One run line, here and in the document.
+  const runLine = (from: string) =>
+    /docker run -d --name weft(?:.*\\\n)+.*/
+      .exec(from)![0]
+      .replaceAll(/\\\n#?\s*/g, '')
+      .trim();
+  const document = fs.readFileSync(path.join(ROOT, 'docs/container.md'), 'utf8');
+  assert.equal(runLine(document), runLine(text));
 });
 
 test('networkd is told to leave the device alone', () => {
