@@ -25,6 +25,7 @@
 import type { Answer } from '../../operate/status/status.js';
 import { readHostId } from '../host/host-id.js';
 import { Ip } from '../host/ip.js';
+import { processorMs } from '../host/processor-time.js';
 import { removeIfUnused } from '../host/run-folder.js';
 import { Overlay } from '../overlay/network.js';
 import { formatSubnet } from '../overlay/subnet.js';
@@ -58,12 +59,13 @@ export class Daemon {
   #state: State = { is: 'starting', doing: 'looking at this host' };
   #overlay: Overlay | undefined;
   #early: EarlyLook | undefined;
+  #ip: Ip | undefined;
   /** Why the lease is not ours any more. */
   #lost: string | null = null;
 
   constructor(options: DaemonOptions) {
     this.#options = options;
-    this.#loop = new Reconciler(options.clock, options.log);
+    this.#loop = new Reconciler(options.clock, options.log, () => this.#spent());
     this.#queues = new HostQueues(options.host.proc);
     this.#begun = options.clock.now();
   }
@@ -101,6 +103,7 @@ export class Daemon {
     // 4. underlay
     this.#doing('choosing the underlay interface');
     const ip = new Ip(host.runner, clock);
+    this.#ip = ip;
     lifecycle.onLeave('ip', () => ip.close());
     const measure = measuring(ip, formatSubnet(config.network));
     const previousSubnet = readPreviousSubnet(subnetFile);
@@ -113,7 +116,9 @@ export class Daemon {
 
     // 5 to 13
     const queues = this.#queues;
-    const ground: Ground = { config, underlay, measure, store, overlay, socket, ip, queues };
+    const spent = () => this.#spent();
+    const known = { config, underlay, measure, store, overlay };
+    const ground: Ground = { ...known, socket, ip, queues, spent };
     const start = new Start(this.#options, ground, this.#loop, {
       doing: (what) => this.#doing(what),
       lost: (reason) => this.#giveUp(reason),
@@ -122,6 +127,15 @@ export class Daemon {
       ? startVxlan(start, backend)
       : startHostGw(start, backend));
     this.#state = { is: 'running', made };
+  }
+
+  /** By the control plane, and by the `ip` that works for it. */
+  #spent(): number | undefined {
+    const { proc } = this.#options.host;
+    const own = processorMs('self', proc);
+    const pid = this.#ip?.pid;
+    const ofIp = pid === undefined ? 0 : processorMs(pid, proc);
+    return own === undefined || ofIp === undefined ? undefined : own + ofIp;
   }
 
   /** Looks at the host at once, and at the store anew, over new connections. */

@@ -131,6 +131,11 @@ export class Ip {
     });
   }
 
+  /** Of the child; undefined while there is none. */
+  get pid(): number | undefined {
+    return this.#child?.ended === null ? this.#child.process.pid : undefined;
+  }
+
   /** Ends the child. The next call starts a new one, which knows nothing of the old devices. */
   restart(): void {
     this.#child?.process.kill();
