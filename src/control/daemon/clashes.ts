@@ -16,6 +16,7 @@ import {
   localNetworks,
   type OverlayNetworks,
 } from '../host/clashes.js';
+import { HostError } from '../host/errors.js';
 import type { Ip } from '../host/ip.js';
 import { parsePrefix } from '../host/ipv4.js';
 import type { Row } from '../host/route.js';
@@ -36,7 +37,7 @@ const REMOVALS = 3;
 const TOLD = 10;
 
 export interface ClashesOptions {
-  readonly ip: Pick<Ip, 'query' | 'change'>;
+  readonly ip: Pick<Ip, 'listAll' | 'change'>;
   readonly clock: Pick<Clock, 'now'>;
   readonly log: Log;
   readonly routes: Pick<RouteSync, 'leave' | 'taken'>;
@@ -82,11 +83,11 @@ export class Clashes implements Member {
   }
 
   async reconcile(): Promise<string[]> {
-    const { ip, routes } = this.#options;
+    const { routes } = this.#options;
     const overlay = this.#options.overlay();
     if (this.#ofNetworks.isDue) {
       const line = 'route show table main proto kernel';
-      const rows = (await this.#ofNetworks.run(() => ip.query(line))) as Row[];
+      const rows = await this.#ofNetworks.run(() => this.#list(line));
       this.#networks = localNetworks(rows, overlay.tunnel);
     }
     const networks = this.#networks;
@@ -111,7 +112,7 @@ export class Clashes implements Member {
     const { ip } = this.#options;
     if (!this.#ofAll.isDue) return [];
     const line = `route show table main root ${overlay.network}`;
-    const rows = (await this.#ofAll.run(() => ip.query(line))) as Row[];
+    const rows = await this.#ofAll.run(() => this.#list(line));
     const { stale, faults } = judgeRoutes(rows, networks, overlay);
     const removable = stale.filter((route) => (this.#removals.get(route) ?? 0) < REMOVALS);
     const failures = await ip.change(removable.map((route) => `route del ${route}`));
@@ -130,6 +131,12 @@ export class Clashes implements Member {
     }
     this.#ofRoutes = [...kept, ...faults];
     return did;
+  }
+
+  async #list(line: string): Promise<Row[]> {
+    const answer = (await this.#options.ip.listAll([line])).get(line);
+    if (Array.isArray(answer)) return answer as Row[];
+    throw new HostError('EIP', `ip ${line}: ${answer}`);
   }
 
   /** Those without a network; the others' networks are looked at by their routes. */

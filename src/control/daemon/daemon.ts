@@ -133,8 +133,7 @@ export class Daemon {
   #spent(): number | undefined {
     const { proc } = this.#options.host;
     const own = processorMs('self', proc);
-    const pid = this.#ip?.pid;
-    const ofIp = pid === undefined ? 0 : processorMs(pid, proc);
+    const ofIp = this.#ip === undefined ? 0 : this.#ip.spentMs(proc);
     return own === undefined || ofIp === undefined ? undefined : own + ofIp;
   }
 

@@ -38,6 +38,8 @@ import type { Member } from './reconcile.js';
  */
 const ASK_AGAIN_MS = 3_000;
 const ASK_ANYWAY_MS = 60_000;
+/** Which may be one part in so many of a processor: a way that changed is packets that are lost. */
+const SHARE = 100;
 /** Peers measured at the same time, and begun in a second: their answers must all be looked at. */
 export const AT_ONCE = 64;
 export const A_SECOND = 100;
@@ -112,7 +114,7 @@ export class Paths implements Member {
 
   constructor(options: PathsOptions) {
     this.#options = options;
-    this.#pace = new Pace(options.clock, { spent: options.spent });
+    this.#pace = new Pace(options.clock, { spent: options.spent, share: SHARE });
   }
 
   /** Why no path is measured; empty while paths are. */
