@@ -35,6 +35,7 @@ import { chooseUnderlay } from './choose-underlay.js';
 import { EarlyLook } from './early-look.js';
 import type { DaemonOptions, Ground, Running } from './ground.js';
 import { HostQueues } from './host-queues.js';
+import { threadsOf } from './lanes.js';
 import { measuring } from './mtu.js';
 import { checkHost, StartError } from './open.js';
 import { Reconciler } from './reconcile.js';
@@ -45,6 +46,9 @@ import { startVxlan } from './start-vxlan.js';
 import { NamedStatus } from './status.js';
 import type { Look } from './systemd.js';
 import { describeUnderlay } from './underlay.js';
+
+/** A start that waits for the store reads the rest of its code then; others at their end. */
+const READ_MS = 500;
 
 type State =
   /** `doing`: what is done just now, for `weft status`. */
@@ -96,7 +100,12 @@ export class Daemon {
     const early = new EarlyLook(host.runner, selection, clock, log);
     this.#early = early;
     lifecycle.onLeave('the early look', () => early.end());
-    const config = await awaited(overlay.waitForConfig()).finally(() => early.end());
+    const asked = overlay.waitForConfig();
+    // Beside the store's answer, and before the files of this build can be replaced.
+    if (laneLack === null) host.io.prepareThreads(threadsOf(this.#options.lanes));
+    const cancel = clock.after(READ_MS, () => void host.readEcho());
+    lifecycle.onLeave('reading the rest', cancel);
+    const config = await awaited(asked).finally(() => early.end());
     const { backend } = config;
     if (backend.type === 'vxlan' && laneLack !== null) throw new StartError(laneLack);
 

@@ -76,6 +76,8 @@ export async function startVxlan(start: Start, backend: Vxlan): Promise<Running>
 
   // 11. subnet.env
   const subnetFile = await start.writeSubnetFile(journal, lease, place.mtu);
+  // Docker does not wait for what measures paths.
+  await start.awaited(host.readEcho());
 
   // 12. reconcile
   const direct = backend.directRouting && vrf === undefined;
