@@ -200,3 +200,15 @@ test('a change now and then is never too much, however long it goes on', async (
   assert.equal(started.length, 1);
   assert.equal(changes, 15_000);
 });
+
+test('a burst, as of containers that start, is followed; 150 changes a second on and on are not', async () => {
+  open();
+  churn(300);
+  await clock.pass(60_000);
+  assert.equal(started.length, 1);
+  for (let i = 0; i < 10; i += 1) {
+    churn(150);
+    await clock.pass(1_000);
+  }
+  assert.ok(started[0]!.killed);
+});
