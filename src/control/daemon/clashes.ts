@@ -3,8 +3,8 @@
  * the routes which networks they have to leave alone, removes what an earlier run left in the way of
  * our own containers, and names the rest while it lasts.
  *
- * All routes may be a quarter of a million, which takes `ip` a tenth of a second to look through, and
- * the kernel a hundredth: how long a look took says how long it is until the next one.
+ * All routes may be a quarter of a million, which takes `ip` a fifth of a second to look through, and
+ * the kernel a fiftieth: what a look cost says how long it is until the next one.
  */
 
 import { formatAddress } from '../../dataplane/wire/ipv4.js';
@@ -16,26 +16,33 @@ import {
   localNetworks,
   type OverlayNetworks,
 } from '../host/clashes.js';
+import { HostError } from '../host/errors.js';
 import type { Ip } from '../host/ip.js';
 import { parsePrefix } from '../host/ipv4.js';
 import type { Row } from '../host/route.js';
 import type { RouteSync } from '../host/routes.js';
 import type { HostAddress } from '../overlay/admit.js';
 import type { Clock, Log } from '../runtime.js';
+import { Pace, type Spent } from './pace.js';
 import type { Member } from './reconcile.js';
 
-/** Each kind of look may cost one part in so many of the time. */
-const SHARE = 100;
+/**
+ * To look through all routes is one call, and of a quarter of a million a fifth of a second. It
+ * only names what is there, so it may be rare from the first time on.
+ */
+const ALL = { share: 1_000, longestMs: 300_000, sureAfter: 1 };
 /** A route that was removed so often is put there by somebody: it is only named then. */
 const REMOVALS = 3;
 /** More clashes than this are told as a number. */
 const TOLD = 10;
 
 export interface ClashesOptions {
-  readonly ip: Pick<Ip, 'query' | 'change'>;
+  readonly ip: Pick<Ip, 'listAll' | 'change'>;
   readonly clock: Pick<Clock, 'now'>;
   readonly log: Log;
   readonly routes: Pick<RouteSync, 'leave' | 'taken'>;
+  /** What a look costs; how long it lasts unless told. */
+  readonly spent?: Spent | undefined;
   /** As it is now. */
   readonly overlay: () => OverlayNetworks;
 }
@@ -54,8 +61,9 @@ export class Clashes implements Member {
 
   constructor(options: ClashesOptions) {
     this.#options = options;
-    this.#ofNetworks = new Pace(options.clock);
-    this.#ofAll = new Pace(options.clock);
+    const { clock, spent } = options;
+    this.#ofNetworks = new Pace(clock, { spent });
+    this.#ofAll = new Pace(clock, { ...ALL, spent });
   }
 
   /** A sentence for each clash, while it lasts. */
@@ -75,11 +83,11 @@ export class Clashes implements Member {
   }
 
   async reconcile(): Promise<string[]> {
-    const { ip, routes } = this.#options;
+    const { routes } = this.#options;
     const overlay = this.#options.overlay();
     if (this.#ofNetworks.isDue) {
       const line = 'route show table main proto kernel';
-      const rows = (await this.#ofNetworks.run(() => ip.query(line))) as Row[];
+      const rows = await this.#ofNetworks.run(() => this.#list(line));
       this.#networks = localNetworks(rows, overlay.tunnel);
     }
     const networks = this.#networks;
@@ -104,7 +112,7 @@ export class Clashes implements Member {
     const { ip } = this.#options;
     if (!this.#ofAll.isDue) return [];
     const line = `route show table main root ${overlay.network}`;
-    const rows = (await this.#ofAll.run(() => ip.query(line))) as Row[];
+    const rows = await this.#ofAll.run(() => this.#list(line));
     const { stale, faults } = judgeRoutes(rows, networks, overlay);
     const removable = stale.filter((route) => (this.#removals.get(route) ?? 0) < REMOVALS);
     const failures = await ip.change(removable.map((route) => `route del ${route}`));
@@ -125,6 +133,12 @@ export class Clashes implements Member {
     return did;
   }
 
+  async #list(line: string): Promise<Row[]> {
+    const answer = (await this.#options.ip.listAll([line])).get(line);
+    if (Array.isArray(answer)) return answer as Row[];
+    throw new HostError('EIP', `ip ${line}: ${answer}`);
+  }
+
   /** Those without a network; the others' networks are looked at by their routes. */
   #judgeAddresses({ peers, tunnel }: OverlayNetworks): string[] {
     return this.#addresses.flatMap(({ address, length, device }) => {
@@ -143,27 +157,5 @@ export class Clashes implements Member {
     const over = this.#faults.filter((fault) => !faults.includes(fault));
     for (const fault of over.slice(0, TOLD)) log.info(`over: ${fault}`);
     this.#faults = faults;
-  }
-}
-
-/** So seldom that it costs no more than its share of the time. */
-class Pace {
-  readonly #clock: Pick<Clock, 'now'>;
-  #next = Number.NEGATIVE_INFINITY;
-
-  constructor(clock: Pick<Clock, 'now'>) {
-    this.#clock = clock;
-  }
-
-  get isDue(): boolean {
-    return this.#clock.now() >= this.#next;
-  }
-
-  async run<T>(work: () => Promise<T>): Promise<T> {
-    const begun = this.#clock.now();
-    const done = await work();
-    const now = this.#clock.now();
-    this.#next = now + SHARE * (now - begun);
-    return done;
   }
 }

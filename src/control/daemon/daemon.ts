@@ -28,6 +28,7 @@ import { type Finding, judge, sortFindings } from '../../operate/findings/findin
 import type { Answer, Starting } from '../../operate/status/status.js';
 import { readHostId } from '../host/host-id.js';
 import { Ip } from '../host/ip.js';
+import { processorMs } from '../host/processor-time.js';
 import { removeIfUnused } from '../host/run-folder.js';
 import { Overlay } from '../overlay/network.js';
 import { formatSubnet } from '../overlay/subnet.js';
@@ -39,6 +40,7 @@ import { Examiner } from './examiner.js';
 import { asFindings, LEASE, LOG, LOST, NOT_SAVED, REFUSED, STANDS } from './faults.js';
 import type { DaemonOptions, Ground, Running } from './ground.js';
 import { HostQueues } from './host-queues.js';
+import { threadsOf } from './lanes.js';
 import { measuring } from './mtu.js';
 import { checkHost, StartError } from './open.js';
 import { Reconciler } from './reconcile.js';
@@ -50,6 +52,9 @@ import { NamedStatus } from './status.js';
 import { subjectOf } from './subject.js';
 import type { Look } from './systemd.js';
 import { describeUnderlay } from './underlay.js';
+
+/** A start that waits for the store reads the rest of its code then; others at their end. */
+const READ_MS = 500;
 
 type State =
   /** `doing`: what is done just now, for `weft status`. */
@@ -67,12 +72,13 @@ export class Daemon {
   #examiner: Examiner | undefined;
   /** Of all hosts' containers; empty while the config is not known. */
   #overlayNetwork = '';
+  #ip: Ip | undefined;
   /** Why the lease is not ours any more. */
   #lost: string | null = null;
 
   constructor(options: DaemonOptions) {
     this.#options = options;
-    this.#loop = new Reconciler(options.clock, options.log);
+    this.#loop = new Reconciler(options.clock, options.log, () => this.#spent());
     this.#queues = new HostQueues(options.host.proc);
     this.#begun = options.clock.now();
   }
@@ -103,7 +109,12 @@ export class Daemon {
     const early = new EarlyLook(host.runner, selection, clock, log);
     this.#early = early;
     lifecycle.onLeave('the early look', () => early.end());
-    const config = await awaited(overlay.waitForConfig()).finally(() => early.end());
+    const asked = overlay.waitForConfig();
+    // Beside the store's answer, and before the files of this build can be replaced.
+    if (laneLack === null) host.io.prepareThreads(threadsOf(this.#options.lanes));
+    const cancel = clock.after(READ_MS, () => void host.readEcho());
+    lifecycle.onLeave('reading the rest', cancel);
+    const config = await awaited(asked).finally(() => early.end());
     const { backend } = config;
     this.#overlayNetwork = formatSubnet(config.network);
     if (backend.type === 'vxlan' && laneLack !== null) throw new StartError(laneLack);
@@ -111,6 +122,7 @@ export class Daemon {
     // 4. underlay
     this.#doing('choosing the underlay interface');
     const ip = new Ip(host.runner, clock);
+    this.#ip = ip;
     lifecycle.onLeave('ip', () => ip.close());
     const measure = measuring(ip, formatSubnet(config.network));
     const previousSubnet = readPreviousSubnet(subnetFile);
@@ -123,7 +135,9 @@ export class Daemon {
 
     // 5 to 13
     const queues = this.#queues;
-    const ground: Ground = { config, underlay, measure, store, overlay, socket, ip, queues };
+    const spent = () => this.#spent();
+    const known = { config, underlay, measure, store, overlay };
+    const ground: Ground = { ...known, socket, ip, queues, spent };
     const start = new Start(this.#options, ground, this.#loop, {
       doing: (what) => this.#doing(what),
       lost: (reason) => this.#giveUp(reason),
@@ -133,6 +147,14 @@ export class Daemon {
       : startHostGw(start, backend));
     this.#state = { is: 'running', made };
     this.#examine(made);
+  }
+
+  /** By the control plane, and by the `ip` that works for it. */
+  #spent(): number | undefined {
+    const { proc } = this.#options.host;
+    const own = processorMs('self', proc);
+    const ofIp = this.#ip === undefined ? 0 : this.#ip.spentMs(proc);
+    return own === undefined || ofIp === undefined ? undefined : own + ofIp;
   }
 
   /** Looks at the host at once, and at the store anew, over new connections. */

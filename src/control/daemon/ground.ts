@@ -15,6 +15,7 @@ import type { Host } from './host.js';
 import type { HostQueues } from './host-queues.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { LineStream } from './line-stream.js';
+import type { Spent } from './pace.js';
 import type { Parts } from './report.js';
 import type { NamedStatus } from './status.js';
 
@@ -68,6 +69,7 @@ export interface Ground {
   readonly socket: NamedStatus;
   readonly ip: Ip;
   readonly queues: HostQueues;
+  readonly spent: Spent;
 }
 
 /** What the start has made, as it is just now. */

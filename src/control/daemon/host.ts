@@ -26,6 +26,8 @@ export interface Host {
   readonly cgroups: string;
   /** What gives TUN devices. */
   readonly tunFile: string;
+  /** Reads the code of the next, so that it is of the build that runs. Never rejects. */
+  readonly readEcho: () => Promise<unknown>;
   /** What paths are measured with. Rejects with why nothing can be measured, in words. */
   readonly openEcho: (options: EchoOptions) => Promise<Prober>;
 }
@@ -35,7 +37,6 @@ export interface Host {
  * @param laneProgram what the lanes' threads run, if not the forwarding loop
  */
 export async function thisHost(runDirectory: string, laneProgram?: URL): Promise<Host> {
-  await loadRawSockets();
   return {
     runner: systemRunner,
     io: nativeIo(laneProgram),
@@ -45,6 +46,7 @@ export async function thisHost(runDirectory: string, laneProgram?: URL): Promise
     proc: '/proc',
     cgroups: '/sys/fs/cgroup',
     tunFile: '/dev/net/tun',
+    readEcho: loadRawSockets,
     openEcho: (options) => Echo.open(options),
   };
 }

@@ -115,7 +115,7 @@ class Kept {
   constructor(set: RuleSet, clock: Clock, log: Log) {
     this.#set = set;
     this.#log = log;
-    this.#pace = new Pace(clock, FREE_MS);
+    this.#pace = new Pace(clock, { freeMs: FREE_MS });
   }
 
   get isOver(): boolean {

@@ -45,7 +45,6 @@ export async function checkHost(
   const lanes = checkLanes({ threads, reserve: () => io.reserve(threads) }, places);
   if (tun !== null) log.warn('there is no TUN to be had here: only host-gw goes without');
   else if (lanes !== null) log.warn('no lane can run here: only host-gw goes without');
-  else io.prepareThreads(threads);
   return tun ?? lanes;
 }
 

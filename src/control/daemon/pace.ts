@@ -1,29 +1,46 @@
 /**
  * Keeps what is done again and again a small part of one processor, however much there is to look
- * at: what took a while is not done again before a hundred times as long has passed. On a host of
+ * at: what took a while is not done again before some hundred times as long has passed. On a host of
  * a usual size that is less than the period anyway.
  *
- * Of the last few times the shortest counts, since the others may have waited for other work. Work that
- * found something to do, or failed, is none that goes on for ever: it is due again at once.
+ * Of the last few times the shortest counts, since others' work may be in the rest; until there were
+ * so many, nothing is put off for long. Work that found something to do, or failed, is none that goes
+ * on for ever: it is due again at once.
  */
 import type { Clock } from '../runtime.js';
 
-const SHARE = 100;
-/** So many times must have been long. */
+/** Each kind of look may take one part in so many: there are several, and together they count. */
+const SHARE = 400;
+/** So many times are looked back at. */
 const TIMES = 5;
 /** Nothing is put off for longer. */
 const LONGEST_MS = 60_000;
+/** The same, before the cost is known for sure. */
+const EARLY_MS = 10_000;
+
+/** Processor milliseconds so far, of all that a look makes work; undefined where nobody tells. */
+export type Spent = () => number | undefined;
+
+export interface PaceOptions {
+  /** What costs less is never put off: whoever does it has a period of his own. */
+  readonly freeMs?: number;
+  /** What a look costs; how long it lasts unless told. */
+  readonly spent?: Spent | undefined;
+  readonly share?: number;
+  readonly longestMs?: number;
+  /** After so many times the cost is known for sure. */
+  readonly sureAfter?: number;
+}
 
 export class Pace {
-  readonly #clock: Clock;
-  readonly #freeMs: number;
-  #tookMs: readonly number[] = [];
+  readonly #clock: Pick<Clock, 'now'>;
+  readonly #options: PaceOptions;
+  #costsMs: readonly number[] = [];
   #notBefore = Number.NEGATIVE_INFINITY;
 
-  /** What takes less than `freeMs` is never put off: whoever does it has a period of his own. */
-  constructor(clock: Clock, freeMs = 0) {
+  constructor(clock: Pick<Clock, 'now'>, options: PaceOptions = {}) {
     this.#clock = clock;
-    this.#freeMs = freeMs;
+    this.#options = options;
   }
 
   /** Whether it is time to do it again. */
@@ -31,16 +48,25 @@ export class Pace {
     return this.#clock.now() >= this.#notBefore;
   }
 
-  /** Does it, and takes the time where `isQuiet` says that nothing was to be done. */
-  async run<T>(work: () => Promise<T>, isQuiet: (did: T) => boolean): Promise<T> {
-    const begun = this.#clock.now();
+  /** Does it, and takes what it cost where `isQuiet` says that nothing was to be done. */
+  async run<T>(work: () => Promise<T>, isQuiet: (did: T) => boolean = () => true): Promise<T> {
+    const { freeMs = 0, spent, share = SHARE } = this.#options;
+    const [begun, before] = [this.#clock.now(), spent?.()];
     this.#notBefore = Number.NEGATIVE_INFINITY;
     const did = await work();
-    const ended = this.#clock.now();
+    const [ended, after] = [this.#clock.now(), spent?.()];
     if (!isQuiet(did)) return did;
-    this.#tookMs = [...this.#tookMs, ended - begun].slice(-TIMES);
-    const costMs = this.#tookMs.length < TIMES ? 0 : Math.min(...this.#tookMs);
-    if (costMs > this.#freeMs) this.#notBefore = ended + Math.min(SHARE * costMs, LONGEST_MS);
+    // Less than before: some of those that worked have been replaced.
+    const isTold = before !== undefined && after !== undefined && after >= before;
+    const cost = isTold ? after - before : ended - begun;
+    this.#costsMs = [...this.#costsMs, cost].slice(-TIMES);
+    const costMs = Math.min(...this.#costsMs);
+    if (costMs > freeMs) this.#notBefore = ended + Math.min(share * costMs, this.#longestMs);
     return did;
+  }
+
+  get #longestMs(): number {
+    const { longestMs = LONGEST_MS, sureAfter = TIMES } = this.#options;
+    return this.#costsMs.length < sureAfter ? Math.min(longestMs, EARLY_MS) : longestMs;
   }
 }

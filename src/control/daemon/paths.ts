@@ -14,7 +14,7 @@ import type { Ip } from '../host/ip.js';
 import { findWays } from '../host/ways.js';
 import type { Membership } from '../overlay/peers.js';
 import type { Clock, Log, Random } from '../runtime.js';
-import { Pace } from './pace.js';
+import { Pace, type Spent } from './pace.js';
 import {
   dueAt,
   forgetTried,
@@ -38,6 +38,8 @@ import type { Member } from './reconcile.js';
  */
 const ASK_AGAIN_MS = 3_000;
 const ASK_ANYWAY_MS = 60_000;
+/** Which may be one part in so many of a processor: a way that changed is packets that are lost. */
+const SHARE = 100;
 /** Peers measured at the same time, and begun in a second: their answers must all be looked at. */
 export const AT_ONCE = 64;
 export const A_SECOND = 100;
@@ -59,6 +61,8 @@ export interface Here {
 
 export interface PathsOptions {
   readonly clock: Clock;
+  /** What it costs to ask for the ways; how long it lasts unless told. */
+  readonly spent?: Spent | undefined;
   readonly random: Random;
   readonly log: Log;
   readonly ip: Pick<Ip, 'queryAll' | 'restart'>;
@@ -110,7 +114,7 @@ export class Paths implements Member {
 
   constructor(options: PathsOptions) {
     this.#options = options;
-    this.#pace = new Pace(options.clock);
+    this.#pace = new Pace(options.clock, { spent: options.spent, share: SHARE });
   }
 
   /** Why no path is measured; empty while paths are. */
@@ -170,10 +174,7 @@ export class Paths implements Member {
     const now = this.#options.clock.now();
     const pauseMs = this.#changed ? Math.min(ASK_AGAIN_MS, this.#paths.size) : ASK_ANYWAY_MS;
     if (now - this.#askedAt < pauseMs || !this.#pace.isDue) return [];
-    await this.#pace.run(
-      () => this.#ask([...this.#paths.keys()]),
-      () => true,
-    );
+    await this.#pace.run(() => this.#ask([...this.#paths.keys()]));
     this.#gather();
     return [];
   }

@@ -10,7 +10,7 @@
 import type { Finding } from '../../operate/findings/finding.js';
 import type { Clock, Log } from '../runtime.js';
 import { messageOf } from '../store/store.js';
-import { Pace } from './pace.js';
+import { Pace, type Spent } from './pace.js';
 import { stackOf } from './unexpected.js';
 
 export type Kind = Pick<Finding, 'code' | 'severity'>;
@@ -29,12 +29,19 @@ export interface Member {
 const PERIOD_MS = 3_000;
 /** From a change to the look: changes come in groups. */
 const SOON_MS = 100;
-/** Between two looks, however much changes. */
+/**
+ * Between two looks, however much changes; twice as long each time that so many looks in a row came
+ * of changes and found nothing to do: others' routes come and go all day where BGP is spoken.
+ */
 const LEAST_MS = 500;
+const IN_VAIN = 10;
+/** More make no difference: a period is over. */
+const MOST_IN_VAIN = 3 * IN_VAIN;
 
 export class Reconciler {
   readonly #clock: Clock;
   readonly #log: Log;
+  readonly #spent: Spent | undefined;
   readonly #members = new Map<Member, Pace>();
   readonly #faults = new Map<Member, string>();
   /** The last look's line; empty when all was well. */
@@ -42,14 +49,18 @@ export class Reconciler {
   /** When a look is wanted, and when the last one ended. */
   #wanted = Number.POSITIVE_INFINITY;
   #ended = 0;
+  /** Looks in a row that came of changes, and found nothing to do. */
+  #inVain = 0;
   #looking: Promise<void> | undefined;
   #cancel = () => {};
   /** A look by the loop itself is for a `running` one; `stopped` is for good. */
   #state: 'waiting' | 'running' | 'stopped' = 'waiting';
 
-  constructor(clock: Clock, log: Log) {
+  /** `spent`: what looks cost; how long they last unless told. */
+  constructor(clock: Clock, log: Log, spent?: Spent) {
     this.#clock = clock;
     this.#log = log;
+    this.#spent = spent;
   }
 
   /** What cannot be put right just now. */
@@ -67,7 +78,7 @@ export class Reconciler {
 
   /** Looks after `member`, too, behind those that are there. */
   add(member: Member): void {
-    this.#members.set(member, new Pace(this.#clock));
+    this.#members.set(member, new Pace(this.#clock, { spent: this.#spent }));
   }
 
   /** The same, with a look at once, as a part of the start; again, it is the look alone. */
@@ -106,7 +117,8 @@ export class Reconciler {
   #schedule(): void {
     if (this.#state !== 'running' || this.#looking !== undefined) return;
     this.#cancel();
-    const asked = Math.max(this.#wanted, this.#ended + LEAST_MS);
+    const leastMs = LEAST_MS * 2 ** Math.floor(this.#inVain / IN_VAIN);
+    const asked = Math.max(this.#wanted, this.#ended + leastMs);
     const at = Math.min(asked, this.#ended + PERIOD_MS);
     this.#cancel = this.#clock.after(Math.max(at - this.#clock.now(), 0), () => {
       void this.#begin(false);
@@ -124,6 +136,7 @@ export class Reconciler {
   }
 
   async #lookAtAll(all: boolean): Promise<void> {
+    const isOfChange = this.#wanted <= this.#clock.now();
     this.#wanted = Number.POSITIVE_INFINITY;
     const did: string[] = [];
     for (const [member, pace] of this.#members) {
@@ -131,6 +144,7 @@ export class Reconciler {
       // What stands on something that was made anew just now may be gone with the old one.
       if (all || did.length > 0 || pace.isDue) did.push(...(await this.#look(member, pace)));
     }
+    this.#inVain = isOfChange && did.length === 0 ? Math.min(this.#inVain + 1, MOST_IN_VAIN) : 0;
     const line = did.join('; ');
     if (line !== '' && line !== this.#said) this.#log.warn(`put right: ${line}`);
     this.#said = line;

@@ -31,7 +31,7 @@ import type { UnderlayWatch } from './underlay.js';
 export async function startVxlan(start: Start, backend: Vxlan): Promise<Running> {
   const { options, ground } = start;
   const { host, log, lifecycle, lanes, accept } = options;
-  const { underlay, store, queues } = ground;
+  const { underlay, store, queues, ip, spent } = ground;
   const { vni, port } = backend;
   const { address, vrf } = underlay;
   const place = { address, mtu: tunnelMtu(backend.mtu, underlay, log), vrf };
@@ -77,6 +77,8 @@ export async function startVxlan(start: Start, backend: Vxlan): Promise<Running>
 
   // 11. subnet.env
   const subnetFile = await start.writeSubnetFile(journal, lease, place.mtu);
+  // Docker does not wait for what measures paths.
+  await start.awaited(host.readEcho());
 
   // 12. reconcile
   const direct = backend.directRouting && vrf === undefined;
@@ -86,7 +88,7 @@ export async function startVxlan(start: Start, backend: Vxlan): Promise<Running>
     tunnelMtu: (now) => tunnelMtu(backend.mtu, now),
   });
   const here = () => (watch.present ? watch.now : undefined);
-  const paths = startPaths({ ...options, ip: ground.ip, publisher, tunnel: name, port, here });
+  const paths = startPaths({ ...options, ...{ ip, spent, publisher, tunnel: name, port, here } });
   const published = (membership: Membership) => paths.follow(membership);
   const carrier = new Carrier({
     table: { publisher, local: own, port },

@@ -173,7 +173,7 @@ export class Start {
     tunnel: string | null,
     { routes, carrier, watch }: { routes: RouteSync; carrier: Carrier; watch: UnderlayWatch },
   ): Promise<Clashes> {
-    const { ip, config } = this.ground;
+    const { ip, config, spent } = this.ground;
     const { clock, log } = this.options;
     let known = { of: carrier.peers, peers: peerSubnets(carrier.peers) };
     const overlay = () => {
@@ -182,7 +182,7 @@ export class Start {
       const own = { network: formatSubnet(config.network), own: formatSubnet(subnet), tunnel };
       return { ...own, uplink: watch.now.name, peers: known.peers };
     };
-    const clashes = new Clashes({ ip, clock, log, routes, overlay });
+    const clashes = new Clashes({ ip, clock, log, spent, routes, overlay });
     await this.awaited(this.loop.begin(clashes));
     return clashes;
   }

@@ -235,7 +235,7 @@ export class Echo {
 
 let rawSockets: Promise<RawSockets | undefined> | undefined;
 
-/** Loads the optional package, once: call it at the start, so that it is of the build that runs. */
+/** Loads the optional package, once: before weft is ready, so that it is of the build that runs. */
 export function loadRawSockets(): Promise<RawSockets | undefined> {
   rawSockets ??= import('raw-socket').then(
     (module) => module.default,

@@ -23,6 +23,7 @@
  * a `link show`, its `addr show dev` tells no addresses any more (iproute2 6.1): ask `addr show`.
  */
 import { HostError } from './errors.js';
+import { processorMs } from './processor-time.js';
 import type { Ended, Runner, Running } from './runner.js';
 
 // Without -4: that would hide a link which has no IPv4 address (yet). Routes are IPv4 by default.
@@ -30,11 +31,20 @@ const ARGV = ['ip', '-j', '-force', '-batch', '-'];
 const SYNC = 'sync';
 /** Listings asked together: about 1 ms, so that a change which comes meanwhile is not kept waiting. */
 const ASKED_AT_ONCE = 64;
+/**
+ * What a listing of a table takes as a rule is less. In a batch `ip` (6.1) does not ask the kernel to
+ * be strict (NETLINK_GET_STRICT_CHK), and gets all routes there are, to choose from by itself: 120 ms
+ * of a quarter of a million where the kernel's own choice takes 15.
+ */
+const LARGE_MS = 20;
+/** So many listings are then made by a program each, until it is tried again. */
+const BESIDE = 100;
 /** Kernel changes take microseconds each; what lasts longer than this hangs. */
 const TIMEOUT_MS = 10_000;
 
 /** The part of a clock that is needed here. */
 export interface Timers {
+  now(): number;
   /** Calls back once after `ms`; returns a function that cancels it. */
   after(ms: number, call: () => void): () => void;
 }
@@ -62,6 +72,9 @@ export class Ip {
   #child: Child | null = null;
   /** The batch before this one: batches run one after the other. */
   #last: Promise<unknown> = Promise.resolve();
+  /** How many listings of tables are still to be made by a program each, and what those took. */
+  #beside = 0;
+  #besideMs = 0;
   #closed = false;
 
   constructor(runner: Runner, timers: Timers) {
@@ -112,6 +125,44 @@ export class Ip {
     return answers;
   }
 
+  /**
+   * The same, of listings that the kernel may have to look through a large table for: then each is
+   * made by a program of its own, beside the others' lines.
+   */
+  async listAll(lines: readonly string[]): Promise<Map<string, unknown[] | string>> {
+    if (this.#beside > 0) {
+      const begun = this.#timers.now();
+      this.#beside -= lines.length;
+      const answers = new Map<string, unknown[] | string>();
+      for (const line of lines) answers.set(line, await this.#listBeside(line));
+      this.#besideMs += this.#timers.now() - begun;
+      return answers;
+    }
+    const before = this.#tableMs();
+    const answers = await this.queryAll(lines);
+    if (this.#tableMs() - before > LARGE_MS * lines.length) this.#beside = BESIDE;
+    return answers;
+  }
+
+  /** Processor time of the child, where it is told: it may have waited for others' work. */
+  #tableMs(): number {
+    const pid = this.#child?.process.pid;
+    return (pid === undefined ? undefined : processorMs(pid)) ?? this.#timers.now();
+  }
+
+  async #listBeside(line: string): Promise<unknown[] | string> {
+    if (this.#closed) throw new HostError('ECANCELED', 'ip is closed');
+    const { code, signal, stdout, stderr } = await this.#runner.run([
+      'ip',
+      '-j',
+      ...line.split(' '),
+    ]);
+    if (code === null) throw endedEarly({ code, signal }, stderr);
+    if (code !== 0) return stderr.trim().replaceAll('\n', ' ');
+    // Old versions say nothing where there is nothing.
+    return stdout.trim() === '' ? [] : (parseArray(stdout) ?? 'ip did not answer in JSON');
+  }
+
   /** Puts what each of these lines is answered to `answers`. */
   #ask(lines: readonly string[], answers: Map<string, unknown[] | string>): Promise<void> {
     return this.#inTurn(async () => {
@@ -129,6 +180,16 @@ export class Ip {
         next += 1;
       }
     });
+  }
+
+  /**
+   * Milliseconds of a processor that it took so far, of the running child and of all listings beside
+   * it (those as long as they lasted); undefined where the kernel does not tell.
+   */
+  spentMs(proc: string): number | undefined {
+    const pid = this.#child?.process.pid;
+    const ofChild = pid === undefined ? 0 : processorMs(pid, proc);
+    return ofChild === undefined ? undefined : ofChild + this.#besideMs;
   }
 
   /** Ends the child. The next call starts a new one, which knows nothing of the old devices. */

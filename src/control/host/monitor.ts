@@ -18,9 +18,9 @@ const LEVELS: readonly (readonly string[])[] = [
   ['link', 'address', 'netconf'],
   [],
 ];
-/** So much in so long is too much: about 300 changes. */
+/** So much in so long is too much: about 300 changes. All at once they may be containers that start. */
 const LOUD_CHARACTERS = 20_000;
-const LOUD_MS = 1_000;
+const LOUD_MS = 5_000;
 /** For so long less is listened to then; doubled up to the longest while it is as loud again at once. */
 const FIRST_REST_MS = 30_000;
 const LONGEST_REST_MS = 600_000;

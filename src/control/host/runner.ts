@@ -34,6 +34,8 @@ export interface Listener {
 
 /** A program that runs until it is told to stop. */
 export interface Running {
+  /** Absent where it could not be started. */
+  readonly pid?: number | undefined;
   write(text: string): void;
   kill(): void;
 }
@@ -69,6 +71,7 @@ export const systemRunner: Runner = {
     const child = launch(argv, 0);
     listen(child, argv, listener);
     return {
+      pid: child.pid,
       write: (text) => {
         child.stdin?.write(text);
       },

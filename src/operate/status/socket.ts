@@ -24,6 +24,8 @@ export class StatusSocket {
   readonly #directory: string;
   readonly #name: string;
   #file: string;
+  /** Which file that is, under whatever name: device and inode. */
+  #made = '';
 
   /** `namespace`: the number of the network namespace, where that is known. */
   constructor(answer: () => Answer, pid: number, directory: string, namespace?: string) {
@@ -58,6 +60,7 @@ export class StatusSocket {
     // One connection that cannot be taken (no descriptor left) is no reason to end.
     this.#server.removeAllListeners('error').on('error', () => {});
     fs.chmodSync(this.#file, 0o600);
+    this.#made = markOf(this.#file);
   }
 
   /** Takes the device's name; what a weft that died left there is replaced. Throws as `open`. */
@@ -67,17 +70,24 @@ export class StatusSocket {
     this.#file = file;
   }
 
-  /** Whether it can be asked: somebody may have removed its file. */
+  /** Whether it can be asked: somebody may have removed its file, or put another there. */
   get there(): boolean {
-    return this.#server.listening && fs.existsSync(this.#file);
+    return this.#server.listening && markOf(this.#file) === this.#made;
   }
 
   /** Harmless when it was never opened. */
   close(): void {
     if (!this.#server.listening) return;
+    const isOurs = this.there;
     this.#server.close();
-    fs.rmSync(this.#file, { force: true });
+    if (isOurs) fs.rmSync(this.#file, { force: true });
   }
+}
+
+/** Empty where there is none. */
+function markOf(file: string): string {
+  const stat = fs.statSync(file, { throwIfNoEntry: false });
+  return stat === undefined ? '' : `${stat.dev} ${stat.ino}`;
 }
 
 /**

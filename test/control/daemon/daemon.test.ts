@@ -189,6 +189,26 @@ test('status while it waits: for the config, and why; then for nothing', async (
   await assert.rejects(host.status('starting'), { code: 'ENOENT' });
 });
 
+test('all code of this build is read before it is ready, and while it waits', async (t) => {
+  const waiting = new FakeHost(t);
+  const config = waiting.store.config;
+  waiting.store.config = undefined;
+  const started = waiting.daemon().start();
+  await settle();
+  assert.ok(waiting.io.threads > 0, "the lanes' threads begin beside the store's answer");
+  assert.equal(waiting.echoIsRead, false, 'nothing that the store would have to wait for');
+  await waiting.clock.pass(500);
+  assert.equal(waiting.echoIsRead, true);
+  waiting.store.config = config;
+  await waiting.clock.pass(1_000);
+  await started;
+
+  const host = new FakeHost(t);
+  await host.started();
+  assert.equal(host.clock.now(), 0);
+  assert.equal(host.echoIsRead, true);
+});
+
 test('status tells at which step a start is', async (t) => {
   const host = new FakeHost(t);
   host.io.holdLanes = true;

@@ -183,6 +183,12 @@ export class FakeIp implements Runner {
 /** Timers that ring only when told to. */
 export class FakeTimers implements Timers {
   readonly waiting = new Set<() => void>();
+  /** Stands still unless a test moves it. */
+  ms = 0;
+
+  now(): number {
+    return this.ms;
+  }
 
   after(_ms: number, call: () => void): () => void {
     this.waiting.add(call);
@@ -195,6 +201,7 @@ export class FakeTimers implements Timers {
 }
 
 export const realTimers: Timers = {
+  now: () => performance.now(),
   after(ms, call) {
     const timer = setTimeout(call, ms);
     return () => clearTimeout(timer);

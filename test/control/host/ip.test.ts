@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { Ip } from '../../../src/control/host/ip.js';
+import type { Listener } from '../../../src/control/host/runner.js';
 import { FakeIp, FakeTimers } from './fakes.js';
 
 const add = (subnet: string) => `route replace ${subnet} dev flannel.1`;
@@ -80,4 +81,59 @@ test('many listings: each line has its answer or its reason, whichever failed', 
   assert.equal((await ip.queryAll([get(2), get(4)])).size, 2);
   assert.equal((await ip.queryAll([])).size, 0);
   assert.equal(fake.starts, 1);
+});
+
+test('listings of a large table are made by a program each, for a while', async () => {
+  const fake = new FakeIp();
+  const timers = new FakeTimers();
+  const ran: string[] = [];
+  const answers = [
+    { code: 0, signal: null, stdout: '[{"dst":"10.5.1.0/24"}]\n', stderr: '' },
+    { code: 0, signal: null, stdout: '', stderr: '' },
+    { code: 1, signal: null, stdout: '', stderr: 'Cannot find device "flannel.1"\n' },
+  ];
+  const runner = {
+    start: (argv: readonly string[], listener: Listener) => {
+      const child = fake.start(argv, listener);
+      const write = (text: string) => {
+        timers.ms += 21;
+        child.write(text);
+      };
+      return { ...child, write };
+    },
+    run: async (argv: readonly string[]) => {
+      ran.push(argv.join(' '));
+      return answers[(ran.length - 1) % 3]!;
+    },
+  };
+  const ip = new Ip(runner, timers);
+  const line = 'route show table main dev flannel.1 proto boot';
+  assert.deepEqual((await ip.listAll([line])).get(line), []);
+  assert.deepEqual(ran, []);
+  assert.deepEqual((await ip.listAll([line])).get(line), [{ dst: '10.5.1.0/24' }]);
+  assert.deepEqual(ran, [`ip -j ${line}`]);
+  assert.deepEqual((await ip.listAll([line])).get(line), []);
+  assert.equal((await ip.listAll([line])).get(line), 'Cannot find device "flannel.1"');
+  for (let i = 0; i < 97; i += 1) await ip.listAll([line]);
+  assert.equal(ran.length, 100);
+  await ip.listAll([line]);
+  assert.equal(ran.length, 100, 'the table may be small again');
+});
+
+test('a listing of its own that is killed is an error, and none is made once it is closed', async () => {
+  const timers = new FakeTimers();
+  const fake = new FakeIp();
+  const runner = {
+    start: (argv: readonly string[], listener: Listener) => {
+      timers.ms += 100;
+      return fake.start(argv, listener);
+    },
+    run: async () => ({ code: null, signal: 'SIGKILL' as const, stdout: '', stderr: '' }),
+  };
+  const ip = new Ip(runner, timers);
+  const line = 'route show table main dev flannel.1 proto boot';
+  await ip.listAll([line]);
+  await assert.rejects(ip.listAll([line]), /ip ended \(SIGKILL\)/);
+  await ip.close();
+  await assert.rejects(ip.listAll([line]), /ip is closed/);
 });

@@ -194,9 +194,21 @@ test('links that change by the thousand, too: nothing is listened to, until all 
 test('a change now and then is never too much, however long it goes on', async () => {
   open();
   for (let i = 0; i < 3_000; i += 1) {
-    churn(25);
+    churn(5);
     await clock.pass(100);
   }
   assert.equal(started.length, 1);
-  assert.equal(changes, 75_000);
+  assert.equal(changes, 15_000);
+});
+
+test('a burst, as of containers that start, is followed; 150 changes a second on and on are not', async () => {
+  open();
+  churn(300);
+  await clock.pass(60_000);
+  assert.equal(started.length, 1);
+  for (let i = 0; i < 10; i += 1) {
+    churn(150);
+    await clock.pass(1_000);
+  }
+  assert.ok(started[0]!.killed);
 });

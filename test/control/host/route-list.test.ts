@@ -8,11 +8,11 @@ const BLACKHOLES = 'route show table main proto boot type blackhole';
 /** An `ip` that answers from a table, and what it was asked. */
 function fake(answers: Record<string, unknown[] | string>) {
   const asked: string[] = [];
-  const queryAll = async (lines: readonly string[]) => {
+  const listAll = async (lines: readonly string[]) => {
     asked.push(...lines);
     return new Map(lines.map((line) => [line, answers[line] ?? []]));
   };
-  return { asked, queryAll };
+  return { asked, listAll };
 }
 
 test('routes are listed by device and protocol, which the kernel goes by: never all there are', async () => {

@@ -46,6 +46,21 @@ test('one socket from the start on, renamed when the device is known, gone at th
   assert.deepEqual(fs.readdirSync(folder), []);
 });
 
+test('a file that is put in its place is not the socket, and is left there at the end', async () => {
+  const folder = path.join(directory, 'replaced');
+  const socket = new StatusSocket(() => answer('ours'), 78, folder);
+  await socket.open();
+  socket.rename('flannel.1');
+  assert.equal(socket.there, true);
+  const file = socketPath('flannel.1', folder);
+  fs.renameSync(file, `${file}.old`);
+  assert.equal(socket.there, false);
+  fs.writeFileSync(file, 'of another');
+  assert.equal(socket.there, false);
+  socket.close();
+  assert.equal(fs.readFileSync(file, 'utf8'), 'of another');
+});
+
 test('a weft that ends before it has the name leaves the other one its socket', async () => {
   const first = new StatusSocket(() => answer('first'), 1, directory);
   await first.open();

@@ -75,6 +75,13 @@ export class FakeHost implements Host {
   /** How often one was measured. */
   measured = 0;
 
+  /** Whether its code was read. */
+  echoIsRead = false;
+
+  async readEcho(): Promise<void> {
+    this.echoIsRead = true;
+  }
+
   async openEcho(): Promise<Prober> {
     if (this.echoLack !== undefined) throw new Error(this.echoLack);
     const send = async () => {
