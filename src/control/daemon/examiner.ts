@@ -10,6 +10,8 @@ import { Pace } from './pace.js';
 
 /** Between two rounds. */
 const EVERY_MS = 3_000;
+/** Each check may take one part in so many of the time. */
+const SHARE = 100;
 /** More findings than this of one round are told as a number. */
 const TOLD = 10;
 /** What came back within this time is not said again. */
@@ -43,7 +45,7 @@ export class Examiner {
     this.#options = options;
     this.#hostChecks = options.hostChecks.map((check) => ({
       check,
-      pace: new Pace(options.clock),
+      pace: new Pace(options.clock, { share: SHARE }),
     }));
   }
 
@@ -72,13 +74,7 @@ export class Examiner {
       if (this.#stopped) return;
       if (!pace.isDue) continue;
       const { subject } = this.#options.look();
-      this.#found.set(
-        check,
-        await pace.run(
-          () => lookWith(check, subject),
-          () => true,
-        ),
-      );
+      this.#found.set(check, await pace.run(() => lookWith(check, subject)));
     }
     const { status } = this.#options.look();
     const before = this.#before;
