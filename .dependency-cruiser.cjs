@@ -34,8 +34,18 @@ module.exports = {
       'dataplane/wire/',
     ]),
     only('host', 'control/host/', ['control/runtime']),
-    only('daemon', 'control/daemon/', ['control/', 'dataplane/', 'operate/status/']),
-    only('operate', 'operate/', ['dataplane/', 'control/store/', 'control/host/control-socket']),
+    only('daemon', 'control/daemon/', [
+      'control/',
+      'dataplane/',
+      'operate/status/',
+      'operate/diagnose/',
+    ]),
+    only('operate', 'operate/', [
+      'dataplane/',
+      'control/runtime',
+      'control/store/',
+      'control/host/',
+    ]),
     only('lab', 'lab/', []),
     {
       name: 'native-is-loaded-by-io-alone',

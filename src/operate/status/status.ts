@@ -8,8 +8,15 @@ import type { Accept } from '../../dataplane/forward/inbound.js';
 import type { TierName } from '../../dataplane/io/tiers.js';
 import { bytes, count, duration } from './format.js';
 import { describeHost, type HostCounters } from './host.js';
+import type { PeerHealth } from './peer-health.js';
 import { plain } from './plain.js';
-import { describeDrops, describePeers, type PeerSeen, type StrangerSeen } from './traffic.js';
+import {
+  describeDrops,
+  describeHealth,
+  describePeers,
+  type PeerSeen,
+  type StrangerSeen,
+} from './traffic.js';
 
 /** The commit that a weft was built of. */
 export interface Build {
@@ -102,6 +109,8 @@ export interface Status {
     readonly vtepMac: string;
     /** Whether the kernel routes by the peer's own address, and not into the tunnel. */
     readonly direct: boolean;
+    /** Of all peers with this public IP together. */
+    readonly health: PeerHealth;
     /** The longest outer packet that reaches it whole; null: not known, or no way there. */
     readonly pathMtu: {
       readonly mtu: number;
@@ -244,10 +253,12 @@ function describeHostGw(status: HostGwStatus): [string, string][] {
     ['underlay', `${underlay.interface}  ${underlay.address}`],
     ...describeRoutes(`${count(peers.filter((peer) => peer.direct).length)} in the kernel`, routes),
     ['peers', peers.length === 0 ? 'none yet' : String(peers.length)],
-    ...peers.map((peer): [string, string] => [
-      '',
-      `${peer.subnet.padEnd(18)} ${peer.publicIp.padEnd(15)}${peer.direct ? '' : ' no route'}`,
-    ]),
+    ...peers.flatMap(({ subnet, publicIp, direct, health }) =>
+      continued([
+        `${subnet.padEnd(18)} ${publicIp.padEnd(15)}${direct ? '' : ' no route'}`,
+        ...describeHealth(health).map((line) => `  ${line}`),
+      ]),
+    ),
   ];
 }
 

@@ -1,7 +1,8 @@
 /** What `weft status` says of drops, of those who are refused, and of each peer. */
 import type { DropName } from '../../dataplane/forward/drops.js';
 import type { SeenName } from '../../dataplane/routes/peer-rows.js';
-import { ago, columns, count, duration, WIDTH, wrap } from './format.js';
+import { ago, columns, count, duration, fold, WIDTH, wrap } from './format.js';
+import type { PeerHealth } from './peer-health.js';
 
 /** What the lanes have seen of a peer since it is one: see dataplane/routes/peer-rows.ts. */
 export interface PeerSeen extends Readonly<Record<SeenName, number>> {
@@ -31,6 +32,7 @@ interface Peers {
     readonly publicIp: string;
     readonly vtepMac: string;
     readonly direct: boolean;
+    readonly health: PeerHealth;
     readonly seen: PeerSeen;
   }[];
   readonly underlay: { readonly mtu: number };
@@ -77,17 +79,21 @@ export function describePeers({ peers, underlay }: Peers): string[] {
     direct ? 'direct' : '',
   ]);
   const [head, ...lines] = columns([titles, ...rows]);
-  const about = peers.map(({ seen }) => [
-    ...describeFaults(seen),
-    ...describeTier(seen, underlay.mtu),
+  const about = peers.map(({ seen, health }) => [
+    ...describeHealth(health),
+    ...wrap([...describeFaults(seen), ...describeTier(seen, underlay.mtu)], WIDTH - INDENT - 2),
   ]);
-  return [
-    head!,
-    ...lines.flatMap((line, i) => [
-      line,
-      ...wrap(about[i]!, WIDTH - INDENT - 2).map((text) => `  ${text}`),
-    ]),
-  ];
+  return [head!, ...lines.flatMap((line, i) => [line, ...about[i]!.map((text) => `  ${text}`)])];
+}
+
+/** What is wrong with a peer, and what to do; nothing of one that is well or unknown. */
+export function describeHealth({ state, forSeconds, words, todo }: PeerHealth): string[] {
+  if (state === 'well' || state === 'unknown') return [];
+  const what = `${state.toUpperCase()} for ${duration(forSeconds)}: ${words}`;
+  const width = WIDTH - INDENT - 4;
+  return [what, ...(todo === '' ? [] : [todo])].flatMap((text, i) =>
+    fold(text, width).map((line) => (i === 0 ? line : `  ${line}`)),
+  );
 }
 
 /** Each count that is a fault, in words. */

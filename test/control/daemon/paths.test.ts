@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { SMALL } from '../../../src/control/daemon/path-search.js';
 import { A_SECOND, AT_ONCE, type Here, Paths } from '../../../src/control/daemon/paths.js';
 import type { EchoResult } from '../../../src/control/host/echo.js';
+import { SMALL } from '../../../src/control/host/path-search.js';
 import type { Peer } from '../../../src/control/overlay/peers.js';
 import { formatAddress } from '../../../src/dataplane/wire/ipv4.js';
 import { FakeClock, Lines, seeded } from '../fakes.js';

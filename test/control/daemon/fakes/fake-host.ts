@@ -77,8 +77,9 @@ export class FakeHost implements Host {
 
   async openEcho(): Promise<Prober> {
     if (this.echoLack !== undefined) throw new Error(this.echoLack);
-    const send = async () => {
-      this.measured += 1;
+    const send = async (_to: number, size: number) => {
+      // What asks how it stands with a peer is shorter.
+      if (size === 1500) this.measured += 1;
       return { kind: 'answered' } as const;
     };
     return { send, closed: '', close: () => this.did.push('close the prober') };

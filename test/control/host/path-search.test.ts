@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import type { EchoResult } from '../../../src/control/host/echo.js';
 import {
   beginSearch,
   type Found,
@@ -8,8 +9,7 @@ import {
   SMALL,
   sizeToSend,
   takeResult,
-} from '../../../src/control/daemon/path-search.js';
-import type { EchoResult } from '../../../src/control/host/echo.js';
+} from '../../../src/control/host/path-search.js';
 import { seeded } from '../fakes.js';
 
 const ANSWERED: EchoResult = { kind: 'answered' };
