@@ -106,8 +106,11 @@ describe('the health of peers', { skip: lacks ?? false, timeout: 300_000 }, () =
   /** Pings that go on while the work is done, from the host itself. */
   const withTraffic = async (to: string, work: () => Promise<void>): Promise<void> => {
     const pinging = alpha.start(['ping', '-q', '-i', '0.3', await overlayOf(to)]);
-    await work();
-    await pinging.stop();
+    try {
+      await work();
+    } finally {
+      await pinging.stop();
+    }
   };
   const quiet = async (_: string, work: () => Promise<void>): Promise<void> => work();
 
@@ -130,14 +133,14 @@ describe('the health of peers', { skip: lacks ?? false, timeout: 300_000 }, () =
           host.run(['nft', '-f', '-'], { input: lines.join('\n') });
         await traffic(address, async () => {
           await nft(
-            'add table inet drop',
-            'add chain inet drop in { type filter hook input priority -10; }',
-            'add rule inet drop in udp dport 8472 drop',
+            'add table inet shut',
+            'add chain inet shut in { type filter hook input priority -10; }',
+            'add rule inet shut in udp dport 8472 drop',
           );
           const words = new RegExp(`^UDP 8472 is filtered between here and ${address}: underlay`);
           t.diagnostic(`told after ${await becomes(address, 'silent', words)} ms`);
           await othersWell(address);
-          await nft('delete table inet drop');
+          await nft('delete table inet shut');
           t.diagnostic(`over after ${await becomes(address, 'well')} ms`);
         });
       });

@@ -100,7 +100,7 @@ const SILENT_MS = 5_000;
 const WINDOW = 10;
 const LOSSES = 2;
 /** After so many failures in a row it was away, and what was lost then is not loss. */
-const AWAY = 5;
+const AWAY = 3;
 /** What the lanes met, and what a ping found, count for so long. */
 const TOLD_MS = 10_000;
 const PING_COUNTS_MS = 15_000;

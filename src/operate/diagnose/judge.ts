@@ -195,11 +195,11 @@ function silent({ publicIp, port, direct, underlay }: Observed): Verdict {
   const alone = direct || underlay === null || underlay.cannot !== '' || underlay.sent === 0;
   const mute =
     underlay === null || direct ? 'answers no echo' : 'answers no echo through the tunnel';
-  const through = direct ? 'all of it' : `ICMP and UDP ${port}`;
+  const through = direct ? 'ICMP is' : `ICMP and UDP ${port} are`;
   return {
     code: 'silent',
     state: 'silent',
-    words: `${publicIp} ${alone ? mute : both}: it is down, or ${through} is filtered on the way`,
+    words: `${publicIp} ${alone ? mute : both}: it is down, or ${through} filtered on the way`,
     todo: `is ${publicIp} up? traceroute -n ${publicIp}`,
   };
 }
