@@ -23,6 +23,8 @@ async function load(command: string): Promise<Main | undefined> {
       return (await import('./up.js')).main;
     case 'status':
       return (await import('./status.js')).main;
+    case 'probe':
+      return (await import('./probe.js')).main;
     case 'down':
       return (await import('./down.js')).main;
     case 'docker-opts':

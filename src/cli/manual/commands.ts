@@ -4,6 +4,7 @@ import type { Command } from './command.js';
 import { DEMO } from './demo.js';
 import { DOCKER_OPTS } from './docker-opts.js';
 import { DOWN } from './down.js';
+import { PROBE } from './probe.js';
 import { RELEASE } from './release.js';
 import { REPLAY } from './replay.js';
 import { STATUS } from './status.js';
@@ -13,7 +14,7 @@ export const WHAT = 'a userspace VXLAN tunnel endpoint that joins a flannel netw
 
 /** What each does on a host, and what tells of weft itself. */
 export const COMMANDS: readonly (readonly Command[])[] = [
-  [UP, STATUS, DOWN, RELEASE, DOCKER_OPTS, DEMO, REPLAY],
+  [UP, STATUS, PROBE, DOWN, RELEASE, DOCKER_OPTS, DEMO, REPLAY],
   [HELP_COMMAND, VERSION, COMPLETION, MAN],
 ];
 

@@ -72,8 +72,12 @@ function untried(seen: Observed): Verdict {
   return otherDevice(seen) ?? hostGone(seen) ?? silent(seen);
 }
 
-function answering(seen: Observed, { sent, answered, roundTripMs }: Answers): Verdict {
+function answering(seen: Observed, asked: Answers): Verdict {
   const { publicIp, direct, underlay, full } = seen;
+  const { roundTripMs } = asked;
+  const counted = full !== null && full.answered > 0 && !full.toldTooBig ? [asked, full] : [asked];
+  const sent = counted.reduce((sum, one) => sum + one.sent, 0);
+  const answered = counted.reduce((sum, one) => sum + one.answered, 0);
   const way = direct ? 'pings' : 'through the tunnel';
   if (answered < sent) {
     const percent = Math.round((100 * (sent - answered)) / sent);
