@@ -169,7 +169,12 @@ export class PeerHealths {
       entry.watched = takeCounts(entry.watched, counts, entry.own, now);
       entry.own = 0;
     }
-    entry.direct = entry.peers.every((peer) => this.#options.isDirect(peer));
+    const isDirect = entry.peers.every((peer) => this.#options.isDirect(peer));
+    if (isDirect !== entry.direct) {
+      // What was learnt on one way says nothing of the other.
+      entry.watched = { ...UNWATCHED, counts: entry.watched.counts };
+      entry.direct = isDirect;
+    }
     const { watched, publicIp, address, direct } = entry;
     const { noWay, leavesBy } = this.#options.way(address);
     // Time alone changes nothing of a peer that answers.

@@ -73,8 +73,9 @@ function untried(seen: Observed): Verdict {
 }
 
 function answering(seen: Observed, asked: Answers): Verdict {
-  const { publicIp, direct, underlay, full } = seen;
+  const { publicIp, direct, underlay } = seen;
   const { roundTripMs } = asked;
+  const full = direct ? null : seen.full;
   const counted = full !== null && full.answered > 0 && !full.toldTooBig ? [asked, full] : [asked];
   const sent = counted.reduce((sum, one) => sum + one.sent, 0);
   const answered = counted.reduce((sum, one) => sum + one.answered, 0);

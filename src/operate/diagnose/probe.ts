@@ -23,6 +23,8 @@ const APART_MS = 200;
 /** For an answer; for one on the underlay longer, since ARP is tried for three seconds. */
 const WAIT_MS = 1_500;
 const PING_WAIT_MS = 3_500;
+/** For the lanes to have sent it. */
+const FLUSH_MS = 100;
 /** Of small ones, headers included. */
 const SMALL = 84;
 /** At most, of the full size. */
@@ -85,6 +87,7 @@ async function probeSome(
   setting: Setting,
   tools: Tools,
 ): Promise<Probed[]> {
+  await Promise.all(targets.map((target) => flush(target, tools)));
   const before = await tools.seen();
   const ways = await tools.ways([...new Set(targets.map(({ publicIp }) => publicIp))]);
   const asked = await Promise.all(
@@ -105,6 +108,13 @@ async function probeSome(
     };
     return { ...target, observed, verdict: judge(observed), pathMtu };
   });
+}
+
+/** What ICMP said of an earlier packet is told to the next that is sent: not to ours. */
+async function flush({ subnet, direct }: Target, { tunnel }: Tools): Promise<void> {
+  const overlay = parseAddress(subnet?.split('/')[0] ?? '');
+  if (tunnel === undefined || direct || overlay === null) return;
+  await tunnel.send(overlay, SMALL, FLUSH_MS);
 }
 
 interface Asked extends Pick<Observed, 'underlay' | 'tunnel' | 'full'> {
