@@ -74,7 +74,7 @@ export const UNWATCHED: Watched = {
   ...{ ping: undefined, pingedAt: NEVER },
 };
 
-/** From one echo to the next: of a peer of which nothing is feared, and else. A look is a second. */
+/** From one echo to the next: of a peer of which nothing is feared, and else. */
 export const QUIET_MS = 3_000;
 const AGAIN_MS = 900;
 /** After so many failures it is asked no more often than others. */
@@ -85,7 +85,7 @@ const FULL_AGAIN_MS = 1_900;
 /** From one ping of a peer that does not answer to the next. */
 const PING_MS = 3_000;
 
-/** Packets in a look that a peer's echoes to us do not explain. */
+/** Packets in a second that a peer's echoes to us do not explain. */
 const BUSY = 5;
 /** Traffic without an answer for so long makes one wonder; so old, it is past. */
 const WONDER_MS = 2_000;
@@ -107,8 +107,16 @@ const PING_COUNTS_MS = 15_000;
 /** What was heard proves so long that a peer without echoes is there. */
 const HEARD_MS = 60_000;
 
-/** A look at the lanes' counts. `own`: echoes of ours that went into the tunnel since the last. */
-export function takeCounts(watched: Watched, counts: Counts, own: number, now: number): Watched {
+/**
+ * A look at the lanes' counts, so many seconds after the last; `own`: echoes of ours that went into
+ * the tunnel meanwhile.
+ */
+export function takeCounts(
+  watched: Watched,
+  counts: Counts,
+  { own, seconds }: { readonly own: number; readonly seconds: number },
+  now: number,
+): Watched {
   const before = watched.counts;
   const grew = (name: keyof Counts): number => counts[name] - before[name];
   const received = grew('received');
@@ -116,7 +124,7 @@ export function takeCounts(watched: Watched, counts: Counts, own: number, now: n
   const told =
     grew('refused') > 0 || grew('errors') > 0 || grew('denied') > 0 || grew('unreachable') > 0;
   if (received === 0 && !told && grew('sent') === 0) return watched;
-  const busy = received >= BUSY;
+  const busy = received >= BUSY * seconds;
   const heard = received > 0;
   return {
     ...watched,
@@ -280,8 +288,9 @@ function observed(
   };
 }
 
-function pingOf({ ping }: Watched, now: number): Answers | null {
-  if (ping === undefined || now - ping.at >= PING_COUNTS_MS) return null;
+/** The last one, unless it has answered otherwise since. */
+function pingOf({ ping, answeredAt }: Watched, now: number): Answers | null {
+  if (ping === undefined || ping.at < answeredAt || now - ping.at >= PING_COUNTS_MS) return null;
   const { result } = ping;
   if (result.kind === 'cannot') return { ...NO_ANSWERS, cannot: result.why };
   const { code = 0, from = '' } = result.kind === 'unreachable' ? result : {};

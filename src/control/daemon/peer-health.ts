@@ -33,6 +33,8 @@ import type { Here, Prober } from './paths.js';
 /** Echoes begun in a second: to peers that are asked in turn, and to those for which is feared. */
 export const IN_TURN = 10;
 export const URGENT = 40;
+/** Peers that are looked at in a second: of thousands each one every few seconds. */
+const LOOKS = 500;
 /** Small echoes, as `ping` sends them, headers included. */
 const SMALL = 84;
 const WAIT_MS = 950;
@@ -77,6 +79,7 @@ interface Entry {
   pinging: boolean;
   /** Echoes that went into the tunnel since the last look at the counts. */
   own: number;
+  lookedAt: number;
   opinion: Opinion | undefined;
   /** Of what the opinion was made. */
   judged: Watched | undefined;
@@ -88,6 +91,9 @@ export class PeerHealths {
   readonly #options: PeerHealthOptions;
   /** The one that was asked longest ago first. */
   readonly #entries = new Map<number, Entry>();
+  /** The same, in the order in which they are looked at, and who is next. */
+  #order: readonly Entry[] = [];
+  #next = 0;
   #probers: Probers | undefined;
   #vrf: string | undefined;
   #openAt = Number.NEGATIVE_INFINITY;
@@ -135,6 +141,7 @@ export class PeerHealths {
       if (entry === undefined) this.#entries.set(address, this.#begin(address, its));
       else entry.peers = its;
     }
+    this.#order = [...this.#entries.values()];
   }
 
   /** Once a second. */
@@ -142,7 +149,10 @@ export class PeerHealths {
     if (this.#stopped) return;
     this.#keepOpen();
     const here = this.#options.here();
-    for (const entry of this.#entries.values()) this.#look(entry, here?.address ?? '');
+    for (let looks = Math.min(LOOKS, this.#order.length); looks > 0; looks -= 1) {
+      this.#next = (this.#next + 1) % this.#order.length;
+      this.#look(this.#order[this.#next]!, here?.address ?? '');
+    }
     // While the address is gone the underlay's own fault says it.
     if (here !== undefined && this.#probers !== undefined) this.#ask(this.#probers);
   }
@@ -153,12 +163,13 @@ export class PeerHealths {
   }
 
   #begin(address: number, peers: readonly Peer[]): Entry {
+    const now = this.#options.clock.now();
     return {
       ...{ address, publicIp: formatAddress(address), peers, direct: false },
       // What the lanes counted before is no news.
       watched: { ...UNWATCHED, counts: this.#options.counts(address) ?? UNWATCHED.counts },
       ...{ asking: false, pinging: false, own: 0 },
-      ...{ opinion: undefined, judged: undefined, since: this.#options.clock.now() },
+      ...{ lookedAt: now, opinion: undefined, judged: undefined, since: now },
     };
   }
 
@@ -166,8 +177,10 @@ export class PeerHealths {
     const now = this.#options.clock.now();
     const counts = this.#options.counts(entry.address);
     if (counts !== undefined) {
-      entry.watched = takeCounts(entry.watched, counts, entry.own, now);
+      const seconds = Math.max(1, (now - entry.lookedAt) / 1000);
+      entry.watched = takeCounts(entry.watched, counts, { own: entry.own, seconds }, now);
       entry.own = 0;
+      entry.lookedAt = now;
     }
     const isDirect = entry.peers.every((peer) => this.#options.isDirect(peer));
     if (isDirect !== entry.direct) {
