@@ -264,6 +264,9 @@ test('a way that leads nowhere: a fault with the peer and the reason, gone when 
   assert.match(fault!, /^nothing can be sent to the peer 192\.168\.0\.2: no route leads there/);
   assert.equal(paths.faults.length, 1);
   assert.equal(report(2), undefined);
+  const [to2, to3] = [peer(2).publicIp, peer(3).publicIp];
+  assert.deepEqual([paths.noWay(to2), paths.noWay(to3)], ['no route leads there', '']);
+  assert.deepEqual([paths.device(to2), paths.device(to3)], [undefined, 'eth0']);
   assert.deepEqual([lanes.get(2), lanes.get(3)], ['0', '1500']);
   assert.ok(sent.every(({ to }) => formatAddress(to) === '192.168.0.3'));
   world.refused.clear();
