@@ -8,7 +8,7 @@ import type { Here } from './paths.js';
 import { type PeerHealthOptions, PeerHealths } from './peer-health.js';
 
 interface Around
-  extends Pick<DaemonOptions, 'host' | 'clock' | 'random' | 'lifecycle'>,
+  extends Pick<DaemonOptions, 'host' | 'clock' | 'random' | 'lifecycle' | 'probePeers'>,
     Pick<PeerHealthOptions, 'way' | 'mtu' | 'port'> {
   /** Absent with host-gw, which has no lanes. */
   readonly publisher?: Pick<Publisher, 'places' | 'rows'>;
@@ -20,6 +20,7 @@ interface Around
 
 export function startPeerHealth(around: Around): PeerHealths {
   const { host, clock, random, lifecycle, publisher, carrier, overlay, here, ...rest } = around;
+  const { probePeers } = around;
   const common = { clock, random, port: rest.port, hint: () => {} };
   const source = (): number => addressOf(here()?.address ?? '0.0.0.0') >>> 0;
   const healths = new PeerHealths({
@@ -27,6 +28,7 @@ export function startPeerHealth(around: Around): PeerHealths {
     counts: (address) => (publisher === undefined ? undefined : countsOf(publisher, address)),
     isDirect: (peer) => publisher === undefined || carrier.isDirect(peer),
     open: async () => {
+      if (!probePeers) throw new Error('-probe-peers=false');
       const device = here()?.vrf;
       const underlay = await host.openEcho({ ...common, source, device });
       try {

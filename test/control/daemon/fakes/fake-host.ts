@@ -99,6 +99,7 @@ export class FakeHost implements Host {
         ...{ guard: false, resyncMs: 5_000 },
       },
       blackhole: false,
+      probePeers: true,
       openStore: () => this.store,
       renewMarginMs: 3_600_000,
       onLeaseLoss: 'exit',
