@@ -87,8 +87,10 @@ test('a peer that drops all pings and sends packets is well; when it is quiet ag
 });
 
 test('a peer that begins to drop pings amid its traffic stays well, also once it is quiet', async () => {
-  const { until, during } = begin();
+  const { until, during, health } = begin();
   await until({ hears: 9, sends: 9 }, 'well');
+  await during({ hears: 9, sends: 9 }, 10);
+  assert.match(health().words, /answers through the tunnel/);
   assert.deepEqual([...(await during({ ...FILTERED, hears: 9, sends: 9 }, 120))], ['well']);
   const quiet = await during(FILTERED, 120);
   assert.ok(!quiet.has('silent'), [...quiet].join());
