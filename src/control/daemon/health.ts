@@ -191,7 +191,9 @@ export function nextAsk(watched: Watched, direct: boolean, now: number): Ask | u
     if (now - fullAt >= (fullFails > 0 ? FULL_AGAIN_MS : FULL_MS)) return { kind: 'full', urgent };
   }
   if (urgent) return { kind: 'small', urgent };
-  if (since < QUIET_MS || now - watched.busyAt < QUIET_MS) return undefined;
+  // Whether it is one that answers is asked of each.
+  const busy = askedAt !== NEVER && now - watched.busyAt < QUIET_MS;
+  if (since < QUIET_MS || busy) return undefined;
   return { kind: 'small', urgent: false };
 }
 

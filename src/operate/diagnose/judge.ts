@@ -130,11 +130,12 @@ function toldToLanes(seen: Observed): Verdict | undefined {
 /** Packets come from it: it is not dead, whatever it does with echoes. */
 function heardByLanes({ publicIp, direct, lanes }: Observed, asked: Answers): Verdict | undefined {
   if (direct || lanes === null || lanes.heard === 0) return undefined;
-  const what =
-    asked.cannot === ''
-      ? 'echoes to it are not answered: its firewall drops them, or ours do not arrive there'
-      : `no echo could be sent to it (${asked.cannot})`;
-  const words = `packets come from ${publicIp} through the tunnel; ${what}`;
+  const come = `packets come from ${publicIp} through the tunnel`;
+  let words = come;
+  if (asked.cannot !== '') words = `${come}; no echo could be sent to it (${asked.cannot})`;
+  else if (asked.sent > 0) {
+    words = `${come}; echoes to it are not answered: its firewall drops them, or ours do not arrive there`;
+  }
   return { code: 'answers-no-echo', state: 'well', words, todo: '' };
 }
 

@@ -40,6 +40,12 @@ test('an MTU that is told takes one packet more, and counts when that is answere
   assert.deepEqual([sent, found], [[1500, 1400], 1400]);
 });
 
+test('a host that a router does not get to does not answer', () => {
+  const gone: EchoResult = { kind: 'unreachable', code: 1, from: '192.168.56.1' };
+  const { found, why } = search(1500, () => gone);
+  assert.deepEqual([found, why], [undefined, 'it does not answer']);
+});
+
 test('two routers that tell, one after the other', () => {
   const path = (size: number) =>
     size > 1460 ? tooBig(1460) : size > 1380 ? tooBig(1380) : ANSWERED;

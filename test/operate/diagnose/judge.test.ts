@@ -44,6 +44,7 @@ const LANES = {
   refused: { ...SAW_NOTHING, refused: 2 },
   'refused and heard': { ...SAW_NOTHING, refused: 1, heard: 7 },
   denied: { ...SAW_NOTHING, denied: 5 },
+  'denied and heard': { ...SAW_NOTHING, denied: 5, heard: 7 },
   errors: { ...SAW_NOTHING, errors: 2 },
   unreachable: { ...SAW_NOTHING, unreachable: 5 },
 } as const;
@@ -103,7 +104,7 @@ const TABLE: readonly (readonly [Code, (one: Case) => boolean])[] = [
   ['untold', (c) => bare(c) && ['not asked', 'cannot'].includes(c.underlay)],
 
   // no answer through the tunnel, and the kernel said why
-  ['denied', (c) => inTunnel(c) && c.lanes === 'denied'],
+  ['denied', (c) => inTunnel(c) && ['denied', 'denied and heard'].includes(c.lanes)],
   ['refused', (c) => inTunnel(c) && c.lanes === 'refused'],
   // packets came from it
   ['answers-no-echo', (c) => inTunnel(c) && ['heard', 'refused and heard'].includes(c.lanes)],
