@@ -61,7 +61,7 @@ export interface Watched {
   readonly fullFails: number;
   /** Why the last could not be sent; empty where it was. */
   readonly cannot: string;
-  /** The last ping to its own address that came to an end. */
+  /** The last ping to its own address that came to an end; when it was sent. */
   readonly ping: { readonly at: number; readonly result: EchoResult } | undefined;
   readonly pingedAt: number;
 }
@@ -155,7 +155,7 @@ export function takeResult(
   tookMs: number,
   now: number,
 ): Watched {
-  if (kind === 'ping') return { ...watched, ping: { at: now, result } };
+  if (kind === 'ping') return { ...watched, ping: { at: now - tookMs, result } };
   if (result.kind === 'cannot') return { ...watched, cannot: result.why };
   if (kind === 'full' && result.kind !== 'answered') {
     // Whoever sends too much is told, as this one was.

@@ -136,6 +136,28 @@ test('a lost echo in a while is no fault; many are loss, until it is over', asyn
   assert.deepEqual([...(await during({ echo: once }, 60))], ['well']);
 });
 
+test('two echoes lost in a row are no silence', async () => {
+  const { until, during } = begin();
+  await until({}, 'well');
+  await during({}, 10);
+  let lost = 0;
+  const twice = (): boolean => {
+    lost += 1;
+    return lost > 2;
+  };
+  assert.ok(!(await during({ echo: twice }, 30)).has('silent'));
+});
+
+test('a peer that is broken for long is asked no more often than one that is well', async () => {
+  const { until, during, sent, clock } = begin();
+  await until(FILTERED, 'unknown');
+  await during(FILTERED, 60);
+  const from = clock.now();
+  await during(FILTERED, 60);
+  const asked = sent.filter(({ kind, at }) => kind === 'tunnel' && at > from).length;
+  assert.ok(asked <= 21, `${asked} in a minute`);
+});
+
 test('small packets pass and large ones do not: told, and over soon; one that senders are told of is none', async () => {
   const { until, during, health } = begin();
   await until({ full: 'silent' }, 'small-mtu', 60);
@@ -158,7 +180,9 @@ test('a peer that is reached directly is asked on the underlay alone', async () 
   const gone = await until({ direct: true, ping: NOT_HERE }, 'unreachable');
   assert.ok(gone <= 10, `${gone}`);
   assert.ok((await until({ direct: true }, 'well')) <= 10);
-  assert.ok((await until({ direct: true, ping: SILENT }, 'silent')) <= 10);
+  // What a ping found before it answered again is past.
+  const after = await during({ direct: true, ping: SILENT }, 10);
+  assert.deepEqual([...after], ['well', 'silent']);
   assert.match(health().words, /^192\.168\.57\.1 answers no echo: it is down, or ICMP is filtered/);
   assert.ok(!sent.some(({ kind, at }) => kind === 'tunnel' && at > 2 * SECOND));
   const mute = begin();
