@@ -39,6 +39,7 @@ module.exports = {
       'dataplane/',
       'operate/status/',
       'operate/findings/',
+      'operate/diagnose/',
     ]),
     only('operate', 'operate/', [
       'dataplane/',

@@ -108,6 +108,7 @@ export async function main(args: string[], laneProgram?: URL): Promise<number> {
       accept,
       firewall,
       blackhole: flags.bool('ip-blackhole-route'),
+      probePeers: flags.bool('probe-peers'),
       openStore: () =>
         etcd === undefined
           ? new FileStore({ file, clock, log })

@@ -27,6 +27,8 @@ async function load(command: string): Promise<Main | undefined> {
       return (await import('./doctor.js')).main;
     case 'dash':
       return (await import('./dash.js')).main;
+    case 'probe':
+      return (await import('./probe.js')).main;
     case 'down':
       return (await import('./down.js')).main;
     case 'docker-opts':

@@ -39,7 +39,16 @@ test('help and the version go to stdout with exit code 0', () => {
   for (const word of ['help', '-help', '--help', '-h']) {
     const { code, stdout, stderr } = weft(word);
     assert.deepEqual([code, stderr], [0, ''], word);
-    for (const command of ['up', 'status', 'release', 'down', 'docker-opts', 'demo', 'replay']) {
+    for (const command of [
+      'up',
+      'status',
+      'probe',
+      'release',
+      'down',
+      'docker-opts',
+      'demo',
+      'replay',
+    ]) {
       assert.match(stdout, new RegExp(`^ {2}weft ${command} `, 'm'));
     }
   }
@@ -50,7 +59,7 @@ test('help and the version go to stdout with exit code 0', () => {
 
 test('each command tells its flags, with -help, --help and -h', () => {
   for (const command of [
-    ...['up', 'status', 'release', 'down', 'docker-opts', 'demo', 'replay'],
+    ...['up', 'status', 'probe', 'release', 'down', 'docker-opts', 'demo', 'replay'],
     ...['help', 'version', 'completion', 'man'],
   ]) {
     const same = weft('help', command).stdout;

@@ -20,7 +20,7 @@ import { Lab } from '../../src/lab/lab.js';
 import { leaseKey } from '../../src/lab/lease.js';
 import type { Status } from '../../src/operate/status/status.js';
 import { until } from '../control/fakes.js';
-import { PREFIX, ping, startWeft, tcpTransfer } from './overlay.js';
+import { NO_PROBES, PREFIX, ping, startWeft, tcpTransfer } from './overlay.js';
 
 const lacks = labLacks({ programs: ['etcd'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
@@ -53,8 +53,8 @@ describe('direct routing', { skip: lacks ?? false, timeout: 120_000 }, () => {
       kernel[name] = peer;
       await etcd.register(PREFIX, peer);
     }
-    weft = await startWeft(hosts.weft1!, etcd);
-    await startWeft(hosts.weft2!, etcd);
+    weft = await startWeft(hosts.weft1!, etcd, NO_PROBES);
+    await startWeft(hosts.weft2!, etcd, NO_PROBES);
     for (const other of await etcd.peers(PREFIX)) {
       for (const name of ['plain', 'far']) {
         if (other.publicIp !== kernel[name]!.publicIp) await kernel[name]!.addPeer(other);
@@ -162,7 +162,7 @@ describe('direct routing', { skip: lacks ?? false, timeout: 120_000 }, () => {
 
     await etcd.delete(`${PREFIX}/subnets/${leaseKey(gone)}`);
     await etcd.put(`${PREFIX}/config`, config({}));
-    weft = await startWeft(hosts.weft1!, etcd);
+    weft = await startWeft(hosts.weft1!, etcd, NO_PROBES);
     const wanted = await Promise.all(
       ALL.map(async (name) => `${await subnetOf(name)} dev flannel.1 scope link`),
     );
@@ -175,14 +175,14 @@ describe('direct routing', { skip: lacks ?? false, timeout: 120_000 }, () => {
   test('a restart with another VNI knows the direct routes of the one before', async () => {
     assert.equal(await weft.stop(), 0);
     await etcd.put(`${PREFIX}/config`, config({ DirectRouting: true }));
-    weft = await startWeft(hosts.weft1!, etcd);
+    weft = await startWeft(hosts.weft1!, etcd, NO_PROBES);
     assert.equal((await routes()).filter((line) => line.includes('via')).length, 3);
     weft.kill('SIGKILL');
     await weft.exited;
     const plain = { key: `${PREFIX}/subnets/${leaseKey(kernel.plain!)}` };
     await etcd.delete(plain.key);
     await etcd.put(`${PREFIX}/config`, config({ VNI: 2, Port: 4789 }));
-    weft = await startWeft(hosts.weft1!, etcd);
+    weft = await startWeft(hosts.weft1!, etcd, NO_PROBES);
     const now = await routes();
     assert.equal(now.length, 3, now.join('\n'));
     assert.ok(
@@ -194,7 +194,7 @@ describe('direct routing', { skip: lacks ?? false, timeout: 120_000 }, () => {
   test('weft down takes direct routes back, and no others', async () => {
     assert.equal(await weft.stop(), 0);
     await etcd.put(`${PREFIX}/config`, config({ DirectRouting: true }));
-    weft = await startWeft(hosts.weft1!, etcd);
+    weft = await startWeft(hosts.weft1!, etcd, NO_PROBES);
     await hosts.weft1!.ip('route add 10.10.230.0/24 via 192.168.56.77');
     weft.kill('SIGKILL');
     await weft.exited;

@@ -7,7 +7,16 @@ import { enterLab, labLacks } from '../../src/lab/enter.js';
 import { type Host, WEFT } from '../../src/lab/host.js';
 import { Lab } from '../../src/lab/lab.js';
 import type { Status } from '../../src/operate/status/status.js';
-import { CONFIG, PREFIX, ping, startWeft, TRAFFIC, tcpTransfer, udpSizes } from './overlay.js';
+import {
+  CONFIG,
+  NO_PROBES,
+  PREFIX,
+  ping,
+  startWeft,
+  TRAFFIC,
+  tcpTransfer,
+  udpSizes,
+} from './overlay.js';
 
 const lacks = labLacks({ programs: ['etcd', 'ping', 'bridge'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
@@ -29,8 +38,8 @@ describe('an underlay of MTU 65535', { skip: lacks ?? false, timeout: 120_000 },
     const third = await network.host('host3', { address: '192.168.56.13/24' });
     const peer = await third.kernelPeer({ subnet: '10.10.203.0/24' });
     await etcd.register(PREFIX, peer);
-    await startWeft(host, etcd);
-    await startWeft(other, etcd);
+    await startWeft(host, etcd, NO_PROBES);
+    await startWeft(other, etcd, NO_PROBES);
     for (const one of await etcd.peers(PREFIX)) {
       if (one.publicIp !== peer.publicIp) await peer.addPeer(one);
     }

@@ -53,7 +53,7 @@ describe('a NAT between peers', { skip: lacks ?? false, timeout: 120_000 }, () =
     );
     const seenOf = (all: typeof peers) => all.find(({ publicIp }) => publicIp === FAR)!.seen;
     const [was, is] = [seenOf(before.peers), seenOf(peers)];
-    assert.equal(is.sentPackets, was.sentPackets + 1, 'the way there is open');
+    assert.ok(is.sentPackets > was.sentPackets, 'the way there is open');
     assert.equal(is.receivedPackets, was.receivedPackets);
     const { stdout } = await paths.weft.run([process.execPath, WEFT, 'status'], { mayFail: true });
     assert.match(stdout, /unknown_sender +\d+ {2}last: 192\.168\.56\.1 \(\d+, \d+ s ago\)$/m);

@@ -48,10 +48,13 @@ describe('weft status', { skip: lacks ?? false, timeout: 120_000 }, () => {
 
   test('peers: who, which way, what went both ways', async () => {
     const { stdout } = await weft('status', 'peers');
-    assert.match(stdout, /^peers {5}public IP +subnet +way +path MTU +sent +heard +last heard$/m);
     assert.match(
       stdout,
-      /^ {10}192\.168\.56\.12 +10\.10\.201\.0\/24 +tunnel +1500 +\d+ .* s ago$/m,
+      /^peers {5}public IP +subnet +health +round trip +way +path MTU +sent +heard +last heard$/m,
+    );
+    assert.match(
+      stdout,
+      /^ {10}192\.168\.56\.12 +10\.10\.201\.0\/24 +\w+ +(?:–|[\d.]+ ms) +tunnel +1500 +\d+ .* s ago$/m,
     );
     assert.deepEqual(Object.keys(await json('peers')), ['schema', 'state', 'verdict', 'peers']);
   });

@@ -6,6 +6,7 @@ import { DEMO } from './demo.js';
 import { DOCKER_OPTS } from './docker-opts.js';
 import { DOCTOR } from './doctor.js';
 import { DOWN } from './down.js';
+import { PROBE } from './probe.js';
 import { RELEASE } from './release.js';
 import { REPLAY } from './replay.js';
 import { STATUS } from './status.js';
@@ -15,7 +16,7 @@ export const WHAT = 'a userspace VXLAN tunnel endpoint that joins a flannel netw
 
 /** What each does on a host, and what tells of weft itself. */
 export const COMMANDS: readonly (readonly Command[])[] = [
-  [UP, STATUS, DOCTOR, DASH, DOWN, RELEASE, DOCKER_OPTS, DEMO, REPLAY],
+  [UP, STATUS, DOCTOR, PROBE, DASH, DOWN, RELEASE, DOCKER_OPTS, DEMO, REPLAY],
   [HELP_COMMAND, VERSION, COMPLETION, MAN],
 ];
 

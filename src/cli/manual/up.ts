@@ -124,6 +124,12 @@ const OWN: readonly Flag[] = [
     default: 'true',
   },
   {
+    name: 'probe-peers',
+    kind: 'bool',
+    help: 'ask quiet peers every few seconds by an ICMP echo through the tunnel, at most 10 a second in all, so that the status tells which of them are broken',
+    default: 'true',
+  },
+  {
     name: 'store-file',
     kind: 'string',
     value: 'path',

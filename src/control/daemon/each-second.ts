@@ -26,11 +26,22 @@ export interface EachSecondOptions {
   readonly tick: (seconds: number) => void;
 }
 
+/** Calls at once, and each second from then on; returns what ends it. */
+export function onceASecond(clock: Clock, call: () => void): () => void {
+  const turn = (): void => {
+    call();
+    cancel = clock.after(EVERY_MS, turn);
+  };
+  let cancel = () => {};
+  turn();
+  return () => cancel();
+}
+
 /** Begins at once; returns what ends it. */
 export function eachSecond({ clock, log, look, tick }: EachSecondOptions): () => void {
   const begun = clock.now();
   let { merges, segmentationRefused } = look();
-  const turn = (): void => {
+  return onceASecond(clock, () => {
     tick(1 + Math.floor((clock.now() - begun) / EVERY_MS));
     const now = look();
     if (segmentationRefused === 0 && now.segmentationRefused > 0) {
@@ -41,9 +52,5 @@ export function eachSecond({ clock, log, look, tick }: EachSecondOptions): () =>
     }
     if (merges && !now.merges) log.warn(`${MERGING_REFUSED} from now on`);
     ({ merges, segmentationRefused } = now);
-    cancel = clock.after(EVERY_MS, turn);
-  };
-  let cancel = () => {};
-  turn();
-  return () => cancel();
+  });
 }

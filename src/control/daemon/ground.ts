@@ -42,6 +42,8 @@ export interface DaemonOptions {
   readonly firewall: FirewallOptions;
   /** `-ip-blackhole-route`. */
   readonly blackhole: boolean;
+  /** `-probe-peers`. */
+  readonly probePeers: boolean;
   readonly openStore: () => Store;
   /** How long before its end the lease is renewed. */
   readonly renewMarginMs: number;

@@ -2,9 +2,10 @@
  * What is known of the path to one peer, and what follows from it: its MTU, and when it is to be
  * measured. All of it is decided from what is known and the time; nothing is asked here.
  */
+
+import type { Found } from '../host/path-search.js';
 import type { Way } from '../host/ways.js';
 import type { Random } from '../runtime.js';
-import type { Found } from './path-search.js';
 
 export interface Path {
   /** Where packets leave; why they cannot; undefined: not asked yet. */

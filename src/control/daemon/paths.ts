@@ -4,13 +4,14 @@
  *
  * ICMP from outside is a hint that is checked by a measurement, never believed: whoever forges it
  * causes one packet of ours in a while. What is known of a path and what follows from it stands
- * in path.ts, how one is measured in path-search.ts; here it is asked, sent and told.
+ * in path.ts, how one is measured in host/path-search.ts; here it is asked, sent and told.
  */
 import type { Publisher } from '../../dataplane/routes/publisher.js';
 import { formatAddress } from '../../dataplane/wire/ipv4.js';
 import { type Echo, LARGER_THAN_DEVICE } from '../host/echo.js';
 import { textOf } from '../host/errors.js';
 import type { Ip } from '../host/ip.js';
+import { measurePath } from '../host/path-measure.js';
 import { findWays } from '../host/ways.js';
 import type { Membership } from '../overlay/peers.js';
 import type { Clock, Log, Random } from '../runtime.js';
@@ -29,7 +30,6 @@ import {
   UNKNOWN,
 } from './path.js';
 import { faultLines } from './path-faults.js';
-import { beginSearch, isFound, sizeToSend, takeResult } from './path-search.js';
 import type { Member } from './reconcile.js';
 
 /**
@@ -43,9 +43,6 @@ const SHARE = 100;
 /** Peers measured at the same time, and begun in a second: their answers must all be looked at. */
 export const AT_ONCE = 64;
 export const A_SECOND = 100;
-/** For an answer; once a peer answered, a little more than it took. */
-const WAIT_MS = 1_000;
-const WAIT_MORE_MS = 200;
 /** From one try to open the socket to the next. */
 const OPEN_AGAIN_MS = 600_000;
 /** More changes than this in a second are told as a number. */
@@ -125,6 +122,18 @@ export class Paths implements Member {
   /** A line for each peer that there is no way to, while there is none. */
   get faults(): readonly string[] {
     return this.#faults;
+  }
+
+  /** Why no packet reaches this peer, in a clause; empty where one may, or nothing is known. */
+  noWay(address: number): string {
+    const way = this.#paths.get(address)?.way;
+    return typeof way === 'string' ? way : '';
+  }
+
+  /** The device by which packets for this peer leave; undefined while that is not known. */
+  device(address: number): string | undefined {
+    const way = this.#paths.get(address)?.way;
+    return typeof way === 'object' ? way.device : undefined;
   }
 
   /** Undefined while it is not known. */
@@ -289,21 +298,13 @@ export class Paths implements Member {
     const full = begun === undefined ? 0 : fullOf(begun);
     if (full === 0) return;
     this.#checking.add(address);
-    let state: ReturnType<typeof takeResult> = beginSearch(full);
-    let waitMs = WAIT_MS;
-    while (!isFound(state)) {
-      const sent = clock.now();
-      const result = await echo.send(address >>> 0, sizeToSend(state), waitMs);
-      if (result.kind === 'answered')
-        waitMs = Math.min(WAIT_MS, WAIT_MORE_MS + 4 * (clock.now() - sent));
-      state = takeResult(state, result);
-    }
+    const found = await measurePath(echo, address >>> 0, full, clock);
     this.#checking.delete(address);
     // What the kernel refuses to send was asked for by an MTU that is no more.
-    if (state.why === LARGER_THAN_DEVICE) this.changed();
+    if (found.why === LARGER_THAN_DEVICE) this.changed();
     const path = this.#paths.get(address);
     if (path !== undefined) {
-      this.#put(address, takeMeasured(path, full, state, clock.now(), random));
+      this.#put(address, takeMeasured(path, full, found, clock.now(), random));
     }
     this.#begin();
   }

@@ -22,6 +22,7 @@ import type { Carrier } from './carrier.js';
 import type { HostQueues } from './host-queues.js';
 import type { Lanes } from './lanes.js';
 import type { Paths } from './paths.js';
+import type { PeerHealths } from './peer-health.js';
 import { seenOf, strangersOf } from './seen.js';
 
 /** What weft has made, with either backend. */
@@ -35,6 +36,7 @@ interface Common {
   /** As acquired; which etcd lease it hangs on changes with every renewal. */
   readonly lease: OwnLease;
   readonly carrier: Pick<Carrier, 'peers' | 'problems' | 'isDirect'>;
+  readonly healths: Pick<PeerHealths, 'health'>;
 }
 
 export interface HostGwParts extends Common {
@@ -95,7 +97,7 @@ export function reportHostGw(parts: HostGwParts, now: Moment): HostGwStatus {
     },
     ...reportStore(store, now),
     lease: reportLease(lease, now),
-    peers: carrier.peers.map((peer) => reportPeer(peer, carrier)),
+    peers: carrier.peers.map((peer) => reportPeer(peer, parts)),
     routes: { problems: carrier.problems },
   };
 }
@@ -126,7 +128,7 @@ export function report(parts: VxlanParts, now: Moment): Status {
     ...reportStore(store, now),
     lease: { ...reportLease(lease, now), vtepMac: formatMac(lease.vtepMac), vni },
     peers: parts.carrier.peers.map((peer) => ({
-      ...reportPeer(peer, parts.carrier),
+      ...reportPeer(peer, parts),
       vtepMac: peer.vtepMac === undefined ? '' : formatMac(peer.vtepMac),
       pathMtu: parts.paths.report(peer.publicIp) ?? null,
       seen: seenOf(publisher, peer.publicIp),
@@ -175,11 +177,15 @@ function reportLease({ subnet }: OwnLease, { held, lost }: Moment): HostGwStatus
   };
 }
 
-function reportPeer(peer: Peer, carrier: Common['carrier']): HostGwStatus['peers'][number] {
+function reportPeer(
+  peer: Peer,
+  { carrier, healths }: Pick<Common, 'carrier' | 'healths'>,
+): HostGwStatus['peers'][number] {
   return {
     subnet: formatSubnet(peer.subnet),
     publicIp: formatAddress(peer.publicIp),
     direct: carrier.isDirect(peer),
+    health: healths.health(peer.publicIp),
   };
 }
 

@@ -6,18 +6,22 @@ import type { Interface } from '../host/interfaces.js';
 import type { HostGw } from '../overlay/config.js';
 import { formatSubnet } from '../overlay/subnet.js';
 import { Carrier, ROUTES } from './carrier.js';
+import { onceASecond } from './each-second.js';
 import { asFindings, CLASH, FIREWALL } from './faults.js';
 import type { Running } from './ground.js';
 import { StartError } from './open.js';
 import { NoPath } from './place.js';
 import type { Start } from './start.js';
+import { startPeerHealth } from './start-peer-health.js';
 
 /** In place of a device's name. */
 const NAME = 'host-gw';
+/** No UDP is sent. */
+const NO_PORT = 0;
 
 export async function startHostGw(start: Start, backend: HostGw): Promise<Running> {
   const { options, ground, loop } = start;
-  const { log } = options;
+  const { log, clock, lifecycle } = options;
   const { underlay, store } = ground;
   const { mtu, address } = underlay;
   refuseUnreachable(underlay);
@@ -38,9 +42,19 @@ export async function startHostGw(start: Start, backend: HostGw): Promise<Runnin
   // 12. reconcile
   const path = new NoPath(NAME, { address, mtu });
   const routes = start.routes(journal, lease, null, underlay.name);
-  const carrier = new Carrier({ routes, log });
+  const carrier = new Carrier({ routes, log, published: (peers) => healths.follow(peers) });
   const tunnelMtu = (now: Interface) => now.mtu;
   const watch = start.watchUnderlay({ path, routes, subnetFile, tunnelMtu });
+  const healths = startPeerHealth({
+    ...{ ...options, carrier, overlay: lease.subnet.address, port: NO_PORT },
+    here: () => (watch.present ? watch.now : undefined),
+    mtu: () => path.place.mtu,
+    way: () => ({ noWay: '', leavesBy: '' }),
+  });
+  lifecycle.onLeave(
+    'the seconds',
+    onceASecond(clock, () => healths.tick()),
+  );
   const clashes = await start.watchClashes(lease, null, { routes, carrier, watch });
   loop.add(watch);
   loop.add({ name: 'routes', kind: ROUTES, reconcile: () => carrier.reconcile() });
@@ -54,7 +68,7 @@ export async function startHostGw(start: Start, backend: HostGw): Promise<Runnin
   log.info(
     `ready: host-gw ${formatSubnet(lease.subnet)}, MTU ${mtu}, ${carrier.peers.length} peers`,
   );
-  const same = { name: NAME, backend, store, lease, carrier };
+  const same = { name: NAME, backend, store, lease, carrier, healths };
   return {
     faults: () => [...asFindings(FIREWALL, firewall.faults), ...asFindings(CLASH, clashes.faults)],
     ready: () => watch.present && subnetFile.written,

@@ -25,6 +25,7 @@ import type { Paths } from './paths.js';
 import type { Place } from './place.js';
 import type { Start } from './start.js';
 import { startPaths } from './start-paths.js';
+import { startPeerHealth } from './start-peer-health.js';
 import { clear, rehearse } from './takeover.js';
 import type { UnderlayWatch } from './underlay.js';
 
@@ -89,14 +90,26 @@ export async function startVxlan(start: Start, backend: Vxlan): Promise<Running>
   });
   const here = () => (watch.present ? watch.now : undefined);
   const paths = startPaths({ ...options, ...{ ip, spent, publisher, tunnel: name, port, here } });
-  const published = (membership: Membership) => paths.follow(membership);
+  const published = (membership: Membership) => {
+    paths.follow(membership);
+    healths.follow(membership);
+  };
   const carrier = new Carrier({
     table: { publisher, local: own, port },
     ...{ routes, log, published },
   });
+  const healths = startPeerHealth({
+    ...{ ...options, publisher, carrier, port, here, overlay: lease.subnet.address },
+    mtu: () => path.place.mtu,
+    way: (peer) => {
+      const leavesBy = paths.device(peer) ?? watch.now.name;
+      return { noWay: paths.noWay(peer), leavesBy: leavesBy === watch.now.name ? '' : leavesBy };
+    },
+  });
   const tick = (seconds: number) => {
     publisher.rows.tick(seconds);
     paths.tick();
+    healths.tick();
     queues.lookAtTun(name);
   };
   const { clock } = options;
@@ -117,7 +130,7 @@ export async function startVxlan(start: Start, backend: Vxlan): Promise<Running>
       `lanes ${describeLanes(path.count)}, ${carrier.peers.length} peers`,
   );
   const same = { name, backend, accept, store, lease };
-  const made = { publisher, carrier, paths, queues };
+  const made = { publisher, carrier, paths, healths, queues };
   return {
     remeasure: () => paths.remeasure(),
     faults: () => [

@@ -15,6 +15,7 @@ import type { Clock, Random } from '../runtime.js';
 import { textOf } from './errors.js';
 import {
   type EchoMark,
+  FRAGMENTATION_NEEDED,
   type Heard,
   LEAST_ECHO,
   quoteOf,
@@ -27,6 +28,8 @@ export type EchoResult =
   | { readonly kind: 'answered' }
   /** It did not fit on the way: the MTU told (0: none), and who told it, dotted. */
   | { readonly kind: 'too big'; readonly mtu: number; readonly from: string }
+  /** Somebody on the way, dotted, says by ICMP "unreachable" of this code that it cannot get there. */
+  | { readonly kind: 'unreachable'; readonly code: number; readonly from: string }
   | { readonly kind: 'silent' }
   /** Nothing was learnt, and why. */
   | { readonly kind: 'cannot'; readonly why: string };
@@ -194,12 +197,14 @@ export class Echo {
         if (sameMark(heard.mark, asked.mark)) asked.settle({ kind: 'answered' });
         return;
       }
-      case 'echo too big': {
+      case 'echo not carried': {
         const asked = this.#pending.get(heard.quoted.readUInt16BE(6));
         if (asked === undefined || heard.destination !== asked.to) return;
         if (heard.source !== source() || !heard.quoted.equals(asked.quote)) return;
-        const { mtu } = heard;
-        asked.settle({ kind: 'too big', mtu, from: formatAddress(heard.from) });
+        const { code, mtu } = heard;
+        const from = formatAddress(heard.from);
+        const tooBig = code === FRAGMENTATION_NEEDED;
+        asked.settle(tooBig ? { kind: 'too big', mtu, from } : { kind: 'unreachable', code, from });
       }
     }
   }

@@ -1,9 +1,10 @@
 /**
  * An echo request as a whole IPv4 packet, and what arrives on a raw ICMP socket: an answer to it,
- * or "fragmentation needed" (RFC 792, RFC 1191) with the start of the packet that did not fit.
+ * or "unreachable" (RFC 792), of which "fragmentation needed" (RFC 1191) is one, with the start of
+ * the packet that was not carried.
  *
  *     IPv4 header | type code sum | id sequence | data                       echo
- *     IPv4 header | type code sum | 0  MTU      | IPv4 header | 8 bytes …    fragmentation needed
+ *     IPv4 header | type code sum | 0  MTU      | IPv4 header | 8 bytes …    unreachable
  */
 
 const IPV4 = 20;
@@ -16,7 +17,7 @@ const PROTOCOL_ICMP = 1;
 const PROTOCOL_UDP = 17;
 const ECHO_REPLY = 0;
 const UNREACHABLE = 3;
-const FRAGMENTATION_NEEDED = 4;
+export const FRAGMENTATION_NEEDED = 4;
 const ECHO_REQUEST = 8;
 
 /** What tells one echo from all others; nobody who does not see it can guess it. */
@@ -52,12 +53,14 @@ export function writeEcho(from: number, to: number, size: number, mark: EchoMark
 export type Heard =
   | { readonly kind: 'answer'; readonly from: number; readonly mark: EchoMark }
   | {
-      readonly kind: 'echo too big';
+      readonly kind: 'echo not carried';
       /** Who says so. */
       readonly from: number;
+      /** Of "unreachable": why; FRAGMENTATION_NEEDED is that it did not fit. */
+      readonly code: number;
       /** The MTU it tells; 0: none. */
       readonly mtu: number;
-      /** Of the packet that did not fit. */
+      /** Of the packet that was not carried. */
       readonly source: number;
       readonly destination: number;
       /** The first 8 bytes behind its IPv4 header. */
@@ -82,7 +85,8 @@ export function readIcmp(packet: Buffer): Heard | undefined {
     const id = packet.readUInt16BE(at + 4);
     return { kind: 'answer', from, mark: { id, sequence: packet.readUInt16BE(at + 6), token } };
   }
-  if (packet[at] !== UNREACHABLE || packet[at + 1] !== FRAGMENTATION_NEEDED) return undefined;
+  if (packet[at] !== UNREACHABLE) return undefined;
+  const code = packet[at + 1]!;
   const mtu = packet.readUInt16BE(at + 6);
   const inner = at + ICMP;
   if (packet.length < inner + IPV4) return undefined;
@@ -92,12 +96,13 @@ export function readIcmp(packet: Buffer): Heard | undefined {
   const source = packet.readUInt32BE(inner + 12);
   const destination = packet.readUInt32BE(inner + 16);
   if (protocol === PROTOCOL_UDP) {
+    if (code !== FRAGMENTATION_NEEDED) return undefined;
     const port = packet.readUInt16BE(behind + 2);
     return { kind: 'datagram too big', mtu, source, destination, port };
   }
   if (protocol !== PROTOCOL_ICMP) return undefined;
   const quoted = Buffer.from(packet.subarray(behind, behind + 8));
-  return { kind: 'echo too big', from, mtu, source, destination, quoted };
+  return { kind: 'echo not carried', from, code, mtu, source, destination, quoted };
 }
 
 /** What a router quotes of an echo that `writeEcho` wrote. */

@@ -169,6 +169,16 @@ export class PeerRows {
     };
   }
 
+  /** One count alone, for who looks at thousands each second: makes nothing. */
+  count(place: number, name: SeenName): number {
+    const row = rowOf(place);
+    let sum = -(this.#before.get(row)?.[Seen[name]] ?? 0);
+    for (let thread = 0; thread < this.#threads; thread += 1) {
+      sum += this.#seen[seenAt(thread, row) + Seen[name]]!;
+    }
+    return sum;
+  }
+
   /** The columns of all threads: added up, the last packet's tick the latest. */
   #sum(row: number): Float64Array {
     const sum = new Float64Array(COLUMNS);

@@ -72,16 +72,16 @@ function dropsOf(now: Status, before: Status | undefined): DropRow[] {
 
 function peersOf(now: Status | HostGwStatus, before: Status | undefined): PeerRow[] {
   if (now.backend !== 'vxlan') {
-    return now.peers.slice(0, PEERS).map(({ publicIp, subnet, direct }) => ({
+    return now.peers.slice(0, PEERS).map(({ publicIp, subnet, direct, health }) => ({
       ...{ publicIp, subnet, way: direct ? 'direct' : 'none' },
       ...{ outBits: 0, inBits: 0, heardSecondsAgo: null, pathMtu: null },
-      ...{ health: 'unknown', roundTripMs: null },
+      ...{ health: health.state, roundTripMs: health.roundTripMs },
     }));
   }
   const seconds = before === undefined ? 1 : now.uptimeSeconds - before.uptimeSeconds;
   const earlier = new Map(before?.peers.map((peer) => [peer.publicIp, peer.seen]));
   const named = now.findings.map(({ about }) => about).join(' ');
-  const rows = now.peers.map(({ publicIp, subnet, direct, seen, pathMtu }): PeerRow => {
+  const rows = now.peers.map(({ publicIp, subnet, direct, health, seen, pathMtu }): PeerRow => {
     const then = earlier.get(publicIp) ?? seen;
     return {
       ...{ publicIp, subnet, way: direct ? 'direct' : 'tunnel' },
@@ -89,7 +89,7 @@ function peersOf(now: Status | HostGwStatus, before: Status | undefined): PeerRo
       inBits: (8 * Math.max(0, seen.receivedBytes - then.receivedBytes)) / seconds,
       heardSecondsAgo: seen.heardSecondsAgo,
       pathMtu: pathMtu?.mtu ?? null,
-      ...{ health: 'unknown', roundTripMs: null },
+      ...{ health: health.state, roundTripMs: health.roundTripMs },
     };
   });
   const weight = (row: PeerRow): number =>

@@ -1,5 +1,6 @@
 /** All checks there are. */
 import type { HostCheck, StatusCheck } from './check.js';
+import { judgePeers } from './peers.js';
 import { judgeRoutes } from './routes.js';
 
 /** Made anew for each daemon or doctor: a check may remember its last look. */
@@ -7,4 +8,4 @@ export function hostChecks(): HostCheck[] {
   return [];
 }
 
-export const STATUS_CHECKS: readonly StatusCheck[] = [judgeRoutes];
+export const STATUS_CHECKS: readonly StatusCheck[] = [judgePeers, judgeRoutes];

@@ -177,12 +177,16 @@ export class Metrics {
     const heard = this.#gauge('weft_peer_last_heard_seconds', 'Since a packet came from a peer', [
       'peer',
     ]);
+    const state = this.#gauge('weft_peer_health', 'How it stands with a peer; always 1', [
+      ...['peer', 'health'],
+    ]);
+    const trip = this.#gauge('weft_peer_round_trip_seconds', 'Of the last echo answered', ['peer']);
     const mtu = this.#gauge(
       'weft_peer_path_mtu_bytes',
       'The longest packet that reaches a peer whole',
       ['peer'],
     );
-    for (const { publicIp: peer, seen, pathMtu } of most.slice(0, PEERS)) {
+    for (const { publicIp: peer, seen, pathMtu, health } of most.slice(0, PEERS)) {
       packets.inc({ peer, direction: 'outbound' }, seen.sentPackets);
       packets.inc({ peer, direction: 'inbound' }, seen.receivedPackets);
       bytes.inc({ peer, direction: 'outbound' }, seen.sentBytes);
@@ -192,6 +196,8 @@ export class Metrics {
       refused.inc({ peer }, seen.portUnreachable);
       if (seen.heardSecondsAgo !== null) heard.set({ peer }, seen.heardSecondsAgo);
       if (pathMtu !== null) mtu.set({ peer }, pathMtu.mtu);
+      state.set({ peer, health: health.state }, 1);
+      if (health.roundTripMs !== null) trip.set({ peer }, health.roundTripMs / 1000);
     }
   }
 

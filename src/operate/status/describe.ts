@@ -12,7 +12,7 @@ import {
   type Starting,
   type Status,
 } from './status.js';
-import { describeDrops, describePeers } from './traffic.js';
+import { describeDrops, describeHealth, describePeers } from './traffic.js';
 
 /** Aligned lines, with colours where they are asked for. */
 export function describe(answer: Answer, colours = false): string {
@@ -59,12 +59,10 @@ function describeHostGw(status: HostGwStatus): Line[] {
     ['underlay', `${underlay.interface}  ${underlay.address}`],
     ...describeRoutes(`${count(peers.filter((peer) => peer.direct).length)} in the kernel`, routes),
     ['peers', peers.length === 0 ? 'none yet' : String(peers.length)],
-    ...peers.map(
-      ({ subnet, publicIp, direct }): Line => [
-        '',
-        `${subnet.padEnd(18)} ${publicIp.padEnd(15)}${direct ? '' : ' no route'}`,
-      ],
-    ),
+    ...peers.flatMap(({ subnet, publicIp, direct, health }): Line[] => [
+      ['', `${subnet.padEnd(18)} ${publicIp.padEnd(15)}${direct ? '' : ' no route'}`],
+      ...describeHealth(health).map((text): Line => ['', `  ${text}`, 'bad']),
+    ]),
   ];
 }
 

@@ -8,6 +8,7 @@ import type { Accept } from '../../dataplane/forward/inbound.js';
 import type { TierName } from '../../dataplane/io/tiers.js';
 import type { Finding, Verdict } from '../findings/finding.js';
 import type { HostCounters } from './host.js';
+import type { PeerHealth } from './peer-health.js';
 import type { PeerSeen, StrangerSeen } from './traffic.js';
 
 /** The commit that a weft was built of. */
@@ -106,6 +107,8 @@ export interface Status {
     readonly vtepMac: string;
     /** Whether the kernel routes by the peer's own address, and not into the tunnel. */
     readonly direct: boolean;
+    /** Of all peers with this public IP together. */
+    readonly health: PeerHealth;
     /** The longest outer packet that reaches it whole; null: not known, or no way there. */
     readonly pathMtu: {
       readonly mtu: number;

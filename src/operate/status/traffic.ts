@@ -2,6 +2,7 @@
 import type { DropName } from '../../dataplane/forward/drops.js';
 import type { SeenName } from '../../dataplane/routes/peer-rows.js';
 import { ago, columns, count, duration, WIDTH, wrap } from './format.js';
+import type { PeerHealth } from './peer-health.js';
 
 /** What the lanes have seen of a peer since it is one: see dataplane/routes/peer-rows.ts. */
 export interface PeerSeen extends Readonly<Record<SeenName, number>> {
@@ -31,6 +32,7 @@ interface Peers {
     readonly publicIp: string;
     readonly vtepMac: string;
     readonly direct: boolean;
+    readonly health: PeerHealth;
     readonly seen: PeerSeen;
   }[];
   readonly underlay: { readonly mtu: number };
@@ -77,14 +79,16 @@ export function describePeers({ peers, underlay }: Peers): string[] {
     direct ? 'direct' : '',
   ]);
   const [head, ...lines] = columns([titles, ...rows]);
-  const about = peers.map(({ seen }) => aboutPeer(seen, underlay.mtu));
-  return [
-    head!,
-    ...lines.flatMap((line, i) => [
-      line,
-      ...wrap(about[i]!, WIDTH - INDENT - 2).map((text) => `  ${text}`),
-    ]),
-  ];
+  const about = peers.map(({ seen, health }) =>
+    wrap([...describeHealth(health), ...aboutPeer(seen, underlay.mtu)], WIDTH - INDENT - 2),
+  );
+  return [head!, ...lines.flatMap((line, i) => [line, ...about[i]!.map((text) => `  ${text}`)])];
+}
+
+/** `SILENT for 12 s`, of one that is neither well nor unknown: what to do stands among the findings. */
+export function describeHealth({ state, forSeconds }: PeerHealth): string[] {
+  if (state === 'well' || state === 'unknown') return [];
+  return [`${state.toUpperCase()} for ${duration(forSeconds)}`];
 }
 
 /** What is wrong with a peer, or not usual, each in a few words. */

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { test } from 'node:test';
+import { UNKNOWN_HEALTH } from '../../../src/operate/status/peer-health.js';
 import { type HostGwStatus, isStarting, type Status } from '../../../src/operate/status/status.js';
 import { settle } from '../fakes.js';
 import { EARLIER, FakeHost, HOST_GW } from './fakes/fake-host.js';
@@ -85,7 +86,9 @@ test('host-gw: no socket, no TUN, no lane; the lease says so, routes go by the p
   assert.equal(daemon.ready, true);
   const { backend, mtu, peers, lease } = (await host.status('host-gw')) as HostGwStatus;
   assert.deepEqual([backend, mtu, lease.subnet], ['host-gw', 1500, '10.10.64.0/24']);
-  assert.deepEqual(peers, [{ subnet: '10.10.7.0/24', publicIp: '192.168.56.12', direct: true }]);
+  const health = UNKNOWN_HEALTH;
+  const [publicIp, subnet] = ['192.168.56.12', '10.10.7.0/24'];
+  assert.deepEqual(peers, [{ subnet, publicIp, direct: true, health }]);
 
   await host.lifecycle.leave(0, 'got SIGTERM');
   assert.deepEqual(host.take(), [

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { SMALL } from '../../../src/control/daemon/path-search.js';
 import { A_SECOND, AT_ONCE, type Here, Paths } from '../../../src/control/daemon/paths.js';
 import type { EchoResult } from '../../../src/control/host/echo.js';
+import { SMALL } from '../../../src/control/host/path-search.js';
 import type { Peer } from '../../../src/control/overlay/peers.js';
 import { formatAddress } from '../../../src/dataplane/wire/ipv4.js';
 import { FakeClock, Lines, seeded } from '../fakes.js';
@@ -264,6 +264,9 @@ test('a way that leads nowhere: a fault with the peer and the reason, gone when 
   assert.match(fault!, /^nothing can be sent to the peer 192\.168\.0\.2: no route leads there/);
   assert.equal(paths.faults.length, 1);
   assert.equal(report(2), undefined);
+  const [to2, to3] = [peer(2).publicIp, peer(3).publicIp];
+  assert.deepEqual([paths.noWay(to2), paths.noWay(to3)], ['no route leads there', '']);
+  assert.deepEqual([paths.device(to2), paths.device(to3)], [undefined, 'eth0']);
   assert.deepEqual([lanes.get(2), lanes.get(3)], ['0', '1500']);
   assert.ok(sent.every(({ to }) => formatAddress(to) === '192.168.0.3'));
   world.refused.clear();

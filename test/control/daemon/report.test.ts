@@ -11,6 +11,7 @@ import { Drop } from '../../../src/dataplane/forward/drops.js';
 import { Strangers } from '../../../src/dataplane/forward/strangers.js';
 import { Publisher } from '../../../src/dataplane/routes/publisher.js';
 import { describe } from '../../../src/operate/status/describe.js';
+import { UNKNOWN_HEALTH } from '../../../src/operate/status/peer-health.js';
 import { NOTHING_LOST, UNSEEN } from '../../operate/status/full.js';
 
 const PEER = {
@@ -64,6 +65,7 @@ function parts(): VxlanParts {
       reports: [{ running: true, outboundPackets: 0, inboundPackets: 0 }],
     },
     carrier: { peers: [PEER], problems: [], isDirect: () => true },
+    healths: { health: () => UNKNOWN_HEALTH },
     paths: { report: () => undefined, lack: '' },
     queues: {
       counters: (device) => ({
@@ -117,6 +119,7 @@ test('peers, counters and drops, for people and as values', () => {
       publicIp: '10.0.0.2',
       vtepMac: '02:00:00:00:00:02',
       direct: true,
+      health: UNKNOWN_HEALTH,
       pathMtu: null,
       seen: UNSEEN,
     },
@@ -150,14 +153,14 @@ test('path MTU: of each peer that it is known of, and why it is not measured', (
 });
 
 test('host-gw has no device, no port, no lanes', () => {
-  const { lease, store, underlay } = parts();
+  const { lease, store, underlay, healths } = parts();
   const carrier = {
     peers: [PEER, { ...PEER, publicIp: 0x0a000003 }],
     problems: ['no route to 10.10.3.0/24: because'],
     isDirect: ({ publicIp }: { publicIp: number }) => publicIp === PEER.publicIp,
   };
   const backend = { type: 'host-gw' } as const;
-  const made = { name: 'host-gw', mtu: 1500, backend, lease, store, underlay, carrier };
+  const made = { name: 'host-gw', mtu: 1500, backend, lease, store, underlay, carrier, healths };
   const status = reportHostGw(made, NOW);
   assert.deepEqual(status, {
     version: '1.2.3',
@@ -186,8 +189,8 @@ test('host-gw has no device, no port, no lanes', () => {
       lost: null,
     },
     peers: [
-      { subnet: '10.10.2.0/24', publicIp: '10.0.0.2', direct: true },
-      { subnet: '10.10.2.0/24', publicIp: '10.0.0.3', direct: false },
+      { subnet: '10.10.2.0/24', publicIp: '10.0.0.2', direct: true, health: UNKNOWN_HEALTH },
+      { subnet: '10.10.2.0/24', publicIp: '10.0.0.3', direct: false, health: UNKNOWN_HEALTH },
     ],
     routes: { problems: ['no route to 10.10.3.0/24: because'] },
   });

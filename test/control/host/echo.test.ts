@@ -153,10 +153,22 @@ test('"fragmentation needed" counts where the quoted 8 bytes are those of the ec
     other[at]! ^= 1;
     await hear(tooBig(other, 600));
   }
-  await hear(tooBig(sent!, 600, 1), tooBig(sent!, 600).subarray(0, 54));
+  await hear(tooBig(sent!, 600).subarray(0, 54));
   assert.deepEqual(results, []);
   await hear(tooBig(sent!, 1400));
   assert.deepEqual(results, [{ kind: 'too big', mtu: 1400, from: '192.168.56.1' }]);
+});
+
+test('"unreachable" of another kind that quotes the echo tells who says so, and which', async () => {
+  const { raw, ask, hear } = await open();
+  const results = ask();
+  const [sent] = raw.sent;
+  const other = Buffer.from(sent!);
+  other[27]! ^= 1;
+  await hear(tooBig(other, 0, 1));
+  assert.deepEqual(results, []);
+  await hear(tooBig(sent!, 0, 1));
+  assert.deepEqual(results, [{ kind: 'unreachable', code: 1, from: '192.168.56.1' }]);
 });
 
 test('"fragmentation needed" about a VXLAN packet of ours is a hint; about another it is nothing', async () => {

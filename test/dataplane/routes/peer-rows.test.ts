@@ -31,9 +31,15 @@ test('each column is counted for itself, and the threads are added up', () => {
     }
   }
   const report = rows.read(4);
-  for (const [i, name] of SEEN_NAMES.entries()) assert.equal(report[name], (i + 1) * 111, name);
+  for (const [i, name] of SEEN_NAMES.entries()) {
+    assert.equal(report[name], (i + 1) * 111, name);
+    assert.equal(rows.count(4, name), (i + 1) * 111, name);
+  }
   assert.equal(rows.read(3).sentPackets, 0);
   assert.equal(rows.read(5).sentPackets, 0);
+  rows.begin(4, 9, 8);
+  views[1]!.add(FIRST_PEER + 4, Seen.sentPackets, 5);
+  assert.equal(rows.count(4, 'sentPackets'), 5, 'of the peer that has the place now');
 });
 
 test('the lanes know of a peer what they were told', () => {

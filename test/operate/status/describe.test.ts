@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { describe } from '../../../src/operate/status/describe.js';
+import { type PeerHealth, UNKNOWN_HEALTH } from '../../../src/operate/status/peer-health.js';
 import { fullStatus, NOTHING_LOST, UNSEEN } from './full.js';
 
 test('a full status', () => {
@@ -106,12 +107,23 @@ test('a store that is away, and what is forwarded on', () => {
   assert.match(shown({ ...fullStatus.storeState, mended: 2 }), /\n {10}mended by relist: 2\n/);
 });
 
+/** The longest that is said of one. */
+const FILTERED: PeerHealth = {
+  state: 'silent',
+  forSeconds: 3599,
+  words:
+    'UDP 65535 is filtered between here and 255.255.255.255: underlay pings pass, tunnel echoes do not',
+  todo: 'on 255.255.255.255, to see whether ours arrive: tcpdump -ni any udp port 65535',
+  roundTripMs: null,
+};
+
 /** As long as they can be. */
 const LONGEST = {
   subnet: '255.255.255.252/30',
   publicIp: '255.255.255.255',
   vtepMac: '02:00:00:00:00:0c',
   direct: true,
+  health: FILTERED,
   pathMtu: null,
   seen: {
     sentPackets: 999_999_999,
@@ -133,9 +145,25 @@ const LONGEST = {
   },
 };
 
+test('a peer that is not well: its state, and since when; the rest is among the findings', () => {
+  const peer = { ...LONGEST, seen: UNSEEN };
+  const said = (health: PeerHealth): string => {
+    const text = describe({ ...fullStatus, peers: [{ ...peer, health }] });
+    return text.slice(text.indexOf('\npeers')).split('\n').slice(4).join('\n');
+  };
+  assert.equal(said(FILTERED), '            SILENT for 59 min\n');
+  assert.equal(said({ ...FILTERED, state: 'well' }), '');
+  assert.equal(said({ ...FILTERED, state: 'unknown' }), '');
+});
+
 test('what is wrong with a peer, in words, and what is not usual; nothing of what is not', () => {
   const about = (seen: Partial<typeof UNSEEN>): string[] => {
-    const peer = { ...LONGEST, direct: false, seen: { ...UNSEEN, ...seen } };
+    const peer = {
+      ...LONGEST,
+      direct: false,
+      health: UNKNOWN_HEALTH,
+      seen: { ...UNSEEN, ...seen },
+    };
     const text = describe({ ...fullStatus, peers: [peer] });
     const lines = text.slice(text.indexOf('\npeers')).trimEnd().split('\n');
     return lines.slice(4).map((line) => line.trim());

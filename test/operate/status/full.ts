@@ -2,6 +2,7 @@
 import { COUNTER_NAMES, type CounterName } from '../../../src/dataplane/forward/counters.js';
 import { SEEN_NAMES, type SeenName } from '../../../src/dataplane/routes/peer-rows.js';
 import type { HostCounters } from '../../../src/operate/status/host.js';
+import { UNKNOWN_HEALTH } from '../../../src/operate/status/peer-health.js';
 import type { Status } from '../../../src/operate/status/status.js';
 import type { PeerSeen } from '../../../src/operate/status/traffic.js';
 
@@ -83,6 +84,7 @@ export const fullStatus: Status = {
       publicIp: '192.168.56.12',
       vtepMac: '02:00:00:00:00:0b',
       direct: true,
+      health: { ...UNKNOWN_HEALTH, state: 'well', words: '192.168.56.12 answers pings' },
       pathMtu: {
         mtu: 1500,
         from: 'device',
@@ -97,6 +99,7 @@ export const fullStatus: Status = {
       publicIp: '203.0.113.250',
       vtepMac: '02:00:00:00:00:0c',
       direct: false,
+      health: UNKNOWN_HEALTH,
       pathMtu: {
         mtu: 1400,
         from: 'route',

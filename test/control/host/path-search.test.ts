@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import type { EchoResult } from '../../../src/control/host/echo.js';
 import {
   beginSearch,
   type Found,
@@ -8,8 +9,7 @@ import {
   SMALL,
   sizeToSend,
   takeResult,
-} from '../../../src/control/daemon/path-search.js';
-import type { EchoResult } from '../../../src/control/host/echo.js';
+} from '../../../src/control/host/path-search.js';
 import { seeded } from '../fakes.js';
 
 const ANSWERED: EchoResult = { kind: 'answered' };
@@ -38,6 +38,12 @@ test('an MTU that is told takes one packet more, and counts when that is answere
   const path = (size: number) => (size > 1400 ? tooBig(1400) : ANSWERED);
   const { sent, found } = search(1500, path);
   assert.deepEqual([sent, found], [[1500, 1400], 1400]);
+});
+
+test('a host that a router does not get to does not answer', () => {
+  const gone: EchoResult = { kind: 'unreachable', code: 1, from: '192.168.56.1' };
+  const { found, why } = search(1500, () => gone);
+  assert.deepEqual([found, why], [undefined, 'it does not answer']);
 });
 
 test('two routers that tell, one after the other', () => {

@@ -9,7 +9,7 @@
  *   4. What does not fit and was told no MTU: sizes that paths usually have, halving the choice,
  *      and then those between the two that are left, in the same way.
  */
-import type { EchoResult } from '../host/echo.js';
+import type { EchoResult } from './echo.js';
 
 /** What every IPv4 path carries whole (RFC 791). */
 export const SMALL = 68;
@@ -84,6 +84,7 @@ export function takeResult(search: Search, result: EchoResult): Search | Found {
       if (mtu < LEAST || mtu <= fits || mtu >= size) return next(closer);
       return { ...closer, size: mtu, told: true, failures: 0 };
     }
+    case 'unreachable':
     case 'silent':
       return { ...search, silences: 0 };
   }
