@@ -94,6 +94,7 @@ export function follow(source: Source, listener: Listener): Following {
   /** The watch was given up because of what `look` told: what the next list finds, it had lost. */
   let doubted = false;
   let mended = 0;
+  let answerMs: number | undefined;
 
   async function run(): Promise<void> {
     while (!stopped) {
@@ -239,7 +240,8 @@ export function follow(source: Source, listener: Listener): Following {
     const begun = clock.now();
     try {
       const known = await source.look(withinMs);
-      lookPatience.took(clock.now() - begun);
+      answerMs = clock.now() - begun;
+      lookPatience.took(answerMs);
       return known;
     } catch (error) {
       if (clock.now() - begun >= withinMs) lookPatience.overdue();
@@ -270,7 +272,7 @@ export function follow(source: Source, listener: Listener): Following {
   const finished = run();
   return {
     get state(): FollowState {
-      return { awaySince: outage.since, reason: outage.reason, nextTryAt, mended };
+      return { awaySince: outage.since, reason: outage.reason, nextTryAt, mended, answerMs };
     },
     async stop() {
       stopped = true;

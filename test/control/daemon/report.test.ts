@@ -61,6 +61,7 @@ function parts(): VxlanParts {
       count: { lanes: 1, threads: 1, reason: '' },
       counters,
       udpSegment: true,
+      merges: true,
       reports: [{ running: true, outboundPackets: 0, inboundPackets: 0 }],
     },
     carrier: { peers: [PEER], problems: [], isDirect: () => true },
@@ -89,6 +90,7 @@ const NOW: Moment = {
   verdict: { state: 'well', text: '1 peer' },
   overlayNetwork: '10.5.0.0/16',
   logLinesLost: 0,
+  timeOfDay: new Date(0),
 };
 
 test('the lease is the one that holds the key now, not the one it was acquired with', () => {

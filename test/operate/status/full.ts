@@ -67,6 +67,9 @@ export const fullStatus: Status = {
     nextTrySeconds: null,
     mended: 0,
     savedAt: null,
+    answerMs: 3,
+    alarm: null,
+    certificates: [],
   },
   lease: {
     subnet: '10.10.58.0/24',
@@ -124,6 +127,7 @@ export const fullStatus: Status = {
     tunTso: true,
     tunUso: false,
     udpGro: true,
+    tunMerges: true,
     receiveBuffer: 16_777_216,
   },
   lanes: [
