@@ -178,7 +178,7 @@ test('host-gw has no device, no port, no lanes', () => {
     network: 'etcd prefix /net',
     storeState: {
       ...{ member: null, cluster: null, awaySeconds: null, reason: null, nextTrySeconds: null },
-      ...{ mended: 0, savedAt: null },
+      ...{ mended: 0, savedAt: null, answerMs: null, alarm: null, certificates: [] },
     },
     lease: {
       subnet: '10.10.1.0/24',
