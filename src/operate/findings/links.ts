@@ -6,6 +6,7 @@ import fs from 'node:fs';
 import { askIp } from '../../control/host/ask-ip.js';
 import { bridgesIn } from '../../control/host/bridges.js';
 import { HostError } from '../../control/host/errors.js';
+import { formatAddress, parsePrefix } from '../../control/host/ipv4.js';
 import type { HostCheck, Subject } from './check.js';
 import type { Finding } from './finding.js';
 import type { Link } from './probes.js';
@@ -49,7 +50,7 @@ export class Links implements HostCheck {
   }
 
   /** Where CNI makes the bridge, it comes with the first pod, and docker0 has no part in it. */
-  #judgeDocker({ addr_info = [] }: Link, { subnet, subnetFile }: Subject): Finding[] {
+  #judgeDocker({ addr_info = [] }: Link, { subnet, mtu }: Subject): Finding[] {
     const own = addr_info.find(({ local = '' }) => local.includes('.'));
     if (own === undefined || holdsFiles(this.#cni)) return [];
     return [
@@ -62,8 +63,8 @@ export class Links implements HostCheck {
           `${DOCKER} is ${own.local}/${own.prefixlen}, not in this host's subnet ${subnet}, so its ` +
           'containers are not in the overlay: dockerd was started without --bip, or before weft',
         cure:
-          `put --bip and --mtu of ${subnetFile} into dockerd's options (weft docker-opts writes ` +
-          'them), then: systemctl restart docker',
+          `start dockerd with --bip=${gatewayOf(subnet)} --mtu=${mtu} (weft docker-opts writes them): ` +
+          'systemctl restart docker',
       },
     ];
   }
@@ -114,6 +115,12 @@ function judgeBridge({ ifname = '', flags = [], mtu = 0 }: Link, subject: Subjec
         : `ip link set ${ifname} mtu ${subject.mtu}, and start the containers anew`,
     },
   ];
+}
+
+/** `10.5.52.1/24` of `10.5.52.0/24`. */
+function gatewayOf(subnet: string): string {
+  const prefix = parsePrefix(subnet);
+  return prefix === null ? subnet : `${formatAddress(prefix.network + 1)}/${prefix.length}`;
 }
 
 function holdsFiles(folder: string): boolean {

@@ -4,7 +4,13 @@
  */
 import { HostError } from '../../../../src/control/host/errors.js';
 import { contains, type Prefix, parsePrefix } from '../../../../src/control/host/ipv4.js';
-import type { Listener, Ran, Runner, RunOptions, Running } from '../../../../src/control/host/runner.js';
+import type {
+  Listener,
+  Ran,
+  Runner,
+  Running,
+  RunOptions,
+} from '../../../../src/control/host/runner.js';
 import { FakeIptables } from '../../host/firewall/fake-iptables.js';
 
 export interface Link {
