@@ -8,7 +8,7 @@ import type { Host } from '../../src/lab/host.js';
 import { Lab } from '../../src/lab/lab.js';
 import { cure, finds, findsOne, verdictOf } from './findings.js';
 import { type Overlay, openOverlay } from './overlay.js';
-import { eventually, passes } from './spoil.js';
+import { eventually, passes, show } from './spoil.js';
 
 const lacks = labLacks({ programs: ['etcd', 'ping'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
@@ -92,13 +92,17 @@ describe('policy routing', { skip: lacks ?? false, timeout: 180_000 }, () => {
     // A second port into the same switch: packets leave by it, and come in by the first.
     const port = `link add name second type veth peer name ens34 netns ${host.holder}`;
     await run(['ip', '-batch', '-'], { input: `${port}\nlink set second master net0 up\n` });
-    await host.sysctl('net.ipv4.conf.all.arp_ignore=1');
+    const [, mac] = / link\/ether (\S+)/.exec(await show(host, 'link show dev ens33'))!;
+    await overlay.hosts[1].ip(
+      `neighbour replace 192.168.56.11 lladdr ${mac} dev ens33 nud permanent`,
+    );
     await host.ip('link set ens34 up', 'route add 192.168.56.12/32 dev ens34');
     await allPasses();
     await finds(host, []);
     await host.sysctl('net.ipv4.conf.ens33.rp_filter=1');
     const idle = await findsOne(host, 'rp-filter');
     assert.equal(idle.about, 'ens33');
+    assert.match(idle.text, /^ens33 (would drop|drops) what/);
     assert.equal(await passes(...overlay.containers), false);
     await eventually(
       async () => {

@@ -95,6 +95,7 @@ export function follow(source: Source, listener: Listener): Following {
   let doubted = false;
   let mended = 0;
   let answerMs: number | undefined;
+  let lastMs = 0;
 
   async function run(): Promise<void> {
     while (!stopped) {
@@ -240,8 +241,11 @@ export function follow(source: Source, listener: Listener): Following {
     const begun = clock.now();
     try {
       const known = await source.look(withinMs);
-      answerMs = clock.now() - begun;
-      lookPatience.took(answerMs);
+      const tookMs = clock.now() - begun;
+      // What took long once may have met an outage.
+      answerMs = Math.min(tookMs, lastMs);
+      lastMs = tookMs;
+      lookPatience.took(tookMs);
       return known;
     } catch (error) {
       if (clock.now() - begun >= withinMs) lookPatience.overdue();

@@ -175,7 +175,7 @@ export interface FollowState {
   readonly nextTryAt: number | undefined;
   /** How often listing again found what the watch had not told. */
   readonly mended: number;
-  /** How long it took to answer when it was last asked for the newest lease; undefined: not asked. */
+  /** How long it took to answer a small question, twice at least; undefined: it was not asked. */
   readonly answerMs?: number | undefined;
 }
 

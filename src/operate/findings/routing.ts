@@ -164,7 +164,7 @@ function describeFiltered(
     scope: countPeers(wrong) >= all ? 'host' : 'peer',
     about: iif,
     text:
-      `${iif} drops what ${what}: rp_filter is ${kind} (/proc/sys/net/ipv4/conf/all is ` +
+      `${iif} ${sure ? 'drops' : 'would drop'} what ${what}: rp_filter is ${kind} (/proc/sys/net/ipv4/conf/all is ` +
       `${filter.all}, ${iif} is ${filter.own}), and the route back leads by another device`,
     cure: sysctlCommand(ofDevice(iif, 'rp_filter'), '2'),
   };
