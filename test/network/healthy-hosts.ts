@@ -6,7 +6,7 @@ export interface Healthy {
   /** Before weft starts. */
   readonly prepare?: (host: Host) => Promise<unknown>;
   /** Once it runs, and its container is there. */
-  readonly then?: (host: Host) => Promise<unknown>;
+  readonly finish?: (host: Host) => Promise<unknown>;
   readonly bridge?: string;
   /** What starts weft. */
   readonly by?: readonly string[];
@@ -166,7 +166,7 @@ export const HEALTHY: readonly Healthy[] = [
     is: 'rp_filter strict everywhere',
     prepare: (host) =>
       host.sysctl('net.ipv4.conf.all.rp_filter=1', 'net.ipv4.conf.default.rp_filter=1'),
-    then: (host) => host.sysctl('net.ipv4.conf.ens33.rp_filter=1'),
+    finish: (host) => host.sysctl('net.ipv4.conf.ens33.rp_filter=1'),
   },
   {
     is: 'two uplinks, each strict',

@@ -39,13 +39,13 @@ describe('healthy hosts', { skip: lacks ?? false, timeout: 300_000 }, () => {
     const peer = await other.kernelPeer({ subnet: '10.10.250.0/24' });
     await etcd.register(PREFIX, peer);
     far = await other.container('farbox');
-    for (const [i, { prepare, by = [], bridge = 'docker0', then }] of HEALTHY.entries()) {
+    for (const [i, { prepare, by = [], bridge = 'docker0', finish }] of HEALTHY.entries()) {
       const host = await network.host(`host${i}`, { address: `192.168.56.${11 + i}/24` });
       await prepare?.(host);
       const argv = [...by, process.execPath, WEFT, 'up', ...weftFlags(etcd)];
       await host.start(argv, { name: 'weft up' }).waitFor(/ready: flannel/, 20_000);
       const box = await host.container(`box${i}`, { bridge });
-      await then?.(host);
+      await finish?.(host);
       hosts.push({ host, box });
     }
     for (const one of await etcd.peers(PREFIX)) {
