@@ -247,3 +247,13 @@ test('a weft on its way says what it waits for', () => {
     /^starting +no packets flow yet; waiting for the network config: there is none/m,
   );
 });
+
+test('certificates are told by how long they are still valid', () => {
+  const at = (seconds: number) => new Date(1000 * seconds);
+  const certificates = [{ name: '-etcd-cafile=/ca.pem', begins: at(50), ends: at(250) }];
+  const store = { ...parts().store, certificates };
+  const { storeState } = report({ ...parts(), store }, { ...NOW, timeOfDay: at(100) });
+  assert.deepEqual(storeState.certificates, [
+    { name: '-etcd-cafile=/ca.pem', beginsInSeconds: -50, endsInSeconds: 150 },
+  ]);
+});
