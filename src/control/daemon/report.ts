@@ -49,6 +49,7 @@ export interface VxlanParts extends Common {
   readonly tun: Pick<OpenTun, 'vnet' | 'tso' | 'uso'>;
   readonly sockets: Pick<OpenUdp, 'gro' | 'receiveBuffer'>;
   readonly lanes: Pick<Lanes, 'count' | 'counters' | 'udpSegment' | 'merges' | 'reports'>;
+  readonly peerSockets: number;
   readonly paths: Pick<Paths, 'report' | 'lack'>;
   readonly queues: Pick<HostQueues, 'counters'>;
 }
@@ -146,6 +147,7 @@ export function report(parts: VxlanParts, now: Moment): Status {
     lanes: lanes.reports,
     laneThreads: lanes.count.threads,
     lanesReason: lanes.count.reason,
+    peerSockets: parts.peerSockets,
     ...readTotals(lanes.counters),
     strangers: strangersOf(lanes.counters, publisher),
     host,

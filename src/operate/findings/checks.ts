@@ -2,7 +2,13 @@
 import type { HostCheck, StatusCheck } from './check.js';
 import { judgeLeases } from './leases.js';
 import { Links } from './links.js';
-import { judgeMeasuring, judgeMerging, judgePathMtu, judgeSegmenting } from './paths.js';
+import {
+  judgeDescriptors,
+  judgeMeasuring,
+  judgeMerging,
+  judgePathMtu,
+  judgeSegmenting,
+} from './paths.js';
 import { Port } from './port.js';
 import { judgeQueues } from './queues.js';
 import { judgeRoutes } from './routes.js';
@@ -20,6 +26,7 @@ export const STATUS_CHECKS: readonly StatusCheck[] = [
   judgeQueues,
   judgePathMtu,
   judgeMeasuring,
+  judgeDescriptors,
   judgeSegmenting,
   judgeMerging,
   judgeLeases,

@@ -1,4 +1,5 @@
 /** Paths that take less than the network was made for, and sends that cost more than they should. */
+import { PEER_SOCKETS } from '../../dataplane/io/peer-sockets.js';
 import type { Status } from '../status/status.js';
 import type { AnyStatus } from './check.js';
 import type { Finding } from './finding.js';
@@ -48,6 +49,26 @@ export function judgeMeasuring(now: AnyStatus): Finding[] {
       about: 'path MTU',
       text: `path MTUs are those of routes and devices, and not measured: ${now.pathsNotMeasured}`,
       cure: '',
+    },
+  ];
+}
+
+/** Where RLIMIT_NOFILE leaves fewer sockets than weft would use, and there are more peers than that. */
+export function judgeDescriptors(now: AnyStatus): Finding[] {
+  if (now.backend !== 'vxlan') return [];
+  const { peerSockets, device } = now;
+  const peers = new Set(now.peers.flatMap((peer) => (peer.direct ? [] : peer.publicIp))).size;
+  if (peerSockets >= PEER_SOCKETS || peers <= peerSockets) return [];
+  return [
+    {
+      code: 'few-descriptors',
+      severity: 'warning',
+      scope: 'host',
+      about: device.name,
+      text:
+        `only ${peerSockets} of ${peers} peers can have a socket of their own, as few files may be ` +
+        'open: the others share one, on which one that does not answer delays the rest',
+      cure: 'set LimitNOFILE=65536 in the unit, or --ulimit nofile=65536 for the container, and start weft anew',
     },
   ];
 }

@@ -167,6 +167,8 @@ export interface Status {
   readonly laneThreads: 1 | 2;
   /** Why there are so many lanes, where nobody asked for them; empty where somebody did. */
   readonly lanesReason: string;
+  /** How many peers may have a socket of their own; those beyond it share one. */
+  readonly peerSockets: number;
   readonly counters: Readonly<Record<CounterName, number>>;
   /** Packets dropped, by reason; only the reasons that occurred. */
   readonly drops: Readonly<Partial<Record<DropName, number>>>;

@@ -65,6 +65,7 @@ function parts(): VxlanParts {
       reports: [{ running: true, outboundPackets: 0, inboundPackets: 0 }],
     },
     carrier: { peers: [PEER], problems: [], isDirect: () => true },
+    peerSockets: 256,
     paths: { report: () => undefined, lack: '' },
     queues: {
       counters: (device) => ({

@@ -5,6 +5,7 @@ import { withoutConsequences } from '../../../src/operate/findings/consequences.
 import type { Finding } from '../../../src/operate/findings/finding.js';
 import { judgeLeases } from '../../../src/operate/findings/leases.js';
 import {
+  judgeDescriptors,
   judgeMeasuring,
   judgeMerging,
   judgePathMtu,
@@ -102,6 +103,25 @@ test('what is slower than it could be', () => {
   };
   assert.deepEqual(refused(4, 3), ['warning tier-lost peer']);
   assert.deepEqual([refused(3, 3), refused(9, 0)], [[], []]);
+});
+
+test('fewer sockets than peers, where it is a limit of files that makes them few', () => {
+  const at = (peerSockets: number, direct = false) => {
+    const peers = fullStatus.peers.map((one) => ({ ...one, direct }));
+    return codes(judgeDescriptors({ ...fullStatus, peers, peerSockets }));
+  };
+  assert.deepEqual([at(256), at(2)], [[], []]);
+  assert.deepEqual(at(1), ['warning few-descriptors host']);
+  assert.deepEqual(at(1, true), [], 'directly routed peers need none');
+  const many = Array.from({ length: 300 }, (_, i) => ({
+    ...peer,
+    publicIp: `10.1.${i >> 8}.${i & 255}`,
+  }));
+  assert.deepEqual(
+    judgeDescriptors({ ...fullStatus, peers: many }),
+    [],
+    'as many as ever there are',
+  );
 });
 
 test('leases that share a public IP, once for all of them', () => {

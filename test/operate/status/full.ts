@@ -135,6 +135,7 @@ export const fullStatus: Status = {
     { running: false, outboundPackets: 3, inboundPackets: 4 },
   ],
   laneThreads: 2,
+  peerSockets: 256,
   lanesReason: 'one for every 4 of 8 processors; -lanes sets it',
   counters: {
     ...counters,
