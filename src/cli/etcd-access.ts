@@ -7,7 +7,7 @@ import fs from 'node:fs';
 import { createSecureContext } from 'node:tls';
 import type { Access } from '../control/store/access.js';
 import { checkEndpoints } from '../control/store/endpoints.js';
-import { messageOf } from '../control/store/store.js';
+import { type Certificate, messageOf } from '../control/store/store.js';
 import { type Flag, type Flags, UsageError, variableOf } from './flags.js';
 
 export const ETCD_PLACE: readonly Flag[] = [
@@ -120,9 +120,10 @@ export function readEtcdAccess(
 ): Access {
   const encrypted = endpoints[0]?.startsWith('https:') === true;
   const credentials = encrypted ? readCredentials(flags, environment) : undefined;
+  const certificates = credentials === undefined ? [] : certificatesIn(flags, credentials);
   const username = flags.text('etcd-username');
   const auth = username === '' ? undefined : { username, password: readPassword(flags) };
-  return { ...(credentials && { credentials }), ...(auth && { auth }) };
+  return { ...(credentials && { credentials, certificates }), ...(auth && { auth }) };
 }
 
 /** What the operator should know of the flags, a line each. */
@@ -187,6 +188,26 @@ function readCredentials(flags: Flags, environment: NodeJS.ProcessEnv): Access['
     ...(rootCertificate && { rootCertificate }),
     ...(privateKey && certChain && { privateKey, certChain }),
   };
+}
+
+/**
+ * How long they are valid: the one that weft shows, and a CA that is alone in its file. Of several, and
+ * of the system's, some may have ended that nothing hangs on.
+ */
+function certificatesIn(
+  flags: Flags,
+  { certChain, rootCertificate }: NonNullable<Access['credentials']>,
+): Certificate[] {
+  const isAlone = (pem: Buffer) => pem.toString('latin1').split('-----BEGIN ').length === 2;
+  const of = (name: string, pem: Buffer | undefined): Certificate[] => {
+    const file = flags.text(name);
+    if (file === '' || pem === undefined) return [];
+    const { validFrom, validTo } = new X509Certificate(pem);
+    return [{ name: `-${name}=${file}`, begins: new Date(validFrom), ends: new Date(validTo) }];
+  };
+  const ca =
+    rootCertificate !== undefined && isAlone(rootCertificate) ? rootCertificate : undefined;
+  return [...of('etcd-certfile', certChain), ...of('etcd-cafile', ca)];
 }
 
 /** SSL_CERT_FILE is what Go's programs, and so flanneld, look at first. */

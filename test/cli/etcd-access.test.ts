@@ -139,3 +139,20 @@ test('what children inherit has no password', () => {
   assert.equal(hidePassword(['weft', 'up', '-v=1'], environment), false);
   assert.deepEqual(environment, { FLANNELD_ETCD_USERNAME: 'u' });
 });
+
+test('how long certificates are valid: the own one, and a CA that is alone', {
+  skip: noOpenssl,
+}, () => {
+  const made = makeCertificates(directory);
+  const names = (...flags: string[]) => read(flags).certificates?.map(({ name }) => name);
+  const own = [`-etcd-certfile=${made.client}`, `-etcd-keyfile=${made.clientKey}`];
+  const ca = `-etcd-cafile=${made.ca}`;
+  assert.deepEqual(names(...own, ca), [own[0], ca]);
+  const [one] = read([ca]).certificates!;
+  assert.equal(one!.ends.getTime() - one!.begins.getTime(), 2 * 86_400_000);
+  // Of several, and of the system's, one may have ended that nothing hangs on.
+  const both = file('both.pem', fs.readFileSync(made.ca, 'utf8') + fs.readFileSync(made.otherCa));
+  assert.deepEqual(names(`-etcd-cafile=${both}`), []);
+  assert.deepEqual(read([], HTTPS, { SSL_CERT_FILE: made.ca }).certificates, []);
+  assert.equal(read([ca], ['http://a:1']).certificates, undefined);
+});

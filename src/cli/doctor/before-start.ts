@@ -183,7 +183,14 @@ async function subjectOf(
   const previous = readPreviousSubnet(subnetFile);
   const vxlan = backend.type === 'vxlan' ? backend : undefined;
   return {
-    ...{ runner: systemRunner, proc: PROC, backend: backend.type, peers: [], subnetFile },
+    ...{
+      pid: process.pid,
+      runner: systemRunner,
+      proc: PROC,
+      backend: backend.type,
+      peers: [],
+      subnetFile,
+    },
     network: formatSubnet(network),
     subnet: formatSubnet(previous ?? network),
     device: vxlan === undefined ? null : deviceName(vxlan.vni),

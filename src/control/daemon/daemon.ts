@@ -24,6 +24,7 @@
  */
 import type { AnyStatus } from '../../operate/findings/check.js';
 import { hostChecks, STATUS_CHECKS } from '../../operate/findings/checks.js';
+import { withoutConsequences } from '../../operate/findings/consequences.js';
 import { type Finding, judge, sortFindings } from '../../operate/findings/finding.js';
 import type { Answer, Starting } from '../../operate/status/status.js';
 import { readHostId } from '../host/host-id.js';
@@ -35,6 +36,7 @@ import { formatSubnet } from '../overlay/subnet.js';
 import { readPreviousSubnet } from '../overlay/subnet-env.js';
 import type { Store } from '../store/store.js';
 import { chooseUnderlay } from './choose-underlay.js';
+import { timeOfDay } from './clock.js';
 import { EarlyLook } from './early-look.js';
 import { Examiner } from './examiner.js';
 import { asFindings, LEASE, LOG, LOST, NOT_SAVED, REFUSED, STANDS } from './faults.js';
@@ -250,7 +252,8 @@ export class Daemon {
   }
 
   #findings(made: Running): readonly Finding[] {
-    return sortFindings([...this.#faults(made), ...(this.#examiner?.findings ?? [])]);
+    const all = [...this.#faults(made), ...(this.#examiner?.findings ?? [])];
+    return sortFindings(withoutConsequences(all));
   }
 
   /** What `weft status` is told. */
@@ -276,6 +279,7 @@ export class Daemon {
       logLinesLost: this.#options.logStream.lost,
       verdict: judge(findings, parts.carrier.peers.length),
       overlayNetwork: this.#overlayNetwork,
+      timeOfDay: timeOfDay(),
     };
     return isVxlan(parts) ? report(parts, now) : reportHostGw(parts, now);
   }

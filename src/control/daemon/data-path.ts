@@ -78,6 +78,7 @@ export class DataPath implements Member, Movable {
   #lastSockets: OpenUdp | undefined;
   #lastLanes: RunningLanes | undefined;
   #tunnel: Tunnel | undefined;
+  #peerSockets = PEER_SOCKETS;
   /** What is under way; never rejects. */
   #working: Promise<unknown> = Promise.resolve();
 
@@ -131,6 +132,11 @@ export class DataPath implements Member, Movable {
   /** What is in force; after `start`. */
   get lanes(): RunningLanes {
     return this.#lastLanes!;
+  }
+
+  /** How many peers may have a socket of their own at the same time. */
+  get peerSockets(): number {
+    return this.#peerSockets;
   }
 
   get tun(): Pick<OpenTun, 'vnet' | 'tso' | 'uso'> {
@@ -225,6 +231,8 @@ export class DataPath implements Member, Movable {
     const { accept, host } = this.#options;
     const { vni, mac } = this.#tunnel!;
     const { tcp, udp } = this.#device.takes;
+    const spare = Math.floor(host.io.spareDescriptors() / this.#count.lanes);
+    this.#peerSockets = Math.min(PEER_SOCKETS, spare);
     return {
       vni,
       mac,
@@ -232,10 +240,7 @@ export class DataPath implements Member, Movable {
       uso: udp,
       merges: tcp,
       udpSegment: this.#sockets.every(({ segment }) => segment),
-      peerSockets: Math.min(
-        PEER_SOCKETS,
-        Math.floor(host.io.spareDescriptors() / this.#count.lanes),
-      ),
+      peerSockets: this.#peerSockets,
       vnet,
       accept,
     };

@@ -32,7 +32,7 @@ interface Common {
   /** The containers'. */
   readonly mtu: number;
   readonly underlay: Interface;
-  readonly store: Pick<Store, 'description' | 'network'>;
+  readonly store: Pick<Store, 'description' | 'network' | 'certificates'>;
   /** As acquired; which etcd lease it hangs on changes with every renewal. */
   readonly lease: OwnLease;
   readonly carrier: Pick<Carrier, 'peers' | 'problems' | 'isDirect'>;
@@ -50,7 +50,8 @@ export interface VxlanParts extends Common {
   readonly publisher: Pick<Publisher, 'counts' | 'places' | 'rows'>;
   readonly tun: Pick<OpenTun, 'vnet' | 'tso' | 'uso'>;
   readonly sockets: Pick<OpenUdp, 'gro' | 'receiveBuffer'>;
-  readonly lanes: Pick<Lanes, 'count' | 'counters' | 'udpSegment' | 'reports'>;
+  readonly lanes: Pick<Lanes, 'count' | 'counters' | 'udpSegment' | 'merges' | 'reports'>;
+  readonly peerSockets: number;
   readonly paths: Pick<Paths, 'report' | 'lack'>;
   readonly queues: Pick<HostQueues, 'counters'>;
 }
@@ -75,6 +76,7 @@ export interface Moment {
   readonly findings: readonly Finding[];
   readonly verdict: Verdict;
   readonly overlayNetwork: string;
+  readonly timeOfDay: Date;
   readonly logLinesLost: number;
 }
 
@@ -140,12 +142,14 @@ export function report(parts: VxlanParts, now: Moment): Status {
       tunTso: tun.tso,
       tunUso: tun.uso,
       udpGro: sockets.gro,
+      tunMerges: lanes.merges,
       // getsockopt tells twice what was granted (socket(7)).
       receiveBuffer: sockets.receiveBuffer / 2,
     },
     lanes: lanes.reports,
     laneThreads: lanes.count.threads,
     lanesReason: lanes.count.reason,
+    peerSockets: parts.peerSockets,
     ...readTotals(lanes.counters),
     strangers: strangersOf(lanes.counters, publisher),
     host,
@@ -157,13 +161,19 @@ function reportVerdict({ verdict, findings, faults, overlayNetwork }: Moment) {
   return { verdict, findings, faults, overlayNetwork };
 }
 
-function reportStore({ description, network }: Common['store'], { storeState }: Moment) {
-  return { store: description, network, storeState: storeState ?? NOT_FOLLOWED };
+function reportStore(store: Common['store'], { storeState, timeOfDay }: Moment) {
+  const { description, network } = store;
+  const inSeconds = (date: Date) => Math.floor((date.getTime() - timeOfDay.getTime()) / 1000);
+  const certificates = (store.certificates ?? []).map(({ name, begins, ends }) => {
+    return { name, beginsInSeconds: inSeconds(begins), endsInSeconds: inSeconds(ends) };
+  });
+  const state = { ...(storeState ?? NOT_FOLLOWED), certificates };
+  return { store: description, network, storeState: state };
 }
 
 const NOT_FOLLOWED: StoreState = {
   ...{ member: null, cluster: null, awaySeconds: null, reason: null, nextTrySeconds: null },
-  ...{ mended: 0, savedAt: null },
+  ...{ mended: 0, savedAt: null, answerMs: null, alarm: null },
 };
 
 function reportLease({ subnet }: OwnLease, { held, lost }: Moment): HostGwStatus['lease'] {

@@ -142,7 +142,8 @@ export async function startVxlan(start: Start, backend: Vxlan): Promise<Running>
     standing: () => turning.faults,
     parts: () => {
       const { tun, sockets, lanes: running } = path;
-      const now = { tun, sockets, lanes: running, mtu: path.place.mtu, underlay: watch.now };
+      const { peerSockets, place: at } = path;
+      const now = { tun, sockets, lanes: running, peerSockets, mtu: at.mtu, underlay: watch.now };
       return { ...same, ...made, ...now };
     },
   };

@@ -7,7 +7,7 @@ import type { Host } from './host.js';
 import { isVxlan, type Parts } from './report.js';
 
 export interface Surroundings {
-  readonly host: Pick<Host, 'runner' | 'proc'>;
+  readonly host: Pick<Host, 'runner' | 'proc' | 'pid'>;
   readonly network: string;
   readonly subnetFile: string;
 }
@@ -18,6 +18,7 @@ export function subjectOf(parts: Parts, { host, network, subnetFile }: Surroundi
   return {
     runner: host.runner,
     proc: host.proc,
+    pid: host.pid,
     backend: parts.backend.type,
     network,
     subnet: formatSubnet(lease.subnet),

@@ -291,7 +291,7 @@ function mark(line: number): string {
 }
 
 /** The refused lines of a batch whose first line is number `first`: reasons, then the mark. */
-function readFailures(stderr: string, lines: readonly string[], first: number): Failure[] {
+export function readFailures(stderr: string, lines: readonly string[], first: number): Failure[] {
   const failures: Failure[] = [];
   let reason: string[] = [];
   for (const text of stderr.split('\n')) {
@@ -308,7 +308,7 @@ function readFailures(stderr: string, lines: readonly string[], first: number): 
 }
 
 /** The array that `text` holds, or null while it is not whole. */
-function parseArray(text: string): unknown[] | null {
+export function parseArray(text: string): unknown[] | null {
   // Most pieces end in the middle: look at the last character before parsing all of it again.
   if (!text.trimEnd().endsWith(']')) return null;
   try {

@@ -16,12 +16,16 @@ export interface StoreState {
   readonly mended: number;
   /** When the saved network was written that is in force (ISO 8601); null when none is. */
   readonly savedAt: string | null;
+  /** How long it took to answer a small question; null: not known. */
+  readonly answerMs: number | null;
+  /** Why it takes no writes, in etcd's word; null where it does, as far as is known. */
+  readonly alarm: string | null;
 }
 
 /** `now` is the clock's; `savedAt` that of the saved network in force. */
 export function describeStore(
-  { member, cluster }: Pick<Store, 'member' | 'cluster'>,
-  { awaySince, mended, reason, nextTryAt }: Following['state'],
+  { member, cluster, alarm }: Pick<Store, 'member' | 'cluster' | 'alarm'>,
+  { awaySince, mended, reason, nextTryAt, answerMs }: Following['state'],
   now: number,
   savedAt: string | undefined,
 ): StoreState {
@@ -33,5 +37,7 @@ export function describeStore(
     nextTrySeconds: nextTryAt === undefined ? null : Math.max(nextTryAt - now, 0) / 1000,
     mended,
     savedAt: savedAt ?? null,
+    answerMs: answerMs === undefined ? null : Math.round(answerMs),
+    alarm: alarm ?? null,
   };
 }

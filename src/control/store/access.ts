@@ -5,11 +5,13 @@
  */
 import type { Log } from '../runtime.js';
 import type { Credentials } from './dial.js';
-import { messageOf } from './store.js';
+import { type Certificate, messageOf } from './store.js';
 
 export interface Access {
   /** For https. */
   readonly credentials?: Credentials;
+  /** The operator's own among them. */
+  readonly certificates?: readonly Certificate[];
   readonly auth?: { readonly username: string; readonly password: string };
 }
 
@@ -37,6 +39,15 @@ export class CurrentAccess {
     if (this.#said !== '') this.#log.info('what etcd is accessed with can be used again');
     this.#said = '';
     return this.#good;
+  }
+
+  /** In the files just now, or as they were last good. */
+  get certificates(): readonly Certificate[] {
+    try {
+      return this.#read().certificates ?? [];
+    } catch {
+      return this.#good?.certificates ?? [];
+    }
   }
 
   /** Says at once whether what is there now can be used. */

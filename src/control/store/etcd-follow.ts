@@ -94,6 +94,8 @@ export function follow(source: Source, listener: Listener): Following {
   /** The watch was given up because of what `look` told: what the next list finds, it had lost. */
   let doubted = false;
   let mended = 0;
+  let answerMs: number | undefined;
+  let lastMs = 0;
 
   async function run(): Promise<void> {
     while (!stopped) {
@@ -239,7 +241,11 @@ export function follow(source: Source, listener: Listener): Following {
     const begun = clock.now();
     try {
       const known = await source.look(withinMs);
-      lookPatience.took(clock.now() - begun);
+      const tookMs = clock.now() - begun;
+      // What took long once may have met an outage.
+      answerMs = Math.min(tookMs, lastMs);
+      lastMs = tookMs;
+      lookPatience.took(tookMs);
       return known;
     } catch (error) {
       if (clock.now() - begun >= withinMs) lookPatience.overdue();
@@ -270,7 +276,7 @@ export function follow(source: Source, listener: Listener): Following {
   const finished = run();
   return {
     get state(): FollowState {
-      return { awaySince: outage.since, reason: outage.reason, nextTryAt, mended };
+      return { awaySince: outage.since, reason: outage.reason, nextTryAt, mended, answerMs };
     },
     async stop() {
       stopped = true;

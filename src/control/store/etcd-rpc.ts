@@ -2,7 +2,7 @@
 import { createRequire } from 'node:module';
 import { loadSync } from '@grpc/proto-loader';
 // Without what etcd3 connects with, which takes as much memory as all the rest of weft.
-import { KVClient, LeaseClient, WatchClient } from 'etcd3/lib/rpc.js';
+import { KVClient, LeaseClient, MaintenanceClient, WatchClient } from 'etcd3/lib/rpc.js';
 import type { GrpcStream } from './grpc.js';
 import type { Method } from './grpc-call.js';
 
@@ -10,6 +10,7 @@ export interface EtcdClient {
   readonly kv: KVClient;
   readonly leaseClient: LeaseClient;
   readonly watchClient: WatchClient;
+  readonly maintenance: MaintenanceClient;
 }
 
 export interface Caller {
@@ -45,6 +46,7 @@ export function clientOn(caller: Caller): EtcdClient {
     kv: new KVClient(callable),
     leaseClient: new LeaseClient(callable),
     watchClient: new WatchClient(callable),
+    maintenance: new MaintenanceClient(callable),
   };
 }
 

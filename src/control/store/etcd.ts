@@ -7,12 +7,14 @@
 import { randomBytes } from 'node:crypto';
 import path from 'node:path';
 import type { IKeyValue } from 'etcd3/lib/rpc.js';
+import { EtcdAlarms } from './etcd-alarms.js';
 import type { Known, StoredEntry, StoredListing } from './etcd-applied.js';
 import { follow, type Watched } from './etcd-follow.js';
 import { hintForMissingConfig } from './etcd-hint.js';
 import { listPages, REVISION_GONE, type ReadRange } from './etcd-listing.js';
 import { EtcdMembers, type EtcdMembersOptions } from './etcd-members.js';
 import {
+  type Certificate,
   type Following,
   type LeaseStore,
   type Listener,
@@ -50,6 +52,7 @@ export class EtcdStore implements Store {
 
   readonly #options: EtcdOptions;
   readonly #members: EtcdMembers;
+  readonly #alarms: EtcdAlarms;
   /** What the names of all leases begin with. */
   readonly #folder: string;
   readonly #followings = new Set<Following>();
@@ -64,6 +67,7 @@ export class EtcdStore implements Store {
   constructor(options: EtcdOptions) {
     this.#options = options;
     this.#members = new EtcdMembers(options);
+    this.#alarms = new EtcdAlarms(this.#members);
     this.configName = path.posix.join(options.prefix, 'config');
     this.#folder = path.posix.join(options.prefix, 'subnets/');
     const prefix = path.posix.dirname(this.configName);
@@ -79,6 +83,14 @@ export class EtcdStore implements Store {
   /** The cluster that was joined before this start. */
   expectCluster(id: string): void {
     this.#members.expectCluster(id);
+  }
+
+  get alarm(): string | undefined {
+    return this.#alarms.raised;
+  }
+
+  get certificates(): readonly Certificate[] {
+    return this.#members.access.certificates;
   }
 
   get member(): string {
@@ -149,6 +161,7 @@ export class EtcdStore implements Store {
       timeoutMs,
     );
     const revision = BigInt(newest.kvs[0]?.mod_revision ?? 0);
+    await this.#alarms.look(timeoutMs);
     return { count: Number(newest.count), revision };
   }
 

@@ -143,6 +143,10 @@ export interface Store {
   readonly member?: string;
   /** The id of the cluster that was joined; undefined before it said so, and where there is none. */
   readonly cluster?: string | undefined;
+  /** Alarms that keep it from taking writes, `NOSPACE`; undefined: none that is known of. */
+  readonly alarm?: string | undefined;
+  /** Those in its files just now. */
+  readonly certificates?: readonly Certificate[];
   /** The cluster that an earlier run joined: only its word counts. */
   expectCluster?(cluster: string): void;
   /** Makes its connections anew: those from an address that this host has lost go silent. */
@@ -171,6 +175,16 @@ export interface FollowState {
   readonly nextTryAt: number | undefined;
   /** How often listing again found what the watch had not told. */
   readonly mended: number;
+  /** How long it took to answer a small question, twice at least; undefined: it was not asked. */
+  readonly answerMs?: number | undefined;
+}
+
+/** What proves to the store who weft is, or to weft that it is the store. */
+export interface Certificate {
+  /** `-etcd-certfile=/etc/ssl/client.pem`. */
+  readonly name: string;
+  readonly begins: Date;
+  readonly ends: Date;
 }
 
 /** The store does not answer; trying again later may help. */

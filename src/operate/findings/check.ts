@@ -11,6 +11,8 @@ import type { Finding } from './finding.js';
 export interface Subject {
   readonly runner: Runner;
   readonly proc: string;
+  /** weft's own process; null where none runs. */
+  readonly pid: number | null;
   readonly backend: 'vxlan' | 'host-gw';
   /** Of all hosts' containers, and of ours: `10.5.0.0/16`, `10.5.52.0/24`. */
   readonly network: string;

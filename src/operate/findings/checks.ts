@@ -1,11 +1,37 @@
 /** All checks there are. */
 import type { HostCheck, StatusCheck } from './check.js';
+import { judgeLeases } from './leases.js';
+import { Links } from './links.js';
+import {
+  judgeDescriptors,
+  judgeMeasuring,
+  judgeMerging,
+  judgePathMtu,
+  judgeSegmenting,
+} from './paths.js';
 import { judgePeers } from './peers.js';
+import { Port } from './port.js';
+import { judgeQueues } from './queues.js';
 import { judgeRoutes } from './routes.js';
+import { Routing } from './routing.js';
+import { judgeCertificates, judgeStore } from './store.js';
+import { Tables } from './tables.js';
 
 /** Made anew for each daemon or doctor: a check may remember its last look. */
 export function hostChecks(): HostCheck[] {
-  return [];
+  return [new Links(), new Routing(), new Tables(), new Port()];
 }
 
-export const STATUS_CHECKS: readonly StatusCheck[] = [judgePeers, judgeRoutes];
+export const STATUS_CHECKS: readonly StatusCheck[] = [
+  judgePeers,
+  judgeRoutes,
+  judgeQueues,
+  judgePathMtu,
+  judgeMeasuring,
+  judgeDescriptors,
+  judgeSegmenting,
+  judgeMerging,
+  judgeLeases,
+  judgeStore,
+  judgeCertificates,
+];

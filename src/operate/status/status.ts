@@ -87,6 +87,18 @@ export interface Status {
     readonly mended: number;
     /** Since a start without the store: when the network in force was saved (ISO 8601). */
     readonly savedAt: string | null;
+    /** How long it took to answer a small question; null: not known, or a file. */
+    readonly answerMs: number | null;
+    /** Why etcd takes no writes (`NOSPACE`); null where it does, as far as is known. */
+    readonly alarm: string | null;
+    /** What the operator gave for TLS. */
+    readonly certificates: readonly {
+      /** `-etcd-certfile=/etc/ssl/client.pem`. */
+      readonly name: string;
+      /** By this host's clock; below 0 once it is valid, and once it is over. */
+      readonly beginsInSeconds: number;
+      readonly endsInSeconds: number;
+    }[];
   };
   readonly lease: {
     readonly subnet: string;
@@ -140,6 +152,8 @@ export interface Status {
     readonly tunTso: boolean;
     readonly tunUso: boolean;
     readonly udpGro: boolean;
+    /** Whether the kernel takes merged packets from weft. */
+    readonly tunMerges: boolean;
     /** Of the listening socket, in bytes as asked for; the kernel reserves twice as many. */
     readonly receiveBuffer: number;
   };
@@ -153,6 +167,8 @@ export interface Status {
   readonly laneThreads: 1 | 2;
   /** Why there are so many lanes, where nobody asked for them; empty where somebody did. */
   readonly lanesReason: string;
+  /** How many peers may have a socket of their own; those beyond it share one. */
+  readonly peerSockets: number;
   readonly counters: Readonly<Record<CounterName, number>>;
   /** Packets dropped, by reason; only the reasons that occurred. */
   readonly drops: Readonly<Partial<Record<DropName, number>>>;

@@ -62,10 +62,12 @@ function parts(): VxlanParts {
       count: { lanes: 1, threads: 1, reason: '' },
       counters,
       udpSegment: true,
+      merges: true,
       reports: [{ running: true, outboundPackets: 0, inboundPackets: 0 }],
     },
     carrier: { peers: [PEER], problems: [], isDirect: () => true },
     healths: { health: () => UNKNOWN_HEALTH },
+    peerSockets: 256,
     paths: { report: () => undefined, lack: '' },
     queues: {
       counters: (device) => ({
@@ -91,6 +93,7 @@ const NOW: Moment = {
   verdict: { state: 'well', text: '1 peer' },
   overlayNetwork: '10.5.0.0/16',
   logLinesLost: 0,
+  timeOfDay: new Date(0),
 };
 
 test('the lease is the one that holds the key now, not the one it was acquired with', () => {
@@ -179,7 +182,7 @@ test('host-gw has no device, no port, no lanes', () => {
     network: 'etcd prefix /net',
     storeState: {
       ...{ member: null, cluster: null, awaySeconds: null, reason: null, nextTrySeconds: null },
-      ...{ mended: 0, savedAt: null },
+      ...{ mended: 0, savedAt: null, answerMs: null, alarm: null, certificates: [] },
     },
     lease: {
       subnet: '10.10.1.0/24',
@@ -247,4 +250,14 @@ test('a weft on its way says what it waits for', () => {
     text,
     /^starting +no packets flow yet; waiting for the network config: there is none/m,
   );
+});
+
+test('certificates are told by how long they are still valid', () => {
+  const at = (seconds: number) => new Date(1000 * seconds);
+  const certificates = [{ name: '-etcd-cafile=/ca.pem', begins: at(50), ends: at(250) }];
+  const store = { ...parts().store, certificates };
+  const { storeState } = report({ ...parts(), store }, { ...NOW, timeOfDay: at(100) });
+  assert.deepEqual(storeState.certificates, [
+    { name: '-etcd-cafile=/ca.pem', beginsInSeconds: -50, endsInSeconds: 150 },
+  ]);
 });

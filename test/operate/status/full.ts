@@ -68,6 +68,9 @@ export const fullStatus: Status = {
     nextTrySeconds: null,
     mended: 0,
     savedAt: null,
+    answerMs: 3,
+    alarm: null,
+    certificates: [],
   },
   lease: {
     subnet: '10.10.58.0/24',
@@ -127,6 +130,7 @@ export const fullStatus: Status = {
     tunTso: true,
     tunUso: false,
     udpGro: true,
+    tunMerges: true,
     receiveBuffer: 16_777_216,
   },
   lanes: [
@@ -134,6 +138,7 @@ export const fullStatus: Status = {
     { running: false, outboundPackets: 3, inboundPackets: 4 },
   ],
   laneThreads: 2,
+  peerSockets: 256,
   lanesReason: 'one for every 4 of 8 processors; -lanes sets it',
   counters: {
     ...counters,

@@ -4,7 +4,13 @@
  */
 import { HostError } from '../../../../src/control/host/errors.js';
 import { contains, type Prefix, parsePrefix } from '../../../../src/control/host/ipv4.js';
-import type { Listener, Ran, Runner, Running } from '../../../../src/control/host/runner.js';
+import type {
+  Listener,
+  Ran,
+  Runner,
+  Running,
+  RunOptions,
+} from '../../../../src/control/host/runner.js';
 import { FakeIptables } from '../../host/firewall/fake-iptables.js';
 
 export interface Link {
@@ -77,7 +83,7 @@ export class FakeKernel implements Runner {
     for (const listener of this.#monitors) listener.stdout('2: ens33\n');
   }
 
-  async run(argv: readonly string[], options = {}): Promise<Ran> {
+  async run(argv: readonly string[], options: RunOptions = {}): Promise<Ran> {
     const [program = ''] = argv;
     const command = argv.join(' ');
     if (this.absent.test(program)) {
@@ -86,6 +92,7 @@ export class FakeKernel implements Runner {
     if (/^ip6?tables/.test(program)) return this.iptables.run(argv, options);
     const answer = (stdout: string): Ran => ({ code: 0, signal: null, stdout, stderr: '' });
     if (command === 'ip -V') return answer('ip utility, iproute2-6.1.0\n');
+    if (command === 'ip -j -force -batch -') return this.#batch(options.input ?? '');
     if (command.startsWith('ip link del dev ')) {
       this.did.push(command);
       this.delete(argv.at(-1)!);
@@ -119,6 +126,18 @@ export class FakeKernel implements Runner {
         listener.ended({ code: null, signal: 'SIGKILL' });
       },
     };
+  }
+
+  /** Lists, one line after another. */
+  #batch(input: string): Ran {
+    let [stdout, stderr] = ['', ''];
+    for (const [i, line] of input.trimEnd().split('\n').entries()) {
+      const name = / dev (\S+)/.exec(line)?.[1];
+      if (name === undefined || this.link(name) !== undefined) {
+        stdout += `${JSON.stringify(this.#list(line))}\n`;
+      } else stderr += `Device "${name}" does not exist.\nCommand failed -:${i + 1}\n`;
+    }
+    return { code: stderr === '' ? 0 : 1, signal: null, stdout, stderr };
   }
 
   /** Lets the running `ip` answer again. */

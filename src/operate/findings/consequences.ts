@@ -1,0 +1,25 @@
+/** What follows from a greater fault is not told beside it: the cure is the greater one's. */
+import type { Finding } from './finding.js';
+
+/** No packet gets from this host to another, by the underlay. */
+const CUT_OFF = [
+  ...['peer-no-way', 'peer-silent', 'peer-unreachable', 'peer-refused', 'peer-lossy'],
+  ...['peer-small-mtu', 'path-mtu', 'route-refused', 'rp-filter'],
+  ...['store-away', 'store-slow', 'lease'],
+] as const;
+
+/** By the greater fault's code, those that follow from it. */
+const FOLLOW: ReadonlyMap<string, readonly string[]> = new Map([
+  ['underlay-down', CUT_OFF],
+  ['underlay-lost', CUT_OFF],
+]);
+
+/** Those that stand on their own. Notes and warnings explain nothing away. */
+export function withoutConsequences(findings: readonly Finding[]): Finding[] {
+  const follow = new Set(
+    findings.flatMap(({ code, severity }) =>
+      severity === 'error' ? (FOLLOW.get(code) ?? []) : [],
+    ),
+  );
+  return findings.filter(({ code }) => !follow.has(code));
+}

@@ -1,0 +1,31 @@
+/** Leases of others that contradict each other. */
+import type { AnyStatus } from './check.js';
+import type { Finding } from './finding.js';
+
+export function judgeLeases({ peers, store, network }: AnyStatus): Finding[] {
+  const byIp = new Map<string, string[]>();
+  for (const { publicIp, subnet } of peers) {
+    byIp.set(publicIp, [...(byIp.get(publicIp) ?? []), subnet]);
+  }
+  const prefix = /^etcd prefix (\S+)$/.exec(network)?.[1];
+  return [...byIp].flatMap(([publicIp, subnets]): Finding[] => {
+    if (subnets.length < 2) return [];
+    const key = `${prefix}/subnets/${subnets[0]?.replace('/', '-')}`;
+    return [
+      {
+        code: 'duplicate-public-ip',
+        severity: 'warning',
+        scope: 'peer',
+        about: `peer ${publicIp}`,
+        text:
+          `${subnets.length} leases have the public IP ${publicIp} (${subnets.slice(0, 3).join(', ')}): ` +
+          'one host holds at most one of them, the others are of hosts that are gone, or of ' +
+          'different hosts behind one address, and what is sent there is lost',
+        cure:
+          prefix === undefined
+            ? `remove the entries of hosts that are gone from ${store}`
+            : `etcdctl del ${key}   (or whichever of them is of a host that is gone)`,
+      },
+    ];
+  });
+}

@@ -1,0 +1,97 @@
+/** How it stands with the store, and with what weft shows to it. Packets flow in any case. */
+import { duration } from '../status/format.js';
+import type { AnyStatus } from './check.js';
+import type { Finding } from './finding.js';
+
+/** A connection that is made anew takes a moment. */
+const AWAY_SECONDS = 2;
+/** Others forget this host when its lease ends. */
+const SOON_SECONDS = 900;
+const SLOW_MS = 1_000;
+const CERTIFICATE_SECONDS = 14 * 24 * 3600;
+
+export function judgeStore({ storeState, store, lease }: AnyStatus): Finding[] {
+  const { awaySeconds, reason, answerMs, alarm } = storeState;
+  const endpoints = endpointsOf(store);
+  const etcdctl = endpoints === undefined ? '' : `etcdctl --endpoints=${endpoints}`;
+  if (awaySeconds !== null) {
+    if (awaySeconds < AWAY_SECONDS) return [];
+    const { expiresInSeconds: left } = lease;
+    const ends = left !== null && left < SOON_SECONDS;
+    const what = ends
+      ? `our lease ends in ${duration(left)}, and then the other hosts forget this one`
+      : 'peers that come, go or move are not seen, all others are reached as before';
+    return [
+      {
+        code: 'store-away',
+        severity: ends ? 'error' : 'warning',
+        scope: 'store',
+        about: 'store',
+        text: `${store} does not answer${reason === null ? '' : ` (${reason})`}: ${what}`,
+        cure: etcdctl === '' ? '' : `${etcdctl} endpoint health`,
+      },
+    ];
+  }
+  const found: Finding[] = [];
+  if (answerMs !== null && answerMs >= SLOW_MS) {
+    found.push({
+      code: 'store-slow',
+      severity: 'warning',
+      scope: 'store',
+      about: 'store',
+      text:
+        `${store} took ${(answerMs / 1000).toFixed(1)} s to answer: what other hosts change is known ` +
+        'here as much later',
+      cure: etcdctl === '' ? '' : `${etcdctl} endpoint status -w table`,
+    });
+  }
+  if (alarm !== null) {
+    found.push({
+      code: 'etcd-alarm',
+      severity: 'warning',
+      scope: 'store',
+      about: 'store',
+      text:
+        `etcd has raised the alarm ${alarm} and takes no writes: no host gets a new lease or ` +
+        'renews its own until it is disarmed',
+      cure: `${etcdctl} compact REVISION, then defrag, then alarm disarm`,
+    });
+  }
+  return found;
+}
+
+export function judgeCertificates({ storeState }: AnyStatus): Finding[] {
+  return storeState.certificates.flatMap(({ name, beginsInSeconds, endsInSeconds }): Finding[] => {
+    const of = { code: 'tls-expiry', scope: 'store', about: name } as const;
+    const lost = 'no new connection to etcd can be made';
+    if (beginsInSeconds > 0) {
+      return [
+        {
+          ...{ ...of, severity: 'error' },
+          text: `${name} is valid only from ${duration(beginsInSeconds)} on by this host's clock: ${lost}`,
+          cure: 'set the clock (timedatectl), or have the certificate issued anew',
+        },
+      ];
+    }
+    if (endsInSeconds > CERTIFICATE_SECONDS) return [];
+    const isOver = endsInSeconds <= 0;
+    return [
+      {
+        ...{ ...of, severity: isOver ? 'error' : 'warning' },
+        text: isOver
+          ? `${name} has ended ${duration(-endsInSeconds)} ago by this host's clock: ${lost}`
+          : `${name} ends in ${days(endsInSeconds)}, and from then on ${lost}`,
+        cure: 'have it issued anew, and put it in its place: it is taken at the next connection',
+      },
+    ];
+  });
+}
+
+function endpointsOf(store: string): string | undefined {
+  return /^etcd at (\S+), prefix /.exec(store)?.[1];
+}
+
+function days(seconds: number): string {
+  const n = Math.floor(seconds / 86_400);
+  return n < 1 ? duration(seconds) : `${n} day${n === 1 ? '' : 's'}`;
+}
