@@ -66,6 +66,13 @@ const needs = {
     ['qemu-system-x86_64', 'qemu-system-x86'],
     ['cpio', 'cpio'],
     ['gzip', 'gzip'],
+    ['openssl', 'openssl'],
+    ['systemd-analyze', 'systemd'],
+    ['groff', 'groff-base'],
+    ['wireguard-go', 'wireguard-go'],
+    ['wg', 'wireguard-tools'],
+    ['nebula', 'nebula'],
+    ['ovs-vswitchd', 'openvswitch-switch'],
   ],
 };
 needs.package = [
@@ -151,6 +158,7 @@ function missingPackages(turn) {
 const services = {
   etcd: ['etcd'],
   dockerd: ['docker.service', 'docker.socket', 'containerd'],
+  'ovs-vswitchd': ['openvswitch-switch.service'],
 };
 
 /**
