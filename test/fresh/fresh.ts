@@ -65,7 +65,9 @@ function script(
 ): string {
   const quoted = parts.map((part) => ` '${part.replaceAll("'", '')}'`).join('');
   const tests = `npm test${quoted === '' ? '' : ` --${quoted}`}`;
-  const lines = ['mkdir -p /home/weft && tar -xf /tmp/weft.tar -C /home/weft && cd /home/weft'];
+  const lines = [
+    'failed=0; mkdir -p /home/weft && tar -xf /tmp/weft.tar -C /home/weft && cd /home/weft',
+  ];
   let as = '';
   if (user !== undefined) {
     lines.push('useradd -m newcomer && chown -R newcomer: /home/weft');
@@ -82,7 +84,7 @@ function script(
       // The administrator runs the line that the user was given, as it stands.
       lines.push(
         `${as}npm run --silent setup -- test >/tmp/said; cat /tmp/said`,
-        "line=$(sed -n 's/.*as root: \\(.*\\))$/\\1/p' /tmp/said | head -1)",
+        "line=$(sed -n 's/.*as root: //p' /tmp/said | head -1)",
         'echo "=== the administrator runs: $line"; apt-get -q update && sh -c "$line -y" >/tmp/apt || { tail -20 /tmp/apt; exit 1; }',
       );
     }
@@ -90,7 +92,7 @@ function script(
       `${as}${tests} && echo "=== Node ${node}: passed" || { failed=1; echo "=== Node ${node}: FAILED"; }`,
     );
   }
-  lines.push('df -m / | tail -1; exit ${failed:-0}');
+  lines.push('df -m / | tail -1; exit $failed');
   return lines.join('\n');
 }
 
