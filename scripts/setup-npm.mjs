@@ -31,7 +31,10 @@ export async function npmPackages() {
     );
   }
   if (!done.ok) {
-    const cut = unreachable(done.output);
+    // Without a network, npm may retry for a minute and then say nothing but that it failed.
+    const ask = () =>
+      step('asking for npm’s registry', program, [...words, 'ping', '--fetch-retries=0']);
+    const cut = unreachable(done.output) ?? unreachable((await ask()).output);
     if (cut !== undefined) {
       fail(
         `npm does not reach its registry (${cut}): give this machine a network, or npm a registry ` +

@@ -121,10 +121,23 @@ export async function debianPackages(purpose) {
     const names = packagesOf(missing, turn);
     if (names.length === 0) continue;
     const why = mayNotInstall();
-    if (why === undefined) await aptInstall(names);
-    else if (turn === 1) tellMissing(missing, names, why);
+    if (why !== undefined) {
+      if (turn === 1) tellMissing(missing, names, why);
+    } else {
+      const cut = await aptInstall(names);
+      if (cut === undefined) continue;
+      const cure =
+        `apt does not reach its servers (${cut}): give this machine a network, or a mirror that it ` +
+        'reaches in /etc/apt/sources.list, and run this again';
+      if (builds(missing)) fail(cure);
+      say(`${cure}; going on without ${names.join(' ')}`);
+      return;
+    }
   }
 }
+
+/** Without a compiler there is no weft; without the others there is, and tests say what they lack. */
+const builds = (missing) => missing.some((need) => needs.build.includes(need));
 
 /** Why this process installs nothing; undefined when it does. */
 function mayNotInstall() {
@@ -133,7 +146,6 @@ function mayNotInstall() {
   return process.getuid() === 0 ? undefined : 'root';
 }
 
-/** Without a compiler there is no weft; without the others there is, and tests say what they lack. */
 function tellMissing(missing, names, why) {
   const what = missing.map(([need]) => (typeof need === 'string' ? need : need.file)).join(' ');
   const list = why === 'apt' ? `${what}  (Debian's packages: ${names.join(' ')})` : names.join(' ');
@@ -141,15 +153,15 @@ function tellMissing(missing, names, why) {
     why === 'apt'
       ? `this system has no apt-get; install by its own means what brings ${list}`
       : `Debian packages are missing; as root: apt-get install --no-install-recommends ${list}`;
-  const builds = missing.some((need) => needs.build.includes(need));
-  if (builds) fail(`weft cannot be built here yet. ${line}`);
+  if (builds(missing)) fail(`weft cannot be built here yet. ${line}`);
   say(line);
 }
 
 /**
  * Installs without starting any service: the policy file is Debian's own way to say so. Nothing
  * is removed for it, such as another containerd that is in use. apt takes all or none, so that one
- * package which this release lacks would keep out all the others: then each is tried.
+ * package which this release lacks would keep out all the others: then each is tried. Gives why no server
+ * of apt's was reached, or undefined.
  */
 async function aptInstall(names) {
   const policy = '/usr/sbin/policy-rc.d';
@@ -172,20 +184,14 @@ async function aptInstall(names) {
       step(`installing ${what}`, 'apt-get', [...flags, 'install', ...wanted], { env });
     const all = () => install(names, `${count} ${names.join(' ')}`);
     let done = await all();
-    if (done.ok) return;
+    if (done.ok) return undefined;
     const update = await step("refreshing apt's lists", 'apt-get', ['-q', 'update'], { env });
     done = await all();
-    if (done.ok) return;
+    if (done.ok) return undefined;
     // One source that is gone keeps nothing from coming from the others.
     const reached = /^(?:Hit|Get):/m.test(update.output);
     const cut = reached ? undefined : (unreachable(update.output) ?? unreachable(done.output));
-    if (cut !== undefined) {
-      say(
-        `apt does not reach its servers (${cut}): give this machine a network, or a mirror that it ` +
-          'reaches in /etc/apt/sources.list, and run this again; going on without these packages',
-      );
-      return;
-    }
+    if (cut !== undefined) return cut;
     const failed = [];
     for (const name of names.length === 1 ? [] : names) {
       done = await install([name], `the Debian package ${name}`);
@@ -195,6 +201,7 @@ async function aptInstall(names) {
     for (const [name, { output }] of failed) {
       say(`could not install ${name}; going on without. apt said:\n${ending(output)}`);
     }
+    return undefined;
   } finally {
     remove();
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.off(signal, interrupted);

@@ -169,13 +169,26 @@ describe('the set-up', { skip: lacks() }, () => {
     const { code, lines, log } = setUp(t, { programs });
     assert.match(
       lines[3]!,
-      /^apt does not reach its servers \(Temporary failure resolving 'deb\.debian\.org'\): give this machine a network, .*going on without/,
+      /^apt does not reach its servers \(Temporary failure resolving 'deb\.debian\.org'\): give this machine a network, .*; going on without socat tshark$/,
     );
     assert.match(
       lines[5]!,
       /^npm does not reach its registry \(request to https:\/\/registry.* EAI_AGAIN registry\.npmjs\.org\): give this machine a network/,
     );
     assert.deepEqual([code, lines.length, log.match(/^===/gm)?.length], [1, 6, 4]);
+  });
+
+  test('without a network and without a compiler, it ends with the sentence for apt', (t) => {
+    const { code, lines } = setUp(t, { programs: { 'apt-get': OFFLINE_APT, npm: OFFLINE_NPM } });
+    assert.match(lines.at(-1)!, /^apt does not reach its servers .* and run this again$/);
+    assert.deepEqual([code, lines.length], [1, 4]);
+  });
+
+  test('an npm that fails without a word is asked for its registry', (t) => {
+    const npm = `case $1 in ping) ${OFFLINE_NPM};; esac; echo "npm error Exit handler never called!"; exit 1`;
+    const { code, lines } = setUp(t, { programs: { ...ALL, npm } });
+    assert.match(lines.at(-1)!, /^npm does not reach its registry .*EAI_AGAIN/);
+    assert.equal(code, 1);
   });
 
   test('where one of several servers is gone, the packages of the others come all the same', (t) => {
@@ -229,7 +242,7 @@ describe('the set-up', { skip: lacks() }, () => {
   test('what else stops npm is shown, by its last lines', (t) => {
     const npm = 'for i in 1 2 3 4 5 6 7 8 9; do echo "line $i"; done; exit 7';
     const { code, lines } = setUp(t, { programs: { ...ALL, npm } });
-    assert.deepEqual(lines.slice(1), [
+    assert.deepEqual(lines.slice(2), [
       'npm ci failed (exit 7). It said:',
       ...[2, 3, 4, 5, 6, 7, 8, 9].map((i) => `    line ${i}`),
       '    (all of it: .cache/setup.log)',
