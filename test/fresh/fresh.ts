@@ -83,7 +83,7 @@ function script(
     if (as !== '' && turn === 0) {
       // The administrator runs the line that the user was given, as it stands.
       lines.push(
-        `${as}npm run --silent setup -- test >/tmp/said; cat /tmp/said`,
+        `${as}npm run --silent setup -- test </dev/null >/tmp/said 2>&1; cat /tmp/said`,
         "line=$(sed -n 's/.*as root: //p' /tmp/said | head -1)",
         'echo "=== the administrator runs: $line"; apt-get -q update && sh -c "$line -y" >/tmp/apt || { tail -20 /tmp/apt; exit 1; }',
       );

@@ -29,8 +29,10 @@ function build(sources: readonly string[], out: string): string | undefined {
   return done.status === 0 ? undefined : (done.error?.message ?? done.stderr);
 }
 
-/** The runtime of AddressSanitizer, which must be there before Node is; undefined without it. */
+/** The runtime of gcc's AddressSanitizer, which must be there before Node is; undefined without it. */
 function runtime(): string | undefined {
+  // It would name gcc's, and link another.
+  if (/\bclang\b/.test(compile(['--version']).stdout ?? '')) return undefined;
   const done = compile(['-print-file-name=libasan.so']);
   const file = done.stdout?.trim() ?? '';
   return path.isAbsolute(file) && fs.existsSync(file) ? file : undefined;
