@@ -5,8 +5,15 @@
  * the byte as flanneld's (Go net/http) does, so that whatever reads the one reads the other. Node
  * parses the requests; the answers are written here, since Node's own have other headers.
  */
-import http from 'node:http';
+import type { Server } from 'node:http';
+import { createRequire } from 'node:module';
 import type { AddressInfo } from 'node:net';
+
+/**
+ * Taken by require: for an `import`, Node 22 looks at all that the module has, for which it makes a
+ * WebAssembly of its own, which costs memory and is not there on every host.
+ */
+const http = createRequire(import.meta.url)('node:http') as typeof import('node:http');
 
 export interface HealthOptions {
   readonly address: string;
@@ -24,7 +31,7 @@ const MOST_CONNECTIONS = 64;
 const TYPE = 'Content-Type: text/plain; charset=utf-8';
 
 export class Health {
-  readonly #server: http.Server;
+  readonly #server: Server;
   readonly #options: HealthOptions;
 
   constructor(options: HealthOptions) {
