@@ -20,6 +20,15 @@ export function addonSources(native) {
     .sort();
 }
 
+/** The program and the words before its flags, of a compiler that may be either (`ccache gcc -m64`). */
+export function compilerWords(text = '') {
+  const words = text
+    .trim()
+    .split(/\s+/)
+    .filter((word) => word !== '');
+  return words.length === 0 ? ['cc'] : words;
+}
+
 /**
  * Builds it into `file`, whole or not at all. `compiler` may be a program with arguments
  * (`gcc -m64`); `headers` is the folder that holds node_api.h. Gives why it could not, or undefined.
@@ -27,7 +36,7 @@ export function addonSources(native) {
 export function buildAddon({ native, headers, compiler, file, warnings = [] }) {
   fs.mkdirSync(path.dirname(file), { recursive: true });
   const temporary = `${file}.${process.pid}`;
-  const [program = 'cc', ...words] = compiler.trim().split(/\s+/);
+  const [program, ...words] = compilerWords(compiler);
   const flags = ['-std=gnu11', '-O2', '-g', ...warnings, '-shared', '-fPIC'];
   // The same source makes the same bytes, wherever it lies.
   const same = [path.resolve(native), process.cwd()].map(

@@ -2,13 +2,17 @@
  * A reporter for Node's test runner that counts, for the lines at the end of scripts/test.mjs.
  * The runner's own summary does not count what a skipped suite holds, and names no reason.
  *
- * Gives one JSON document: `{passed, failed, skipped: [{name, file, reason, suite}]}`.
+ * Gives one JSON document: `{passed, failed, skipped: [{name, file, reason, suite}], ended: [line]}`;
+ * `ended` is what test-limit.mjs said of the files that it ended.
  */
 import path from 'node:path';
 
 export default async function* count(events) {
-  const counts = { passed: 0, failed: 0, skipped: [] };
+  const counts = { passed: 0, failed: 0, skipped: [], ended: [] };
   for await (const { type, data } of events) {
+    if (type === 'test:stderr') {
+      counts.ended.push(...data.message.split('\n').filter((line) => line.endsWith('; ending it')));
+    }
     if (type !== 'test:pass' && type !== 'test:fail') continue;
     const suite = data.details?.type === 'suite';
     if (type === 'test:pass' && data.skip !== undefined && data.skip !== false) {
@@ -24,11 +28,11 @@ export default async function* count(events) {
 }
 
 /**
- * The lines that end a run: what was skipped, by reason; then always, as the last line,
+ * The lines that end a run: what was ended, what was skipped, by reason; then always, as the last line,
  * `N passed, N failed`. A skipped suite is one entry, since its tests were never made.
  */
-export function closing({ passed, failed, skipped }) {
-  const lines = [''];
+export function closing({ passed, failed, skipped, ended }) {
+  const lines = ['', ...ended];
   for (const reason of new Set(skipped.map((one) => one.reason))) {
     const list = skipped.filter((one) => one.reason === reason);
     const suites = list.filter(({ suite }) => suite).length;

@@ -37,10 +37,17 @@ export async function packImage(folder: string, image: Image): Promise<string> {
   return tar;
 }
 
-/** What `ldd` names: `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x…)`, `/lib64/ld-linux-….so.2 (0x…)`. */
+/**
+ * What `ldd` names: `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x…)`, `/lib64/ld-linux-….so.2 (0x…)`.
+ * And what it does not: the library that libc itself opens when a thread is cancelled.
+ */
 async function librariesOf(program: string): Promise<string[]> {
   const { stdout } = await run(['ldd', program], { mayFail: true }); // fails for a static program
-  return [...stdout.matchAll(/(?:=>|^)\s+(\/\S+) \(0x/gm)].map(([, library]) => library!);
+  const named = [...stdout.matchAll(/(?:=>|^)\s+(\/\S+) \(0x/gm)].map(([, library]) => library!);
+  const unwinders = named
+    .filter((library) => path.basename(library) === 'libc.so.6')
+    .map((libc) => path.join(path.dirname(libc), 'libgcc_s.so.1'));
+  return [...named, ...unwinders.filter((file) => fs.existsSync(file))];
 }
 
 async function linkCommands(busybox: string, folder: string): Promise<void> {

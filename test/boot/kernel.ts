@@ -23,22 +23,26 @@ const packageName = /^linux-image-(6\.1\.0-(\d+)-cloud-amd64)$/;
 
 /**
  * Returns the newest 6.1 cloud kernel apt knows, from the cache when it is there already. When
- * apt knows none or cannot fetch it, refreshes apt's lists and tries once more; after that the
- * newest kernel in the cache is taken.
+ * apt knows none or cannot fetch it, refreshes apt's lists and tries once more; then asks Debian 12,
+ * whatever this machine has; after that the newest kernel in the cache is taken.
  * @throws Unavailable when there is none in the cache either.
  */
 export function fetchKernel(cache: string): Kernel {
   fs.mkdirSync(cache, { recursive: true });
   const why: string[] = [];
-  for (const refresh of [false, true]) {
-    if (refresh) run('apt-get', ['-q', 'update'], cache);
-    const listed = run('apt-cache', ['pkgnames', 'linux-image-6.1.0-'], cache);
+  for (const [refresh, options] of [
+    [false, []],
+    [true, []],
+    [true, debian12(cache)],
+  ] as const) {
+    if (refresh) run('apt-get', [...options, '-q', 'update'], cache);
+    const listed = run('apt-cache', [...options, 'pkgnames', 'linux-image-6.1.0-'], cache);
     const newest = newestFirst(listed.out.split('\n'))[0];
     if (newest === undefined) {
       why.push(listed.ok ? 'apt-cache lists no linux-image-6.1.0-…-cloud-amd64' : listed.why);
       continue;
     }
-    const reason = fetchPackage(cache, newest);
+    const reason = fetchPackage(cache, newest, options);
     if (reason === undefined) return kernelIn(cache, newest);
     why.push(reason);
   }
@@ -47,13 +51,30 @@ export function fetchKernel(cache: string): Kernel {
   throw new Unavailable(`no Debian 6.1 cloud kernel: ${[...new Set(why)].join('; ')}`);
 }
 
+/** apt's options for looking into Debian 12 alone, with lists in the cache, which any user may write. */
+function debian12(cache: string): string[] {
+  const apt = path.join(cache, 'debian12');
+  fs.mkdirSync(path.join(apt, 'lists/partial'), { recursive: true });
+  const key = '/usr/share/keyrings/debian-archive-keyring.gpg';
+  const source = `deb [signed-by=${key}] http://deb.debian.org/debian bookworm main\n`;
+  fs.writeFileSync(path.join(apt, 'sources.list'), source);
+  return [
+    `Dir::Etc::sourcelist=${apt}/sources.list`,
+    'Dir::Etc::sourceparts=-',
+    `Dir::State::lists=${apt}/lists`,
+    `Dir::Cache=${apt}`,
+    // As root, apt would fetch as a user who may not write there.
+    'APT::Sandbox::User=root',
+  ].flatMap((option) => ['-o', option]);
+}
+
 /** Downloads and unpacks into a folder of the package's name; returns why it failed, if so. */
-function fetchPackage(cache: string, name: string): string | undefined {
+function fetchPackage(cache: string, name: string, options: readonly string[]): string | undefined {
   const home = path.join(cache, name);
   if (fs.existsSync(home)) return undefined;
   const temporary = fs.mkdtempSync(path.join(cache, 'fetch-'));
   try {
-    const fetched = run('apt-get', ['-q', 'download', name], temporary);
+    const fetched = run('apt-get', [...options, '-q', 'download', name], temporary);
     if (!fetched.ok) return fetched.why;
     const archive = fs.readdirSync(temporary).find((file) => file.endsWith('.deb'));
     if (archive === undefined) return `apt-get download ${name} left no package behind`;
@@ -81,7 +102,7 @@ function kernelIn(cache: string, name: string): Kernel {
   };
 }
 
-function run(command: string, args: string[], cwd: string) {
+function run(command: string, args: readonly string[], cwd: string) {
   const done = spawnSync(command, args, { cwd, encoding: 'utf8', timeout: 120_000 });
   const ok = done.status === 0;
   const said = done.error?.message ?? done.stderr.trim().split('\n').at(-1);

@@ -70,9 +70,15 @@ describe('a lab', { skip: lacks ?? false, timeout: 60_000 }, () => {
   });
 
   test('a kernel peer is what flannel makes', async () => {
-    const shown = (await alpha.run(['ip', '-d', 'link', 'show', 'flannel.1'])).stdout;
-    assert.match(shown, /mtu 1450 .*link\/ether 02:00:00:00:00:0a/s);
-    assert.match(shown, /vxlan id 1 local 192\.168\.56\.11 dev ens33 .*dstport 8472 nolearning/);
+    // As JSON: what `ip` prints for people differs between Debian 12 and 13.
+    const shown = (await alpha.run(['ip', '-d', '-j', 'link', 'show', 'flannel.1'])).stdout;
+    const [{ mtu, address, linkinfo }] = JSON.parse(shown);
+    const { id, local, link, port, learning } = linkinfo.info_data;
+    assert.deepEqual([mtu, address], [1450, '02:00:00:00:00:0a']);
+    assert.deepEqual(
+      { id, local, link, port, learning },
+      { id: 1, local: '192.168.56.11', link: 'ens33', port: 8472, learning: false },
+    );
     const route = (await alpha.run(['ip', 'route', 'show', '10.10.2.0/24'])).stdout;
     assert.match(route, /via 10\.10\.2\.0 dev flannel\.1 onlink/);
     assert.equal(

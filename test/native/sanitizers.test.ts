@@ -13,9 +13,9 @@ import process from 'node:process';
 import test from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { whatTunTestsMiss } from '../dataplane/io/root.js';
+import { COMPILER, compile } from './compiler.js';
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
-const cc = process.env.CC ?? 'cc';
 /** Milliseconds for a file; calls at random may be asked to go on for longer. */
 const LIMIT = 120_000 + Number(process.env.WEFT_FUZZ_ROUNDS ?? 0);
 const FLAGS = [
@@ -24,14 +24,16 @@ const FLAGS = [
   `-I${path.join(root, 'node_modules/node-api-headers/include')}`,
 ];
 
-function compile(sources: readonly string[], out: string): string | undefined {
-  const done = spawnSync(cc, [...FLAGS, '-o', out, ...sources], { encoding: 'utf8' });
+function build(sources: readonly string[], out: string): string | undefined {
+  const done = compile([...FLAGS, '-o', out, ...sources]);
   return done.status === 0 ? undefined : (done.error?.message ?? done.stderr);
 }
 
-/** The runtime of AddressSanitizer, which must be there before Node is; undefined without it. */
+/** The runtime of gcc's AddressSanitizer, which must be there before Node is; undefined without it. */
 function runtime(): string | undefined {
-  const done = spawnSync(cc, ['-print-file-name=libasan.so'], { encoding: 'utf8' });
+  // It would name gcc's, and link another.
+  if (/\bclang\b/.test(compile(['--version']).stdout ?? '')) return undefined;
+  const done = compile(['-print-file-name=libasan.so']);
   const file = done.stdout?.trim() ?? '';
   return path.isAbsolute(file) && fs.existsSync(file) ? file : undefined;
 }
@@ -51,7 +53,7 @@ function run(library: string, command: readonly string[], cwd: string) {
 
 const library = runtime();
 const missing =
-  library === undefined ? `needs libasan, of the compiler gcc (${cc} names none)` : undefined;
+  library === undefined ? `needs libasan, of the compiler gcc (${COMPILER} names none)` : undefined;
 
 test('sanitizers: they see an overrun in an addon', { timeout: 60_000 }, (t) => {
   if (library === undefined) return t.skip(missing);
@@ -74,7 +76,7 @@ test('sanitizers: they see an overrun in an addon', { timeout: 60_000 }, (t) => 
      }`,
   );
   const addon = path.join(folder, 'overrun.node');
-  assert.equal(compile([source], addon), undefined);
+  assert.equal(build([source], addon), undefined);
   const load = [process.execPath, '-e', `require(${JSON.stringify(addon)})`];
   const { status, output } = run(library, load, folder);
   assert.notEqual(status, 0);
@@ -97,7 +99,7 @@ test('sanitizers: the tests of the addon and of the lane, checked', {
     .readdirSync(path.join(root, 'native'))
     .filter((name) => name.endsWith('.c'))
     .map((name) => path.join(root, 'native', name));
-  assert.equal(compile(sources, path.join(folder, 'native/build/weft.node')), undefined);
+  assert.equal(build(sources, path.join(folder, 'native/build/weft.node')), undefined);
 
   const below = path.join(folder, 'dist/test/dataplane');
   const files = ['io/bounds', 'io/fuzz', 'io/udp-socket', 'io/threads', 'forward/lane-thread'];

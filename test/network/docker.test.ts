@@ -19,6 +19,18 @@ import { WEFT } from '../../src/lab/host.js';
 const programs = ['ping', 'traceroute', 'iperf3', 'etcd'];
 const lacks = dockerLacks() ?? labLacks({ programs, tun: true });
 
+/**
+ * "This machine" is a network and mounts of this test's own, so that what others do meanwhile does not
+ * show; processes and control groups are those of the real one.
+ */
+const OWN = 'WEFT_TEST_OWN_MACHINE';
+if (lacks === undefined && process.env[OWN] === undefined) {
+  const own = ['--pdeathsig', 'SIGKILL', 'unshare', '--net', '--mount', '--propagation', 'private'];
+  const self = [process.execPath, ...process.execArgv, process.argv[1]!];
+  const env = { ...process.env, [OWN]: '1' };
+  process.exit(spawnSync('setpriv', [...own, ...self], { stdio: 'inherit', env }).status ?? 1);
+}
+
 interface Told {
   passed: boolean;
   outside?: string;

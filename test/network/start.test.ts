@@ -280,10 +280,14 @@ describe('weft up that cannot start, or waits', { skip: lacks ?? false, timeout:
       `${process.execPath} ${WEFT} up ${weftFlags(etcd).join(' ')} 2>&1 | head -n 1; echo all ended`,
     ]);
     await up.waitFor(/weft 0/, 5_000);
-    for (let i = 0; i < 50 && !fs.existsSync(host.path('/run/weft/flannel.1.sock')); i += 1) {
+    // While it starts, its status has no lanes yet.
+    for (
+      let i = 0;
+      i < 100 && (await status().catch(() => undefined))?.lanes === undefined;
+      i += 1
+    ) {
       await sleep(100);
     }
-    await sleep(300);
     const { pid, lanes } = await status();
     assert.equal(lanes[0]!.running, true);
     await host.run(['kill', '-TERM', String(pid)]);

@@ -40,19 +40,19 @@ export interface Ran {
   readonly output: string;
 }
 
-/** Runs a shell script in a fresh copy of a root, with these files in its /tmp. */
-export function runFresh(
-  root: string,
-  script: string,
-  files: readonly string[],
-  seconds = 300,
-): Ran {
+/**
+ * The command that runs a shell script in a fresh copy of a root, with these files in its /tmp. It
+ * shares the network of this host, and nothing else that it could change: its /dev/net/tun is its own.
+ */
+export function freshCommand(root: string, script: string, files: readonly string[]): string[] {
   const set = `
     set -e
     m=$(mktemp -d); mount -t tmpfs fresh "$m"; mkdir "$m/up" "$m/work" "$m/root"
     mount -t overlay -o "lowerdir=$1,upperdir=$m/up,workdir=$m/work" fresh "$m/root"
     cd "$m/root"
     mount --rbind /dev dev; mount -t sysfs sys sys; mount -t tmpfs run run
+    mount -t tmpfs -o mode=755 net dev/net; mknod -m 600 dev/net/tun c 10 200
+    mount --rbind /sys/fs/cgroup sys/fs/cgroup
     cp /etc/resolv.conf etc/resolv.conf
     shift; script=$1; shift
     for file; do cp "$file" tmp/; done
@@ -67,7 +67,17 @@ export function runFresh(
     exec env -i $trust HOME=/root TERM=dumb PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \\
       DEBIAN_FRONTEND=noninteractive sh -c "exec 2>&1; $script"`;
   const argv = ['--mount', '--pid', '--fork', '--kill-child', '--propagation', 'private'];
-  const done = spawnSync('unshare', [...argv, 'sh', '-c', set, 'sh', root, script, ...files], {
+  return ['unshare', ...argv, 'sh', '-c', set, 'sh', root, script, ...files];
+}
+
+export function runFresh(
+  root: string,
+  script: string,
+  files: readonly string[],
+  seconds = 300,
+): Ran {
+  const [program, ...argv] = freshCommand(root, script, files);
+  const done = spawnSync(program!, argv, {
     encoding: 'utf8',
     timeout: seconds * 1_000,
     maxBuffer: 1 << 26,

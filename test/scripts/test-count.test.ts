@@ -6,10 +6,17 @@ interface Counts {
   passed: number;
   failed: number;
   skipped: { name: string; file: string; reason: string; suite: boolean }[];
+  ended: string[];
 }
 interface Event {
   type: string;
-  data: { name: string; file?: string; skip?: string | boolean; details?: { type?: string } };
+  data: {
+    name: string;
+    message?: string;
+    file?: string;
+    skip?: string | boolean;
+    details?: { type?: string };
+  };
 }
 
 const script = new URL('../../../scripts/test-count.mjs', import.meta.url);
@@ -53,7 +60,15 @@ test('tests are counted, suites are not, skipped ones keep their reason', async 
       { name: 'e', file: 'lab.test', reason: 'no reason given', suite: false },
       { name: 'a lab', file: 'lab.test', reason: 'run as root', suite: true },
     ],
+    ended: [],
   });
+});
+
+test('what was ended is kept as it was said, from among what tests say', async () => {
+  const said = (message: string) => ({ type: 'test:stderr', data: { name: '', message } });
+  const line = 'x.js still runs after 600 s; ending it';
+  const counts = await counted(said(`weft: up\n${line}\n`), said('and more\n'));
+  assert.deepEqual(counts, { passed: 0, failed: 0, skipped: [], ended: [line] });
 });
 
 test('the closing lines name each reason once, and end with the counts', () => {
@@ -67,9 +82,11 @@ test('the closing lines name each reason once, and end with the counts', () => {
     passed: 5,
     failed: 0,
     skipped: [skip('a', 'run as root'), skip('b', 'no etcd'), skip('c', 'run as root', true)],
+    ended: ['x.js stands for 9 s in the test "d"; ending it'],
   });
   assert.deepEqual(lines, [
     '',
+    'x.js stands for 9 s in the test "d"; ending it',
     'skipped 1 test and 1 whole suite: run as root',
     '    a  [x.test]',
     '    c (suite)  [x.test]',
@@ -77,7 +94,7 @@ test('the closing lines name each reason once, and end with the counts', () => {
     '    b  [x.test]',
     '5 passed, 0 failed',
   ]);
-  assert.deepEqual(closing({ passed: 1, failed: 2, skipped: [] }), [
+  assert.deepEqual(closing({ passed: 1, failed: 2, skipped: [], ended: [] }), [
     '',
     'skipped nothing',
     '1 passed, 2 failed',

@@ -6,6 +6,7 @@
  */
 import fs from 'node:fs';
 import { parseAddress } from './ipv4.js';
+import { processName } from './process-name.js';
 import type { Runner } from './runner.js';
 import { listVxlans } from './vxlan.js';
 
@@ -89,7 +90,8 @@ function findProcess(inode: string, proc: string): { pid: string; name: string }
   for (const pid of list(proc).filter((name) => /^\d+$/.test(name))) {
     for (const fd of list(`${proc}/${pid}/fd`)) {
       if (readLink(`${proc}/${pid}/fd/${fd}`) === wanted) {
-        return { pid, name: readText(`${proc}/${pid}/comm`).trim() };
+        const [comm, cmdline] = [`${proc}/${pid}/comm`, `${proc}/${pid}/cmdline`].map(readText);
+        return { pid, name: processName(comm!, cmdline!) };
       }
     }
   }

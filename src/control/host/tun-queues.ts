@@ -2,6 +2,7 @@
  * The queues of a multi-queue TUN: how many are attached, and which other processes have it open.
  */
 import fs from 'node:fs/promises';
+import { processName } from './process-name.js';
 import type { Runner } from './runner.js';
 
 export interface Opener {
@@ -41,7 +42,8 @@ export async function findOpeners(
     // A name alone says nothing: other network namespaces have a flannel.1 of their own.
     if (pid === own || (await readLink(`${proc}/${pid}/ns/net`)) !== here) continue;
     if (await hasOpen(`${proc}/${pid}`, device)) {
-      openers.push({ pid, name: (await readText(`${proc}/${pid}/comm`)).trim() });
+      const cmdline = await readText(`${proc}/${pid}/cmdline`);
+      openers.push({ pid, name: processName(await readText(`${proc}/${pid}/comm`), cmdline) });
     }
   }
   return openers;

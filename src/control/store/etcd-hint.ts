@@ -2,11 +2,18 @@
  * Why there may be no network config: it was put at the prefix itself, or with etcd's old v2
  * API, whose keys the v3 API does not see.
  */
-import http from 'node:http';
+
 import https from 'node:https';
+import { createRequire } from 'node:module';
 import path from 'node:path';
 import type { Credentials } from './dial.js';
 import { isObject, parseJson } from './json.js';
+
+/**
+ * Taken by require: for an `import`, Node 22 looks at all that the module has, for which it makes a
+ * WebAssembly of its own, which costs memory and is not there on every host.
+ */
+const http = createRequire(import.meta.url)('node:http') as typeof import('node:http');
 
 export interface HintSource {
   readonly configKey: string;

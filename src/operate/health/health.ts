@@ -6,10 +6,17 @@
  * parses the requests; the answers are written here, since Node's own have other headers. /metrics is
  * weft's own.
  */
-import http from 'node:http';
+import type { Server } from 'node:http';
+import { createRequire } from 'node:module';
 import type { AddressInfo } from 'node:net';
 import { messageOf } from '../../control/store/store.js';
 import { plain } from '../status/plain.js';
+
+/**
+ * Taken by require: for an `import`, Node 22 looks at all that the module has, for which it makes a
+ * WebAssembly of its own, which costs memory and is not there on every host.
+ */
+const http = createRequire(import.meta.url)('node:http') as typeof import('node:http');
 
 export interface HealthOptions {
   readonly address: string;
@@ -31,7 +38,7 @@ const MOST_CONNECTIONS = 64;
 const TYPE = 'Content-Type: text/plain; charset=utf-8';
 
 export class Health {
-  readonly #server: http.Server;
+  readonly #server: Server;
   readonly #options: HealthOptions;
 
   constructor(options: HealthOptions) {

@@ -11,6 +11,7 @@ import test from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { Ip } from '../../../src/control/host/ip.js';
 import { systemRunner } from '../../../src/control/host/runner.js';
+import { labLacks } from '../../../src/lab/enter.js';
 import { tellSkipped } from '../../inner-run.js';
 import { realTimers } from './fakes.js';
 
@@ -46,9 +47,7 @@ export function inNamespace(name: string, url: string, define: () => void): void
 
 function missing(): string | false {
   if (process.getuid?.() !== 0) return 'needs root for a network namespace';
-  if (!fs.existsSync('/dev/net/tun')) return 'needs /dev/net/tun';
-  const works = spawnSync('unshare', ['--net', '--mount', 'ip', '-V'], { encoding: 'utf8' });
-  return works.stdout?.includes('iproute2') ? false : 'needs unshare and iproute2';
+  return labLacks({ tun: true }) ?? false;
 }
 
 export function ip(text: string): string {

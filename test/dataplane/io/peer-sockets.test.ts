@@ -114,23 +114,26 @@ test('a buffer holds what its socket sends in some 20 ms, from 16 kB to 8 MiB', 
   withPeers((peers) => {
     const peer = LOOPBACK + 1;
     const fd = peers.socketTo(peer, 8472);
+    // Without rights, the kernel gives at most what the host's administrator says.
+    const limit = Number(fs.readFileSync('/proc/sys/net/core/wmem_max', 'utf8'));
+    const given = (bytes: number) => (process.getuid?.() === 0 ? bytes : Math.min(bytes, limit));
     const buffer = () => native.getOption(fd, SOL_SOCKET, SO_SNDBUF) / 2;
     const first = buffer();
-    assert.equal(first, 1024 * 1024);
+    assert.equal(first, given(1024 * 1024));
     peers.full(peer, 5_000_000, 10);
     assert.equal(buffer(), first, 'nothing is known of its speed');
     peers.full(peer, 6_000_000, 10);
     assert.equal(buffer(), first, 'once a second');
     peers.full(peer, 17_500_000, 11); // 100 Mb/s
-    assert.equal(buffer(), 250_000);
+    assert.equal(buffer(), given(250_000));
     peers.full(peer, 17_625_000, 12); // 1 Mb/s
     assert.equal(buffer(), 16 * 1024);
     peers.full(peer, 17_750_000, 20);
     assert.equal(buffer(), 16 * 1024, 'it had little to send in between');
     peers.full(peer, 17_750_000 + 125_000_000, 21); // 1 Gb/s
-    assert.equal(buffer(), 2_500_000);
+    assert.equal(buffer(), given(2_500_000));
     peers.full(peer, 17_750_000 + 10_125_000_000, 22);
-    assert.equal(buffer(), 8 * 1024 * 1024);
+    assert.equal(buffer(), given(8 * 1024 * 1024));
   });
 });
 
