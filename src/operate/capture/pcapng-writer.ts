@@ -13,6 +13,7 @@ import {
   OPTION,
   padded,
   SECTION_HEADER,
+  STATISTICS,
 } from './pcapng-layout.js';
 
 const NANOSECONDS = 9;
@@ -40,18 +41,38 @@ export interface PcapngPacket {
   readonly comment?: string;
 }
 
+/** For the head of a file. */
+export interface PcapngAbout {
+  readonly application?: string;
+  readonly comment?: string;
+}
+
+export interface PcapngStatistics {
+  readonly interface: number;
+  readonly seconds: number;
+  readonly nanoseconds: number;
+  /** Packets that were there, and those of them that are not in the file. */
+  readonly received: number;
+  readonly dropped: number;
+}
+
 export class PcapngWriter {
   readonly #write: (block: Buffer) => void;
   #interfaces = 0;
 
-  /** Writes the section's header. */
-  constructor(write: (block: Buffer) => void) {
+  /** Writes the section's header; with the name of the program and a comment, where given. */
+  constructor(write: (block: Buffer) => void, about: PcapngAbout = {}) {
     this.#write = write;
     const body = Buffer.alloc(16, 0xff); // a section of unknown length: -1
     body.writeUInt32LE(BYTE_ORDER, 0);
     body.writeUInt16LE(1, 4);
     body.writeUInt16LE(0, 6);
-    this.#block(SECTION_HEADER, [body]);
+    const { application = '', comment = '' } = about;
+    const options: Buffer[] = [];
+    if (comment !== '') options.push(option(OPTION.comment, Buffer.from(comment)));
+    if (application !== '') options.push(option(OPTION.application, Buffer.from(application)));
+    if (options.length > 0) options.push(option(OPTION.end));
+    this.#block(SECTION_HEADER, [body, ...options]);
   }
 
   /** Returns the interface's number, for its packets. */
@@ -68,11 +89,9 @@ export class PcapngWriter {
 
   packet(packet: PcapngPacket): void {
     const { bytes, originalLength = bytes.length, direction, comment = '' } = packet;
-    const time = BigInt(packet.seconds) * BILLION + BigInt(packet.nanoseconds);
     const head = Buffer.alloc(20);
     head.writeUInt32LE(packet.interface, 0);
-    head.writeUInt32LE(Number(time >> 32n), 4);
-    head.writeUInt32LE(Number(time & 0xffffffffn), 8);
+    writeTime(head, packet);
     head.writeUInt32LE(bytes.length, 12);
     head.writeUInt32LE(originalLength, 16);
     const options: Buffer[] = [];
@@ -84,6 +103,20 @@ export class PcapngWriter {
     this.#block(ENHANCED_PACKET, [head, bytes, filling(bytes.length), ...options]);
   }
 
+  /** What became of an interface's packets until then; for the end of a capture. */
+  statistics(of: PcapngStatistics): void {
+    const head = Buffer.alloc(12);
+    head.writeUInt32LE(of.interface, 0);
+    writeTime(head, of);
+    const count = (code: number, value: number) => {
+      const bytes = Buffer.alloc(8);
+      bytes.writeBigUInt64LE(BigInt(value));
+      return option(code, bytes);
+    };
+    const options = [count(OPTION.received, of.received), count(OPTION.dropped, of.dropped)];
+    this.#block(STATISTICS, [head, ...options, option(OPTION.end)]);
+  }
+
   #block(type: number, body: readonly Uint8Array[]): void {
     const length = BLOCK_LEAST + body.reduce((sum, part) => sum + part.length, 0);
     const head = Buffer.alloc(BLOCK_HEADER);
@@ -91,6 +124,16 @@ export class PcapngWriter {
     head.writeUInt32LE(length, 4);
     this.#write(Buffer.concat([head, ...body, head.subarray(4)]));
   }
+}
+
+/** The two words of a time behind the interface's number, upper half first. */
+function writeTime(
+  head: Buffer,
+  { seconds, nanoseconds }: Pick<PcapngPacket, 'seconds' | 'nanoseconds'>,
+): void {
+  const time = BigInt(seconds) * BILLION + BigInt(nanoseconds);
+  head.writeUInt32LE(Number(time >> 32n), 4);
+  head.writeUInt32LE(Number(time & 0xffffffffn), 8);
 }
 
 const VALUE_MAX = 65_535;
