@@ -72,6 +72,7 @@ async function capture(
   const run = new Run({
     ...{ connection, clock: systemClock, count: wanted.count, seconds: wanted.seconds },
     place: { address: parseAddress(address) ?? 0, port, drops },
+    begun: () => complain(`weft capture: capturing on ${device}`),
     tell: (line) => complain(`weft capture: ${line}`),
   });
   const sink = makeSink(wanted, {

@@ -9,6 +9,8 @@ import { type LivePlace, livePacket } from '../../operate/capture/live-packet.js
 import { type LiveRecord, LiveRecords } from '../../operate/capture/live-records.js';
 import type { Sink } from './sinks.js';
 
+/** Who is behind for so long is told of. */
+const BEHIND_MS = 1_000;
 /** Between two words on what is missed, while it goes on. */
 const TELL_MS = 10_000;
 /** The weft gives its last packets within so long, and the sink's reader takes them. */
@@ -22,6 +24,8 @@ export interface RunOptions {
   /** Ends by itself after so many packets, and so long; 0: not. */
   readonly count: number;
   readonly seconds: number;
+  /** All lanes show their packets from now on. */
+  readonly begun: () => void;
   /** A line for who captures. */
   readonly tell: (line: string) => void;
 }
@@ -42,6 +46,7 @@ export class Run {
   #missed: Missed = { inner: 0, outer: 0 };
   /** Captured, and not written since nobody took it. */
   readonly #unwritten = { inner: 0, outer: 0 };
+  #hasBegun = false;
   #toldAt = Number.NEGATIVE_INFINITY;
   /** Whether it is to end; whether no more packets are wanted. */
   #isEnding = false;
@@ -121,7 +126,25 @@ export class Run {
       this.#ended();
       return;
     }
-    if (this.#sink!.isBehind && !this.#isEnding) this.#options.connection.pause();
+    if (this.#sink!.isBehind && !this.#isEnding) this.#wait();
+  }
+
+  /** Takes nothing until the reader has caught up; a while after, that is said. */
+  #wait(): void {
+    const { connection, clock } = this.#options;
+    connection.pause();
+    this.#cancels.push(
+      clock.after(BEHIND_MS, () => {
+        if (connection.isPaused()) this.#warn('what takes the packets does not keep up');
+      }),
+    );
+  }
+
+  #warn(what: string): void {
+    const { clock, tell } = this.#options;
+    if (this.#isEnding || clock.now() - this.#toldAt < TELL_MS) return;
+    this.#toldAt = clock.now();
+    tell(`${what}: packets are left out of the capture, traffic goes on`);
   }
 
   #packet(record: LiveRecord): void {
@@ -139,13 +162,11 @@ export class Run {
   }
 
   #miss(missed: Missed): void {
-    const { clock, tell } = this.#options;
+    const { begun } = this.#options;
+    if (!this.#hasBegun) begun();
+    this.#hasBegun = true;
     if (!this.#isFull) this.#missed = missed;
-    if (this.#isEnding || clock.now() - this.#toldAt < TELL_MS) return;
-    this.#toldAt = clock.now();
-    tell(
-      `${total(missed)} packets not captured so far: the capture does not keep up, traffic goes on`,
-    );
+    if (total(missed) > 0) this.#warn(`${total(missed)} packets not captured so far`);
   }
 
   /** A reader who takes nothing is not waited for. */

@@ -53,6 +53,8 @@ export class CaptureSession {
   #before: Missed = { inner: 0, outer: 0 };
   #told: Missed = { inner: 0, outer: 0 };
   #toldAt = 0;
+  /** Whether it was told that all lanes show their packets: by the first word on what is missed. */
+  #hasBegun = false;
   #turned: number;
   #cancel = () => {};
 
@@ -121,6 +123,10 @@ export class CaptureSession {
       if (request.rate > 0) thread.ring.grant(granted, request.rate);
     }
     if (this.#taker.writableLength < BACKLOG) this.#carry();
+    if (!this.#hasBegun && this.#found.length > 0 && this.#showing.size === this.#found.length) {
+      this.#hasBegun = true;
+      this.#send(this.#missed);
+    }
     if (now - this.#toldAt >= TELL_MS) this.#tell();
   }
 
@@ -163,6 +169,10 @@ export class CaptureSession {
     const missed = this.#missed;
     this.#toldAt = this.#clock.now();
     if (missed.inner === this.#told.inner && missed.outer === this.#told.outer) return;
+    this.#send(missed);
+  }
+
+  #send(missed: Missed): void {
     this.#told = missed;
     const record = Buffer.alloc(RECORD_BYTES);
     record.writeInt32LE(RECORD_BYTES, 4 * RECORD.size);
