@@ -2,11 +2,13 @@
 import assert from 'node:assert/strict';
 import process from 'node:process';
 import { after, before, describe, test } from 'node:test';
+import { gsoSize } from '../../src/dataplane/wire/vnet.js';
 import { enterLab, labLacks } from '../../src/lab/enter.js';
 import { type Host, WEFT } from '../../src/lab/host.js';
 import { Lab } from '../../src/lab/lab.js';
-import { finished, fromTun, offloadOf } from '../../src/operate/capture/offload.js';
+import { finished, offloadOf } from '../../src/operate/capture/offload.js';
 import { openCapture } from '../../src/operate/capture/open.js';
+import { segment } from '../dataplane/forward/oracle.js';
 import { startCapture, stopCapture } from './capture.js';
 import {
   type Overlay,
@@ -95,7 +97,8 @@ function split(packets: readonly Buffer[]): [Buffer[], Buffer[]] {
 function cut(packet: Buffer): Uint8Array[] {
   const total = packet.readUInt16BE(2);
   const offload = offloadOf(packet.subarray(total));
-  const pieces = offload === undefined ? [packet] : fromTun(offload, packet.subarray(0, total));
+  const whole = packet.subarray(0, total);
+  const pieces = offload === undefined ? [whole] : segment(whole, gsoSize(offload, 0));
   return pieces.map((piece) => finished(piece));
 }
 
