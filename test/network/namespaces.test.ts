@@ -83,8 +83,8 @@ describe('wefts that share /run/weft', { skip: lacks ?? false, timeout: 120_000 
 
   test('the first has the folder itself, the other one a folder in it; the saved network too', async () => {
     const own = `${shared}/net-${await number(two)}`;
-    assert.deepEqual(files(shared), ['flannel.1.capture', 'flannel.1.json', 'flannel.1.sock']);
-    assert.deepEqual(files(own), ['flannel.1.capture', 'flannel.1.json', 'flannel.1.sock']);
+    assert.deepEqual(files(shared), ['flannel.1.json', 'flannel.1.sock']);
+    assert.deepEqual(files(own), ['flannel.1.json', 'flannel.1.sock']);
     const saved = (folder: string) => {
       const [name] = fs.readdirSync(folder).filter((file) => file.endsWith('.saved'));
       return JSON.parse(fs.readFileSync(`${folder}/${name}`, 'utf8')).publicIp;
@@ -117,7 +117,7 @@ describe('wefts that share /run/weft', { skip: lacks ?? false, timeout: 120_000 
       /E .*flannel\.1 is in use by the running weft with process id 1 in another container; stop/,
     );
     assert.equal((await status(one)).underlay.address, '192.168.56.11');
-    assert.deepEqual(files(shared), ['flannel.1.capture', 'flannel.1.json', 'flannel.1.sock']);
+    assert.deepEqual(files(shared), ['flannel.1.json', 'flannel.1.sock']);
   });
 
   test('down is refused for a weft of another process namespace', async () => {
@@ -152,7 +152,6 @@ describe('wefts that share /run/weft', { skip: lacks ?? false, timeout: 120_000 
     await kill(second);
     second = await start(two);
     assert.deepEqual(files(`${shared}/net-${await number(two)}`), [
-      'flannel.1.capture',
       'flannel.1.json',
       'flannel.1.sock',
     ]);
@@ -179,11 +178,7 @@ describe('wefts that share /run/weft', { skip: lacks ?? false, timeout: 120_000 
       { name: 'weft up', env: { RUNTIME_DIRECTORY: '/run/flannel:/run/weft-two' } },
     );
     await second.waitFor(/ready: flannel/, 10_000);
-    assert.deepEqual(files(two.path('/run/weft-two')), [
-      'flannel.1.capture',
-      'flannel.1.json',
-      'flannel.1.sock',
-    ]);
+    assert.deepEqual(files(two.path('/run/weft-two')), ['flannel.1.json', 'flannel.1.sock']);
     assert.match((await weft(two, 'status', '-run-dir=/run/weft-two')).stdout, /192\.168\.56\.12/);
     await kill(second);
     const down = await weft(two, 'down', '-run-dir', '/run/weft-two');
