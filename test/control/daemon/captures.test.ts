@@ -30,10 +30,16 @@ class FakeThread implements Shown {
   /** Does not hear that it is to end. */
   isDeaf = false;
   fails = false;
+  /** Has not heard yet that it is to begin. */
+  isSlow = false;
 
   capture(): void {
     if (this.fails) throw new Error('no such descriptor');
     this.begun += 1;
+    if (!this.isSlow) this.begin();
+  }
+
+  begin(): void {
     this.capturing = true;
     this.recorder.begin(65_535, false);
   }
@@ -199,6 +205,21 @@ describe('the capture socket', () => {
       threads.map(({ begun }) => begun),
       [2, 2],
     );
+  });
+
+  it('gives nothing of an earlier capture while a lane has not begun', async () => {
+    const [slow] = threads;
+    slow!.recorder.begin(65_535, false);
+    slow!.record(9);
+    slow!.isSlow = true;
+    const one = ask();
+    await until(() => slow!.begun === 1, 'it is asked');
+    await new Promise<void>((resolve) => systemClock.after(60, resolve));
+    assert.deepEqual([one.packets, one.missed], [0, -1]);
+    slow!.begin();
+    await until(() => one.missed === 0, 'all show their packets');
+    slow!.record(2);
+    await until(() => one.packets === 2, 'what came since');
   });
 
   it('goes on with the lanes that are started anew', async () => {
