@@ -9,11 +9,17 @@ import { STDIN as STANDARD } from '../../operate/capture/open.js';
 /** Bytes that the reader of a pipe has not taken yet, from which on he is behind. */
 const BEHIND = 1024 * 1024;
 
+/** Bytes that are written at once. */
+const HELD = 64 * 1024;
+
 export class Output {
   readonly #fd: number;
   readonly #pipe: net.Socket | undefined;
   readonly #failed: (error: NodeJS.ErrnoException) => void;
   #isOver = false;
+  /** Not written yet. */
+  #held: Uint8Array[] = [];
+  #heldBytes = 0;
 
   /**
    * Opens `file`, `-` for standard output. Throws what the file system says.
@@ -41,8 +47,19 @@ export class Output {
     return (this.#pipe?.writableLength ?? 0) > BEHIND;
   }
 
+  /** Written by the next `flush` at the latest. */
   write(bytes: Uint8Array): void {
     if (this.#isOver) return;
+    this.#held.push(bytes);
+    this.#heldBytes += bytes.length;
+    if (this.#heldBytes >= HELD) this.flush();
+  }
+
+  flush(): void {
+    if (this.#isOver || this.#heldBytes === 0) return;
+    const bytes = Buffer.concat(this.#held);
+    this.#held = [];
+    this.#heldBytes = 0;
     if (this.#pipe !== undefined) {
       this.#pipe.write(bytes);
       return;
@@ -56,6 +73,7 @@ export class Output {
 
   /** Resolves when all is written, or cannot be. */
   async close(): Promise<void> {
+    this.flush();
     const isOpen = !this.#isOver;
     this.#isOver = true;
     if (this.#pipe === undefined) {

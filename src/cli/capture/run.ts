@@ -126,6 +126,7 @@ export class Run {
       this.#ended();
       return;
     }
+    this.#sink!.flush();
     if (this.#sink!.isBehind && !this.#isEnding) this.#wait();
   }
 

@@ -13,6 +13,8 @@ const RAW_IP = 101;
 export interface Sink {
   readonly isBehind: boolean;
   packet(packet: LivePacket): void;
+  /** What was given so far can be read from now on. */
+  flush(): void;
   /** `missed`: packets that were there and are not in it. */
   close(missed: Missed): Promise<void>;
   abandon(): void;
@@ -75,6 +77,10 @@ export class PcapngSink implements Sink {
     await this.#output.close();
   }
 
+  flush(): void {
+    this.#output.flush();
+  }
+
   abandon(): void {
     this.#output.abandon();
   }
@@ -111,6 +117,10 @@ export class RingSink implements Sink {
 
   close(missed: Missed): Promise<void> {
     return this.#now.close(missed);
+  }
+
+  flush(): void {
+    this.#now.flush();
   }
 
   abandon(): void {
@@ -159,6 +169,10 @@ export class TextSink implements Sink {
 
   close(): Promise<void> {
     return this.#output.close();
+  }
+
+  flush(): void {
+    this.#output.flush();
   }
 
   abandon(): void {

@@ -13,7 +13,7 @@ import {
   RECORD_BYTES,
 } from '../../dataplane/forward/tap/ring.js';
 import type { Clock } from '../runtime.js';
-import type { CaptureRequest } from './capture-request.js';
+import { type CaptureRequest, RATE_MAX } from './capture-request.js';
 
 /** A lane's thread, as far as it shows packets. */
 export interface Shown {
@@ -34,6 +34,8 @@ export interface Taker {
 const EVERY_MS = 20;
 /** Bytes not taken yet, from which on nothing more is carried. */
 const BACKLOG = 1024 * 1024;
+/** Of its rate. */
+const SAVED_SECONDS = 4;
 /** Between two words on what is missed. */
 const TELL_MS = 500;
 /** Lanes that do not stop showing packets are not waited for any longer. */
@@ -120,7 +122,7 @@ export class CaptureSession {
     this.#attach();
     for (const thread of this.#asked) {
       if (thread.capturing) this.#showing.add(thread);
-      if (request.rate > 0) thread.ring.grant(granted, request.rate);
+      if (request.rate > 0) thread.ring.grant(granted, this.#most);
     }
     if (this.#taker.writableLength < BACKLOG) this.#carry();
     if (!this.#hasBegun && this.#found.length > 0 && this.#showing.size === this.#found.length) {
@@ -144,7 +146,7 @@ export class CaptureSession {
       if (this.#asked.has(thread) || thread.capturing) continue;
       thread.capture(this.#request.filter);
       // So that the first moments are not lost.
-      if (this.#request.rate > 0) thread.ring.grant(this.#request.rate, this.#request.rate);
+      if (this.#request.rate > 0) thread.ring.grant(this.#most, this.#most);
       this.#asked.add(thread);
     }
   }
@@ -154,6 +156,11 @@ export class CaptureSession {
       const records = ring.read();
       if (records.length > 0) this.#taker.write(records);
     }
+  }
+
+  /** What a thread saves up, so that what lasts for seconds only is there whole. */
+  get #most(): number {
+    return Math.min(SAVED_SECONDS * this.#request.rate, RATE_MAX);
   }
 
   get #missed(): Missed {

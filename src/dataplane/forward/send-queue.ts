@@ -151,7 +151,7 @@ export class SendQueue implements SegmentSink {
 
   /** Sends what is queued; the queue is empty afterwards. */
   flush(): void {
-    if (this.#tap.on) this.#tap.messages(this.#rows);
+    if (this.#tap.on) this.#tap.messages(this.#rows, this.#packets);
     let row = 0;
     let tries = 0;
     while (row < this.#rows) {

@@ -102,7 +102,9 @@ describe('where captured packets go', () => {
     const failed = (error: NodeJS.ErrnoException) => errors.push(error.code ?? '');
     const sink = new PcapngSink({ ...options('x'), file: '/dev/full', failed });
     sink.packet(packet(1));
+    sink.flush();
     sink.packet(packet(2));
+    sink.flush();
     assert.deepEqual(errors, ['ENOSPC']);
     sink.abandon();
   });

@@ -89,6 +89,11 @@ export class Filter {
     this.ownPort = next();
   }
 
+  /** Whether it takes all packets, whatever is in them. */
+  get isOpen(): boolean {
+    return !this.#hasPeer && !this.#looksInside;
+  }
+
   takesReason(reason: number): boolean {
     return this.#reason === ANY || this.#reason === reason;
   }
@@ -96,7 +101,7 @@ export class Filter {
   /** Whether the inner packet at [at, end) is wanted, which may be anything; `peer`: 0 for none. */
   takes(at: number, end: number, peer: number): boolean {
     if (this.#hasPeer && peer !== this.#peer) return false;
-    if (this.#mask === 0 && this.#protocol === ANY && this.#port === ANY) return true;
+    if (!this.#looksInside) return true;
     const bytes = this.#bytes;
     if (end - at < ipv4.HEADER || ipv4.version(bytes, at) !== 4) return false;
     if (
@@ -107,6 +112,10 @@ export class Filter {
     }
     if (this.#protocol !== ANY && ipv4.protocol(bytes, at) !== this.#protocol) return false;
     return this.#port === ANY || this.#hasPort(at, end);
+  }
+
+  get #looksInside(): boolean {
+    return this.#mask !== 0 || this.#protocol !== ANY || this.#port !== ANY;
   }
 
   /** TCP's ports lie where UDP's do. */

@@ -147,10 +147,15 @@ export class Recorder {
     this.#to += kept;
   }
 
-  /** Counts a packet that is not captured. */
-  miss(kind: number): void {
+  /** Whether it has used up what it may spend: no packet is captured. */
+  get isBroke(): boolean {
+    return this.#isLimited && this.#left < COST;
+  }
+
+  /** Counts packets that are not captured. */
+  miss(kind: number, packets = 1): void {
     const inner = (this.#header + MISSED) >> 1;
-    this.#doubles[inner + ((kind & KIND_MASK) === INNER ? 0 : 1)]! += 1;
+    this.#doubles[inner + ((kind & KIND_MASK) === INNER ? 0 : 1)]! += packets;
   }
 
   /** What was recorded can be read from now on. */
@@ -160,10 +165,13 @@ export class Recorder {
   }
 
   #mayCost(cost: number): boolean {
-    const left = (Atomics.load(this.#words, this.#header + GRANTED) - this.#spent) | 0;
-    if (left < cost) return false;
+    if (this.#left < cost) return false;
     this.#spent = (this.#spent + cost) | 0;
     return true;
+  }
+
+  get #left(): number {
+    return (Atomics.load(this.#words, this.#header + GRANTED) - this.#spent) | 0;
   }
 
   /** Takes `units` from place `at` of the ring. */

@@ -64,8 +64,8 @@ export class Tap {
     this.#outbound!.refused(row, reason);
   }
 
-  messages(rows: number): void {
-    this.#outbound!.messages(rows);
+  messages(rows: number, counts: Int32Array): void {
+    this.#outbound!.messages(rows, counts);
   }
 
   unsent(row: number, count: number, size: number, reason: number): void {

@@ -121,6 +121,21 @@ describe('any traffic', () => {
     }
   });
 
+  it('is counted whole where nothing may be spent on it', () => {
+    const rig = new Rig();
+    const shown = new Shown(rig, { limited: true });
+    trouble(rig, first);
+    const random = new Random(first);
+    for (let batch = 0; batch < 20; batch += 1) {
+      pushTraffic(rig, random);
+      rig.run();
+    }
+    assert.deepEqual(shown.take(), []);
+    const { send_peer_full = 0, send_failed = 0 } = rig.drops();
+    const sent = rig.count('outbound_out_packets') + send_peer_full + send_failed;
+    assert.equal(shown.missed.outer, sent + rig.count('inbound_in_packets'), `seed ${first}`);
+  });
+
   it('of one reason alone', () => {
     const rig = new Rig();
     const shown = new Shown(rig, { dropsOnly: true, reason: Drop.foreign_vni });
