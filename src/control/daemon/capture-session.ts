@@ -35,7 +35,7 @@ const EVERY_MS = 20;
 /** Bytes not taken yet, from which on nothing more is carried. */
 const BACKLOG = 1024 * 1024;
 /** Of its rate. */
-const SAVED_SECONDS = 4;
+const SAVED_SECONDS = 2;
 /** Between two words on what is missed. */
 const TELL_MS = 500;
 /** Lanes that do not stop showing packets are not waited for any longer. */
