@@ -1,4 +1,5 @@
 /** `weft down`: takes back what a weft that has ended left on this host. */
+import { capturePath } from '../control/host/control-socket.js';
 import { DOCKER_OPTIONS, down } from '../control/host/down.js';
 import { HostError } from '../control/host/errors.js';
 import { listJournals } from '../control/host/journal.js';
@@ -43,6 +44,7 @@ export async function main(args: string[]): Promise<number> {
     try {
       const { did, problems } = await down(systemRunner, device, folder);
       await removeDeadSocket(socketPath(device, folder));
+      await removeDeadSocket(capturePath(device, folder));
       for (const line of did) print(line);
       for (const line of problems) complain(`weft down: ${line}`);
       failed ||= problems.length > 0;

@@ -37,6 +37,8 @@ async function load(command: string): Promise<Main | undefined> {
       return (await import('./release.js')).main;
     case 'demo':
       return (await import('./demo.js')).main;
+    case 'capture':
+      return (await import('./capture.js')).main;
     case 'replay':
       return (await import('./replay.js')).main;
     case 'version':

@@ -141,7 +141,12 @@ describe('weft up on a hardened host', { skip: lacks ?? false, timeout: 120_000 
     ]);
     assert.match(host.read('/run/here/subnet.env') ?? '', /FLANNEL_SUBNET=10\.10\.11\.1/);
     const files = fs.readdirSync(host.path('/run/here')).sort();
-    assert.deepEqual(files, ['flannel.1.json', 'flannel.1.sock', 'subnet.env']);
+    assert.deepEqual(files, [
+      'flannel.1.capture',
+      'flannel.1.json',
+      'flannel.1.sock',
+      'subnet.env',
+    ]);
     const far = await host.run([process.execPath, WEFT, 'status', '-run-dir=/run/here']);
     assert.match(far.stdout, /10\.10\.11\.0\/24/);
   });

@@ -192,7 +192,7 @@ describe('weft up that cannot start, or waits', { skip: lacks ?? false, timeout:
     const now = await status();
     assert.deepEqual([now.pid, now.lanes[0]!.running], [pid, true]);
     assert.match(await links(), /flannel\.1 .*UP/);
-    assert.deepEqual(await ls(), ['flannel.1.json', 'flannel.1.sock']);
+    assert.deepEqual(await ls(), ['flannel.1.capture', 'flannel.1.json', 'flannel.1.sock']);
     assert.equal(await first.stop(), 0);
     assert.deepEqual(await ls(), ['flannel.1.json']);
     // The TUN went with the process; what stays is what `weft down` has to take back.

@@ -1,5 +1,6 @@
 /** All commands, in the order of the help text. */
 import { COMPLETION, HELP_COMMAND, MAN, VERSION } from './about-weft.js';
+import { CAPTURE } from './capture.js';
 import type { Command } from './command.js';
 import { DASH } from './dash.js';
 import { DEMO } from './demo.js';
@@ -16,7 +17,7 @@ export const WHAT = 'a userspace VXLAN tunnel endpoint that joins a flannel netw
 
 /** What each does on a host, and what tells of weft itself. */
 export const COMMANDS: readonly (readonly Command[])[] = [
-  [UP, STATUS, DOCTOR, PROBE, DASH, DOWN, RELEASE, DOCKER_OPTS, DEMO, REPLAY],
+  [UP, STATUS, DOCTOR, PROBE, CAPTURE, DASH, DOWN, RELEASE, DOCKER_OPTS, DEMO, REPLAY],
   [HELP_COMMAND, VERSION, COMPLETION, MAN],
 ];
 

@@ -17,6 +17,7 @@ import { HostError } from '../host/errors.js';
 import type { Ip } from '../host/ip.js';
 import type { Journal } from '../host/journal.js';
 import type { Clock, Log } from '../runtime.js';
+import type { Shown } from './capture-session.js';
 import { MERGING_REFUSED } from './each-second.js';
 import type { Host } from './host.js';
 import type { Turning } from './lane-watch.js';
@@ -63,6 +64,9 @@ type State =
   | { readonly is: 'starting' | 'running'; readonly lanes: RunningLanes }
   /** For good, though what is under way comes to its end. */
   | { readonly is: 'closing' };
+
+/** Always the same. */
+const NOBODY: readonly Shown[] = [];
 
 export class DataPath implements Member, Movable {
   readonly name: string;
@@ -137,6 +141,11 @@ export class DataPath implements Member, Movable {
   /** How many peers may have a socket of their own at the same time. */
   get peerSockets(): number {
     return this.#peerSockets;
+  }
+
+  /** The threads that can show what goes through them; none while no packets can flow. */
+  get shown(): readonly Shown[] {
+    return this.#state.is === 'running' ? this.#state.lanes.shown : NOBODY;
   }
 
   get tun(): Pick<OpenTun, 'vnet' | 'tso' | 'uso'> {

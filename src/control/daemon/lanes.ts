@@ -10,6 +10,7 @@ import type { OpenUdp } from '../../dataplane/io/udp.js';
 import type { Publisher } from '../../dataplane/routes/publisher.js';
 import type { LaneCount, Status } from '../../operate/status/status.js';
 import type { Clock } from '../runtime.js';
+import type { Shown } from './capture-session.js';
 import type { Turning } from './lane-watch.js';
 
 export const MOST_LANES = 16;
@@ -66,6 +67,7 @@ export class Lanes {
   /** Settles when packets can flow, or when a thread ended before that. */
   readonly started: Promise<unknown>;
   readonly #threads: readonly Member[];
+  readonly #shown: readonly Shown[];
 
   /**
    * Starts them.
@@ -101,6 +103,7 @@ export class Lanes {
         }),
       })),
     );
+    this.#shown = this.#threads.map(({ thread }) => thread);
     this.started = Promise.all(this.#threads.map(({ thread }) => thread.started));
   }
 
@@ -155,6 +158,11 @@ export class Lanes {
 
   get turning(): Turning[] {
     return this.#threads.map((member) => ({ name: nameOf(member), turns: member.thread.turns }));
+  }
+
+  /** The threads, to be asked for what goes through them. */
+  get shown(): readonly Shown[] {
+    return this.#shown;
   }
 
   /** What the threads of these names work at just now. */

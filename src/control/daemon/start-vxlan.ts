@@ -10,6 +10,7 @@ import type { OwnLease } from '../overlay/acquire.js';
 import type { Vxlan } from '../overlay/config.js';
 import type { Membership } from '../overlay/peers.js';
 import { formatSubnet } from '../overlay/subnet.js';
+import { Captures } from './captures.js';
 import { Carrier, ROUTES } from './carrier.js';
 import { DataPath, type DataPathOptions, type Tunnel } from './data-path.js';
 import { eachSecond } from './each-second.js';
@@ -75,6 +76,14 @@ export async function startVxlan(start: Start, backend: Vxlan): Promise<Running>
   publisher.publish([], [own]);
   await start.awaited(path.start(tunnelOf(start, backend, lease, publisher)));
   const turning = watchLanes(options, path, port);
+
+  const captures = new Captures({
+    ...{ device: name, folder: host.folder, clock: options.clock, log },
+    look: () => path.shown,
+    place: () => ({ address: path.place.address, port }),
+  });
+  lifecycle.onLeave('the capture socket', () => captures.close());
+  await start.awaited(start.loop.begin(captures));
 
   // 11. subnet.env
   const subnetFile = await start.writeSubnetFile(journal, lease, place.mtu);

@@ -17,6 +17,11 @@ export function socketPath(name: string, directory: string): string {
   return path.join(directory, `${name}${ENDING}`);
 }
 
+/** Where a weft listens for `weft capture`; no control socket, and not listed as one. */
+export function capturePath(device: string, directory: string): string {
+  return path.join(directory, `${device}.capture`);
+}
+
 /** The name of a weft that does not know its device yet. `namespace`: the number of its network's. */
 export function startingName(pid: number, namespace?: string): string {
   return `${STARTING}${namespace === undefined ? '' : `${namespace}-`}${pid}`;

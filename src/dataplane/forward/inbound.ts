@@ -40,13 +40,12 @@ import * as vxlan from '../wire/vxlan.js';
 import { Coalescer, DATAGRAMS_MAX } from './coalesce.js';
 import { Counter, type Counters } from './counters.js';
 import { Drop } from './drops.js';
+import { isOnePacket } from './one-packet.js';
 import { Segmenter } from './segment.js';
 import { Strangers } from './strangers.js';
+import { type SeesInbound, UNSEEN } from './tap/tap.js';
 import { isPartial, isRight, writePartial } from './transport-sum.js';
 import type { WriteQueue } from './write-queue.js';
-
-/** Datagrams in one UDP super-packet of a peer: what a kernel makes (UDP_MAX_SEGMENTS from 6.9). */
-const PEER_DATAGRAMS_MAX = 128;
 
 /**
  * Whose packets are let in.
@@ -79,6 +78,7 @@ export class Inbound {
   readonly #counters: Counters;
   readonly #strangers: Strangers;
   readonly #queue: WriteQueue;
+  readonly #tap: SeesInbound;
   readonly #coalescer: Coalescer;
   readonly #segmenter: Segmenter;
   readonly #sum: (at: number, length: number) => number;
@@ -100,6 +100,7 @@ export class Inbound {
     counters: Counters,
     queue: WriteQueue,
     options: InboundOptions,
+    tap: SeesInbound = UNSEEN,
   ) {
     this.#bytes = memory.bytes;
     this.#words = memory.words;
@@ -108,6 +109,7 @@ export class Inbound {
     this.#counters = counters;
     this.#strangers = new Strangers(counters.strangers);
     this.#queue = queue;
+    this.#tap = tap;
     this.#sum = memory.sum;
     this.#coalescer = new Coalescer(memory, queue, this.#sum, options.uso);
     this.#segmenter = new Segmenter(memory, this.#sum);
@@ -126,6 +128,7 @@ export class Inbound {
     const received = this.#underlay.receive();
     if (received <= 0) return received;
     this.#counters.add(Counter.receives, received);
+    if (this.#tap.on) this.#tap.datagrams(received);
     for (let row = 0; row < received; row += 1) this.#datagram(row);
     this.#coalescer.close();
     this.#queue.flush();
@@ -144,7 +147,7 @@ export class Inbound {
     const end = offset + length;
 
     const isMerged = segment > 0 && segment < length;
-    const isOne = !isMerged || this.#isOnePacket(offset, length, segment);
+    const isOne = !isMerged || isOnePacket(this.#bytes, offset, length, segment);
     const size = isOne ? length : segment;
     const frames = isOne ? 1 : Math.ceil(length / segment);
     const inner = Math.max(0, length - frames * ENCAPSULATION);
@@ -159,6 +162,7 @@ export class Inbound {
       this.#routes.peers.heard(peer, frames, inner);
     } else if (!isIpv4 || !this.#acceptsAny) {
       counters.drop(Drop.unknown_sender, frames);
+      if (this.#tap.on) this.#tap.refused(row, offset, end, size, Drop.unknown_sender);
       if (isIpv4) this.#strangers.note(sender, frames, this.#routes.peers.now);
       return;
     }
@@ -171,6 +175,7 @@ export class Inbound {
     const innerSize = isMerged && isOne ? segment : 0;
     if (innerSize > 0 && this.#isFrame(offset + segment, end)) {
       counters.drop(Drop.wrong_length, 1);
+      if (this.#tap.on) this.#tap.refused(row, offset, end, size, Drop.wrong_length);
       return;
     }
     let frame = offset;
@@ -179,35 +184,15 @@ export class Inbound {
       const packet = frame + ENCAPSULATION;
       if (innerSize > 0 || !this.#coalescer.extend(packet, frameEnd, this.#tos)) {
         const reason = this.#frame(frame, frameEnd, innerSize);
-        if (reason !== Drop.none) counters.drop(reason, 1);
+        if (reason !== Drop.none) this.#drop(reason, row, frame, frameEnd);
       }
       frame += size;
     } while (frame < end);
   }
 
-  /**
-   * Whether a datagram with a segment size is no train but one inner packet: with inner UDP
-   * segmentation at the peer, what the kernel tells is the inner size. Such a packet fills the
-   * datagram by its IPv4 and its UDP length, and its checksum is unfinished. A frame of a train
-   * whose length lies has not all of that by chance.
-   */
-  #isOnePacket(offset: number, length: number, segment: number): boolean {
-    const bytes = this.#bytes;
-    const at = offset + ENCAPSULATION;
-    const end = offset + length;
-    const total = end - at;
-    if (total < ipv4.HEADER || ipv4.totalLength(bytes, at) !== total) return false;
-    if (ipv4.check(bytes, at, end) !== 0) return false;
-    if (ipv4.protocol(bytes, at) !== ipv4.UDP || ipv4.isFragment(bytes, at)) return false;
-    const transport = at + ipv4.headerLength(bytes, at);
-    const payload = end - transport - udp.HEADER;
-    return (
-      udp.check(bytes, transport, end) &&
-      udp.length(bytes, transport) === end - transport &&
-      segment < payload &&
-      payload <= PEER_DATAGRAMS_MAX * segment &&
-      isPartial(bytes, at, total)
-    );
+  #drop(reason: number, row: number, frame: number, end: number): void {
+    this.#counters.drop(reason, 1);
+    if (this.#tap.on) this.#tap.refused(row, frame, end, end - frame, reason);
   }
 
   /**

@@ -15,7 +15,10 @@ export const OUTBOUND_ROWS = 5;
 /** Behind it: the segment size that the outbound batch was read for, 0 in one piece each. */
 export const OUTBOUND_SIZE = 6;
 export const INBOUND_ROWS = 7;
-export const CONTROL_WORDS = 8;
+/** 1 while the main thread wants packets shown (tap/); and 1 while the lane shows them. */
+export const CAPTURE = 8;
+export const CAPTURING = 9;
+export const CONTROL_WORDS = 10;
 
 export const STARTING = 0;
 export const RUNNING = 1;

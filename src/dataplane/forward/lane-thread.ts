@@ -1,11 +1,14 @@
 /** A thread of a lane as the main thread sees it: started, told to stop, joined. */
 import { MessageChannel, Worker } from 'node:worker_threads';
-import { createMemory } from '../io/memory.js';
+import { ADDRESS_SIZE, createMemory } from '../io/memory.js';
 import { loadNative } from '../io/native.js';
+import * as socketAddress from '../io/socket-address.js';
 import type { Publisher } from '../routes/publisher.js';
 import { type Batch, readBatch } from './batch.js';
 import type { Directions, LaneOptions } from './lane.js';
 import {
+  CAPTURE,
+  CAPTURING,
   CONTROL_WORDS,
   MERGES,
   RUNNING,
@@ -15,6 +18,8 @@ import {
   TUN_GONE,
   TURNS,
 } from './lane-control.js';
+import { type CaptureFilter, wordsOf } from './tap/filter.js';
+import { CaptureRing } from './tap/ring.js';
 import type { LaneData, Said } from './worker.js';
 
 export interface LaneThreadOptions {
@@ -95,6 +100,8 @@ export class LaneThread {
   readonly #control: Int32Array;
   readonly #wake: number;
   readonly #memory: WebAssembly.Memory;
+  readonly #sender: number;
+  #ring: CaptureRing | undefined;
   readonly #worker: Worker;
 
   constructor(options: LaneThreadOptions) {
@@ -106,6 +113,7 @@ export class LaneThread {
     this.#control = new Int32Array(control);
     this.#wake = native.eventOpen();
     this.#memory = createMemory();
+    this.#sender = sender;
     const { port1, port2 } = new MessageChannel();
     port1.unref();
     const data: LaneData = {
@@ -174,6 +182,37 @@ export class LaneThread {
    */
   tear(): void {
     void this.#worker.terminate();
+  }
+
+  /** What it captured and nobody has taken yet. */
+  get ring(): CaptureRing {
+    this.#ring ??= new CaptureRing(this.#memory);
+    return this.#ring;
+  }
+
+  /** Whether it shows packets just now, or has not yet heard that it is not to any more. */
+  get capturing(): boolean {
+    return Atomics.load(this.#control, CAPTURING) === 1;
+  }
+
+  /** Has it show packets; only while it does not, and is not about to. */
+  capture(filter: CaptureFilter): void {
+    const native = loadNative();
+    const name = new Uint8Array(ADDRESS_SIZE);
+    native.udpName(this.#sender, name);
+    this.ring.want(wordsOf(filter, socketAddress.port(name, 0)));
+    this.#setCapture(1);
+  }
+
+  /** It shows no more once it is not `capturing`. */
+  endCapture(): void {
+    this.#setCapture(0);
+  }
+
+  #setCapture(wanted: 0 | 1): void {
+    Atomics.store(this.#control, CAPTURE, wanted);
+    // From the stop on its descriptor may be another's.
+    if (Atomics.load(this.#control, STOP) === 0) loadNative().eventSignal(this.#wake);
   }
 
   /** What it works at just now. */

@@ -10,6 +10,7 @@ import { Counter, type Counters } from './counters.js';
 import { Inbound, type InboundOptions } from './inbound.js';
 import { Outbound } from './outbound.js';
 import { SendQueue } from './send-queue.js';
+import { Tap, type WallClock } from './tap/tap.js';
 import { TooBig } from './too-big.js';
 import { WriteQueue } from './write-queue.js';
 
@@ -34,6 +35,7 @@ export class Lane {
   readonly #inbound: Inbound;
   readonly #queue: SendQueue;
   readonly #writes: WriteQueue;
+  readonly #tap: Tap;
 
   constructor(
     memory: LaneMemory,
@@ -45,12 +47,15 @@ export class Lane {
   ) {
     this.#routes = routes;
     this.#counters = counters;
-    this.#queue = new SendQueue(memory, underlay, routes.peers, counters, options.udpSegment);
+    const tap = new Tap(memory, routes);
+    const { udpSegment } = options;
+    this.#tap = tap;
+    this.#queue = new SendQueue(memory, underlay, routes.peers, counters, udpSegment, tap);
     const merges = options.vnet && options.merges !== false;
-    this.#writes = new WriteQueue(memory, device, counters, options.vnet, merges);
+    this.#writes = new WriteQueue(memory, device, counters, options.vnet, merges, tap);
     const tooBig = new TooBig(memory, routes.peers, counters, this.#writes);
-    this.#outbound = new Outbound(memory, device, routes, counters, this.#queue, tooBig);
-    this.#inbound = new Inbound(memory, underlay, routes, counters, this.#writes, options);
+    this.#outbound = new Outbound(memory, device, routes, counters, this.#queue, tooBig, tap);
+    this.#inbound = new Inbound(memory, underlay, routes, counters, this.#writes, options, tap);
   }
 
   /**
@@ -62,9 +67,16 @@ export class Lane {
     this.#routes.refresh();
     const read = outbound ? this.#outbound.step() : 0;
     const received = inbound ? this.#inbound.step() : 0;
+    if (this.#tap.on) this.#tap.publish();
     if (read < 0) this.#counters.add(Counter.read_errors, 1);
     if (received < 0) this.#counters.add(Counter.receive_errors, 1);
     return Math.max(read, 0) + Math.max(received, 0) || Math.min(read, received);
+  }
+
+  /** From the next step on its packets are shown to who reads the ring, by this clock; or not. */
+  show(now: WallClock | undefined): void {
+    if (now === undefined) this.#tap.end();
+    else this.#tap.begin(now);
   }
 
   /** Whether super-packets leave by UDP_SEGMENT. */

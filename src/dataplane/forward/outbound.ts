@@ -32,6 +32,7 @@ import { finishSum } from './finish-sum.js';
 import { ReadLayout } from './read-layout.js';
 import { Segmenter } from './segment.js';
 import type { SendQueue } from './send-queue.js';
+import { type SeesOutbound, UNSEEN } from './tap/tap.js';
 import type { TooBig } from './too-big.js';
 
 /** What a packet on the underlay has beside the inner one: IPv4 20, UDP 8, VXLAN 8, Ethernet 14. */
@@ -48,6 +49,8 @@ export class Outbound {
   readonly #segmenter: Segmenter;
   readonly #layout: ReadLayout;
   readonly #sum: (at: number, length: number) => number;
+  readonly #tap: SeesOutbound;
+
   constructor(
     memory: LaneMemory,
     device: Device,
@@ -55,6 +58,7 @@ export class Outbound {
     counters: Counters,
     queue: SendQueue,
     tooBig: TooBig,
+    tap: SeesOutbound = UNSEEN,
   ) {
     this.#bytes = memory.bytes;
     this.#words = memory.words;
@@ -63,6 +67,7 @@ export class Outbound {
     this.#counters = counters;
     this.#queue = queue;
     this.#tooBig = tooBig;
+    this.#tap = tap;
     this.#sum = memory.sum;
     this.#segmenter = new Segmenter(memory, this.#sum);
     this.#layout = new ReadLayout(memory);
@@ -74,6 +79,7 @@ export class Outbound {
     const read = this.#layout.read(this.#device);
     if (read <= 0) return read;
     this.#counters.add(Counter.reads, read);
+    if (this.#tap.on) this.#tap.packets(read, this.#layout.size);
     for (let row = 0; row < read; row += 1) this.#packet(row);
     // 7. send
     this.#queue.flush();
@@ -92,7 +98,7 @@ export class Outbound {
     const fault = ipv4.check(bytes, at, at + length);
     if (fault !== 0) {
       const ipv6 = length > 0 && ipv4.version(bytes, at) === 6;
-      this.#drop(ipv6 ? Drop.outbound_ipv6 : Drop.outbound_malformed, length);
+      this.#drop(row, ipv6 ? Drop.outbound_ipv6 : Drop.outbound_malformed, length);
       return;
     }
     const total = ipv4.totalLength(bytes, at);
@@ -105,12 +111,12 @@ export class Outbound {
     // 3. route
     const destination = ipv4.destination(bytes, at);
     if (ipv4.isMulticast(destination) || ipv4.isLimitedBroadcast(destination)) {
-      this.#drop(Drop.outbound_multicast, total);
+      this.#drop(row, Drop.outbound_multicast, total);
       return;
     }
     const peer = this.#routes.lookup(destination);
     if (peer < FIRST_PEER) {
-      this.#drop(peer === LOCAL ? Drop.outbound_local : Drop.outbound_no_route, total);
+      this.#drop(row, peer === LOCAL ? Drop.outbound_local : Drop.outbound_no_route, total);
       return;
     }
 
@@ -128,7 +134,7 @@ export class Outbound {
     if (gsoType !== vnet.NONE) {
       // 5. segment
       if (!this.#segmenter.begin(at, total, gsoType, gsoSize, gap)) {
-        this.#drop(Drop.outbound_bad_offload, total);
+        this.#drop(row, Drop.outbound_bad_offload, total);
         return;
       }
       this.#layout.learn(this.#segmenter);
@@ -146,7 +152,7 @@ export class Outbound {
     }
     // 5. segment: it is one
     if ((vnet.flags(bytes, header) & vnet.NEEDS_CSUM) !== 0 && !this.#finishSum(at, total)) {
-      this.#drop(Drop.outbound_bad_offload, total);
+      this.#drop(row, Drop.outbound_bad_offload, total);
       return;
     }
     // 6. encapsulate
@@ -175,10 +181,11 @@ export class Outbound {
     return finishSum(this.#bytes, this.#sum, at, total, start, field);
   }
 
-  #drop(reason: number, length: number): void {
+  #drop(row: number, reason: number, length: number): void {
     this.#counters.add(Counter.outbound_in_packets, 1);
     this.#counters.add(Counter.outbound_in_bytes, length);
     this.#counters.drop(reason, 1);
+    if (this.#tap.on) this.#tap.refusedPacket(row, reason);
   }
 }
 

@@ -37,6 +37,11 @@ export class ReadLayout {
     this.#words = memory.words;
   }
 
+  /** The segment size that the batch in work was read for; 0: each packet in one piece. */
+  get size(): number {
+    return this.#size;
+  }
+
   /** Reads a batch. */
   read(device: Device): number {
     if (this.#rows > 0) this.#guess();

@@ -23,26 +23,15 @@ import {
   MESSAGES,
   SEND_IOVECS,
 } from '../io/memory.js';
-import {
-  EACCES,
-  EAGAIN,
-  ECONNREFUSED,
-  EHOSTDOWN,
-  EHOSTUNREACH,
-  EINVAL,
-  EIO,
-  EMSGSIZE,
-  ENETDOWN,
-  ENETUNREACH,
-  ENOBUFS,
-  EPERM,
-} from '../io/native.js';
+import { ECONNREFUSED } from '../io/native.js';
 import { PacketPool } from '../io/pool.js';
 import * as socketAddress from '../io/socket-address.js';
 import { type PeerView, Seen } from '../routes/peer-rows.js';
 import { Counter, type Counters } from './counters.js';
 import { Drop } from './drops.js';
 import type { SegmentSink } from './segment.js';
+import { mayBeOfSegments, mayBeTold, reasonOf } from './send-errors.js';
+import { type SeesOutbound, UNSEEN } from './tap/tap.js';
 
 /** Bytes in one UDP_SEGMENT send: 65507 are taken, but over 65000 nothing merges again. */
 const MESSAGE_BYTES = 65000;
@@ -62,6 +51,7 @@ export class SendQueue implements SegmentSink {
   readonly #underlay: Underlay;
   readonly #peers: PeerView;
   readonly #counters: Counters;
+  readonly #tap: SeesOutbound;
   /** Each message's peer, datagrams, and inner bytes; those that have not left yet. */
   readonly #to = new Int32Array(MESSAGES);
   readonly #addresses = new Int32Array(MESSAGES);
@@ -91,11 +81,13 @@ export class SendQueue implements SegmentSink {
     peers: PeerView,
     counters: Counters,
     udpSegment: boolean,
+    tap: SeesOutbound = UNSEEN,
   ) {
     this.#memory = memory;
     this.#underlay = underlay;
     this.#peers = peers;
     this.#counters = counters;
+    this.#tap = tap;
     this.udpSegment = udpSegment;
   }
 
@@ -159,6 +151,7 @@ export class SendQueue implements SegmentSink {
 
   /** Sends what is queued; the queue is empty afterwards. */
   flush(): void {
+    if (this.#tap.on) this.#tap.messages(this.#rows, this.#packets);
     let row = 0;
     let tries = 0;
     while (row < this.#rows) {
@@ -285,6 +278,9 @@ export class SendQueue implements SegmentSink {
         const errno = this.#underlay.lastError();
         tries += 1;
         if (!this.#isToBeTriedAgain(row, errno, tries)) {
+          // The row is to have all that is lost.
+          words[iovec + IOVEC_ROW.length]! += beyond;
+          words[at + MESSAGE_ROW.count] = end - next;
           this.#drop(row, errno);
           return;
         }
@@ -338,10 +334,11 @@ export class SendQueue implements SegmentSink {
   #drop(row: number, errno: number): void {
     const peer = this.#to[row]!;
     const packets = this.#packets[row]!;
-    switch (errno) {
-      case EAGAIN:
-      case ENOBUFS:
-        this.#counters.drop(Drop.send_peer_full, packets);
+    const reason = reasonOf(errno);
+    this.#counters.drop(reason, packets);
+    if (this.#tap.on) this.#tap.unsent(row, packets, this.#sizes[row]!, reason);
+    switch (reason) {
+      case Drop.send_peer_full:
         this.#peers.add(peer, Seen.droppedFull, packets);
         this.#underlay.full(
           this.#addresses[row]!,
@@ -349,46 +346,14 @@ export class SendQueue implements SegmentSink {
           this.#peers.now,
         );
         break;
-      case EPERM:
-      case EACCES:
-        this.#counters.drop(Drop.send_denied, packets);
+      case Drop.send_denied:
         this.#peers.add(peer, Seen.droppedDenied, packets);
         break;
-      case ECONNREFUSED:
-      case EHOSTUNREACH:
-      case ENETUNREACH:
-      case EHOSTDOWN:
-      case ENETDOWN:
-        this.#counters.drop(Drop.send_peer_unreachable, packets);
+      case Drop.send_peer_unreachable:
         this.#peers.add(peer, Seen.droppedUnreachable, packets);
         break;
       default:
-        this.#counters.drop(errno === EMSGSIZE ? Drop.send_too_long : Drop.send_failed, packets);
         this.#peers.add(peer, Seen.droppedFailed, packets);
     }
   }
-}
-
-/** Errnos that no ICMP message becomes (net/ipv4/icmp.c icmp_err_convert): the send's own. */
-function mayBeTold(errno: number): boolean {
-  switch (errno) {
-    case EAGAIN:
-    case ENOBUFS:
-    case EPERM:
-    case EACCES:
-    case EINVAL:
-    case EIO:
-      return false;
-    default:
-      return true;
-  }
-}
-
-/**
- * Errnos of a UDP_SEGMENT send whose datagrams may be sent one by one: EIO where the route's
- * device cannot do the checksums (kernels before 6.11), EINVAL (before 5.19 or so) and EMSGSIZE
- * where they do not fit it. A route that throws packets away answers EINVAL, too.
- */
-function mayBeOfSegments(errno: number): boolean {
-  return errno === EIO || errno === EINVAL || errno === EMSGSIZE;
 }

@@ -23,6 +23,8 @@ import type { RoutesHandle } from '../routes/snapshot.js';
 import { Counters } from './counters.js';
 import { type Directions, Lane, type LaneOptions } from './lane.js';
 import {
+  CAPTURE,
+  CAPTURING,
   FAILED,
   INBOUND_ROWS,
   LONGEST_WAIT,
@@ -108,6 +110,11 @@ function forward(
   parentPort?.postMessage('running' satisfies Said);
   let resting = false;
   while (Atomics.load(control, STOP) === 0) {
+    const capture = Atomics.load(control, CAPTURE);
+    if (capture !== control[CAPTURING]) {
+      lane.show(capture === 0 ? undefined : wallClock());
+      Atomics.store(control, CAPTURING, capture);
+    }
     // poll skips a negative descriptor: what is not served, or not to be read now.
     words[wait] = reads && !resting ? data.tun : -1;
     words[wait + 1] = POLLIN;
@@ -133,6 +140,12 @@ function forward(
     control[TURNS] = (control[TURNS]! + 1) | 0;
     control[MERGES] = lane.merges ? 1 : 0;
   }
+}
+
+/** The time by a clock that never goes back, begun at the host's. */
+function wallClock(): () => number {
+  const begun = Date.now() - performance.now();
+  return () => begun + performance.now();
 }
 
 function isReady(words: Int32Array, row: number): boolean {

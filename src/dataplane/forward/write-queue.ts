@@ -21,6 +21,7 @@ import * as vnet from '../wire/vnet.js';
 import { Counter, type Counters } from './counters.js';
 import { Drop } from './drops.js';
 import type { SegmentSink } from './segment.js';
+import { type SeesInbound, UNSEEN } from './tap/tap.js';
 import { restoreFirst, restoreNext } from './unmerge.js';
 
 /** Pieces of one packet: what one writev takes (UIO_MAXIOV). */
@@ -37,6 +38,7 @@ export class WriteQueue implements SegmentSink {
   readonly #words: Int32Array;
   readonly #device: Device;
   readonly #counters: Counters;
+  readonly #tap: SeesInbound;
   /** Datagrams and inner bytes that each row holds. */
   readonly #packets = new Int32Array(WRITES);
   readonly #payload = new Int32Array(WRITES);
@@ -51,6 +53,7 @@ export class WriteQueue implements SegmentSink {
     counters: Counters,
     hasVnet: boolean,
     merges = hasVnet,
+    tap: SeesInbound = UNSEEN,
   ) {
     this.#refusals = merges ? 0 : REFUSALS;
     this.vnet = hasVnet;
@@ -58,6 +61,7 @@ export class WriteQueue implements SegmentSink {
     this.#words = memory.words;
     this.#device = device;
     this.#counters = counters;
+    this.#tap = tap;
   }
 
   /** Whether one more packet of up to two pieces would not fit. */
@@ -117,8 +121,7 @@ export class WriteQueue implements SegmentSink {
     this.#packets[this.#rows] = 0;
     this.#payload[this.#rows] = 0;
     this.#rows += 1;
-    const before = this.vnet ? vnet.HEADER : 0;
-    this.#append(at - before, length + before);
+    this.#append(at - this.#before, length + this.#before);
   }
 
   #append(at: number, length: number): void {
@@ -131,6 +134,7 @@ export class WriteQueue implements SegmentSink {
 
   /** Writes all of it; a packet that the TUN refuses (it is down: EIO) is counted. */
   flush(): void {
+    if (this.#tap.on) this.#tap.writes(this.#rows, this.#before);
     let from = 0;
     while (from < this.#rows) {
       const written = this.#device.write(from, this.#rows - from, this.#iovecs);
@@ -163,7 +167,7 @@ export class WriteQueue implements SegmentSink {
       this.#counters.add(Counter.merging_refused, 1);
     }
     if (refused && this.#packets[row]! > 1) this.#writeSingly(row);
-    else this.#counters.drop(Drop.tun_refused, this.#packets[row]!);
+    else this.#drop(row, this.#packets[row]!);
   }
 
   /** Writes the packets that a merged one was made of, in their order. */
@@ -193,9 +197,19 @@ export class WriteQueue implements SegmentSink {
         );
         this.#counters.add(Counter.writes, 1);
       } else {
-        this.#counters.drop(Drop.tun_refused, 1);
+        this.#drop(row, 1);
       }
     }
+  }
+
+  #drop(row: number, packets: number): void {
+    this.#counters.drop(Drop.tun_refused, packets);
+    if (this.#tap.on) this.#tap.unwritten(row, packets, this.#before, Drop.tun_refused);
+  }
+
+  /** Bytes before each packet. */
+  get #before(): number {
+    return this.vnet ? vnet.HEADER : 0;
   }
 
   #row(row: number): number {

@@ -8,6 +8,7 @@
  *   headers      the packet pools' slots: one segment's headers each, for either direction
  *   outbound     where TUN reads land     1 MiB a batch, and room for one packet more
  *   inbound      where UDP receives land  the same
+ *   capture      what somebody who looks is shown (forward/tap); untouched while nobody does
  */
 
 import { createSummer } from '../wire/checksum.js';
@@ -57,6 +58,10 @@ export const ADDRESS_SIZE = 32;
 /** Rows of the wait table: the TUN, the listening socket, the wake-up event. */
 export const WAIT_ROWS = 3;
 
+/** Captured packets that nobody has taken yet, in bytes: a power of two; and the ring's header. */
+export const RING_BYTES = 4 * 1024 * 1024;
+export const RING_HEADER = 128;
+
 const PAGE = 65536;
 /** A batch's bytes, and the longest packet's with the gaps in it. */
 const AREA = 1024 * 1024 + 2 * PAGE;
@@ -75,6 +80,7 @@ interface Layout {
   readonly inboundHeaders: number;
   readonly outbound: number;
   readonly inbound: number;
+  readonly capture: number;
   readonly end: number;
 }
 
@@ -100,6 +106,7 @@ function layOut(): Layout {
     inboundHeaders: place(HEADER_SLOTS * HEADER_SLOT_SIZE),
     outbound: place(AREA),
     inbound: place(AREA),
+    capture: place(RING_HEADER + RING_BYTES),
     end: at,
   };
 }

@@ -11,6 +11,7 @@
  *   Enhanced Packet   interface 4, time 4 + 4, captured length 4, original length 4, data, options
  *   Packet (old)      interface 2, drops 2, and on as above
  *   Simple Packet     original length 4, data
+ *   Statistics        interface 4, time 4 + 4, options
  *
  * An option is code 2, length 2, value; value and data are filled up to a whole word of 4 bytes.
  */
@@ -20,6 +21,7 @@ export const SECTION_HEADER = 0x0a0d0d0a;
 export const INTERFACE = 1;
 export const PACKET = 2;
 export const SIMPLE_PACKET = 3;
+export const STATISTICS = 5;
 export const ENHANCED_PACKET = 6;
 
 /** The first word of a section's body, in its byte order. */
@@ -40,6 +42,11 @@ export const OPTION = {
   name: 2,
   timeResolution: 9,
   timeOffset: 14,
+  /** Section Header Block. */
+  application: 4,
+  /** Interface Statistics Block, eight bytes each: packets received, and not captured. */
+  received: 4,
+  dropped: 5,
 } as const;
 
 /** The low two bits of an Enhanced Packet Block's flags. */

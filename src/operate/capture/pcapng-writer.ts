@@ -13,6 +13,7 @@ import {
   OPTION,
   padded,
   SECTION_HEADER,
+  STATISTICS,
 } from './pcapng-layout.js';
 
 const NANOSECONDS = 9;
@@ -40,18 +41,38 @@ export interface PcapngPacket {
   readonly comment?: string;
 }
 
+/** For the head of a file. */
+export interface PcapngAbout {
+  readonly application?: string;
+  readonly comment?: string;
+}
+
+export interface PcapngStatistics {
+  readonly interface: number;
+  readonly seconds: number;
+  readonly nanoseconds: number;
+  /** Packets that were there, and those of them that are not in the file. */
+  readonly received: number;
+  readonly dropped: number;
+}
+
 export class PcapngWriter {
   readonly #write: (block: Buffer) => void;
   #interfaces = 0;
 
-  /** Writes the section's header. */
-  constructor(write: (block: Buffer) => void) {
+  /** Writes the section's header; with the name of the program and a comment, where given. */
+  constructor(write: (block: Buffer) => void, about: PcapngAbout = {}) {
     this.#write = write;
     const body = Buffer.alloc(16, 0xff); // a section of unknown length: -1
     body.writeUInt32LE(BYTE_ORDER, 0);
     body.writeUInt16LE(1, 4);
     body.writeUInt16LE(0, 6);
-    this.#block(SECTION_HEADER, [body]);
+    const { application = '', comment = '' } = about;
+    const options: Buffer[] = [];
+    if (comment !== '') options.push(option(OPTION.comment, Buffer.from(comment)));
+    if (application !== '') options.push(option(OPTION.application, Buffer.from(application)));
+    if (options.length > 0) options.push(option(OPTION.end));
+    this.#block(SECTION_HEADER, [body, ...options]);
   }
 
   /** Returns the interface's number, for its packets. */
@@ -66,22 +87,56 @@ export class PcapngWriter {
     return this.#interfaces - 1;
   }
 
+  /** In one piece of memory: of these there are many. */
   packet(packet: PcapngPacket): void {
     const { bytes, originalLength = bytes.length, direction, comment = '' } = packet;
-    const time = BigInt(packet.seconds) * BILLION + BigInt(packet.nanoseconds);
-    const head = Buffer.alloc(20);
-    head.writeUInt32LE(packet.interface, 0);
-    head.writeUInt32LE(Number(time >> 32n), 4);
-    head.writeUInt32LE(Number(time & 0xffffffffn), 8);
-    head.writeUInt32LE(bytes.length, 12);
-    head.writeUInt32LE(originalLength, 16);
-    const options: Buffer[] = [];
-    if (comment !== '') options.push(option(OPTION.comment, Buffer.from(comment)));
-    if (direction !== undefined) {
-      options.push(option(OPTION.flags, Buffer.of(DIRECTION[direction], 0, 0, 0)));
+    const note = Buffer.from(comment).subarray(0, VALUE_MAX);
+    const hasOptions = note.length > 0 || direction !== undefined;
+    const length =
+      BLOCK_LEAST +
+      PACKET_HEADER +
+      padded(bytes.length) +
+      (note.length === 0 ? 0 : OPTION_HEADER + padded(note.length)) +
+      (direction === undefined ? 0 : OPTION_HEADER + 4) +
+      (hasOptions ? OPTION_HEADER : 0);
+    const block = Buffer.alloc(length);
+    block.writeUInt32LE(ENHANCED_PACKET, 0);
+    block.writeUInt32LE(length, 4);
+    block.writeUInt32LE(packet.interface, BLOCK_HEADER);
+    writeTime(block, packet, BLOCK_HEADER);
+    block.writeUInt32LE(bytes.length, BLOCK_HEADER + 12);
+    block.writeUInt32LE(originalLength, BLOCK_HEADER + 16);
+    let at = BLOCK_HEADER + PACKET_HEADER;
+    block.set(bytes, at);
+    at += padded(bytes.length);
+    if (note.length > 0) {
+      block.writeUInt16LE(OPTION.comment, at);
+      block.writeUInt16LE(note.length, at + 2);
+      block.set(note, at + OPTION_HEADER);
+      at += OPTION_HEADER + padded(note.length);
     }
-    if (options.length > 0) options.push(option(OPTION.end));
-    this.#block(ENHANCED_PACKET, [head, bytes, filling(bytes.length), ...options]);
+    if (direction !== undefined) {
+      block.writeUInt16LE(OPTION.flags, at);
+      block.writeUInt16LE(4, at + 2);
+      block[at + OPTION_HEADER] = DIRECTION[direction];
+    }
+    // The end of the options is four zeros.
+    block.writeUInt32LE(length, length - 4);
+    this.#write(block);
+  }
+
+  /** What became of an interface's packets until then; for the end of a capture. */
+  statistics(of: PcapngStatistics): void {
+    const head = Buffer.alloc(12);
+    head.writeUInt32LE(of.interface, 0);
+    writeTime(head, of);
+    const count = (code: number, value: number) => {
+      const bytes = Buffer.alloc(8);
+      bytes.writeBigUInt64LE(BigInt(value));
+      return option(code, bytes);
+    };
+    const options = [count(OPTION.received, of.received), count(OPTION.dropped, of.dropped)];
+    this.#block(STATISTICS, [head, ...options, option(OPTION.end)]);
   }
 
   #block(type: number, body: readonly Uint8Array[]): void {
@@ -91,6 +146,21 @@ export class PcapngWriter {
     head.writeUInt32LE(length, 4);
     this.#write(Buffer.concat([head, ...body, head.subarray(4)]));
   }
+}
+
+/** Before a packet's bytes, and before an option's value. */
+const PACKET_HEADER = 20;
+const OPTION_HEADER = 4;
+
+/** The two words of a time behind the interface's number at `at`, upper half first. */
+function writeTime(
+  head: Buffer,
+  { seconds, nanoseconds }: Pick<PcapngPacket, 'seconds' | 'nanoseconds'>,
+  at = 0,
+): void {
+  const time = BigInt(seconds) * BILLION + BigInt(nanoseconds);
+  head.writeUInt32LE(Number(time >> 32n), at + 4);
+  head.writeUInt32LE(Number(time & 0xffffffffn), at + 8);
 }
 
 const VALUE_MAX = 65_535;

@@ -1,12 +1,15 @@
 /**
  * Runs about a million packets through a lane, on a device and an underlay that allocate
  * nothing, between two forced collections. Started by allocation.test.ts with --trace-gc and
- * --expose-gc; with the argument `planted`, an object is made for every batch and packet.
+ * --expose-gc; with the argument `planted`, an object is made for every batch and packet;
+ * with `shown`, the lane shows all of it to somebody who looks.
  */
 import assert from 'node:assert/strict';
 import process from 'node:process';
 import { Counter, Counters } from '../../../src/dataplane/forward/counters.js';
 import { Lane } from '../../../src/dataplane/forward/lane.js';
+import { wordsOf } from '../../../src/dataplane/forward/tap/filter.js';
+import { CaptureRing, HEAD, TAIL } from '../../../src/dataplane/forward/tap/ring.js';
 import type { Device, Underlay } from '../../../src/dataplane/io/device.js';
 import {
   ADDRESS_SIZE,
@@ -35,6 +38,7 @@ import {
   vnetHeader,
 } from './packets.js';
 import { publisherOf } from './rig.js';
+import { ALL } from './tap/shown.js';
 
 const PACKETS = 1_000_000;
 const WARM_UP = 300_000;
@@ -173,8 +177,18 @@ const lane = new Lane(memory, new StubDevice(), new StubUnderlay(), routes, coun
   vnet: true,
 });
 
+// Two words of the ring's header: whoever looks takes all there is, and allocates nothing.
+const ring = LAYOUT.capture >> 2;
+if (process.argv[2] === 'shown') {
+  new CaptureRing(memory.memory).want(wordsOf({ ...ALL, snap: 256 }, 0));
+  lane.show(() => turn);
+}
+
 function runTo(packets: number): void {
-  while (moved() < packets) lane.step();
+  while (moved() < packets) {
+    lane.step();
+    words[ring + TAIL] = words[ring + HEAD]!;
+  }
 }
 
 function moved(): number {
@@ -186,5 +200,6 @@ runTo(WARM_UP);
 global.gc();
 runTo(WARM_UP + PACKETS);
 global.gc();
+if (process.argv[2] === 'shown') assert.ok(words[ring + HEAD]! !== 0, 'nothing was shown');
 assert.ok(counters.get(Counter.outbound_out_packets) > PACKETS / 4);
 assert.ok(counters.get(Counter.inbound_out_packets) > PACKETS / 4);

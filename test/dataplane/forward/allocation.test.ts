@@ -28,6 +28,10 @@ test('a million packets, no scavenge', () => {
   assert.equal(scavenges(), 0);
 });
 
+test('a million packets that are shown, no scavenge but for the time of each batch', () => {
+  assert.ok(scavenges('shown') <= 1);
+});
+
 test('an object a packet is seen', () => {
   const seen = scavenges('planted');
   assert.ok(seen > 0, 'the harness is blind');

@@ -24,6 +24,7 @@ const SIZES: Record<Exclude<keyof typeof LAYOUT, 'end'>, number> = {
   inboundHeaders: memory.HEADER_SLOTS * memory.HEADER_SLOT_SIZE,
   outbound: memory.OUTBOUND_END - LAYOUT.outbound,
   inbound: memory.INBOUND_END - LAYOUT.inbound,
+  capture: memory.RING_HEADER + memory.RING_BYTES,
 };
 
 test('no two places overlap, each is on a line, and all lie in the memory', () => {

@@ -199,6 +199,10 @@ export class FakeLanes implements RunningLanes {
     return [{ name: 'lane 0', turns: this.#turns }];
   }
 
+  get shown() {
+    return [];
+  }
+
   batches() {
     return [{ packets: [], datagrams: [] }];
   }
