@@ -10,6 +10,7 @@ import { parseAddress } from '../../../dataplane/wire/ipv4.js';
 import type { HostCheck, Subject } from '../check.js';
 import type { Finding } from '../finding.js';
 import { type Dropper, judgeTables, keyOfDrop } from './drops.js';
+import { Fingerprint, MOST_CHAINS } from './fingerprint.js';
 import type { Place } from './flows.js';
 import { type Ruleset, readRuleset } from './read.js';
 import { tellDropper, tellMaybe } from './tell.js';
@@ -21,16 +22,51 @@ const MOST_PEERS = 64;
 const LEAST_PEERS = 4;
 const MOST_CONTAINERS = 64;
 
+/** While nothing changes, so many looks are short, and the next is a whole one all the same. */
+const SHORT_LOOKS = 20;
+/** With findings, whose counters should be no older. */
+const SHORT_LOOKS_FOUND = 3;
+
+interface Last {
+  readonly seen: string;
+  readonly findings: readonly Finding[];
+  /** How many looks may still be short. */
+  short: number;
+}
+
 export class FirewallCheck implements HostCheck {
   readonly name = 'the firewall';
+  readonly #fingerprint = new Fingerprint();
+  #last: Last | undefined;
   /** What the counters of rules said at the last look that may drop some of our packets. */
   #counted = new Map<string, number>();
 
   async look(subject: Subject): Promise<readonly Finding[]> {
+    const { runner, proc, subnet, device, underlay } = subject;
+    const [behind, rules] = await Promise.all([
+      bridgesOf(runner, subnet, device ?? ''),
+      this.#fingerprint.take(runner, proc),
+    ]);
+    const bridges = behind.filter((name) => name !== underlay.interface);
+    const seen = rules === null ? null : `${rules}\n${bridges}\n${wordsOf(subject)}`;
+    const last = this.#last;
+    if (seen !== null && last?.seen === seen && last.short > 0) {
+      last.short -= 1;
+      return last.findings;
+    }
+    this.#last = undefined;
+    const findings = await this.#lookAtAll(subject, bridges);
+    const isOpen = findings.length > 0 || this.#counted.size > 0;
+    const short = isOpen ? SHORT_LOOKS_FOUND : SHORT_LOOKS;
+    if (seen !== null) this.#last = { seen, findings, short };
+    return findings;
+  }
+
+  async #lookAtAll(subject: Subject, bridges: readonly string[]): Promise<Finding[]> {
     const { runner, proc } = subject;
     const ruleset = await readRuleset(runner, proc);
-    if (ruleset.tables.length === 0) return [];
-    const place = await placeOf(subject, ruleset);
+    this.#fingerprint.isLarge = (ruleset.chains ?? Infinity) > MOST_CHAINS;
+    const place = placeOf(subject, ruleset, bridges);
     const { flows, sure, maybe } = judgeTables(ruleset.tables, place);
     const growing = this.#growing(maybe);
     const listings = await listingsOf(runner, [...sure, ...growing.map(({ dropper }) => dropper)]);
@@ -59,8 +95,13 @@ export class FirewallCheck implements HostCheck {
   }
 }
 
-async function placeOf(subject: Subject, { tables, text }: Ruleset): Promise<Place> {
-  const bridges = await bridgesOf(subject.runner, subject.subnet, subject.device ?? '');
+/** What else the findings depend on. */
+function wordsOf({ network, subnet, device, underlay, peers }: Subject): string {
+  const each = peers.map(({ publicIp, subnet: of, direct }) => `${publicIp} ${of} ${direct}`);
+  return [network, subnet, device, JSON.stringify(underlay), ...each].join('\n');
+}
+
+function placeOf(subject: Subject, { tables, text }: Ruleset, bridges: readonly string[]): Place {
   const named = new Set(text.match(/\b\d{1,3}(?:\.\d{1,3}){3}\b/g));
   const isOurs = addressTest(subject.subnet);
   const base = subject.subnet.split('/')[0];
@@ -73,7 +114,7 @@ async function placeOf(subject: Subject, { tables, text }: Ruleset): Promise<Pla
   const most = Math.max(LEAST_PEERS, Math.min(MOST_PEERS, Math.floor(MOST_WALKED / (rules + 1))));
   return {
     subject,
-    bridges: bridges.filter((name) => name !== subject.underlay.interface),
+    bridges,
     containers: containers.slice(0, MOST_CONTAINERS),
     peers: someOf(subject.peers, named, most),
   };

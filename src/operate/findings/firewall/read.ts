@@ -16,7 +16,11 @@ export interface Ruleset {
   readonly tables: readonly Table[];
   /** What was read, to see which addresses it names. */
   readonly text: string;
+  /** How many chains nftables has, in whatever table; null where there is no nft. */
+  readonly chains: number | null;
 }
+
+type Read = Omit<Ruleset, 'chains'>;
 
 /** Of a table with more chains just those are read that packets of ours can come to. */
 const MANY_CHAINS = 300;
@@ -27,30 +31,40 @@ interface Programs {
   /** For iptables' rules within nftables, and for those of older kernels. */
   readonly nft: string;
   readonly legacy: string;
+  /** Whether `iptables` itself is the former. */
+  readonly isNft: boolean;
 }
 
 /** Throws a HostError when the rules cannot be read. */
 export async function readRuleset(runner: Runner, proc: string): Promise<Ruleset> {
-  const heads = await chainsOf(runner);
-  const legacy = await legacyTables(proc);
-  if (heads.length === 0 && legacy.length === 0) return { tables: [], text: '' };
-  const programs = await programsOf(runner);
-  const read = [await legacyOf(runner, programs.legacy, legacy)];
-  for (const own of tablesOf(heads)) read.push(await readTable(runner, programs.nft, own));
+  const [heads, legacy, programs] = await Promise.all([
+    chainsOf(runner),
+    legacyTables(proc),
+    programsOf(runner),
+  ]);
+  const read = await Promise.all([
+    legacyOf(runner, programs.legacy, legacy),
+    ...(heads === null && programs.isNft ? [allOf(runner)] : []),
+    ...tablesOf(heads ?? []).map((own) => readTable(runner, programs.nft, own)),
+  ]);
+  return { ...sum(read), chains: heads?.length ?? null };
+}
+
+function sum(read: readonly Read[]): Read {
   return {
     tables: read.flatMap(({ tables }) => tables),
     text: read.map(({ text }) => text).join('\n'),
   };
 }
 
-/** All of nft's chains; none where there is no nft, or no nftables in the kernel. */
-async function chainsOf(runner: Runner): Promise<ChainHead[]> {
+/** All of nft's chains; null where there is no nft, none where the kernel has no nftables. */
+async function chainsOf(runner: Runner): Promise<ChainHead[] | null> {
   const argv = ['nft', '-j', 'list', 'chains'];
   const ran = await runner.run(argv).catch((error: unknown) => {
     if (error instanceof HostError && error.code === 'ENOENT') return null;
     throw error;
   });
-  if (ran === null) return [];
+  if (ran === null) return null;
   const { code, stdout, stderr } = ran;
   if (code !== 0 && /not supported|No such file/i.test(stderr)) return [];
   if (code !== 0) throw refused(argv, code, stderr);
@@ -58,7 +72,7 @@ async function chainsOf(runner: Runner): Promise<ChainHead[]> {
 }
 
 /** Which tables of iptables-legacy there are. */
-async function legacyTables(proc: string): Promise<string[]> {
+export async function legacyTables(proc: string): Promise<string[]> {
   try {
     const text = await fs.readFile(`${proc}/net/ip_tables_names`, 'utf8');
     return text.split('\n').filter((name) => TABLES.includes(name));
@@ -72,31 +86,34 @@ async function programsOf(runner: Runner): Promise<Programs> {
   try {
     const { nft } = await versionOf(runner, 'iptables');
     return nft
-      ? { nft: 'iptables', legacy: 'iptables-legacy' }
-      : { nft: 'iptables-nft', legacy: 'iptables' };
+      ? { nft: 'iptables', legacy: 'iptables-legacy', isNft: true }
+      : { nft: 'iptables-nft', legacy: 'iptables', isNft: false };
   } catch (error) {
     if (!(error instanceof HostError)) throw error;
-    return { nft: 'iptables-nft', legacy: 'iptables-legacy' };
+    return { nft: 'iptables-nft', legacy: 'iptables-legacy', isNft: false };
   }
 }
 
-async function legacyOf(
-  runner: Runner,
-  program: string,
-  names: readonly string[],
-): Promise<Ruleset> {
-  const read: Ruleset[] = [];
+async function legacyOf(runner: Runner, program: string, names: readonly string[]): Promise<Read> {
+  const read: Read[] = [];
   for (const name of names) {
     // The one listing that does not wait for iptables' lock.
-    const argv = [`${program}-save`, '-c', '-t', name];
-    const { code, stdout, stderr } = await runner.run(argv);
-    if (code !== 0) throw refused(argv, code, stderr);
-    read.push({ tables: tablesIn(stdout, program), text: stdout });
+    const text = await save(runner, [`${program}-save`, '-c', '-t', name]);
+    read.push({ tables: tablesIn(text, program), text });
   }
-  return {
-    tables: read.flatMap(({ tables }) => tables),
-    text: read.map(({ text }) => text).join('\n'),
-  };
+  return sum(read);
+}
+
+/** Without nft nobody tells which tables there are, and to name one could make it. */
+async function allOf(runner: Runner): Promise<Read> {
+  const text = await save(runner, ['iptables-save', '-c']);
+  return { tables: tablesIn(text, 'iptables'), text };
+}
+
+async function save(runner: Runner, argv: readonly string[]): Promise<string> {
+  const { code, stdout, stderr } = await runner.run(argv);
+  if (code !== 0) throw refused(argv, code, stderr);
+  return stdout;
 }
 
 /** The chains of each table that sees packets of ours by itself. */
@@ -120,7 +137,7 @@ async function readTable(
   runner: Runner,
   iptables: string,
   heads: readonly ChainHead[],
-): Promise<Ruleset> {
+): Promise<Read> {
   const { family, table: name } = heads[0]!;
   const isIptables =
     family === 'ip' &&

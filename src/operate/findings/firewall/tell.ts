@@ -15,17 +15,11 @@ export function tellDropper(
   subject: Subject,
   text: RuleText,
 ): Finding {
-  const { drop, flows } = dropper;
-  const { table, chain, rule } = drop;
+  const { flows } = dropper;
   const isHostsOnly = flows.every(({ kind }) => kind.startsWith('host-'));
   const peers = peersOf(flows, all);
-  const where =
-    table.program === 'nft'
-      ? `nftables' table ${table.family} ${table.name}, chain ${chain.name}`
-      : `${table.program}' table ${table.name}, chain ${chain.name}`;
-  const what = rule === null ? 'the policy drop' : `the rule "${text(dropper)}"`;
-  const packets = rule === null ? chain.policyPackets : rule.packets;
-  const counted = packets === undefined ? '' : `; it has counted ${counting(packets, 'packet')}`;
+  const { what, where, packets } = naming(dropper, text);
+  const counted = packets === undefined ? '' : `; it has counted ${counting(packets)}`;
   return {
     code: 'firewall-drop',
     severity: isHostsOnly ? 'warning' : 'error',
@@ -43,17 +37,33 @@ export function tellMaybe(
   text: RuleText,
   packets: number,
 ): Finding {
-  const { table, chain } = dropper.drop;
-  const family = table.program === 'nft' ? `${table.family} ` : '';
-  const where = `${table.program === 'nft' ? 'nftables' : table.program}' table ${family}${table.name}, chain ${chain.name}`;
-  const what = `the rule "${text(dropper)}"`;
+  const { what, where } = naming(dropper, text);
+  const which = describe(dropper.flows, [], subject, []).replace(/^all /, '');
   return {
     code: 'firewall-drops-some',
     severity: 'warning',
     scope: 'host',
     about: `${where}: ${what}`,
-    text: `${what} in ${where} drops some of ${describe(dropper.flows, dropper.flows, subject, [])}; its counter grew by ${packets} just now`,
+    text: `${what} in ${where} drops some of ${which}; just now it counted ${counting(packets)}`,
     cure: cureOf(dropper, subject),
+  };
+}
+
+interface Naming {
+  readonly what: string;
+  readonly where: string;
+  readonly packets: number | undefined;
+}
+
+function naming(dropper: Dropper, text: RuleText): Naming {
+  const { table, chain, rule } = dropper.drop;
+  const { program, family, name } = table;
+  const whose = program === 'nft' ? 'nftables' : program;
+  const full = program === 'nft' ? `${family} ${name}` : name;
+  return {
+    what: rule === null ? 'the policy drop' : `the rule "${text(dropper)}"`,
+    where: `${whose}${whose.endsWith('s') ? "'" : "'s"} table ${full}, chain ${chain.name}`,
+    packets: rule === null ? chain.policyPackets : rule.packets,
   };
 }
 
@@ -130,6 +140,6 @@ function list(names: readonly string[]): string {
   return `${names[0]} and ${names.length - 1} others`;
 }
 
-function counting(n: number, what: string): string {
-  return `${n.toLocaleString('en-US')} ${what}${n === 1 ? '' : 's'}`;
+function counting(packets: number): string {
+  return `${packets.toLocaleString('en-US')} packet${packets === 1 ? '' : 's'}`;
 }
