@@ -11,9 +11,10 @@ export const TOLD_WITHIN = 10_000;
 
 export interface Fault {
   readonly name: string;
-  /** Lines for a shell that make it, and others that take back all of it, the cure's rules too. */
+  /** Lines for a shell. */
   readonly make: string;
-  readonly mend: string;
+  /** Others that take back what iptables-restore does not, the cure's rules too. */
+  readonly mend?: string;
   /** What must stand in the text. */
   readonly says: RegExp;
   readonly severity?: 'error' | 'warning';
@@ -63,10 +64,11 @@ export class Spoiled {
   }
 
   /** Makes a fault, sees it told alone, runs the cure as it stands, sees it over. */
-  async tell({ make, mend, says, severity = 'error' }: Fault): Promise<void> {
+  async tell({ make, mend = '', says, severity = 'error' }: Fault): Promise<void> {
     try {
       await this.untilCodes();
       assert.ok(await this.pass(), 'packets pass before');
+      await this.sh('iptables-save > /run/rules');
       await this.sh(make);
       const [finding] = await this.untilCodes('firewall-drop');
       assert.match(finding!.text, says);
@@ -76,7 +78,7 @@ export class Spoiled {
       await this.untilCodes();
       assert.ok(await this.pass(), `packets pass after: ${finding!.cure}`);
     } finally {
-      await this.sh(mend);
+      await this.sh(`${mend}\niptables-restore < /run/rules`);
     }
     await this.untilCodes();
     assert.ok(await this.pass(), 'packets pass afterwards');

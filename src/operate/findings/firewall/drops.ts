@@ -1,7 +1,7 @@
 /** Which rules and policies drop which of the overlay's packets. */
 import { type Flow, flowsOf, type Place, type Stop, strangerTo } from './flows.js';
 import type { Base, Chain, Packet, State, Table } from './model.js';
-import { type Drop, walk } from './walk.js';
+import { type Drop, type Outcome, walk } from './walk.js';
 
 export interface Hit {
   readonly drop: Drop;
@@ -27,14 +27,14 @@ const CONNTRACK = -200;
 
 export function judgeTables(tables: readonly Table[], place: Place): Judged {
   const flows = flowsOf(place);
-  const bases = tables.flatMap((table) =>
-    [...table.chains.values()].flatMap((chain) =>
-      chain.base === undefined ? [] : [{ table, chain, base: chain.base }],
-    ),
-  );
-  bases.sort((a, b) => a.base.priority - b.base.priority);
+  const bases = basesOf(tables);
   const [sure, maybe]: [Hit[], Hit[]] = [[], []];
-  for (const flow of flows) follow(flow, bases, place.subject.device, sure, maybe);
+  for (const flow of flows) {
+    for (const outcome of follow(flow, bases, place.subject.device)) {
+      if (outcome.sure !== null) sure.push({ drop: outcome.sure, flow });
+      else for (const drop of outcome.drops) if (drop.isOurs) maybe.push({ drop, flow });
+    }
+  }
   const surely = new Set(sure.map(({ drop }) => keyOfDrop(drop)));
   return {
     flows,
@@ -43,23 +43,28 @@ export function judgeTables(tables: readonly Table[], place: Place): Judged {
   };
 }
 
-interface Placed {
+export interface Placed {
   readonly table: Table;
   readonly chain: Chain;
   readonly base: Base;
 }
 
+/** The chains that see packets by themselves, in the kernel's order. */
+export function basesOf(tables: readonly Table[]): Placed[] {
+  const bases = tables.flatMap((table) =>
+    [...table.chains.values()].flatMap((chain) =>
+      chain.base === undefined ? [] : [{ table, chain, base: chain.base }],
+    ),
+  );
+  return bases.sort((a, b) => a.base.priority - b.base.priority);
+}
+
 /**
- * All chains of all hooks see the packet, as if those before had let it pass: a drop in one is no
+ * What each chain of each hook makes of it, as if those before had let it pass: a drop in one is no
  * reason not to name the next.
  */
-function follow(
-  flow: Flow,
-  bases: readonly Placed[],
-  device: string | null,
-  sure: Hit[],
-  maybe: Hit[],
-): void {
+export function follow(flow: Flow, bases: readonly Placed[], device: string | null): Outcome[] {
+  const outcomes: Outcome[] = [];
   let known: Pick<Packet, 'state' | 'mark'> = flow.stops[0]!.packet;
   for (const stop of flow.stops) {
     for (const { table, chain, base } of bases) {
@@ -67,12 +72,12 @@ function follow(
       const real = { ...stop.packet, ...known };
       const packet = { ...real, state: stateAt(base, real.state) };
       const outcome = walk(table, chain, packet, strangerTo(packet, flow.kind, device));
-      if (outcome.sure !== null) sure.push({ drop: outcome.sure, flow });
-      else for (const drop of outcome.drops) if (drop.isOurs) maybe.push({ drop, flow });
+      outcomes.push(outcome);
       const { state, mark } = outcome.packet;
       known = { mark, state: state === packet.state ? real.state : state };
     }
   }
+  return outcomes;
 }
 
 function sees(base: Base, { hook, device }: Stop): boolean {
