@@ -19,6 +19,7 @@ import type { Subject } from '../../src/operate/findings/check.js';
 import { basesOf, follow } from '../../src/operate/findings/firewall/drops.js';
 import { flowsOf, type Kind } from '../../src/operate/findings/firewall/flows.js';
 import { readRuleset } from '../../src/operate/findings/firewall/read.js';
+import { runnerOf } from './findings-firewall.js';
 import { randomRules } from './tools/random-rules.js';
 
 const lacks = labLacks({ programs: ['bash', 'iptables', 'iptables-legacy', 'nft'], tun: false });
@@ -74,14 +75,7 @@ describe("the walk through the firewall's rules", {
       );
       await end.sysctl('net.ipv4.icmp_ratemask=6168');
     }
-    runner = {
-      run: async (argv, options) => {
-        const input = options?.input === undefined ? {} : { input: options.input };
-        const { code, stdout, stderr } = await middle.run(argv, { mayFail: true, ...input });
-        return { code, signal: null, stdout, stderr };
-      },
-      start: () => assert.fail(),
-    };
+    runner = runnerOf(middle);
   });
   after(() => lab?.close());
 

@@ -4,11 +4,13 @@
  *
  *   xbox1 ─ docker0 ─ host1 (weft) ─ ens33 ══ switch ══ ens33 ─ host2 (kernel) ─ docker0 ─ xbox2
  */
+import assert from 'node:assert/strict';
 import process from 'node:process';
 import { after, before, describe, test } from 'node:test';
 import { enterLab, labLacks } from '../../src/lab/enter.js';
 import { Lab } from '../../src/lab/lab.js';
 import { type Fault, Spoiled } from './findings-firewall.js';
+import { statusOf } from './spoil.js';
 
 const lacks = labLacks({
   programs: ['etcd', 'iptables', 'iptables-legacy', 'nft', 'ping'],
@@ -126,7 +128,28 @@ describe("others' rules that drop packets", { skip: lacks ?? false, timeout: 600
   });
   after(() => spoiled?.overlay.close());
 
-  for (const fault of FAULTS) test(fault.name, () => spoiled.tell(fault));
+  for (const fault of FAULTS) {
+    test(fault.name, async () => {
+      await spoiled.tell(fault);
+    });
+  }
+
+  test('status and the log say it, and when it is over', async () => {
+    const { host, overlay } = spoiled;
+    await spoiled.untilCodes();
+    await spoiled.sh('iptables-legacy -P FORWARD DROP');
+    const [finding] = await spoiled.untilCodes('firewall-drop');
+    assert.match(finding!.cure, /^iptables-legacy -I FORWARD .* && iptables-legacy -I FORWARD /);
+    const { verdict } = await statusOf(host);
+    assert.equal(verdict.state, 'broken');
+    assert.match(verdict.text, /chain FORWARD drops all packets/);
+    await spoiled.sh('iptables-legacy -P FORWARD ACCEPT');
+    await spoiled.untilCodes();
+    const told = overlay.wefts[0]!.output.split('\n').filter((line) => /policy drop/.test(line));
+    assert.equal(told.length, 2, told.join('\n'));
+    assert.match(told[0]!, /^W .*iptables-legacy's table filter, chain FORWARD .*; do: iptables/);
+    assert.match(told[1]!, /^I .*over: /);
+  });
 
   test("Docker 28: a container's address is closed to what does not come by its bridge", async () => {
     const { address } = spoiled.boxes[0];

@@ -10,8 +10,8 @@ import { Pace } from './pace.js';
 
 /** Between two rounds. */
 const EVERY_MS = 3_000;
-/** A look of this length in each round may be: on a busy host most of it is waiting for a turn. */
-const FREE_MS = 150;
+/** A look of this length in each round is little, and on a busy host most of it is waiting. */
+const FREE_MS = 50;
 /** More findings than this of one round are told as a number. */
 const TOLD = 10;
 /** What came back within this time is not said again. */
