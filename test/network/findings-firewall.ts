@@ -37,8 +37,8 @@ export class Spoiled {
   }
 
   /** The second host is a kernel's VTEP. */
-  static async open(): Promise<Spoiled> {
-    return new Spoiled(await openOverlay(['weft', 'kernel'], true));
+  static async open(config: object = {}): Promise<Spoiled> {
+    return new Spoiled(await openOverlay(['weft', 'kernel'], true, config));
   }
 
   sh(lines: string, host = this.host) {

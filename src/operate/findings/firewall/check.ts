@@ -165,7 +165,7 @@ async function listingsOf(runner: Runner, droppers: readonly Dropper[]): Promise
   for (const { drop } of droppers) {
     const { program, family, name } = drop.table;
     if (program !== 'nft' || listings.has(`${family} ${name}`)) continue;
-    const { stdout } = await runner.run(['nft', '-a', '-t', 'list', 'table', family, name]);
+    const { stdout } = await runner.run(['nft', '-a', '-s', '-t', 'list', 'table', family, name]);
     listings.set(`${family} ${name}`, stdout);
   }
   const listing = ({ family, name }: Dropper['drop']['table']) =>

@@ -1,6 +1,6 @@
 /** Which rules and policies drop which of the overlay's packets. */
 import { type Flow, flowsOf, type Place, type Stop, strangerTo } from './flows.js';
-import type { Base, Chain, Packet, State, Table } from './model.js';
+import type { Base, Chain, State, Table } from './model.js';
 import { type Drop, type Outcome, walk } from './walk.js';
 
 export interface Hit {
@@ -65,7 +65,8 @@ export function basesOf(tables: readonly Table[]): Placed[] {
  */
 export function follow(flow: Flow, bases: readonly Placed[], device: string | null): Outcome[] {
   const outcomes: Outcome[] = [];
-  let known: Pick<Packet, 'state' | 'mark'> = flow.stops[0]!.packet;
+  const [first] = flow.stops;
+  let known = { state: first!.packet.state, mark: first!.packet.mark };
   for (const stop of flow.stops) {
     for (const { table, chain, base } of bases) {
       if (!sees(base, stop)) continue;
