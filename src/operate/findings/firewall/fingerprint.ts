@@ -11,7 +11,8 @@ import { legacyTables } from './read.js';
 export const MOST_CHAINS = 300;
 
 export class Fingerprint {
-  isLarge = false;
+  /** Until it is known, none is taken. */
+  isLarge = true;
 
   /** Null where there is none. */
   async take(runner: Runner, proc: string): Promise<string | null> {

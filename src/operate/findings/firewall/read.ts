@@ -122,8 +122,8 @@ function tablesOf(heads: readonly ChainHead[]): (readonly ChainHead[])[] {
   for (const head of heads) {
     if (!FAMILIES.includes(head.family)) continue;
     const key = `${head.family} ${head.table}`;
-    tables.set(key, [...(tables.get(key) ?? [])]);
-    tables.get(key)!.push(head);
+    const own = tables.get(key) ?? [];
+    if (own.push(head) === 1) tables.set(key, own);
   }
   return [...tables.values()].filter((own) => own.some(isWanted));
 }

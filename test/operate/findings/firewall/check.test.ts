@@ -203,6 +203,8 @@ test('while nothing changes a look is two programs; a change is seen at once', a
     return (await check.look(subjectOf(runner))).length;
   };
   assert.equal(await look(), 0);
+  assert.ok(!runner.ran.includes('nft -a -s list ruleset'), 'not before it is known how many');
+  assert.equal(await look(), 0);
   assert.equal(runner.ran.length, 5, runner.ran.join('\n'));
   assert.equal(await look(), 0);
   assert.deepEqual(runner.ran, ['ip -j -4 addr show to 10.5.52.0/24', 'nft -a -s list ruleset']);
