@@ -38,13 +38,16 @@ export function tellMaybe(
   packets: number,
 ): Finding {
   const { what, where } = naming(dropper, text);
-  const which = describe(dropper.flows, [], subject, []).replace(/^all /, '');
+  const which = describe(dropper.flows, [], subject, []).replace(
+    /^(?:all |(?=the |what |this ))/,
+    (all) => (all === '' ? 'of ' : ''),
+  );
   return {
     code: 'firewall-drops-some',
     severity: 'warning',
     scope: 'host',
     about: `${where}: ${what}`,
-    text: `${what} in ${where} drops some of ${which}; just now it counted ${counting(packets)}`,
+    text: `${what} in ${where} drops some ${which}; just now it counted ${counting(packets)}`,
     cure: cureOf(dropper, subject),
   };
 }

@@ -244,3 +244,39 @@ test('a table of many chains is read by those that packets come to', async () =>
   assert.match(finding!.about, /^nftables' table ip big, chain svc7: the rule "handle 9"/);
   assert.ok(!runner.ran.some((words) => words === 'nft -j list table ip big'));
 });
+
+test('a counter that grows is told where the rule is about our packets, and else is not', async () => {
+  fs.writeFileSync(`${proc}/net/ip_tables_names`, 'filter\n');
+  const runner = new Fake({ 'iptables-save -c': '' }, ['nft']);
+  const check = new FirewallCheck();
+  const found = async (packets: number) => {
+    runner.answers['iptables-legacy-save -c -t filter'] = filter(
+      `[${packets}:9] -A INPUT -i ens33 -m set --match-set bad src -j DROP`,
+      `[${packets}:9] -A FORWARD -i flannel.1 -m set --match-set bad src -j DROP`,
+    );
+    return await check.look(subjectOf(runner));
+  };
+  assert.deepEqual(await found(3), []);
+  assert.deepEqual(await found(3), []);
+  const [finding, ...more] = await found(5);
+  assert.deepEqual(
+    [finding!.code, finding!.severity, more],
+    ['firewall-drops-some', 'warning', []],
+  );
+  assert.match(
+    finding!.text,
+    /"-A FORWARD -i flannel\.1 .* drops some packets from .*; just now it counted 2 packets$/,
+  );
+  assert.deepEqual(await found(5), []);
+});
+
+test('tables that only translate addresses are not read', async () => {
+  fs.writeFileSync(`${proc}/net/ip_tables_names`, '');
+  const runner = new Fake({
+    'nft -j list chains':
+      '{"nftables": [{"chain": {"family": "ip", "table": "nat", "name": "PREROUTING", ' +
+      '"type": "nat", "hook": "prerouting", "prio": -100, "policy": "accept"}}]}',
+  });
+  assert.deepEqual(await new FirewallCheck().look(subjectOf(runner)), []);
+  assert.ok(!runner.ran.some((words) => /\bnat\b/.test(words)), runner.ran.join('\n'));
+});
