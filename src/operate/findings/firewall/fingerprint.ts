@@ -17,7 +17,7 @@ export class Fingerprint {
   /** Null where there is none. */
   async take(runner: Runner, proc: string): Promise<string | null> {
     if (this.isLarge) return null;
-    const tables = await legacyTables(proc);
+    const tables = legacyTables(proc);
     // All at once: what a look takes is taken by the clock.
     const texts = await Promise.all([
       printed(runner, ['nft', '-a', '-s', 'list', 'ruleset']),

@@ -4,7 +4,7 @@
  * are not read. Of nft's tables a list of all chains tells which are wanted; no table is made by
  * looking at it.
  */
-import fs from 'node:fs/promises';
+import fs from 'node:fs';
 import { errnoOf, HostError, textOf } from '../../../control/host/errors.js';
 import { versionOf } from '../../../control/host/firewall/run-iptables.js';
 import type { Runner } from '../../../control/host/runner.js';
@@ -37,11 +37,8 @@ interface Programs {
 
 /** Throws a HostError when the rules cannot be read. */
 export async function readRuleset(runner: Runner, proc: string): Promise<Ruleset> {
-  const [heads, legacy, programs] = await Promise.all([
-    chainsOf(runner),
-    legacyTables(proc),
-    programsOf(runner),
-  ]);
+  const legacy = legacyTables(proc);
+  const [heads, programs] = await Promise.all([chainsOf(runner), programsOf(runner)]);
   const read = await Promise.all([
     legacyOf(runner, programs.legacy, legacy),
     ...(heads === null && programs.isNft ? [allOf(runner)] : []),
@@ -72,9 +69,9 @@ async function chainsOf(runner: Runner): Promise<ChainHead[] | null> {
 }
 
 /** Which tables of iptables-legacy there are. */
-export async function legacyTables(proc: string): Promise<string[]> {
+export function legacyTables(proc: string): string[] {
   try {
-    const text = await fs.readFile(`${proc}/net/ip_tables_names`, 'utf8');
+    const text = fs.readFileSync(`${proc}/net/ip_tables_names`, 'utf8');
     return text.split('\n').filter((name) => TABLES.includes(name));
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return [];
