@@ -26,6 +26,8 @@ const COMPILERS = { x64: 'x86_64-linux-gnu-gcc', arm64: 'aarch64-linux-gnu-gcc' 
 const DEBIAN = { x64: 'amd64', arm64: 'arm64' };
 /** What an operator copies into place, or builds from. */
 const EXAMPLES = [
+  'monitoring/weft.rules.yml',
+  'monitoring/grafana-dashboard.json',
   'docker.service.d/weft.conf',
   'flanneld.service.d/weft.conf',
   '50-weft.network',
@@ -238,9 +240,6 @@ function debianFiles(tree) {
     .replace('/etc/systemd/system/weft.service', '/usr/lib/systemd/system/weft.service');
   fs.mkdirSync(`${tree}/usr/lib/systemd/system`, { recursive: true });
   fs.writeFileSync(`${tree}/usr/lib/systemd/system/weft.service`, unit);
-  // Docker is put behind weft by who wants that, with a copy of this; see the README.
-  const dropIn = 'docker.service.d/weft.conf';
-  copy(`packaging/${dropIn}`, `${tree}/usr/share/weft/${dropIn}`);
 }
 
 /** What weft itself prints: its man page, and what shells complete its command line with. */
