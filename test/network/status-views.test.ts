@@ -115,6 +115,7 @@ describe('weft status', { skip: lacks ?? false, timeout: 120_000 }, () => {
         block,
         /^out {7}\S+ k?b\/s, [\d,]+ packets\/s; .* packets a send, tier segment$/m,
       );
+      assert.match(block, /^lanes {5}\d+ % busy$/m);
       assert.match(block, /^ {10}192\.168\.56\.12 +10\.10\.201\.0\/24 /m);
     }
   });

@@ -9,6 +9,7 @@ import type { OpenTun } from '../../dataplane/io/tun.js';
 import type { OpenUdp } from '../../dataplane/io/udp.js';
 import type { Publisher } from '../../dataplane/routes/publisher.js';
 import type { LaneCount, Status } from '../../operate/status/status.js';
+import { processorMs } from '../host/processor-time.js';
 import type { Clock } from '../runtime.js';
 import type { Shown } from './capture-session.js';
 import type { Turning } from './lane-watch.js';
@@ -178,9 +179,21 @@ export class Lanes {
       const { counters } = readTotals(this.counters, lane * threads, threads);
       return {
         running: own.every(({ running }) => running),
+        busySeconds: busySecondsOf(own),
         outboundPackets: counters.outbound_in_packets,
         inboundPackets: counters.inbound_in_packets,
       };
     });
   }
+}
+
+/** Processor time of these threads; null where the kernel does not tell. */
+function busySecondsOf(threads: readonly LaneThread[]): number | null {
+  let total = 0;
+  for (const { kernelThread } of threads) {
+    const ms = kernelThread === 0 ? undefined : processorMs(`self/task/${kernelThread}`);
+    if (ms === undefined) return null;
+    total += ms;
+  }
+  return total / 1000;
 }

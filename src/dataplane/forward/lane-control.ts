@@ -18,7 +18,9 @@ export const INBOUND_ROWS = 7;
 /** 1 while the main thread wants packets shown (tap/); and 1 while the lane shows them. */
 export const CAPTURE = 8;
 export const CAPTURING = 9;
-export const CONTROL_WORDS = 10;
+/** The kernel's number of the thread, by which its processor time is found; 0: not known. */
+export const THREAD = 10;
+export const CONTROL_WORDS = 11;
 
 export const STARTING = 0;
 export const RUNNING = 1;

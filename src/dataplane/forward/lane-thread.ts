@@ -15,6 +15,7 @@ import {
   SEGMENTS,
   STATE,
   STOP,
+  THREAD,
   TUN_GONE,
   TURNS,
 } from './lane-control.js';
@@ -237,6 +238,11 @@ export class LaneThread {
   /** Whether merged packets are written to the TUN just now. */
   get merges(): boolean {
     return Atomics.load(this.#control, MERGES) === 1;
+  }
+
+  /** The kernel's number of the thread; 0: not known. */
+  get kernelThread(): number {
+    return Atomics.load(this.#control, THREAD);
   }
 
   /** Wraps; stands still when the lane hangs. */

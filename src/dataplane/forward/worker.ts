@@ -4,6 +4,7 @@
  * the stop word alone, which it reads every turn; the wake-up event and the longest wait bound how
  * late.
  */
+import fs from 'node:fs';
 import { type MessagePort, parentPort, receiveMessageOnPort } from 'node:worker_threads';
 import { LAYOUT, LaneMemory, WAIT_ROWS } from '../io/memory.js';
 import {
@@ -35,6 +36,7 @@ import {
   STATE,
   STOP,
   STOPPED,
+  THREAD,
   TUN_GONE,
   TURNS,
 } from './lane-control.js';
@@ -106,6 +108,7 @@ function forward(
   const listener = data.directions !== 'outbound' ? data.listener : -1;
   Atomics.store(control, SEGMENTS, lane.udpSegment ? 1 : 0);
   Atomics.store(control, MERGES, lane.merges ? 1 : 0);
+  Atomics.store(control, THREAD, ownThread());
   Atomics.store(control, STATE, RUNNING);
   parentPort?.postMessage('running' satisfies Said);
   let resting = false;
@@ -146,6 +149,15 @@ function forward(
 function wallClock(): () => number {
   const begun = Date.now() - performance.now();
   return () => begun + performance.now();
+}
+
+/** Of this thread, from `123/task/456` (proc_thread-self(5)); 0 where /proc does not tell. */
+function ownThread(): number {
+  try {
+    return Number(fs.readlinkSync('/proc/thread-self').split('/').at(-1)) || 0;
+  } catch {
+    return 0;
+  }
 }
 
 function isReady(words: Int32Array, row: number): boolean {

@@ -138,7 +138,15 @@ export class Metrics {
     calls.inc({ call: 'udp_receive' }, counters.receives);
     calls.inc({ call: 'udp_send' }, counters.sends);
     const running = this.#gauge('weft_lane_running', 'Whether the lane forwards', ['lane']);
-    for (const [lane, { running: runs }] of lanes.entries()) running.set({ lane }, runs ? 1 : 0);
+    const busy = this.#counter(
+      'weft_lane_busy_seconds_total',
+      'Processor time of a lane: its rate is how busy it is',
+      ['lane'],
+    );
+    for (const [lane, { running: runs, busySeconds }] of lanes.entries()) {
+      running.set({ lane }, runs ? 1 : 0);
+      if (busySeconds !== null) busy.inc({ lane }, busySeconds);
+    }
     const tier = this.#gauge('weft_offload_tier', 'The offload tier in force; always 1', ['tier']);
     tier.set({ tier: offload.tier }, 1);
   }

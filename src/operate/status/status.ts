@@ -159,6 +159,8 @@ export interface Status {
   };
   readonly lanes: readonly {
     readonly running: boolean;
+    /** Processor time of its threads since they were started; null where the kernel does not tell. */
+    readonly busySeconds: number | null;
     /** Packets that came in, from the TUN and from the underlay. */
     readonly outboundPackets: number;
     readonly inboundPackets: number;

@@ -63,7 +63,7 @@ function parts(): VxlanParts {
       counters,
       udpSegment: true,
       merges: true,
-      reports: [{ running: true, outboundPackets: 0, inboundPackets: 0 }],
+      reports: [{ running: true, busySeconds: 1.5, outboundPackets: 0, inboundPackets: 0 }],
     },
     carrier: { peers: [PEER], problems: [], isDirect: () => true },
     healths: { health: () => UNKNOWN_HEALTH },
@@ -224,7 +224,7 @@ test('a fallen tier, a lane that ended, a route problem and a lost lease are see
         lanes: {
           ...made.lanes,
           udpSegment: false,
-          reports: [{ running: false, outboundPackets: 0, inboundPackets: 0 }],
+          reports: [{ running: false, busySeconds: 1.5, outboundPackets: 0, inboundPackets: 0 }],
         },
         carrier: {
           ...made.carrier,

@@ -36,6 +36,9 @@ test('what the status says stands there in numbers', async () => {
   assert.deepEqual(linesOf(body, 'weft_peers'), [' 2']);
   assert.deepEqual(linesOf(body, 'weft_lease_expires_in_seconds'), [' 86000']);
   assert.deepEqual(linesOf(body, 'weft_lane_running'), ['{lane="0"} 1', '{lane="1"} 0']);
+  assert.deepEqual(linesOf(body, 'weft_lane_busy_seconds_total'), [
+    ...['{lane="0"} 1.5', '{lane="1"} 1.5'],
+  ]);
   assert.ok(
     linesOf(body, 'weft_packets_total').includes('{direction="outbound",point="out"} 1161463'),
   );

@@ -134,8 +134,8 @@ export const fullStatus: Status = {
     receiveBuffer: 16_777_216,
   },
   lanes: [
-    { running: true, outboundPackets: 1, inboundPackets: 2 },
-    { running: false, outboundPackets: 3, inboundPackets: 4 },
+    { running: true, busySeconds: 1.5, outboundPackets: 1, inboundPackets: 2 },
+    { running: false, busySeconds: 1.5, outboundPackets: 3, inboundPackets: 4 },
   ],
   laneThreads: 2,
   peerSockets: 256,

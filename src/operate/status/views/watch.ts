@@ -31,9 +31,21 @@ export function describeWatch(before: Status, now: Status): Line[] {
         `${per(rate('inbound_in_packets'), rate('receives'))} a receive, ` +
         `${per(arrived, rate('writes'))} merged a write`,
     ],
+    ['lanes', describeBusy(before, now, seconds)],
     ...under('drops', describeDropRates(before, now, seconds)),
   ];
   return [...lines, ...under('peers', describePeerRates(before, now, seconds))];
+}
+
+/** `97 % busy, 3 % busy`: each by the processor time that it took. */
+function describeBusy(before: Status, now: Status, seconds: number): string {
+  const each = now.lanes.map(({ running, busySeconds }, lane) => {
+    if (!running) return 'NOT RUNNING';
+    const then = before.lanes[lane]?.busySeconds;
+    if (busySeconds === null || then === null || then === undefined) return 'running';
+    return `${Math.round((100 * Math.max(0, busySeconds - then)) / seconds)} % busy`;
+  });
+  return each.join(', ');
 }
 
 function describeDropRates(before: Status, now: Status, seconds: number): string[] {

@@ -208,7 +208,7 @@ export class FakeLanes implements RunningLanes {
   }
 
   get reports() {
-    return [{ running: this.running, outboundPackets: 0, inboundPackets: 0 }];
+    return [{ running: this.running, busySeconds: 1.5, outboundPackets: 0, inboundPackets: 0 }];
   }
 }
 
