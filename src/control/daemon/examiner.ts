@@ -11,7 +11,7 @@ import { Pace, type Spent } from './pace.js';
 /** Between two rounds. */
 const EVERY_MS = 4_000;
 /** Each check may take one part in so many of the time. */
-const SHARE = 100;
+const SHARE = 200;
 /** More findings than this of one round are told as a number. */
 const TOLD = 10;
 /** What came back within this time is not said again. */

@@ -9,14 +9,22 @@ import { legacyTables } from './read.js';
 
 /** Of more chains no fingerprint is taken. */
 export const MOST_CHAINS = 300;
+/** Nor, so many times, after one that was longer: few chains may hold very many rules. */
+const MOST_CHARACTERS = 200_000;
+const PASSED_OVER = 100;
 
 export class Fingerprint {
   /** Until it is known, none is taken. */
   isLarge = true;
+  #passOver = 0;
 
   /** Null where there is none. */
   async take(runner: Runner, proc: string): Promise<string | null> {
     if (this.isLarge) return null;
+    if (this.#passOver > 0) {
+      this.#passOver -= 1;
+      return null;
+    }
     const tables = legacyTables(proc);
     // All at once: what a look takes is taken by the clock.
     const texts = await Promise.all([
@@ -24,8 +32,10 @@ export class Fingerprint {
       ...tables.map((table) => this.#legacy(runner, table)),
     ]);
     if (texts.includes(null)) return null;
+    const text = texts.join('');
+    if (text.length > MOST_CHARACTERS) this.#passOver = PASSED_OVER;
     // Counters, and the time of the listing.
-    return texts.join('').replaceAll(/^#.*$|\[\d+:\d+\]/gm, '');
+    return text.replaceAll(/^#.*$|\[\d+:\d+\]/gm, '');
   }
 
   async #legacy(runner: Runner, table: string): Promise<string | null> {
