@@ -61,6 +61,7 @@ function before(flags: Flags): Promise<Look[]> {
     openStore: () => openStore(flags),
     underlay: readSelection(flags),
     subnetFile: flags.text('subnet-file'),
+    forwardRules: flags.bool('iptables-forward-rules'),
     checks: hostChecks(),
   });
 }

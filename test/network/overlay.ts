@@ -46,15 +46,19 @@ export async function startWeft(host: Host, etcd: Etcd, ...more: string[]) {
 /** For tests that count packets: none of weft's own go to peers. */
 export const NO_PROBES = '-probe-peers=false';
 
-/** Builds the overlay. `offloads: false` is the plain wire: every datagram is a packet. */
+/**
+ * Builds the overlay. `offloads: false` is the plain wire: every datagram is a packet. `config` adds
+ * to the network's.
+ */
 export async function openOverlay(
   vteps: readonly [Vtep, Vtep],
   offloads: boolean,
+  config: object = {},
 ): Promise<Overlay> {
   const lab = await Lab.open();
   const network = await lab.network();
   const etcd = await network.etcd();
-  await etcd.put(`${PREFIX}/config`, CONFIG);
+  await etcd.put(`${PREFIX}/config`, JSON.stringify({ ...JSON.parse(CONFIG), ...config }));
   const hosts: Host[] = [];
   const kernelPeers: KernelPeer[] = [];
   const wefts: Running[] = [];

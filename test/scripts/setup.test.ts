@@ -62,6 +62,7 @@ const ALL = Object.fromEntries(
     ...['tcpdump', 'tshark', 'ethtool', 'nft', 'clang-format', 'qemu-system-x86_64', 'cpio'],
     ...['gzip', 'openssl', 'systemd-analyze', 'groff', 'wireguard-go', 'wg', 'nebula'],
     'ovs-vswitchd',
+    ...['chromium', 'promtool'],
   ].map((name) => [name, name === 'cc' ? CC : '']),
 );
 

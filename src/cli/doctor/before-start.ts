@@ -18,6 +18,7 @@ import type { Clock } from '../../control/runtime.js';
 import { messageOf, type Store, StoreError, StoreUnreachable } from '../../control/store/store.js';
 import { type Look, saw, wrong } from '../../operate/diagnose/look.js';
 import type { HostCheck, Subject } from '../../operate/findings/check.js';
+import type { Finding } from '../../operate/findings/finding.js';
 
 const PROC = '/proc';
 const PLACES = { proc: PROC, cgroups: '/sys/fs/cgroup', tun: '/dev/net/tun' };
@@ -31,6 +32,8 @@ export interface BeforeStart {
   readonly openStore: () => Promise<Store>;
   readonly underlay: Selection;
   readonly subnetFile: string;
+  /** `-iptables-forward-rules`. */
+  readonly forwardRules: boolean;
   readonly checks: readonly HostCheck[];
 }
 
@@ -45,10 +48,21 @@ export async function lookBeforeStart(options: BeforeStart): Promise<Look[]> {
   looks.push(...(await lookAtPlace(store.config, underlay.found)));
   const subject = await subjectOf(options, store.config, underlay.found);
   for (const check of options.checks) {
-    const findings = await lookWith(check, subject);
+    const found = await lookWith(check, subject);
+    const findings =
+      options.forwardRules && !store.config.nftables ? found.map(openedByStart) : found;
     looks.push({ at: 'host', saw: check.name, findings });
   }
   return looks;
+}
+
+/** What a start puts rules of its own before is no fault yet. */
+function openedByStart(finding: Finding): Finding {
+  const { code, about, text } = finding;
+  const isForward = /^iptables' table filter, /.test(about) && !text.includes('UDP port');
+  if (code !== 'firewall-drop' || !isForward) return finding;
+  const words = `${text}; weft up sets its own rules before that`;
+  return { ...finding, severity: 'note', text: words, cure: '' };
 }
 
 async function lookAtHost(): Promise<Look[]> {

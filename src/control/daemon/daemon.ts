@@ -29,7 +29,7 @@ import { type Finding, judge, sortFindings } from '../../operate/findings/findin
 import type { Answer, Starting } from '../../operate/status/status.js';
 import { readHostId } from '../host/host-id.js';
 import { Ip } from '../host/ip.js';
-import { processorMs } from '../host/processor-time.js';
+import { childrenMs, processorMs } from '../host/processor-time.js';
 import { removeIfUnused } from '../host/run-folder.js';
 import { Overlay } from '../overlay/network.js';
 import { formatSubnet } from '../overlay/subnet.js';
@@ -157,6 +157,12 @@ export class Daemon {
     const own = processorMs('self', proc);
     const ofIp = this.#ip === undefined ? 0 : this.#ip.spentMs(proc);
     return own === undefined || ofIp === undefined ? undefined : own + ofIp;
+  }
+
+  /** The same with the programs that checks start. */
+  #spentByChecks(): number | undefined {
+    const [own, children] = [this.#spent(), childrenMs(this.#options.host.proc)];
+    return own === undefined || children === undefined ? undefined : own + children;
   }
 
   /** Looks at the host at once, and at the store anew, over new connections. */
@@ -290,6 +296,7 @@ export class Daemon {
     const network = this.#overlayNetwork;
     const examiner = new Examiner({
       ...{ clock, log, hostChecks: hostChecks(), statusChecks: STATUS_CHECKS },
+      spent: () => this.#spentByChecks(),
       look: () => ({
         subject: subjectOf(made.parts(), { host, network, subnetFile }),
         status: this.#status(made),

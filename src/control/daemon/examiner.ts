@@ -6,10 +6,10 @@ import type { AnyStatus, HostCheck, StatusCheck, Subject } from '../../operate/f
 import { type Finding, keyOf } from '../../operate/findings/finding.js';
 import { HostError } from '../host/errors.js';
 import type { Clock, Log } from '../runtime.js';
-import { Pace } from './pace.js';
+import { Pace, type Spent } from './pace.js';
 
 /** Between two rounds. */
-const EVERY_MS = 3_000;
+const EVERY_MS = 4_000;
 /** Each check may take one part in so many of the time. */
 const SHARE = 100;
 /** More findings than this of one round are told as a number. */
@@ -22,6 +22,8 @@ export interface ExaminerOptions {
   readonly log: Log;
   readonly hostChecks: readonly HostCheck[];
   readonly statusChecks: readonly StatusCheck[];
+  /** What looks cost; how long they last unless told. */
+  readonly spent?: Spent | undefined;
   /** What is looked at, as it is now. */
   readonly look: () => { readonly subject: Subject; readonly status: AnyStatus };
 }
@@ -45,7 +47,7 @@ export class Examiner {
     this.#options = options;
     this.#hostChecks = options.hostChecks.map((check) => ({
       check,
-      pace: new Pace(options.clock, { share: SHARE }),
+      pace: new Pace(options.clock, { share: SHARE, spent: options.spent }),
     }));
   }
 

@@ -10,7 +10,7 @@
  *                  for the peer, and who forbade fragments is told
  *   5. segment     super-packets into datagrams; else finish the checksum   outbound_bad_offload
  *   6. encapsulate the peer's VXLAN and Ethernet headers in front; ECN to the outer header
- *   7. send        the queue, in messages (send-queue.ts)
+ *   7. send        the queue, in messages (send-queue.ts); errors of sends (send-errors.ts)
  *                  send_too_long, send_peer_full, send_peer_unreachable, send_denied, send_failed
  *
  * The mirror of inbound.ts. Nothing here allocates, and nothing waits: after a step all that was

@@ -1,5 +1,6 @@
 /** All checks there are. */
 import type { HostCheck, StatusCheck } from './check.js';
+import { FirewallCheck } from './firewall/check.js';
 import { judgeLeases } from './leases.js';
 import { Links } from './links.js';
 import {
@@ -19,7 +20,7 @@ import { Tables } from './tables.js';
 
 /** Made anew for each daemon or doctor: a check may remember its last look. */
 export function hostChecks(): HostCheck[] {
-  return [new Links(), new Routing(), new Tables(), new Port()];
+  return [new Links(), new Routing(), new Tables(), new Port(), new FirewallCheck()];
 }
 
 export const STATUS_CHECKS: readonly StatusCheck[] = [

@@ -38,11 +38,11 @@ test('a finding is said once when it begins and once when it is over', async () 
   await settle();
   assert.deepEqual([examiner.findings, log.lines], [[], []]);
   found = [finding('docker0', 'ip link set docker0 up')];
-  for (let i = 0; i < 5; i += 1) await clock.pass(3_000);
+  for (let i = 0; i < 5; i += 1) await clock.pass(4_000);
   assert.deepEqual(log.lines, ['warn: docker0 is off; do: ip link set docker0 up']);
   assert.deepEqual(examiner.findings, found);
   found = [];
-  await clock.pass(3_000);
+  await clock.pass(4_000);
   assert.deepEqual(log.lines.slice(1), ['info: over: docker0 is off']);
   assert.deepEqual(examiner.findings, []);
 });
@@ -54,10 +54,10 @@ test('what comes and goes is not said each time, and is said in the end', async 
   await settle();
   for (let i = 0; i < 10; i += 1) {
     found = i % 2 === 0 ? [] : [finding('a')];
-    await clock.pass(3_000);
+    await clock.pass(4_000);
   }
   assert.deepEqual(log.lines, ['warn: a is off', 'info: over: a is off']);
-  for (let i = 0; i < 40; i += 1) await clock.pass(3_000);
+  for (let i = 0; i < 40; i += 1) await clock.pass(4_000);
   assert.deepEqual(log.lines.slice(2), ['warn: a is off']);
 });
 
@@ -97,7 +97,7 @@ test('a status check is told what was before; nothing is looked at after the end
   );
   examiner.start();
   await settle();
-  await clock.pass(3_000);
+  await clock.pass(4_000);
   assert.equal(rounds, 2);
   await examiner.stop();
   await clock.pass(30_000);

@@ -95,11 +95,12 @@ test('a rule of others that takes everything before the jump is told once', asyn
   const around = surroundings();
   await startFirewall(around, WANTED, OPTIONS);
   around.runner.chain('filter', 'FORWARD')!.unshift('-j DROP');
+  around.runner.chain('nat', 'POSTROUTING')!.unshift('-j MASQUERADE');
   await around.clock.pass(20_000);
-  assert.equal(warnings(around.log).length, 1);
+  assert.equal(warnings(around.log).length, 1, 'what drops packets, a check of the firewall tells');
   assert.match(
     warnings(around.log)[0]!,
-    /-A FORWARD -j DROP stands before the jump to FLANNEL-FWD/,
+    /-A POSTROUTING -j MASQUERADE stands before the jump to FLANNEL-POSTRTG/,
   );
 });
 

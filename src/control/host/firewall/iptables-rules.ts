@@ -220,14 +220,19 @@ export function transaction({ table }: Pick<Place, 'table'>, input: readonly str
   return `*${table}\n${input.join('\n')}\nCOMMIT\n`;
 }
 
-/** Rules that take every packet before it reaches our jump, as `-A FORWARD -j DROP`; one a hook. */
+/**
+ * Rules that take every packet before it reaches our jump, as `-A POSTROUTING -j MASQUERADE`; one a
+ * hook. Those that drop it, operate/findings/firewall tells; and what is accepted before flannel's
+ * rules that accept it is none the worse.
+ */
 export function obstacles(place: Place, saved: Saved): string[] {
+  if (place.table === 'filter') return [];
   return place.hooks.flatMap((hook) => {
     const inHook = saved.lines.filter((line) => line.startsWith(`-A ${hook} `));
     const jump = inHook.findIndex((line) => line.endsWith(` -j ${place.chain}`));
     const before = inHook.slice(0, Math.max(jump, 0));
     const found = before.find((line) =>
-      /^-A \S+ -j (?:ACCEPT|DROP|REJECT|RETURN|MASQUERADE|SNAT)\b/.test(line),
+      /^-A \S+ -j (?:ACCEPT|RETURN|MASQUERADE|SNAT)\b/.test(line),
     );
     return found ?? [];
   });

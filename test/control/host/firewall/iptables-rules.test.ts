@@ -147,17 +147,17 @@ test("an emptied table keeps what is others'", () => {
   assert.equal(host.chain('filter', 'FLANNEL-FWD'), undefined);
 });
 
-test('a rule that takes everything before the jump is told', () => {
-  const listing = (...before: string[]) => {
-    const lines = [...before, linesOf(FILTER, RULES)[0]!].map((line) => `${line}\n`).join('');
-    return parseSaved(FILTER, `*filter\n${lines}COMMIT\n`);
+test('a rule that takes everything before the jump is told, but for what is dropped', () => {
+  const obstaclesIn = (place: Place, ...before: string[]) => {
+    const lines = [...before, linesOf(place, RULES)[0]!].map((line) => `${line}\n`).join('');
+    return obstacles(place, parseSaved(place, `*${place.table}\n${lines}COMMIT\n`));
   };
-  assert.deepEqual(
-    obstacles(FILTER, listing('-A FORWARD -j LOG', '-A FORWARD -s 1.0.0.0/8 -j DROP')),
-    [],
-  );
-  const reject = '-A FORWARD -j REJECT --reject-with icmp-port-unreachable';
-  assert.deepEqual(obstacles(FILTER, listing(reject)), [reject]);
+  const masquerade = '-A POSTROUTING -j MASQUERADE';
+  assert.deepEqual(obstaclesIn(NAT, '-A POSTROUTING -s 1.0.0.0/8 -j ACCEPT', masquerade), [
+    masquerade,
+  ]);
+  assert.deepEqual(obstaclesIn(NAT, '-A POSTROUTING -s 1.0.0.0/8 -j ACCEPT'), []);
+  assert.deepEqual(obstaclesIn(FILTER, '-A FORWARD -j DROP', '-A FORWARD -j ACCEPT'), []);
 });
 
 test('a table that only nft can show is recognised', () => {
