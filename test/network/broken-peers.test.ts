@@ -1,6 +1,5 @@
 /** Peers, and the ways to them, that are broken: see broken/judged.ts. */
 import process from 'node:process';
-import type { Running } from '../../src/lab/command.js';
 import { enterLab } from '../../src/lab/enter.js';
 import { Lab } from '../../src/lab/lab.js';
 import { describeBroken, type SetUp } from './broken/judged.js';

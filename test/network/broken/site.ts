@@ -109,8 +109,8 @@ export function pause(ms: number): Promise<void> {
 
 /** A table that drops; what it says is nft's. */
 export async function nft(host: Namespace, hook: string, rule: string): Promise<void> {
-  const chain = `chain c { type filter hook ${hook} priority -10; ${rule}; }`;
-  await host.run(['nft', '-f', '-'], { input: `table inet shut { ${chain} }` });
+  const chain = `chain c { type filter hook ${hook} priority -10; ${rule}\n }`;
+  await host.run(['nft', '-f', '-'], { input: `table inet shut { ${chain}\n }` });
 }
 
 export function unshut(host: Namespace): Promise<unknown> {
