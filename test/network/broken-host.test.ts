@@ -6,7 +6,7 @@ import { run } from '../../src/lab/command.js';
 import { enterLab, labLacks } from '../../src/lab/enter.js';
 import { Lab } from '../../src/lab/lab.js';
 import { describeBroken, type SetUp } from './broken/judged.js';
-import { again, LOG } from './broken/site.js';
+import { again, LOG, nft, unshut } from './broken/site.js';
 import { PREFIX } from './overlay.js';
 
 const lacks = labLacks({ programs: ['etcd', 'ping', 'nft', 'iptables'], tun: true });
@@ -145,6 +145,30 @@ const SET_UPS: readonly SetUp[] = [
       await etcd.delete(`${PREFIX}/subnets/10.10.94.0-24`);
     },
     mend: ({ alpha }) => alpha.run(['rm', `${LOG}.rest`]),
+  },
+  {
+    is: 'nft drops what comes for UDP 8472',
+    finds: ['firewall-drop'],
+    spoil: ({ alpha }) => nft(alpha, 'input', 'udp dport 8472 drop'),
+    mend: ({ alpha }) => unshut(alpha),
+  },
+  {
+    is: 'nft drops what leaves for UDP 8472',
+    finds: ['firewall-drop'],
+    spoil: ({ alpha }) => nft(alpha, 'output', 'udp dport 8472 drop'),
+    mend: ({ alpha }) => unshut(alpha),
+  },
+  {
+    is: 'nft rejects what is forwarded into flannel.1',
+    finds: ['firewall-drop'],
+    spoil: ({ alpha }) => nft(alpha, 'forward', 'oifname "flannel.1" reject'),
+    mend: ({ alpha }) => unshut(alpha),
+  },
+  {
+    is: "another's rule drops all that is forwarded",
+    finds: ['firewall-drop'],
+    spoil: ({ alpha }) => alpha.run(['iptables', '-I', 'FORWARD', '-j', 'DROP']),
+    mend: ({ alpha }) => alpha.run(['iptables', '-D', 'FORWARD', '-j', 'DROP']),
   },
 ];
 

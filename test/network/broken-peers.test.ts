@@ -50,9 +50,9 @@ const SET_UPS: readonly SetUp[] = [
     mend: ({ beta }) => beta.ip('link set ens33 up'),
   },
   {
-    is: 'half of the packets to a peer are lost',
+    is: 'every second packet to a peer is lost',
     finds: ['peer-lossy'],
-    spoil: ({ gamma }) => nft(gamma, 'input', 'udp dport 8472 numgen random mod 100 < 50 drop'),
+    spoil: ({ gamma }) => nft(gamma, 'input', 'udp dport 8472 numgen inc mod 2 0 drop'),
     mend: ({ gamma }) => unshut(gamma),
   },
   {
@@ -107,7 +107,7 @@ const SET_UPS: readonly SetUp[] = [
     is: 'a peer that takes no large packets, and nobody says so',
     finds: ['peer-small-mtu'],
     within: 45_000,
-    spoil: ({ gamma }) => nft(gamma, 'input', 'udp dport 8472 ip length > 1000 drop'),
+    spoil: ({ gamma }) => nft(gamma, 'prerouting', 'udp dport 8472 meta length > 1000 drop'),
     mend: ({ gamma }) => unshut(gamma),
   },
 ];

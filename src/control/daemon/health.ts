@@ -80,7 +80,7 @@ const AGAIN_MS = 900;
 /** After so many failures it is asked no more often than others. */
 const TIRED = 10;
 /** From one large echo to the next, and while one had no answer. */
-const FULL_MS = 5_500;
+const FULL_MS = 30_000;
 const FULL_AGAIN_MS = 1_900;
 /** From one ping of a peer that does not answer to the next. */
 const PING_MS = 3_000;

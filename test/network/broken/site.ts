@@ -14,6 +14,7 @@ import { type Host, WEFT } from '../../../src/lab/host.js';
 import type { KernelPeer } from '../../../src/lab/kernel-peer.js';
 import { Lab } from '../../../src/lab/lab.js';
 import type { Namespace } from '../../../src/lab/namespace.js';
+import type { Network } from '../../../src/lab/network.js';
 import { readStatus } from '../../../src/operate/status/socket.js';
 import type { Status } from '../../../src/operate/status/status.js';
 import { CONFIG, PREFIX, startWeft, weftFlags } from '../overlay.js';
@@ -25,6 +26,7 @@ export const LOG = `${FOLDER}/weft.log`;
 
 export class Site {
   readonly lab: Lab;
+  readonly network: Network;
   readonly etcd: Etcd;
   readonly alpha: Host;
   readonly beta: Host;
@@ -39,10 +41,11 @@ export class Site {
   readonly #weft: Running;
 
   private constructor(
-    made: Pick<Site, 'lab' | 'etcd' | 'alpha' | 'beta' | 'gamma' | 'kernel' | 'other'>,
+    made: Pick<Site, 'lab' | 'network' | 'etcd' | 'alpha' | 'beta' | 'gamma' | 'kernel' | 'other'>,
     weft: Running,
   ) {
     this.lab = made.lab;
+    this.network = made.network;
     this.etcd = made.etcd;
     this.alpha = made.alpha;
     this.beta = made.beta;
@@ -71,7 +74,7 @@ export class Site {
     const up = `exec ${process.execPath} ${WEFT} up ${flags.join(' ')} 2>>${LOG}`;
     const weft = alpha.start(['sh', '-c', up], { name: 'weft up' });
     const other = await startWeft(gamma, etcd);
-    const site = new Site({ lab, etcd, alpha, beta, gamma, kernel, other }, weft);
+    const site = new Site({ lab, network, etcd, alpha, beta, gamma, kernel, other }, weft);
     while ((await site.status())?.peers.length !== 2) await pause(100);
     for (const one of await etcd.peers(PREFIX)) {
       if (one.publicIp !== kernel.publicIp) await kernel.addPeer(one);
@@ -79,6 +82,9 @@ export class Site {
       if (one.publicIp === gamma.address) site.far = one.subnet;
     }
     await alpha.container('xbox1');
+    const isWell = async () =>
+      (await site.status())?.peers.every(({ health }) => health.state === 'well') === true;
+    while (!(await isWell())) await pause(100);
     return site;
   }
 
