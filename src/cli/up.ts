@@ -119,6 +119,7 @@ export async function main(args: string[], laneProgram?: URL): Promise<number> {
       random: Math.random,
       log,
       logStream: stream,
+      retell: () => log.retell(),
       lifecycle,
       host,
       saveBatch: (batches, place) =>

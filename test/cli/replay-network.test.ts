@@ -28,7 +28,7 @@ function weft(
 const STATUS = {
   backend: 'vxlan',
   accept: 'strict',
-  device: { name: 'flannel.1', address: '10.10.58.0/32', mtu: 1450 },
+  device: { name: 'flannel.1', address: '10.10.58.0/32', mtu: 1450, taken: 0 },
   underlay: { address: '192.168.56.11', port: 8472, publicIp: '203.0.113.11' },
   lease: { subnet: '10.10.58.0/24', vtepMac: '02:00:00:00:00:0a', vni: 1 },
   peers: [

@@ -101,6 +101,7 @@ export class Daemon {
     lifecycle.onLeave('the run folder', () => removeIfUnused(host.folder, host.runDirectory));
     lifecycle.onLeave('the status socket', () => socket.close());
     await awaited(this.#loop.begin(socket));
+    this.#loop.add({ name: 'the log', reconcile: async () => this.#retell() });
 
     // 3. config
     const store = this.#options.openStore();
@@ -204,6 +205,12 @@ export class Daemon {
   /** What the start has made, once it is done. */
   get #made(): Running | undefined {
     return this.#state.is === 'running' ? this.#state.made : undefined;
+  }
+
+  /** A disk that has room again is no reason to wait for the next line. */
+  #retell(): readonly string[] {
+    this.#options.retell();
+    return [];
   }
 
   #doing(doing: string): void {

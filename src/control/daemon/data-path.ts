@@ -65,6 +65,9 @@ type State =
   /** For good, though what is under way comes to its end. */
   | { readonly is: 'closing' };
 
+/** A TUN that was taken away twice within this time is so by a program that does not stop. */
+const TAKEN_MS = 6_000;
+
 /** Always the same. */
 const NOBODY: readonly Shown[] = [];
 
@@ -83,6 +86,8 @@ export class DataPath implements Member, Movable {
   #lastLanes: RunningLanes | undefined;
   #tunnel: Tunnel | undefined;
   #peerSockets = PEER_SOCKETS;
+  /** When the TUN had been taken away, of late. */
+  #takenAt: readonly number[] = [];
   /** What is under way; never rejects. */
   #working: Promise<unknown> = Promise.resolve();
 
@@ -92,6 +97,17 @@ export class DataPath implements Member, Movable {
     this.#device = new OwnDevice(options);
     this.#place = place;
     this.#count = options.lanes;
+  }
+
+  /** The lanes are down: nothing passes. */
+  get isUrgent(): boolean {
+    return this.#state.is === 'standing';
+  }
+
+  /** How often somebody took the TUN away in the last few seconds. */
+  get taken(): number {
+    const now = this.#options.clock.now();
+    return this.#takenAt.filter((at) => now - at < TAKEN_MS).length;
   }
 
   /** Opens the sockets and the TUN. Rejects with a StartError. */
@@ -194,6 +210,8 @@ export class DataPath implements Member, Movable {
       await this.#stop();
       await this.#start();
       if (this.#device.tun === before) return ['lanes started again'];
+      const now = this.#options.clock.now();
+      this.#takenAt = [...this.#takenAt.filter((at) => now - at < TAKEN_MS), now];
       return [`${this.name} was gone: made anew, and the lanes with it`];
     });
   }

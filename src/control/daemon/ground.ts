@@ -53,6 +53,8 @@ export interface DaemonOptions {
   readonly log: Log;
   /** Where its lines go; for the status. */
   readonly logStream: Pick<LineStream, 'lost' | 'trouble'>;
+  /** Tries to tell the log of lines that it lost; none were, and it does nothing. */
+  readonly retell: () => void;
   readonly lifecycle: Lifecycle;
   readonly saveBatch: SaveBatch;
   /** Where all this takes place. */

@@ -96,8 +96,8 @@ const MISSED = 2;
 /** What is to be believed: so many failures, and no sign for so long. */
 const FAILS = 3;
 const SILENT_MS = 5_000;
-/** Lost ones among the last of the window. */
-const WINDOW = 10;
+/** Losses that are apart, among the last of the window: those in a row are one, a short outage. */
+const WINDOW = 7;
 const LOSSES = 2;
 /** After so many failures in a row it was away, and what was lost then is not loss. */
 const AWAY = 3;
@@ -261,7 +261,7 @@ function withoutFault({ words, code }: Opinion): Opinion {
 function answersOf({ window, roundTripMs }: Watched): Answers {
   const whole = window.slice(0, window.lastIndexOf(true) + 1);
   const answered = whole.filter((one) => one).length;
-  const lost = whole.length - answered >= LOSSES;
+  const lost = whole.filter((one, i) => !one && whole[i - 1] !== false).length >= LOSSES;
   return { ...NO_ANSWERS, sent: lost ? whole.length : answered, answered, roundTripMs };
 }
 

@@ -11,6 +11,8 @@ const FLUSH_MS = 500;
 export interface LineStream {
   /** `told`: the line that tells of so many lost ones. */
   write(line: string, told: (lines: number) => string): void;
+  /** Tries to tell of lost lines, without another line behind; nothing where none was lost. */
+  retry(told: (lines: number) => string): void;
   /** Waits a moment for what is not written yet. */
   flush(): void;
   /** Lines lost so far. */
@@ -38,6 +40,12 @@ export class ThreadStream implements LineStream {
     const text = untold === 0 ? line : `${told(untold)}${line}`;
     if (this.#lines.linesWrite(text, untold)) this.#told += untold;
     else this.#refused += 1;
+  }
+
+  retry(told: (lines: number) => string): void {
+    const untold = this.#untold;
+    // Below 0: a try that fails is no line that is lost.
+    if (untold > 0 && this.#lines.linesWrite(told(untold), -untold)) this.#told += untold;
   }
 
   flush(): void {
@@ -70,6 +78,7 @@ export const directStream: LineStream = {
       // Nobody can be told.
     }
   },
+  retry() {},
   flush() {},
   lost: 0,
   trouble: '',

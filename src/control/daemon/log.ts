@@ -46,13 +46,18 @@ export function isJournal(stream = '', fd = 2): boolean {
 const REPEATED = 5;
 const REPEATED_MS = 60_000;
 
+/** A log that can tell, without a line of its own, that lines were lost: see LineStream.retry. */
+export interface RetellingLog extends Log {
+  retell(): void;
+}
+
 /** `verbosity` 0: info and above; 1 and more: debug too. */
 export function createLog(
   verbosity: number,
   stream: LineStream,
   format = formatLine,
   timeOfDay = () => new Date(),
-): Log {
+): RetellingLog {
   let last = { severity: 'D' as Severity, text: '', at: 0, said: 0, unsaid: 0 };
   const write = (severity: Severity, text: string): void => {
     const now = timeOfDay();
@@ -72,9 +77,7 @@ export function createLog(
     put(severity, now, text);
   };
   const put = (severity: Severity, now: Date, text: string): void => {
-    stream.write(format(severity, now, text), (lines) =>
-      format('W', now, `${lines === 1 ? '1 line' : `${lines} lines`} of log could not be written`),
-    );
+    stream.write(format(severity, now, text), (lines) => format('W', now, describeLost(lines)));
   };
   return {
     error: (text) => write('E', text),
@@ -83,7 +86,12 @@ export function createLog(
     debug: (text) => {
       if (verbosity > 0) write('D', text);
     },
+    retell: () => stream.retry((lines) => format('W', timeOfDay(), describeLost(lines))),
   };
+}
+
+function describeLost(lines: number): string {
+  return `${lines === 1 ? '1 line' : `${lines} lines`} of log could not be written`;
 }
 
 function describeTimes(times: number): string {

@@ -24,6 +24,8 @@ export interface Member {
   readonly kind?: Kind;
   /** Whether the last look is no measure of what a look costs, and the next not to be put off. */
   readonly isUnsettled?: boolean;
+  /** Whether it knows that something is not as wanted: its next look is not put off. */
+  readonly isUrgent?: boolean;
 }
 
 const PERIOD_MS = 3_000;
@@ -142,7 +144,8 @@ export class Reconciler {
     for (const [member, pace] of this.#members) {
       if (this.#state === 'stopped') break;
       // What stands on something that was made anew just now may be gone with the old one.
-      if (all || did.length > 0 || pace.isDue) did.push(...(await this.#look(member, pace)));
+      const isDue = pace.isDue || member.isUrgent === true;
+      if (all || did.length > 0 || isDue) did.push(...(await this.#look(member, pace)));
     }
     this.#inVain = isOfChange && did.length === 0 ? Math.min(this.#inVain + 1, MOST_IN_VAIN) : 0;
     const line = did.join('; ');

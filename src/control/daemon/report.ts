@@ -54,6 +54,8 @@ export interface VxlanParts extends Common {
   readonly peerSockets: number;
   readonly paths: Pick<Paths, 'report' | 'lack'>;
   readonly queues: Pick<HostQueues, 'counters'>;
+  /** How often somebody took the TUN away of late. */
+  readonly taken: number;
 }
 
 export type Parts = VxlanParts | HostGwParts;
@@ -119,7 +121,7 @@ export function report(parts: VxlanParts, now: Moment): Status {
     backend: 'vxlan',
     directRouting,
     accept: parts.accept,
-    device: { name, address: `${formatAddress(lease.subnet.address)}/32`, mtu },
+    device: { name, address: `${formatAddress(lease.subnet.address)}/32`, mtu, taken: parts.taken },
     underlay: {
       interface: underlay.name,
       mtu: underlay.mtu,

@@ -151,8 +151,8 @@ export async function startVxlan(start: Start, backend: Vxlan): Promise<Running>
     standing: () => turning.faults,
     parts: () => {
       const { tun, sockets, lanes: running } = path;
-      const { peerSockets, place: at } = path;
-      const now = { tun, sockets, lanes: running, peerSockets, mtu: at.mtu, underlay: watch.now };
+      const { peerSockets, place: at, taken } = path;
+      const now = { tun, sockets, lanes: running, peerSockets, taken, mtu: at.mtu, underlay: watch.now };
       return { ...same, ...made, ...now };
     },
   };

@@ -6,6 +6,7 @@
  * network; what it has beside is kept, and so are its mode and owner. Whoever writes other values
  * again and again is named, and opposed ever less often.
  */
+import fs from 'node:fs';
 import { HostError } from '../host/errors.js';
 import type { Journal } from '../host/journal.js';
 import {
@@ -28,6 +29,9 @@ const FIRST_PAUSE_MS = 10_000;
 const LONGEST_PAUSE_MS = 300_000;
 /** What was right so long, and twice the pause, is opposed by nobody. */
 const QUIET_MS = 60_000;
+/** The same of a program that wrote it by itself, and does so no more. */
+const CALM_MS = 3_000;
+const CHANGED_MS = 1_500;
 /** Whoever writes it in several steps gets so long for them. */
 const STEPS_MS = 500;
 
@@ -51,6 +55,9 @@ export class SubnetFile implements Member {
   /** How often it was put right in a row, and when last. */
   #repairs = 0;
   #repairedAt = 0;
+  /** Which file it was at the last look, and whether it changed by itself while weft let it be. */
+  #stamp = '';
+  #restless = false;
   /** That somebody opposes, in the words of the first time; empty while nobody does. */
   #opposed = '';
 
@@ -100,7 +107,9 @@ export class SubnetFile implements Member {
   #keep(): string[] {
     this.#seen = undefined;
     const quiet = this.#options.clock.now() - this.#repairedAt;
-    if (quiet >= Math.max(QUIET_MS, 2 * this.#pauseMs)) {
+    const longest = Math.max(QUIET_MS, 2 * this.#pauseMs);
+    if (quiet >= (this.#restless ? CALM_MS : longest)) {
+      this.#restless = false;
       this.#repairs = 0;
       this.#opposed = '';
     }
@@ -114,13 +123,29 @@ export class SubnetFile implements Member {
       this.#opposed ||=
         `another program keeps writing ${this.name}, ${wrong}: weft writes it again now and then; ` +
         'stop that program, or give weft a file of its own with -subnet-file';
-      if (now < this.#repairedAt + this.#pauseMs) throw new HostError('EBUSY', this.#opposed);
+      const isPause = now < this.#repairedAt + this.#pauseMs;
+      if (!this.#isCalm() && isPause) throw new HostError('EBUSY', this.#opposed);
     }
     this.#write(text);
     this.#repairs += 1;
     this.#repairedAt = now;
+    // Whoever opposes does so at once, as a rule.
+    if (this.#repairs <= REPAIRS) this.#options.soon(STEPS_MS);
     if (this.#opposed !== '') throw new HostError('EBUSY', this.#opposed);
     return [`wrote ${this.name}, ${wrong}`];
+  }
+
+  /**
+   * Whether the program that opposes, which wrote it while weft let it be, does so no more. Of one
+   * that writes only after weft has, nobody can tell: for those are the pauses.
+   */
+  #isCalm(): boolean {
+    const before = this.#stamp;
+    this.#stamp = stampOf(this.name);
+    const isCalm = this.#restless && this.#stamp === before;
+    if (before !== '' && this.#stamp !== before) this.#restless = true;
+    if (this.#restless) this.#options.soon(isCalm ? CALM_MS : CHANGED_MS);
+    return isCalm;
   }
 
   get #pauseMs(): number {
@@ -150,6 +175,7 @@ export class SubnetFile implements Member {
     }
     this.#written = true;
     this.#seen = undefined;
+    this.#stamp = '';
   }
 
   /** Only our lines: the others are not weft's to take back. */
@@ -159,5 +185,15 @@ export class SubnetFile implements Member {
       path: this.name,
       wrote: formatSubnetEnv(this.#env),
     });
+  }
+}
+
+/** Changes whenever the file is written; empty while there is none. */
+function stampOf(file: string): string {
+  try {
+    const { ino, mtimeNs } = fs.statSync(file, { bigint: true });
+    return `${ino} ${mtimeNs}`;
+  } catch {
+    return '';
   }
 }

@@ -6,7 +6,7 @@ import type { EtcdMembers } from './etcd-members.js';
 import { StoreError } from './store.js';
 
 /** In so many looks at the newest lease, one at the alarms. */
-const EVERY = 3;
+const EVERY = 2;
 
 export class EtcdAlarms {
   readonly #members: Pick<EtcdMembers, 'probe'>;

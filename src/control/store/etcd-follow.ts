@@ -11,7 +11,7 @@
  * watcher is not used: it takes the `created` answer for progress and loses what came between.
  *
  * A watch on a member that is cut off from the quorum stays silent and looks healthy. So every
- * 10 s the newest lease and their number are read, linearizable: a member that cannot answer
+ * 4 s the newest lease and their number are read, linearizable: a member that cannot answer
  * that is left, and an answer that is not what we know makes us list again.
  */
 import type {
@@ -76,7 +76,7 @@ const MOST_PATIENCE_MS = 30_000;
 const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 1_000;
 /** How often the member in use is asked, less up to a fifth of it. */
-const LOOK_EVERY_MS = 10_000;
+const LOOK_EVERY_MS = 4_000;
 /** What the store has and we do not may be on its way: so it is compared again after this. */
 const ON_ITS_WAY_MS = 500;
 
@@ -249,6 +249,9 @@ export function follow(source: Source, listener: Listener): Following {
       return known;
     } catch (error) {
       if (clock.now() - begun >= withinMs) lookPatience.overdue();
+      // Until another member answers, it is since then that none does.
+      outage.since ??= begun;
+      outage.reason ??= messageOf(error);
       throw error;
     }
   }

@@ -114,7 +114,7 @@ export interface Native {
   notify(path: string, text: string): number;
   /** Lines for a descriptor, by a thread that alone may stand still: native/lines.c. */
   linesOpen(fd: number): void;
-  /** False when too much waits already. `carries`: added to the second of `linesLost` if it fails. */
+  /** False when too much waits already. `carries`: added to the second of `linesLost` if it fails; see lines.c. */
   linesWrite(text: string, carries: number): boolean;
   /** Lines that could not be written, what they carried, the last errno or 0. */
   linesLost(): [lines: number, carried: number, errno: number];

@@ -1,6 +1,7 @@
 /** All checks there are. */
 import type { HostCheck, StatusCheck } from './check.js';
 import { FirewallCheck } from './firewall/check.js';
+import { judgeDevice } from './device.js';
 import { judgeLeases } from './leases.js';
 import { Links } from './links.js';
 import {
@@ -24,6 +25,7 @@ export function hostChecks(): HostCheck[] {
 }
 
 export const STATUS_CHECKS: readonly StatusCheck[] = [
+  judgeDevice,
   judgePeers,
   judgeRoutes,
   judgeQueues,

@@ -2,16 +2,21 @@
 import type { Finding } from './finding.js';
 
 /** No packet gets from this host to another, by the underlay. */
-const CUT_OFF = [
+const CUT_OFF: readonly string[] = [
   ...['peer-no-way', 'peer-silent', 'peer-unreachable', 'peer-refused', 'peer-lossy'],
   ...['peer-small-mtu', 'path-mtu', 'route-refused', 'rp-filter'],
   ...['store-away', 'store-slow', 'lease'],
-] as const;
+];
+/** None gets through the tunnel. */
+const NO_TUNNEL: readonly string[] = [
+  ...['peer-silent', 'peer-lossy', 'peer-small-mtu', 'route-refused', 'routes-lost'],
+];
 
 /** By the greater fault's code, those that follow from it. */
 const FOLLOW: ReadonlyMap<string, readonly string[]> = new Map([
   ['underlay-down', CUT_OFF],
   ['underlay-lost', CUT_OFF],
+  ['device-lost', NO_TUNNEL],
 ]);
 
 /** Those that stand on their own. Notes and warnings explain nothing away. */

@@ -59,7 +59,13 @@ export interface Status {
   readonly directRouting: boolean;
   /** Whose packets are let in: `-accept`. */
   readonly accept: Accept;
-  readonly device: { readonly name: string; readonly address: string; readonly mtu: number };
+  readonly device: {
+    readonly name: string;
+    readonly address: string;
+    readonly mtu: number;
+    /** How often somebody took it away in the last few seconds. */
+    readonly taken: number;
+  };
   readonly underlay: {
     readonly interface: string;
     readonly mtu: number;

@@ -34,6 +34,7 @@ function parts(): VxlanParts {
   return {
     name: 'flannel.1',
     mtu: 1450,
+    taken: 0,
     backend: {
       type: 'vxlan',
       vni: 1,

@@ -50,7 +50,7 @@ export const fullStatus: Status = {
   backend: 'vxlan',
   directRouting: true,
   accept: 'peers',
-  device: { name: 'flannel.1', address: '10.10.58.0/32', mtu: 1450 },
+  device: { name: 'flannel.1', address: '10.10.58.0/32', mtu: 1450, taken: 0 },
   underlay: {
     interface: 'ens33',
     mtu: 1500,

@@ -112,6 +112,7 @@ export class FakeHost implements Host {
       onLeaseLoss: 'exit',
       ...{ clock: this.clock, random: seeded(1), log: this.log, lifecycle: this.lifecycle },
       logStream: { lost: 0, trouble: '' },
+      retell: () => {},
       saveBatch: () => undefined,
       host: this,
       ...more,
