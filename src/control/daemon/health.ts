@@ -64,6 +64,8 @@ export interface Watched {
   /** The last ping to its own address that came to an end; when it was sent. */
   readonly ping: { readonly at: number; readonly result: EchoResult } | undefined;
   readonly pingedAt: number;
+  /** It is not asked before. */
+  readonly notBefore: number;
 }
 
 export const UNWATCHED: Watched = {
@@ -71,9 +73,13 @@ export const UNWATCHED: Watched = {
   ...{ refusedAt: NEVER, errorsAt: NEVER, deniedAt: NEVER, unreachableAt: NEVER },
   ...{ askedAt: NEVER, answeredAt: NEVER, roundTripMs: null, answers: false },
   ...{ fails: 0, window: [], fullAt: NEVER, fullFails: 0, cannot: '' },
-  ...{ ping: undefined, pingedAt: NEVER },
+  ...{ ping: undefined, pingedAt: NEVER, notBefore: NEVER },
 };
 
+/** A peer that has only just joined may not know us yet, and would count us among strangers. */
+export const GRACE_MS = 1_500;
+/** Each echo that an ICMP error answers brings another one, so one that is older is past. */
+const ERRORS_MS = 5_000;
 /** From one echo to the next: of a peer of which nothing is feared, and else. */
 export const QUIET_MS = 3_000;
 const AGAIN_MS = 900;
@@ -184,7 +190,7 @@ export interface Ask {
 export function nextAsk(watched: Watched, direct: boolean, now: number): Ask | undefined {
   const { fails, fullFails, window, askedAt, fullAt, answers } = watched;
   const since = now - askedAt;
-  if (since < AGAIN_MS) return undefined;
+  if (since < AGAIN_MS || now < watched.notBefore) return undefined;
   const feared = fails > 0 || fullFails > 0 || window.includes(false) || isWondering(watched, now);
   const urgent = feared && fails < TIRED;
   if (!direct && answers && fails === 0) {
@@ -283,7 +289,7 @@ function observed(
     lanes: {
       heard: heard ? 1 : 0,
       refused: watched.refusedAt > watched.answeredAt ? lately(watched.refusedAt) : 0,
-      errors: lately(watched.errorsAt),
+      errors: now - watched.errorsAt < ERRORS_MS ? 1 : 0,
       denied: lately(watched.deniedAt),
       unreachable: lately(watched.unreachableAt),
     },

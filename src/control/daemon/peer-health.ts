@@ -18,6 +18,7 @@ import {
   type Around,
   type Ask,
   type Counts,
+  GRACE_MS,
   isPingDue,
   nextAsk,
   type Opinion,
@@ -167,7 +168,11 @@ export class PeerHealths {
     return {
       ...{ address, publicIp: formatAddress(address), peers, direct: false },
       // What the lanes counted before is no news.
-      watched: { ...UNWATCHED, counts: this.#options.counts(address) ?? UNWATCHED.counts },
+      watched: {
+        ...UNWATCHED,
+        counts: this.#options.counts(address) ?? UNWATCHED.counts,
+        notBefore: now + GRACE_MS,
+      },
       ...{ asking: false, pinging: false, own: 0 },
       ...{ lookedAt: now, opinion: undefined, judged: undefined, since: now },
     };

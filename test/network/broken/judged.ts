@@ -97,7 +97,9 @@ async function found(
     if (findings !== undefined && wanted.some(isSo)) return { ms, findings };
     if (ms > within) {
       const log = (await site.log()).split('\n').slice(-25).join('\n');
-      const lines = findings?.map((one) => `${one.severity} ${one.scope} ${keyOf(one)}: ${one.text}`);
+      const lines = findings?.map(
+        (one) => `${one.severity} ${one.scope} ${keyOf(one)}: ${one.text}`,
+      );
       assert.fail(`wanted ${wanted.join(' or ')}, found\n${lines?.join('\n')}\n${log}`);
     }
     await pause(100);
@@ -106,7 +108,8 @@ async function found(
 
 /** What `weft status`, `weft doctor`, /readyz and /metrics say of these. */
 async function checkSurfaces({ alpha }: Site, findings: readonly Finding[]): Promise<State> {
-  const weft = (...words: string[]) => alpha.run([process.execPath, WEFT, ...words], { mayFail: true });
+  const weft = (...words: string[]) =>
+    alpha.run([process.execPath, WEFT, ...words], { mayFail: true });
   const program =
     'const get = async (path) => { const r = await fetch(`http://127.0.0.1:${process.argv[1]}${path}`);' +
     ' return [r.status, await r.text()]; };' +
