@@ -107,7 +107,7 @@ describe('weft up on a hardened host', { skip: lacks ?? false, timeout: 120_000 
 
   test('too few descriptors: for the start of weft, and for the start of its modules', async () => {
     const limited = (count: number) => ['prlimit', `--nofile=${count}:${count}`, ...UP];
-    assert.match(await refused(limited(90)), /no more than 90 files.*LimitNOFILE=/);
+    assert.match(await refused(limited(94)), /no more than 94 files.*LimitNOFILE=/);
     const early = up(limited(48));
     assert.equal(await early.exited, 1);
     // Newer Nodes need fewer to come to the start.

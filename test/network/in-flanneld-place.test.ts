@@ -120,7 +120,14 @@ describe("weft in flanneld's place", { skip: lacks ?? false, timeout: 180_000 },
       mayFail: true,
     });
     const children = stdout.split('\n').flatMap((line) => line.trim() || []);
-    const read = (file: string) => fs.readFileSync(file, 'utf8').replaceAll('\0', ' ');
+    const read = (file: string): string => {
+      try {
+        return fs.readFileSync(file, 'utf8').replaceAll('\0', ' ');
+      } catch {
+        // It has ended meanwhile.
+        return '';
+      }
+    };
     const commands = [String(pid), ...children].map((each) => read(`/proc/${each}/cmdline`));
     const environments = children.map((each) => read(`/proc/${each}/environ`));
     assert.ok(children.length > 0, 'weft has its ip program running');

@@ -21,7 +21,15 @@ import { type Host, WEFT } from '../../src/lab/host.js';
 import type { KernelPeer } from '../../src/lab/kernel-peer.js';
 import { Lab } from '../../src/lab/lab.js';
 import type { Status } from '../../src/operate/status/status.js';
-import { CONFIG, checksumErrors, PREFIX, ping, startWeft, weftFlags } from './overlay.js';
+import {
+  CONFIG,
+  checksumErrors,
+  NO_PROBES,
+  PREFIX,
+  ping,
+  startWeft,
+  weftFlags,
+} from './overlay.js';
 import type { Seen } from './tools/flows.js';
 
 const FLOWS = fileURLToPath(new URL('./tools/flows.js', import.meta.url));
@@ -55,7 +63,7 @@ describe('lanes', { skip: lacks ?? false, timeout: 120_000 }, () => {
   /** Starts the weft of host 0 or 1 with these flags, in place of the one that runs. */
   const restart = async (host: 0 | 1, ...flags: string[]): Promise<Running> => {
     await wefts[host]?.stop();
-    const weft = await startWeft(hosts[host], etcd, ...flags);
+    const weft = await startWeft(hosts[host], etcd, NO_PROBES, ...flags);
     wefts[host] = weft;
     for (const other of await etcd.peers(PREFIX)) {
       if (other.publicIp !== peer.publicIp) await peer.addPeer(other);
@@ -206,7 +214,7 @@ describe('lanes', { skip: lacks ?? false, timeout: 120_000 }, () => {
     await wefts[1]!.stop();
     const [, host] = hosts;
     const less = ['setpriv', '--bounding-set=-sys_admin,-bpf', process.execPath, WEFT, 'up'];
-    const weft = host.start([...less, ...weftFlags(etcd), '-lanes=4']);
+    const weft = host.start([...less, ...weftFlags(etcd), NO_PROBES, '-lanes=4']);
     wefts[1] = weft;
     await weft.waitFor(/ready: /, 10_000);
     if (/ lanes 4, /.test(weft.output)) return t.skip('this kernel lets anybody load programs');
@@ -231,7 +239,7 @@ describe('lanes', { skip: lacks ?? false, timeout: 120_000 }, () => {
         ".bind(8472, () => console.log('bound'))",
     ]);
     await holder.waitFor(/bound/, 5_000);
-    const weft = host.weft(...weftFlags(etcd), '-lanes=2');
+    const weft = host.weft(...weftFlags(etcd), NO_PROBES, '-lanes=2');
     assert.equal(await weft.exited, 1);
     assert.match(weft.output, /^E .*UDP port 8472 on .* is in use by process \d+ \(node\)/m);
     await holder.stop();

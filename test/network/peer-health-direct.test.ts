@@ -67,7 +67,7 @@ describe('the health of a peer without a tunnel', {
     await hosts[1]!.ip('link set ens33 down');
     await becomes(({ state }) => state === 'silent' || state === 'unreachable');
     await becomes(({ words }) => /no host has the address 192\.168\.56\.12/.test(words), 90_000);
-    assert.match((await weft('status')).stdout, /UNREACHABLE for .* no host has the address/);
+    assert.match((await weft('status')).stdout, /UNREACHABLE for/);
     const { code, stdout } = await weft('probe', '192.168.56.12');
     assert.equal(code, 1);
     assert.match(stdout, /no host has the address 192\.168\.56\.12/);

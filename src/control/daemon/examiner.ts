@@ -9,7 +9,11 @@ import type { Clock, Log } from '../runtime.js';
 import { Pace, type Spent } from './pace.js';
 
 /** Between two rounds. */
-const EVERY_MS = 4_000;
+const EVERY_MS = 2_000;
+/** Between two looks of a check at the host, which starts programs. */
+const LOOK_MS = 4_000;
+/** The log is told of what has lasted: a fault in the midst of somebody's change is over at the next look. */
+const LASTS_MS = 4_000;
 /** Each check may take one part in so many of the time. */
 const SHARE = 200;
 /** More findings than this of one round are told as a number. */
@@ -33,10 +37,14 @@ export class Examiner {
   readonly #hostChecks: readonly { readonly check: HostCheck; readonly pace: Pace }[];
   /** Of each check, what its last look found. */
   readonly #found = new Map<HostCheck, readonly Finding[]>();
+  /** When each was looked with. */
+  readonly #looked = new Map<HostCheck, number>();
   #ofStatus: readonly Finding[] = [];
   #before: AnyStatus | undefined;
   /** What the log was told of and is not over. */
   #open = new Map<string, Finding>();
+  /** Since when each is found. */
+  #since = new Map<string, number>();
   /** When each was said last. */
   readonly #said = new Map<string, number>();
   #running: Promise<void> | undefined;
@@ -74,7 +82,9 @@ export class Examiner {
   async #round(): Promise<void> {
     for (const { check, pace } of this.#hostChecks) {
       if (this.#stopped) return;
-      if (!pace.isDue) continue;
+      const begun = this.#options.clock.now();
+      if (!pace.isDue || begun - (this.#looked.get(check) ?? -Infinity) < LOOK_MS) continue;
+      this.#looked.set(check, begun);
       const { subject } = this.#options.look();
       this.#found.set(check, await pace.run(() => lookWith(check, subject)));
     }
@@ -88,21 +98,25 @@ export class Examiner {
   #tell(): void {
     const { clock, log } = this.#options;
     const now = new Map(this.findings.map((finding) => [keyOf(finding), finding]));
+    const at = clock.now();
+    this.#since = new Map([...now.keys()].map((key) => [key, this.#since.get(key) ?? at]));
     const over = [...this.#open].filter(([key]) => !now.has(key));
     const isNews = (key: string) =>
-      !this.#open.has(key) && clock.now() - (this.#said.get(key) ?? -Infinity) >= SILENT_MS;
+      !this.#open.has(key) &&
+      at - (this.#since.get(key) ?? at) >= LASTS_MS &&
+      at - (this.#said.get(key) ?? -Infinity) >= SILENT_MS;
     const news = [...now].filter(([key]) => isNews(key));
     for (const [key] of over) this.#open.delete(key);
     for (const [key, finding] of news) {
       this.#open.set(key, finding);
-      this.#said.set(key, clock.now());
+      this.#said.set(key, at);
     }
     for (const [, finding] of news.slice(0, TOLD)) say(log, finding);
     if (news.length > TOLD) log.warn(`${news.length - TOLD} more findings (see: weft status)`);
     for (const [, { text }] of over.slice(0, TOLD)) log.info(`over: ${text}`);
     if (over.length > TOLD) log.info(`over: ${over.length - TOLD} more findings`);
-    for (const [key, at] of this.#said) {
-      if (!now.has(key) && clock.now() - at >= SILENT_MS) this.#said.delete(key);
+    for (const [key, said] of this.#said) {
+      if (!now.has(key) && at - said >= SILENT_MS) this.#said.delete(key);
     }
   }
 }
