@@ -50,8 +50,7 @@ const SET_UPS: readonly SetUp[] = [
     is: 'the underlay interface is down',
     finds: ['underlay-down'],
     spoil: ({ alpha }) => alpha.ip('link set ens33 down'),
-    mend: ({ alpha }) =>
-      alpha.ip('link set ens33 up', 'route replace default via 192.168.56.1'),
+    mend: ({ alpha }) => alpha.ip('link set ens33 up', 'route replace default via 192.168.56.1'),
   },
   {
     is: 'the underlay interface has no carrier',
@@ -70,7 +69,10 @@ const SET_UPS: readonly SetUp[] = [
     is: "another VPN's table has the network",
     finds: ['policy-route'],
     spoil: ({ alpha }) =>
-      alpha.ip('route add 10.0.0.0/8 via 192.168.56.1 table 52', 'rule add priority 5270 lookup 52'),
+      alpha.ip(
+        'route add 10.0.0.0/8 via 192.168.56.1 table 52',
+        'rule add priority 5270 lookup 52',
+      ),
     mend: ({ alpha }) => alpha.ip('rule del priority 5270', 'route flush table 52'),
   },
   {
@@ -86,7 +88,11 @@ const SET_UPS: readonly SetUp[] = [
     is: "a bridge of this host has a peer's subnet",
     finds: ['clash'],
     spoil: async ({ alpha, etcd }) => {
-      await alpha.ip('link add br-x type bridge', 'addr add 10.10.93.1/24 dev br-x', 'link set br-x up');
+      await alpha.ip(
+        'link add br-x type bridge',
+        'addr add 10.10.93.1/24 dev br-x',
+        'link set br-x up',
+      );
       await etcd.register(PREFIX, {
         ...{ subnet: '10.10.93.0/24', publicIp: '192.168.56.12', mac: '02:00:00:00:00:93' },
       });

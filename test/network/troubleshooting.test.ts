@@ -191,7 +191,10 @@ describe('docs/troubleshooting.md', { skip: lacks ?? false, timeout: 400_000 }, 
         const line = block.text.trim().replace('OTHER', site.kernel.subnet.replace('.0/24', '.7'));
         const argv = line.split(' ').slice(1);
         const env = symptom.env?.(site) ?? {};
-        const { stdout } = await host.run([process.execPath, WEFT, ...argv], { mayFail: true, env });
+        const { stdout } = await host.run([process.execPath, WEFT, ...argv], {
+          mayFail: true,
+          env,
+        });
         return stdout;
       };
       const mend = await symptom.make(site);

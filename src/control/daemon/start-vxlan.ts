@@ -152,7 +152,15 @@ export async function startVxlan(start: Start, backend: Vxlan): Promise<Running>
     parts: () => {
       const { tun, sockets, lanes: running } = path;
       const { peerSockets, place: at, taken } = path;
-      const now = { tun, sockets, lanes: running, peerSockets, taken, mtu: at.mtu, underlay: watch.now };
+      const now = {
+        tun,
+        sockets,
+        lanes: running,
+        peerSockets,
+        taken,
+        mtu: at.mtu,
+        underlay: watch.now,
+      };
       return { ...same, ...made, ...now };
     },
   };

@@ -1,7 +1,7 @@
 /** All checks there are. */
 import type { HostCheck, StatusCheck } from './check.js';
-import { FirewallCheck } from './firewall/check.js';
 import { judgeDevice } from './device.js';
+import { FirewallCheck } from './firewall/check.js';
 import { judgeLeases } from './leases.js';
 import { Links } from './links.js';
 import {

@@ -60,8 +60,7 @@ export class Site {
     const network = await lab.network();
     const etcd = await network.etcd();
     await etcd.put(`${PREFIX}/config`, CONFIG);
-    const host = (name: string, n: number) =>
-      network.host(name, { address: `192.168.56.${n}/24` });
+    const host = (name: string, n: number) => network.host(name, { address: `192.168.56.${n}/24` });
     const [alpha, beta, gamma] = [
       await host('alpha', 11),
       await host('beta', 12),
