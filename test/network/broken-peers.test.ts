@@ -52,8 +52,8 @@ const SET_UPS: readonly SetUp[] = [
   {
     is: 'every second packet to a peer is lost',
     finds: ['peer-lossy'],
-    spoil: ({ gamma }) => nft(gamma, 'input', 'udp dport 8472 numgen inc mod 2 0 drop'),
-    mend: ({ gamma }) => unshut(gamma),
+    spoil: ({ beta }) => nft(beta, 'input', 'udp dport 8472 numgen inc mod 2 0 drop'),
+    mend: ({ beta }) => unshut(beta),
   },
   {
     is: 'a lease has an address that nobody has',
