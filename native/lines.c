@@ -102,8 +102,8 @@ napi_value lines_open(napi_env env, napi_callback_info info) {
 
 /*
  * linesWrite(text, carries): whether it was taken: not when too much waits to be written.
- * `carries`: what is added to the second number of linesLost if it cannot be written; below 0 the same,
- * and then the line itself does not count as a lost one.
+ * `carries`: what is added to the second number of linesLost if it cannot be written. Below 0: its
+ * absolute value is, and the line itself does not count as a lost one.
  */
 napi_value lines_write(napi_env env, napi_callback_info info) {
   napi_value arguments[2], result = NULL;

@@ -30,8 +30,9 @@ const LONGEST_PAUSE_MS = 300_000;
 /** What was right so long, and twice the pause, is opposed by nobody. */
 const QUIET_MS = 60_000;
 /** The same of a program that wrote it by itself, and does so no more. */
-const CALM_MS = 3_000;
-const CHANGED_MS = 1_500;
+const CALM_MS = 2_000;
+/** After it was seen to change it is looked at again. */
+const CHANGED_MS = 1_000;
 /** Whoever writes it in several steps gets so long for them. */
 const STEPS_MS = 500;
 

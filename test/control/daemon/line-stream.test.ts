@@ -25,7 +25,8 @@ class FakeLines {
   /** The last one taken could not be written. */
   fail(): void {
     const [, carries] = this.taken.pop()!;
-    this.#lost = [this.#lost[0] + 1, this.#lost[1] + carries, EIO];
+    const one = carries < 0 ? 0 : 1;
+    this.#lost = [this.#lost[0] + one, this.#lost[1] + Math.abs(carries), EIO];
   }
 
   linesLost(): [number, number, number] {
@@ -58,6 +59,26 @@ describe('what is lost is told with the next line that goes out, each line once'
       ['a\n', 'lost 2\nd\n', 'e\n'],
     );
     assert.deepEqual([stream.lost, stream.trouble], [2, '']);
+  });
+
+  test('told by itself, as soon as there is room; a try that fails is no line that is lost', () => {
+    const lines = new FakeLines();
+    const stream = new ThreadStream(lines);
+    stream.retry(told);
+    assert.deepEqual(lines.taken, []);
+    for (const line of ['a\n', 'b\n']) {
+      stream.write(line, told);
+      lines.fail();
+    }
+    for (let i = 0; i < 3; i += 1) {
+      stream.retry(told);
+      lines.fail();
+      assert.deepEqual([stream.lost, stream.trouble], [2, 'EIO']);
+    }
+    stream.retry(told);
+    assert.deepEqual(lines.taken, [['lost 2\n', -2]]);
+    stream.retry(told);
+    assert.deepEqual([lines.taken.length, stream.lost, stream.trouble], [1, 2, '']);
   });
 
   test('failed, with what told of earlier ones: that is told again', () => {

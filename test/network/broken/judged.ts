@@ -100,7 +100,11 @@ async function found(
       const lines = findings?.map(
         (one) => `${one.severity} ${one.scope} ${keyOf(one)}: ${one.text}`,
       );
-      assert.fail(`wanted ${wanted.join(' or ')}, found\n${lines?.join('\n')}\n${log}`);
+      const healths = JSON.stringify(
+        status?.peers.map(({ publicIp, health }) => ({ publicIp, health })),
+      );
+      const told = [...(lines ?? []), healths, log].join('\n');
+      assert.fail(`wanted ${wanted.join(' or ')}, found\n${told}`);
     }
     await pause(100);
   }
@@ -110,14 +114,15 @@ async function found(
 async function checkSurfaces({ alpha }: Site, findings: readonly Finding[]): Promise<State> {
   const weft = (...words: string[]) =>
     alpha.run([process.execPath, WEFT, ...words], { mayFail: true });
-  const program =
-    'const get = async (path) => { const r = await fetch(`http://127.0.0.1:${process.argv[1]}${path}`);' +
-    ' return [r.status, await r.text()]; };' +
-    "console.log(JSON.stringify([await get('/readyz'), await get('/metrics')]))";
+  const program = `const get = async (path) => {
+    const r = await fetch('http://127.0.0.1:${HEALTHZ}' + path);
+    return [r.status, await r.text()];
+  };
+  console.log(JSON.stringify([await get('/readyz'), await get('/metrics')]))`;
   const [status, doctor, http] = await Promise.all([
     weft('status'),
     weft('doctor', '-json'),
-    alpha.run([process.execPath, '--input-type=module', '-e', program, String(HEALTHZ)]),
+    alpha.run([process.execPath, '--input-type=module', '-e', program]),
   ]);
   const { state, text } = judge(findings, 2);
   const verdict = state === 'well' ? state : state.toUpperCase();

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { withoutConsequences } from '../../../src/operate/findings/consequences.js';
+import { judgeDevice } from '../../../src/operate/findings/device.js';
 import type { Finding } from '../../../src/operate/findings/finding.js';
 import { judgeLeases } from '../../../src/operate/findings/leases.js';
 import {
@@ -34,6 +35,17 @@ function later(host: Partial<HostCounters>, inbound: number, outbound = inbound)
   };
   return [now, before];
 }
+
+test('a TUN that is taken away again and again, not once', () => {
+  const taken = (n: number) =>
+    judgeDevice({ ...fullStatus, device: { ...fullStatus.device, taken: n } });
+  assert.deepEqual(codes([...taken(0), ...taken(1)]), []);
+  const [lost] = taken(2);
+  assert.deepEqual(codes([lost!]), ['error device-lost host']);
+  // No packet gets through meanwhile: that is no fault of the peers.
+  const silent: Finding = { ...lost!, code: 'peer-silent', scope: 'peer' };
+  assert.deepEqual(codes(withoutConsequences([silent, lost!])), ['error device-lost host']);
+});
 
 test('a queue that loses a part that counts; a few, or a few of many, are what queues do', () => {
   const lost = (n: number, passed: number) =>
