@@ -5,8 +5,8 @@
 import type { EtcdMembers } from './etcd-members.js';
 import { StoreError } from './store.js';
 
-/** In so many looks at the newest lease, one at the alarms. */
-const EVERY = 2;
+/** In so many looks at the newest lease, one at the alarms: each is a proposal to the whole cluster. */
+const EVERY = 8;
 
 export class EtcdAlarms {
   readonly #members: Pick<EtcdMembers, 'probe'>;

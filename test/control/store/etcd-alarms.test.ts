@@ -20,7 +20,7 @@ test('an etcd that is out of space says so, until the alarm is disarmed', {
   const alarms = new EtcdAlarms(members);
   /** What the alarms are found to be, by as many looks as it may take. */
   const raised = async () => {
-    for (let i = 0; i < 3; i += 1) await alarms.look(5_000);
+    for (let i = 0; i < 8; i += 1) await alarms.look(5_000);
     return alarms.raised;
   };
   assert.equal(await raised(), undefined);

@@ -62,7 +62,7 @@ export function describeBroken(what: string, lacks: string | undefined, all: rea
         } finally {
           await one.mend(site);
         }
-        const { ms } = await found(site, [[]]);
+        const { ms } = await found(site, [[]], one.within);
         rows.push({ ...rows.pop()!, silentMs: ms });
       });
     }
