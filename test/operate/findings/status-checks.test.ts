@@ -47,6 +47,23 @@ test('a TUN that is taken away again and again, not once', () => {
   assert.deepEqual(codes(withoutConsequences([silent, lost!])), ['error device-lost host']);
 });
 
+test('a rule that drops the tunnel explains silent peers; one that drops containers does not', () => {
+  const silent: Finding = {
+    ...{ code: 'peer-silent', severity: 'error', scope: 'peer', about: 'peer 192.168.56.12' },
+    ...{ text: 'nothing comes from it', cure: '' },
+  };
+  const drop = (text: string, scope: Finding['scope'] = 'host'): Finding => ({
+    ...{ code: 'firewall-drop', severity: 'error', scope, about: 'a rule', text, cure: '' },
+  });
+  const tunnel = "it drops the tunnel's packets to other hosts (UDP port 8472)";
+  assert.equal(withoutConsequences([drop(tunnel), silent]).length, 1);
+  assert.equal(
+    withoutConsequences([drop('it drops all packets from containers'), silent]).length,
+    2,
+  );
+  assert.equal(withoutConsequences([drop(tunnel, 'peer'), silent]).length, 2, 'one of one peer');
+});
+
 test('a queue that loses a part that counts; a few, or a few of many, are what queues do', () => {
   const lost = (n: number, passed: number) =>
     codes(judgeQueues(...later({ udpRcvbufErrors: n }, passed)));
