@@ -86,7 +86,7 @@ const SET_UPS: readonly SetUp[] = [
   },
   {
     is: "a bridge of this host has a peer's subnet",
-    finds: ['clash'],
+    finds: ['clash', 'duplicate-public-ip'],
     spoil: async ({ alpha, etcd }) => {
       await alpha.ip(
         'link add br-x type bridge',
