@@ -108,7 +108,7 @@ describe('a lane that stands still', { skip: lacks ?? false, timeout: 180_000 },
       await ask('healthz'),
       /^503 weft does not forward: lane 0 has not turned for \d+ s$/,
     );
-    assert.equal(await ask('readyz'), '503 flanneld is not ready yet');
+    assert.match(await ask('readyz'), /^503 weft is not ready: lane 0 has not turned for \d+ s$/);
     assert.equal((await ended(15_000))[0], 1);
     assert.match(await replayed(), /^1 records?: 1 wrapped into 1 datagrams?, 0 unwrapped/m);
   });
