@@ -55,7 +55,7 @@ export class Examiner {
     this.#options = options;
     this.#hostChecks = options.hostChecks.map((check) => ({
       check,
-      pace: new Pace(options.clock, { share: SHARE, spent: options.spent }),
+      pace: new Pace(options.clock, { share: SHARE, spent: options.spent, sureAfter: 1 }),
     }));
   }
 
