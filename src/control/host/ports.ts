@@ -36,8 +36,8 @@ export async function describePortUser(
 
   const subject = `UDP port ${port} on ${address} is in use by`;
   const otherPort = 'set another "Port" in the Backend of the network config (on every host)';
-  const holder = findProcess(rival.inode, proc);
-  if (holder !== null) {
+  const holder = findHolders(new Set([rival.inode]), proc)[0];
+  if (holder !== undefined) {
     return `${subject} process ${holder.pid} (${holder.name}); stop it, or ${otherPort}`;
   }
   const device = await findVxlan(runner, port);
@@ -85,17 +85,21 @@ function parseHexAddress(hex: string): number | null {
   return Buffer.from(hex, 'hex').readUInt32LE(0);
 }
 
-function findProcess(inode: string, proc: string): { pid: string; name: string } | null {
-  const wanted = `socket:[${inode}]`;
-  for (const pid of list(proc).filter((name) => /^\d+$/.test(name))) {
-    for (const fd of list(`${proc}/${pid}/fd`)) {
-      if (readLink(`${proc}/${pid}/fd/${fd}`) === wanted) {
-        const [comm, cmdline] = [`${proc}/${pid}/comm`, `${proc}/${pid}/cmdline`].map(readText);
-        return { pid, name: processName(comm!, cmdline!) };
-      }
-    }
-  }
-  return null;
+export interface Holder {
+  readonly pid: number;
+  readonly name: string;
+}
+
+/** The processes that have one of these sockets open, as far as they can be seen from here. */
+export function findHolders(inodes: ReadonlySet<string>, proc: string): Holder[] {
+  const wanted = new Set([...inodes].map((inode) => `socket:[${inode}]`));
+  return list(proc).flatMap((pid) => {
+    const folder = `${proc}/${pid}`;
+    if (!/^\d+$/.test(pid)) return [];
+    if (!list(`${folder}/fd`).some((fd) => wanted.has(readLink(`${folder}/fd/${fd}`)))) return [];
+    const name = processName(readText(`${folder}/comm`), readText(`${folder}/cmdline`));
+    return [{ pid: Number(pid), name }];
+  });
 }
 
 async function findVxlan(runner: Runner, port: number): Promise<string | null> {
@@ -121,7 +125,7 @@ function readLink(file: string): string {
   }
 }
 
-function readText(file: string): string {
+export function readText(file: string): string {
   try {
     return fs.readFileSync(file, 'utf8');
   } catch {

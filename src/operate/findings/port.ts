@@ -2,9 +2,8 @@
  * Another process on weft's UDP port: with several lanes the port is shared (SO_REUSEPORT), and any
  * process of the same user may join. What the kernel gives to it does not come to weft.
  */
-import fs from 'node:fs';
 import { parseAddress } from '../../control/host/ipv4.js';
-import { parseSockets } from '../../control/host/ports.js';
+import { findHolders, type Holder, parseSockets, readText } from '../../control/host/ports.js';
 import type { HostCheck, Subject } from './check.js';
 import type { Finding } from './finding.js';
 
@@ -40,46 +39,5 @@ export class Port implements HostCheck {
         cure: `kill ${others.map((holder) => holder.pid).join(' ')}`,
       },
     ];
-  }
-}
-
-interface Holder {
-  readonly pid: number;
-  readonly name: string;
-}
-
-function findHolders(inodes: ReadonlySet<string>, proc: string): Holder[] {
-  const wanted = new Set([...inodes].map((inode) => `socket:[${inode}]`));
-  return list(proc).flatMap((name) => {
-    const folder = `${proc}/${name}`;
-    if (!/^\d+$/.test(name)) return [];
-    if (!list(`${folder}/fd`).some((fd) => wanted.has(readLink(`${folder}/fd/${fd}`)))) return [];
-    return [{ pid: Number(name), name: readText(`${folder}/comm`).trim() }];
-  });
-}
-
-// A process may end between two looks at it: what cannot be read counts as not there.
-
-function list(directory: string): string[] {
-  try {
-    return fs.readdirSync(directory);
-  } catch {
-    return [];
-  }
-}
-
-function readLink(file: string): string {
-  try {
-    return fs.readlinkSync(file);
-  } catch {
-    return '';
-  }
-}
-
-function readText(file: string): string {
-  try {
-    return fs.readFileSync(file, 'utf8');
-  } catch {
-    return '';
   }
 }
