@@ -1,5 +1,6 @@
 /** What the tests of the firewall's findings share: a host with weft, whose firewall they spoil. */
 import assert from 'node:assert/strict';
+import { askingOnce } from '../../src/control/host/ask-ip.js';
 import type { Runner } from '../../src/control/host/runner.js';
 import type { Container } from '../../src/lab/container.js';
 import type { Host } from '../../src/lab/host.js';
@@ -79,6 +80,8 @@ export class Spoiled {
     const own = (one: Host) => one.subnetFile()!.subnet.replace(/\.1\//, '.0/');
     return {
       runner: runnerOf(host),
+      ask: askingOnce(runnerOf(host)),
+      nftGeneration: null,
       pid: null,
       proc: `/proc/${host.holder}`,
       backend: 'vxlan',

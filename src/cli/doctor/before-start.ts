@@ -4,6 +4,7 @@ import { lookWith } from '../../control/daemon/examiner.js';
 import { defaultLanes } from '../../control/daemon/lanes.js';
 import { measuring } from '../../control/daemon/mtu.js';
 import { deviceName } from '../../control/daemon/open.js';
+import { askingOnce } from '../../control/host/ask-ip.js';
 import { HostError } from '../../control/host/errors.js';
 import { chooseInterface, type Interface, type Selection } from '../../control/host/interfaces.js';
 import { Ip } from '../../control/host/ip.js';
@@ -200,6 +201,8 @@ async function subjectOf(
     ...{
       pid: process.pid,
       runner: systemRunner,
+      ask: askingOnce(systemRunner),
+      nftGeneration: null,
       proc: PROC,
       backend: backend.type,
       peers: [],

@@ -304,10 +304,8 @@ export class Daemon {
     const examiner = new Examiner({
       ...{ clock, log, hostChecks: hostChecks(), statusChecks: STATUS_CHECKS },
       spent: () => this.#spentByChecks(),
-      look: () => ({
-        subject: subjectOf(made.parts(), { host, network, subnetFile }),
-        status: this.#status(made),
-      }),
+      subject: () => subjectOf(made.parts(), { host, network, subnetFile }),
+      status: () => this.#status(made),
     });
     this.#examiner = examiner;
     lifecycle.onLeave('the checks', () => examiner.stop());

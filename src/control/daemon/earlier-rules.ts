@@ -41,6 +41,10 @@ export class EarlierRules implements RuleSet {
     return this.#isClean && this.obstacles.length === 0;
   }
 
+  async witness(): Promise<null> {
+    return null;
+  }
+
   async ensure(): Promise<string[]> {
     const [runner, journal] = [this.#runner, this.#journal];
     const { network, places, nftRules, nftGuard } = this.#unwanted;

@@ -29,7 +29,8 @@ export interface ExaminerOptions {
   /** What looks cost; how long they last unless told. */
   readonly spent?: Spent | undefined;
   /** What is looked at, as it is now. */
-  readonly look: () => { readonly subject: Subject; readonly status: AnyStatus };
+  readonly subject: () => Subject;
+  readonly status: () => AnyStatus;
 }
 
 export class Examiner {
@@ -80,15 +81,18 @@ export class Examiner {
   }
 
   async #round(): Promise<void> {
+    let subject: Subject | undefined;
     for (const { check, pace } of this.#hostChecks) {
       if (this.#stopped) return;
       const begun = this.#options.clock.now();
       if (!pace.isDue || begun - (this.#looked.get(check) ?? -Infinity) < LOOK_MS) continue;
       this.#looked.set(check, begun);
-      const { subject } = this.#options.look();
-      this.#found.set(check, await pace.run(() => lookWith(check, subject)));
+      // One for all of a round: what one check has asked of the host, the next is told, too.
+      subject ??= this.#options.subject();
+      const seen = subject;
+      this.#found.set(check, await pace.run(() => lookWith(check, seen)));
     }
-    const { status } = this.#options.look();
+    const status = this.#options.status();
     const before = this.#before;
     this.#ofStatus = this.#options.statusChecks.flatMap((check) => check(status, before));
     this.#before = status;

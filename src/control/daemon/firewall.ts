@@ -29,6 +29,7 @@ export interface FirewallOptions {
 
 export interface Surroundings {
   readonly runner: Runner;
+  readonly nftGeneration: () => number | null;
   readonly journal: RulesJournal;
   readonly clock: Clock;
   readonly log: Log;
@@ -53,10 +54,10 @@ export async function startFirewall(
   wanted: Wanted,
   options: FirewallOptions,
 ): Promise<Keeper> {
-  const { runner, journal, clock, log, lifecycle } = around;
+  const { runner, nftGeneration, journal, clock, log, lifecycle } = around;
   const { network, subnet, nftables, guarded } = wanted;
   const { masquerade, forward, fullyRandom } = options;
-  const keeper = new Keeper(clock, log, options.resyncMs);
+  const keeper = new Keeper(clock, log, options.resyncMs, nftGeneration);
   keeper.add(new EarlierRules(runner, journal, unwantedBy(wanted, options), log));
   if (masquerade || forward) {
     const rules: Rules = { network, subnet, masquerade, fullyRandom, forward };
@@ -107,6 +108,10 @@ class OverlayRules implements RuleSet {
     const flavour = this.#nftables ? Nftables : Iptables;
     this.#firewall ??= await flavour.open(this.#runner, this.#journal);
     return this.#firewall.ensure(this.#rules);
+  }
+
+  async witness(generation: number | null): Promise<string | null> {
+    return this.#firewall?.isNft === true && generation !== null ? `${generation}` : null;
   }
 
   get obstacles(): readonly string[] {

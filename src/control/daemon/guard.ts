@@ -66,16 +66,24 @@ export class Guard implements RuleSet {
     );
   }
 
+  async witness(generation: number | null): Promise<string | null> {
+    if (this.#firewall?.isNft !== true || generation === null) return null;
+    return `${generation} ${await this.#bridgesNow()}`;
+  }
+
   /** Docker makes its bridge when weft runs already, so which there are is looked up each time. */
   async ensure(): Promise<string[]> {
     const flavour = this.#nftables ? Nftables : Iptables;
     this.#firewall ??= await flavour.open(this.#runner, this.#journal);
-    const { subnet, device } = this.#guarded;
-    const bridges = await bridgesOf(this.#runner, subnet, device);
+    const bridges = await this.#bridgesNow();
     const wrong = await this.#firewall.guard({ ...this.#guarded, bridges });
     // Rules for a bridge that came or went: nobody meddled with them.
     const same = bridges.join() === this.#bridges;
     this.#bridges = bridges.join();
     return same ? wrong : [];
+  }
+
+  #bridgesNow(): Promise<string[]> {
+    return bridgesOf(this.#runner, this.#guarded.subnet, this.#guarded.device);
   }
 }

@@ -7,12 +7,14 @@ import { Echo, type EchoOptions, loadRawSockets } from '../host/echo.js';
 import { readHostId } from '../host/host-id.js';
 import { folderOf } from '../host/run-folder.js';
 import { type Runner, systemRunner } from '../host/runner.js';
-import { nativeIo, type PacketIo } from './packet-io.js';
+import { nativeIo, nftGeneration, type PacketIo } from './packet-io.js';
 import type { Prober } from './paths.js';
 
 export interface Host {
   /** Starts `ip`, `iptables` and `nft`. */
   readonly runner: Runner;
+  /** The number of nftables' rules as they are, another with each change; null where it is not told. */
+  readonly nftGeneration: () => number | null;
   /** The sockets, the TUN and the lanes' threads. */
   readonly io: PacketIo;
   /** Of this process. */
@@ -39,6 +41,7 @@ export interface Host {
 export async function thisHost(runDirectory: string, laneProgram?: URL): Promise<Host> {
   return {
     runner: systemRunner,
+    nftGeneration,
     io: nativeIo(laneProgram),
     pid: process.pid,
     runDirectory,

@@ -22,6 +22,12 @@ export interface RuleSet {
   readonly done: string;
   /** What is said when they cannot be set. */
   refusal(why: string): string;
+  /**
+   * What tells that all is as it was, of nftables' generation and whatever else the rules depend on:
+   * while it is what it was before a look that found all well, there is no need for another. Null
+   * where nothing tells.
+   */
+  witness(generation: number | null): Promise<string | null>;
   /** Whether there is nothing more to look after. */
   readonly isOver?: boolean;
 }
@@ -30,26 +36,31 @@ export interface RuleSet {
 const PATIENCE_MS = 3_000;
 /** A look of this length each `-iptables-resync` is what the operator asked for. */
 const FREE_MS = 50;
+/** So many looks in a row are spared at most. */
+const MOST_SPARED = 11;
 
 export class Keeper {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #periodMs: number;
+  readonly #generation: () => number | null;
   #kept: Kept[] = [];
   #cancel = () => {};
   #looking: Promise<void> = Promise.resolve();
   #pending = false;
   #stopped = false;
 
-  constructor(clock: Clock, log: Log, periodMs: number) {
+  /** `generation`: of nftables' rules. */
+  constructor(clock: Clock, log: Log, periodMs: number, generation: () => number | null) {
     this.#clock = clock;
+    this.#generation = generation;
     this.#log = log;
     this.#periodMs = periodMs;
   }
 
   /** Looks after `set`, too, behind those that are there. */
   add(set: RuleSet): void {
-    this.#kept.push(new Kept(set, this.#clock, this.#log));
+    this.#kept.push(new Kept(set, this.#clock, this.#log, this.#generation));
   }
 
   /** Sets them all for the first time; resolves when that is done, or lasts too long to wait for. */
@@ -103,6 +114,10 @@ class Kept {
   readonly #set: RuleSet;
   readonly #log: Log;
   readonly #pace: Pace;
+  readonly #generation: () => number | null;
+  /** The witness of the last look, if that found all well; and looks spared since. */
+  #seen: string | null = null;
+  #spared = 0;
   /** Whether they were there once. */
   #isMade = false;
   #wrong = '';
@@ -112,8 +127,9 @@ class Kept {
   #obstacles = '';
   #remark = '';
 
-  constructor(set: RuleSet, clock: Clock, log: Log) {
+  constructor(set: RuleSet, clock: Clock, log: Log, generation: () => number | null) {
     this.#set = set;
+    this.#generation = generation;
     this.#log = log;
     this.#pace = new Pace(clock, { freeMs: FREE_MS });
   }
@@ -130,8 +146,17 @@ class Kept {
   async look(): Promise<void> {
     if (!this.#pace.isDue) return;
     try {
+      // Before the look, so that what changes meanwhile is seen by the next.
+      const now = await this.#set.witness(this.#generation());
+      if (now !== null && now === this.#seen && this.#spared < MOST_SPARED) {
+        this.#spared += 1;
+        return;
+      }
+      [this.#seen, this.#spared] = [null, 0];
       const isQuiet = (wrong: readonly string[]) => wrong.length === 0;
-      this.#accept(await this.#pace.run(() => this.#set.ensure(), isQuiet));
+      const wrong = await this.#pace.run(() => this.#set.ensure(), isQuiet);
+      if (isQuiet(wrong)) this.#seen = now;
+      this.#accept(wrong);
     } catch (error) {
       const why = messageOfHost(error);
       const { name } = this.#set;

@@ -13,6 +13,8 @@ import type { Clock } from '../runtime.js';
 const SHARE = 400;
 /** So many times are looked back at. */
 const TIMES = 5;
+/** So many where it is told what they cost: it is theirs, whatever others do. */
+const TIMES_TOLD = 2;
 /** Nothing is put off for longer. */
 const LONGEST_MS = 60_000;
 /** The same, before the cost is known for sure. */
@@ -36,6 +38,7 @@ export class Pace {
   readonly #clock: Pick<Clock, 'now'>;
   readonly #options: PaceOptions;
   #costsMs: readonly number[] = [];
+  #isTold = false;
   #notBefore = Number.NEGATIVE_INFINITY;
 
   constructor(clock: Pick<Clock, 'now'>, options: PaceOptions = {}) {
@@ -58,6 +61,7 @@ export class Pace {
     if (!isQuiet(did)) return did;
     // Less than before: some of those that worked have been replaced.
     const isTold = before !== undefined && after !== undefined && after >= before;
+    this.#isTold = isTold;
     const cost = isTold ? after - before : ended - begun;
     this.#costsMs = [...this.#costsMs, cost].slice(-TIMES);
     const costMs = Math.min(...this.#costsMs);
@@ -66,7 +70,8 @@ export class Pace {
   }
 
   get #longestMs(): number {
-    const { longestMs = LONGEST_MS, sureAfter = TIMES } = this.#options;
+    const { longestMs = LONGEST_MS } = this.#options;
+    const { sureAfter = this.#isTold ? TIMES_TOLD : TIMES } = this.#options;
     return this.#costsMs.length < sureAfter ? Math.min(longestMs, EARLY_MS) : longestMs;
   }
 }

@@ -42,6 +42,15 @@ export interface PacketIo {
   ): RunningLanes;
 }
 
+/** Of this network namespace's rules; null where the kernel or what weft may do does not let it be told. */
+export function nftGeneration(): number | null {
+  try {
+    return loadNative().nftGeneration();
+  } catch {
+    return null;
+  }
+}
+
 /** The kernel's, by the addon, which is loaded when it is first needed. */
 export function nativeIo(laneProgram?: URL): PacketIo {
   const workers = new LaneWorkers(laneProgram);

@@ -106,7 +106,8 @@ export class Start {
       nftables: config.nftables,
       guarded: tunnel === undefined ? null : guardedBy(tunnel, config.network, lease.subnet),
     };
-    const around = { runner: host.runner, journal, clock, log, lifecycle };
+    const { runner, nftGeneration } = host;
+    const around = { runner, nftGeneration, journal, clock, log, lifecycle };
     return this.awaited(startFirewall(around, wanted, firewall));
   }
 

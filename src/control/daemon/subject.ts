@@ -2,12 +2,13 @@
 
 import { formatAddress } from '../../dataplane/wire/ipv4.js';
 import type { Subject } from '../../operate/findings/check.js';
+import { askingOnce } from '../host/ask-ip.js';
 import { formatSubnet } from '../overlay/subnet.js';
 import type { Host } from './host.js';
 import { isVxlan, type Parts } from './report.js';
 
 export interface Surroundings {
-  readonly host: Pick<Host, 'runner' | 'proc' | 'pid'>;
+  readonly host: Pick<Host, 'runner' | 'proc' | 'pid' | 'nftGeneration'>;
   readonly network: string;
   readonly subnetFile: string;
 }
@@ -17,6 +18,8 @@ export function subjectOf(parts: Parts, { host, network, subnetFile }: Surroundi
   const port = isVxlan(parts) ? parts.backend.port : null;
   return {
     runner: host.runner,
+    ask: askingOnce(host.runner),
+    nftGeneration: host.nftGeneration(),
     proc: host.proc,
     pid: host.pid,
     backend: parts.backend.type,

@@ -5,6 +5,21 @@ import type { Runner } from './runner.js';
 
 const ARGV = ['ip', '-j', '-force', '-batch', '-'];
 
+/** Listings by line; as `askIp`. */
+export type Ask = (
+  lines: readonly string[],
+) => Promise<ReadonlyMap<string, readonly unknown[] | string>>;
+
+/** Asks for each line once, however many want to know it: for looks that belong together. */
+export function askingOnce(runner: Runner): Ask {
+  const known = new Map<string, readonly unknown[] | string>();
+  return async (lines) => {
+    const news = lines.filter((line) => !known.has(line));
+    for (const [line, answer] of await askIp(runner, news)) known.set(line, answer);
+    return new Map(lines.map((line) => [line, known.get(line) ?? []]));
+  };
+}
+
 /**
  * What each line (`addr show dev ens33`, each one once) is answered, or `ip`'s words for why it was
  * refused. Rejects with a HostError when `ip` cannot be started or does not answer all of them.

@@ -1,4 +1,5 @@
 /** Which devices of this host its containers are behind. */
+import type { Ask } from './ask-ip.js';
 import { HostError } from './errors.js';
 import type { Runner } from './runner.js';
 
@@ -16,6 +17,14 @@ export async function bridgesOf(runner: Runner, subnet: string, tunnel: string):
   return bridgesIn(JSON.parse(stdout.trim() || '[]') as unknown[], tunnel).filter((name) =>
     PLAIN.test(name),
   );
+}
+
+/** The same by `ask`. */
+export async function bridgesTold(ask: Ask, subnet: string, tunnel: string): Promise<string[]> {
+  const line = `addr show to ${subnet}`;
+  const rows = (await ask([line])).get(line) ?? [];
+  if (typeof rows === 'string') throw new HostError('EIP', `ip ${line}: ${rows}`);
+  return bridgesIn(rows, tunnel).filter((name) => PLAIN.test(name));
 }
 
 /** The same from the rows of that listing, whatever their names. */

@@ -3,6 +3,7 @@
  * a file of its own, stands in the list of checks.ts, and has a test that makes the fault in a network
  * namespace and sees this finding alone.
  */
+import type { Ask } from '../../control/host/ask-ip.js';
 import type { Runner } from '../../control/host/runner.js';
 import type { HostGwStatus, Status } from '../status/status.js';
 import type { Finding } from './finding.js';
@@ -10,6 +11,10 @@ import type { Finding } from './finding.js';
 /** The host, and the overlay that is to work on it, whether a weft runs just now or not. */
 export interface Subject {
   readonly runner: Runner;
+  /** What `ip` lists: one answer for all checks of a round. */
+  readonly ask: Ask;
+  /** Of nftables' rules, as of before the round; null where that is not told. */
+  readonly nftGeneration: number | null;
   readonly proc: string;
   /** weft's own process; null where none runs. */
   readonly pid: number | null;

@@ -3,7 +3,6 @@
  * are behind. What weft's own device should be, the daemon's loop sees to.
  */
 import fs from 'node:fs';
-import { askIp } from '../../control/host/ask-ip.js';
 import { bridgesIn } from '../../control/host/bridges.js';
 import { HostError } from '../../control/host/errors.js';
 import { formatAddress, parsePrefix } from '../../control/host/ipv4.js';
@@ -23,13 +22,13 @@ export class Links implements HostCheck {
   }
 
   async look(subject: Subject): Promise<readonly Finding[]> {
-    const { runner, underlay, subnet, device } = subject;
+    const { ask, underlay, subnet, device } = subject;
     const lines = {
       underlay: `addr show dev ${underlay.interface}`,
       bridges: `addr show to ${subnet}`,
       docker: `addr show dev ${DOCKER}`,
     };
-    const answers = await askIp(runner, Object.values(lines));
+    const answers = await ask(Object.values(lines));
     const linksOf = (line: string) => {
       const rows = answers.get(line);
       return (typeof rows === 'string' || rows === undefined ? [] : rows) as readonly Link[];

@@ -3,7 +3,6 @@
  * policy routing that take them elsewhere, and rp_filter that drops them.
  */
 import fs from 'node:fs';
-import { askIp } from '../../control/host/ask-ip.js';
 import { bridgesIn } from '../../control/host/bridges.js';
 import { describeRule, hasMain, type Rule, takenBy } from '../../control/host/rules.js';
 import { ofDevice, readSysctl, sysctlCommand } from '../../control/host/sysctls.js';
@@ -27,17 +26,17 @@ export class Routing implements HostCheck {
   #drops = false;
 
   async look(subject: Subject): Promise<readonly Finding[]> {
-    const { runner, subnet, device, proc } = subject;
+    const { ask, subnet, device, proc } = subject;
     const filtered = readFiltered(proc);
     const grew = this.#filtered !== undefined && filtered > this.#filtered;
     this.#filtered = filtered;
     const where = `addr show to ${subnet}`;
-    const rows = (await askIp(runner, [where])).get(where);
+    const rows = (await ask([where])).get(where);
     const links = (typeof rows === 'string' || rows === undefined ? [] : rows) as readonly Link[];
     const names = bridgesIn(links, device ?? undefined);
     const bridges = links.filter(({ ifname = '' }) => names.includes(ifname));
     const probes = probesFor(subject, bridges);
-    const answers = await askIp(runner, [...new Set(probes.map(lineOf))]);
+    const answers = await ask([...new Set(probes.map(lineOf))]);
     const wrong = probes.flatMap((probe): Wrong[] => {
       const astray = judgeAnswer(probe, answers.get(lineOf(probe)));
       return astray === undefined ? [] : [{ probe, astray }];
@@ -47,10 +46,10 @@ export class Routing implements HostCheck {
   }
 
   async #explain(subject: Subject, wrong: readonly Wrong[]): Promise<Finding[]> {
-    const { runner, proc } = subject;
+    const { ask, proc } = subject;
     const subnets = [...new Set(wrong.map(({ probe }) => probe.peer.subnet))];
     const mainOf = (name: string) => `route show table main exact ${name}`;
-    const answers = await askIp(runner, ['rule show', ...subnets.map(mainOf)]);
+    const answers = await ask(['rule show', ...subnets.map(mainOf)]);
     const told = answers.get('rule show');
     const rules = (typeof told === 'string' || told === undefined ? [] : told) as readonly Rule[];
     const inMain = (name: string) => (answers.get(mainOf(name)) ?? '').length > 0;

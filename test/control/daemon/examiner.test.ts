@@ -26,7 +26,7 @@ function make(look: () => readonly Finding[], statusLook = (): readonly Finding[
   const check: HostCheck = { name: 'the thing', look: async () => look() };
   const examiner = new Examiner({
     ...{ clock, log, hostChecks: [check], statusChecks: [statusLook] },
-    look: () => ({ subject: {} as Subject, status: fullStatus }),
+    ...{ subject: () => ({}) as Subject, status: () => fullStatus },
   });
   return { clock, log, examiner };
 }

@@ -30,7 +30,15 @@ function surroundings(runner = new FakeIptables()) {
   const stop = async () => {
     for (const step of steps) await step();
   };
-  return { runner, journal: new FakeJournal(), clock, log, lifecycle, stop };
+  return {
+    runner,
+    nftGeneration: () => null as number | null,
+    journal: new FakeJournal(),
+    clock,
+    log,
+    lifecycle,
+    stop,
+  };
 }
 
 const warnings = (log: Lines) => log.matching(/^warn/);

@@ -39,7 +39,15 @@ function surroundings(runner = new FakeIptables()) {
   const stop = async () => {
     for (const step of steps) await step();
   };
-  return { runner, journal: new FakeJournal(), clock: new FakeClock(), log, lifecycle, stop };
+  return {
+    runner,
+    nftGeneration: () => null as number | null,
+    journal: new FakeJournal(),
+    clock: new FakeClock(),
+    log,
+    lifecycle,
+    stop,
+  };
 }
 
 const warnings = (log: Lines) => log.matching(/^warn/);
@@ -118,6 +126,34 @@ test('what somebody takes away is set again, and said', async () => {
   }
   await clock.pass(60_000);
   assert.equal(warnings(log).length, 4);
+});
+
+test('while nftables tells that nothing has changed, nothing is listed for a minute', async () => {
+  const around = surroundings();
+  const { runner, clock, log } = around;
+  let generation = 1;
+  await startFirewall({ ...around, nftGeneration: () => generation }, WANTED, OPTIONS);
+  await clock.pass(5_000);
+  const before = runner.save();
+  runner.ran.length = 0;
+  await clock.pass(30_000);
+  const listings = () => runner.ran.filter((argv) => !argv.startsWith('ip ')).length;
+  assert.equal(listings(), 0, runner.ran.join('\n'));
+  runner.chain('mangle', 'INPUT')!.splice(0);
+  generation += 1;
+  await clock.pass(5_000);
+  assert.equal(runner.save(), before);
+  assert.match(warnings(log).at(-1)!, /INPUT had no jump/);
+  runner.devices = [{ ifname: 'cni0' }];
+  await clock.pass(5_000);
+  assert.equal(chain(runner)!.at(-1), `-i cni0 ${COMMENT} -j DROP`);
+  // What no number told.
+  await clock.pass(5_000);
+  runner.chain('mangle', 'INPUT')!.splice(0);
+  await clock.pass(45_000);
+  assert.notEqual(runner.chain('mangle', 'INPUT')!.length, 1);
+  await clock.pass(15_000);
+  assert.equal(runner.chain('mangle', 'INPUT')!.length, 1);
 });
 
 test('without a mangle table, or without iptables: one warning, a fault, and weft goes on trying', async () => {

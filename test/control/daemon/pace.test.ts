@@ -39,9 +39,11 @@ test('where the kernel does not tell, the shortest of the last times counts', as
 });
 
 test('before it is known for sure, nothing is put off for long', async () => {
-  const ran = await times(500, 500, 200);
+  const ran = await times(500, undefined, 200);
   assert.deepEqual(ran.slice(0, 5), [0, 11, 22, 33, 44]);
   assert.ok(ran[5]! >= 104, String(ran));
+  const told = await times(500, 500, 200);
+  assert.deepEqual(told.slice(0, 3), [0, 11, 72]);
   const sure = await times(100, 100, 400, { share: 1_000, longestMs: 300_000, sureAfter: 1 });
   assert.deepEqual(sure, [0, 101, 202, 303]);
 });

@@ -24,7 +24,15 @@ test('the addon exports what the interface says, and no more', () => {
     ...['udpOpen', 'udpBind', 'udpBindDevice', 'udpConnect', 'udpName', 'udpDiscard', 'udpSteer'],
     ...['setOption', 'getOption'],
     ...['udpReceive', 'udpSend', 'eventOpen', 'eventSignal', 'eventDrain', 'wait', 'close'],
-    ...['linesOpen', 'linesWrite', 'linesLost', 'linesFlush', 'passOverRealtimeSignals', 'notify'],
+    ...[
+      'linesOpen',
+      'linesWrite',
+      'linesLost',
+      'linesFlush',
+      'passOverRealtimeSignals',
+      'notify',
+      'nftGeneration',
+    ],
   ] as const satisfies readonly (keyof native.Native)[];
   assert.deepEqual(Object.keys(native.loadNative()).sort(), [...calls].sort());
 });

@@ -1,4 +1,5 @@
 /** A host to be looked at: what `ip` answers is given line by line, /proc is a folder of files. */
+import { askingOnce } from '../../../src/control/host/ask-ip.js';
 import type { Runner } from '../../../src/control/host/runner.js';
 import type { Subject } from '../../../src/operate/findings/check.js';
 import { plant, scratch } from '../../control/host/fakes.js';
@@ -30,6 +31,8 @@ export class FakeSubject {
   get subject(): Subject {
     return {
       runner: this.#runner,
+      ask: askingOnce(this.#runner),
+      nftGeneration: null,
       proc: this.proc,
       pid: 4711,
       backend: 'vxlan',

@@ -60,6 +60,10 @@ export class Iptables implements Firewall {
     return this.#version.description;
   }
 
+  get isNft(): boolean {
+    return this.#version.nft;
+  }
+
   async ensure(rules: Rules): Promise<string[]> {
     const able = { ...rules, fullyRandom: rules.fullyRandom && this.#version.modern };
     const wrong: string[] = [];

@@ -20,6 +20,7 @@ import type { Firewall, GuardRules, Rules } from './rules.js';
 
 export class Nftables implements Firewall {
   readonly description: string;
+  readonly isNft = true;
   readonly obstacles: readonly string[] = [];
   readonly remark = '';
   readonly #runner: Runner;

@@ -37,6 +37,8 @@ export const MULTICAST = '224.0.0.0/4';
 export interface Firewall {
   /** For the log: `iptables 1.8.9 (nf_tables)`. */
   readonly description: string;
+  /** Whether nftables has the rules, so that its generation tells of each change to them. */
+  readonly isNft: boolean;
   /**
    * Makes the rules be there, in their order, and nothing else of flannel's beside them. Returns
    * one phrase for each thing that was not so; empty when nothing was touched. Throws a HostError

@@ -4,7 +4,7 @@
  * are walked as any others, and pass what they should.
  */
 
-import { bridgesOf } from '../../../control/host/bridges.js';
+import { bridgesTold } from '../../../control/host/bridges.js';
 import type { Runner } from '../../../control/host/runner.js';
 import { parseAddress } from '../../../dataplane/wire/ipv4.js';
 import type { HostCheck, Subject } from '../check.js';
@@ -25,7 +25,9 @@ const MOST_CONTAINERS = 64;
 /** While nothing changes, so many looks are short, and the next is a whole one all the same. */
 const SHORT_LOOKS = 20;
 /** With findings, whose counters should be no older. */
-const SHORT_LOOKS_FOUND = 3;
+const SHORT_LOOKS_FOUND = 1;
+/** Sets whose elements come with packets, and go with time: no change of the rules. */
+const ALIVE = /"(?:dynamic|timeout)"/;
 
 interface Last {
   readonly seen: string;
@@ -42,11 +44,9 @@ export class FirewallCheck implements HostCheck {
   #counted = new Map<string, number>();
 
   async look(subject: Subject): Promise<readonly Finding[]> {
-    const { runner, proc, subnet, device, underlay } = subject;
-    const [behind, rules] = await Promise.all([
-      bridgesOf(runner, subnet, device ?? ''),
-      this.#fingerprint.take(runner, proc),
-    ]);
+    const { runner, ask, proc, subnet, device, underlay, nftGeneration } = subject;
+    const behind = await bridgesTold(ask, subnet, device ?? '');
+    const rules = await this.#fingerprint.take(runner, proc, nftGeneration);
     const bridges = behind.filter((name) => name !== underlay.interface);
     const seen = rules === null ? null : `${rules}\n${bridges}\n${wordsOf(subject)}`;
     const last = this.#last;
@@ -66,6 +66,7 @@ export class FirewallCheck implements HostCheck {
     const { runner, proc } = subject;
     const ruleset = await readRuleset(runner, proc);
     this.#fingerprint.isLarge = (ruleset.chains ?? Infinity) > MOST_CHAINS;
+    this.#fingerprint.isAlive = ALIVE.test(ruleset.text);
     const place = placeOf(subject, ruleset, bridges);
     const { flows, sure, maybe } = judgeTables(ruleset.tables, place);
     const growing = this.#growing(maybe);

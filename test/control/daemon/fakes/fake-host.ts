@@ -34,6 +34,8 @@ export class FakeHost implements Host {
   readonly tunFile = '/dev/null';
   readonly subnetFile: string;
   readonly runner: FakeKernel;
+  /** Nobody tells. */
+  readonly nftGeneration = () => null;
   readonly io: FakeIo;
   readonly clock = new FakeClock();
   readonly log = new Lines();

@@ -3,6 +3,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
+import { askingOnce } from '../../../../src/control/host/ask-ip.js';
 import { HostError } from '../../../../src/control/host/errors.js';
 import type { Ran, Runner } from '../../../../src/control/host/runner.js';
 import type { Subject } from '../../../../src/operate/findings/check.js';
@@ -54,6 +55,8 @@ function subjectOf(runner: Runner, more: Partial<Subject> = {}): Subject {
     ...{
       pid: null,
       runner,
+      ask: askingOnce(runner),
+      nftGeneration: null,
       proc,
       backend: 'vxlan',
       network: '10.5.0.0/16',
@@ -214,7 +217,7 @@ test('while nothing changes a look is two programs; a change is seen at once', a
   assert.equal(await look(), 0);
   assert.equal(runner.ran.length, 5, runner.ran.join('\n'));
   assert.equal(await look(), 0);
-  assert.deepEqual(runner.ran, ['ip -j -4 addr show to 10.5.52.0/24', 'nft -a -s list ruleset']);
+  assert.deepEqual(runner.ran, ['ip -j -force -batch -', 'nft -a -s list ruleset']);
   runner.answers['nft -a -s list ruleset'] = 'table ip filter { drop # handle 3 }\n';
   runner.answers['iptables -t filter -S -v'] =
     '-P FORWARD ACCEPT -c 0 0\n-A FORWARD -c 5 300 -j DROP\n';
