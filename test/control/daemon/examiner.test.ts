@@ -48,6 +48,30 @@ test('a finding is said once when it has lasted, and once when it is over', asyn
   assert.deepEqual(examiner.findings, []);
 });
 
+test('all checks of a round have one subject, those of the next another', async () => {
+  const [clock, log] = [new FakeClock(), new FakeLog()];
+  const seen: Subject[] = [];
+  const check = (name: string): HostCheck => ({
+    name,
+    look: async (subject) => {
+      seen.push(subject);
+      return [];
+    },
+  });
+  const examiner = new Examiner({
+    ...{ clock, log, hostChecks: [check('a'), check('b')], statusChecks: [] },
+    ...{ subject: () => ({}) as Subject, status: () => fullStatus },
+  });
+  examiner.start();
+  await settle();
+  await clock.pass(4_000);
+  const [first, second, third, fourth] = seen;
+  assert.equal(seen.length, 4);
+  assert.equal(first, second);
+  assert.equal(third, fourth);
+  assert.notEqual(first, third);
+});
+
 test('what is over at the next look is not said at all', async () => {
   let found: Finding[] = [finding('a')];
   const { clock, log, examiner } = make(() => found);

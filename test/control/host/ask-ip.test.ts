@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { askIp } from '../../../src/control/host/ask-ip.js';
+import { askIp, askingOnce } from '../../../src/control/host/ask-ip.js';
 import { systemRunner } from '../../../src/control/host/runner.js';
 import { FakeRunner } from './fakes.js';
 
@@ -28,6 +28,33 @@ test('one that ended before it answered all is told with its words', async () =>
   );
   const killed = new FakeRunner({ [COMMAND]: { code: null, signal: 'SIGKILL' } });
   await assert.rejects(askIp(killed, LINES), /ip addr show dev a: no answer \(ended by SIGKILL\)/);
+});
+
+test('for looks that belong together each line is asked once, refused or not', async () => {
+  const asked: string[] = [];
+  const runner = {
+    run: async (_: readonly string[], { input = '' } = {}) => {
+      const lines = input.trimEnd().split('\n');
+      asked.push(...lines);
+      const failed = lines.indexOf('rule show');
+      const stderr = failed < 0 ? '' : `No.\nCommand failed -:${failed + 1}\n`;
+      const stdout = lines.flatMap((line) => (line === 'rule show' ? [] : `["${line}"]\n`));
+      return { code: 0, signal: null, stdout: stdout.join(''), stderr };
+    },
+    start: () => assert.fail('nothing is to be started'),
+  };
+  const ask = askingOnce(runner);
+  assert.deepEqual(
+    [...(await ask(['a', 'rule show']))],
+    [
+      ['a', ['a']],
+      ['rule show', 'No.'],
+    ],
+  );
+  assert.deepEqual([...(await ask(['rule show', 'b', 'a'])).values()], ['No.', ['b'], ['a']]);
+  assert.deepEqual(asked, ['a', 'rule show', 'b']);
+  await askingOnce(runner)(['a']);
+  assert.equal(asked.length, 4, 'the next round asks anew');
 });
 
 test('the real ip answers so', async () => {
