@@ -30,7 +30,7 @@ if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 const TOOL = fileURLToPath(new URL('./tools/frames.js', import.meta.url));
 const PORT = 40020;
 /** A third host's lease. */
-const THIRD = { subnet: '10.10.77.0/24', mac: '02:00:00:00:77:00' };
+const THIRD = { subnet: '10.10.177.0/24', mac: '02:00:00:00:77:00' };
 
 describe('what weft takes off the wire', { skip: lacks ?? false, timeout: 120_000 }, () => {
   let overlay: Overlay;
@@ -184,7 +184,7 @@ describe('what weft takes off the wire', { skip: lacks ?? false, timeout: 120_00
       ]),
     );
     try {
-      const forged = framed(datagram(50, { source: '10.10.77.9' }));
+      const forged = framed(datagram(50, { source: '10.10.177.9' }));
       const { sizes, drops } = await exchange(container, forged);
       assert.deepEqual([sizes, drops], [[], { foreign_source: 1 }]);
       const own = await exchange(third, forged);
@@ -214,7 +214,7 @@ describe('what weft takes off the wire', { skip: lacks ?? false, timeout: 120_00
       mayFail: true,
     });
     assert.match(stdout, /unknown_sender +1 {2}last: 192\.168\.56\.14 \(1, \d+ s ago\)$/m);
-    assert.match(stdout, /^ +10\.10\.77\.0\/24 +192\.168\.56\.13 .* \d+ s ago$/m);
+    assert.match(stdout, /^ +10\.10\.177\.0\/24 +192\.168\.56\.13 .* \d+ s ago$/m);
     for (const line of stdout.split('\n')) assert.ok(line.length <= 110, line);
   });
 

@@ -43,7 +43,7 @@ describe('a shared port', { skip: lacks ?? false, timeout: 120_000 }, () => {
     const taken = await etcd.peers(PREFIX);
     const isFree = (subnet: string) => taken.every((one) => one.subnet !== subnet);
     const more = Array.from({ length: 50 }, (_, i) => ({
-      ...{ subnet: `10.10.${i + 1}.0/24`, publicIp: `192.168.56.${100 + i}` },
+      ...{ subnet: `10.10.${101 + i}.0/24`, publicIp: `192.168.56.${100 + i}` },
       mac: `02:00:00:00:00:${(i + 16).toString(16)}`,
     })).filter(({ subnet, publicIp }) => isFree(subnet) && publicIp !== etcd.address);
     for (const one of more) await etcd.register(PREFIX, one);

@@ -85,11 +85,11 @@ describe('the lease of a host', { skip: lacks ?? false, timeout: 240_000 }, () =
     assert.equal(again.code, 0);
     assert.match(again.stdout, /^no lease has the public IP 192.168.56.11 .*nothing to give back/);
 
-    await etcd.put(`${SUBNETS}10.10.9.0-24`, '{"PublicIP":"192.168.56.11"}');
+    await etcd.put(`${SUBNETS}10.10.109.0-24`, '{"PublicIP":"192.168.56.11"}');
     const reserved = await release(host1, '-public-ip=192.168.56.11');
     assert.equal(reserved.code, 1);
-    assert.match(reserved.stderr, /10.10.9.0-24 is a reservation for 192.168.56.11 and stays/);
-    await etcd.delete(`${SUBNETS}10.10.9.0-24`);
+    assert.match(reserved.stderr, /10.10.109.0-24 is a reservation for 192.168.56.11 and stays/);
+    await etcd.delete(`${SUBNETS}10.10.109.0-24`);
 
     await etcd.process.stop();
     const away = await release(host1, '-public-ip=192.168.56.11');

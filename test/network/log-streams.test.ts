@@ -42,7 +42,7 @@ describe('a log that cannot be written', { skip: lacks ?? false, timeout: 120_00
   /** A peer joins, which is a line of log, and gets its route. */
   const joins = async (): Promise<void> => {
     peers += 1;
-    const subnet = `10.10.${peers}.0/24`;
+    const subnet = `10.10.${200 + peers}.0/24`;
     await etcd.register(PREFIX, { subnet, publicIp: `192.168.56.${100 + peers}`, mac: mac(peers) });
     await eventually(
       async () => (await show(host, `route show ${subnet}`)).includes('flannel.1'),

@@ -16,7 +16,10 @@ import { Lab } from '../../src/lab/lab.js';
 import type { Namespace } from '../../src/lab/namespace.js';
 
 export const PREFIX = '/docker-test/network';
-/** The configuration as the tutorials have it. */
+/**
+ * The configuration as the tutorials have it. A weft takes one of 10.10.1.0 to 10.10.100.0 by chance;
+ * what tests give to others lies above, since a host that loses its lease to another gives up.
+ */
 export const CONFIG = '{"Network":"10.10.0.0/16","Subnetlen":24,"Backend":{"Type":"Vxlan"}}';
 export const TRAFFIC = fileURLToPath(new URL('./tools/traffic.js', import.meta.url));
 

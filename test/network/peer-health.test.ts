@@ -177,7 +177,7 @@ describe('the health of peers', { skip: lacks ?? false, timeout: 300_000 }, () =
   }
 
   test('a lease with an address that nobody has: unreachable, by ARP', async (t) => {
-    const peer = { subnet: '10.10.77.0/24', publicIp: NOBODY, mac: '02:00:00:00:00:77' };
+    const peer = { subnet: '10.10.177.0/24', publicIp: NOBODY, mac: '02:00:00:00:00:77' };
     await etcd.register(PREFIX, peer);
     t.diagnostic(
       `told after ${await becomes(NOBODY, 'unreachable', /no host has the address 192\.168\.56\.77/)} ms`,
