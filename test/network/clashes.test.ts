@@ -9,7 +9,7 @@ import { enterLab, labLacks } from '../../src/lab/enter.js';
 import type { Host } from '../../src/lab/host.js';
 import { Lab } from '../../src/lab/lab.js';
 import { type Overlay, openOverlay, PREFIX } from './overlay.js';
-import { eventually, passes, show, statusOf } from './spoil.js';
+import { eventually, passes, show, statusOf, toldSince } from './spoil.js';
 
 const lacks = labLacks({ programs: ['etcd', 'ping'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
@@ -76,7 +76,7 @@ describe('other networks of this host', { skip: lacks ?? false, timeout: 180_000
       () => weft.output,
     );
     await sleep(1_500);
-    const told = weft.output.slice(before).trimEnd().split('\n');
+    const told = toldSince(weft, before);
     assert.equal(told.length, 1, told.join('\n'));
     assert.match(
       told[0]!,

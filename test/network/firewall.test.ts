@@ -27,7 +27,7 @@ import {
   subnetOf,
 } from './firewall.js';
 import { weftFlags } from './overlay.js';
-import { statusOf } from './spoil.js';
+import { statusOf, toldSince } from './spoil.js';
 
 const lacks = firewallLacks();
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
@@ -255,7 +255,7 @@ describe('firewall rules', { skip: lacks ?? false, timeout: 240_000 }, () => {
       await firewall.configure({ EnableNFTables: nftables });
       const weft = await firewall.startOn(host, ...flags, FAST);
       await sleep(2_500);
-      const warnings = weft.output.match(/^W .*/gm)!;
+      const warnings = toldSince(weft).filter((line) => line.startsWith('W '));
       assert.equal(warnings.length, 2, weft.output);
       assert.match(warnings[0]!, rules);
       assert.match(warnings[1]!, /no guard: cannot run /);

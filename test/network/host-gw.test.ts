@@ -19,6 +19,7 @@ import { formatSubnetFile, SUBNET_FILE } from '../../src/lab/subnet-file.js';
 import type { HostGwStatus } from '../../src/operate/status/status.js';
 import { until } from '../control/fakes.js';
 import { PREFIX, ping, tcpTransfer, weftFlags } from './overlay.js';
+import { toldSince } from './spoil.js';
 
 const lacks = labLacks({ programs: ['etcd', 'iptables'] });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
@@ -172,7 +173,7 @@ describe('host-gw', { skip: lacks ?? false, timeout: 120_000 }, () => {
     await until(async () => (await routes()).join() === BOTH.join(), 5_000);
     await ping(boxes[0]!, boxes[1]!);
     await weft.waitFor(/W .*underlay ens33: ens33 in place of br9/, 5_000);
-    changed = weft.output.split('\n').filter((line) => line.startsWith('W ')).length;
+    changed = toldSince(weft).filter((line) => line.startsWith('W ')).length;
   });
 
   test('leases of other backends, and hosts that are no neighbours, are named once', async () => {
@@ -190,7 +191,7 @@ describe('host-gw', { skip: lacks ?? false, timeout: 120_000 }, () => {
     assert.match(await say('status'), /^ +10\.10\.51\.0\/24 +10\.55\.55\.55 +no route$/m);
     for (const n of [50, 51, 52]) await etcd.delete(`${SUBNETS}/10.10.${n}.0-24`);
     await until(async () => (await routes()).length === 2);
-    const lines = weft.output.split('\n').filter((line) => line.startsWith('W '));
+    const lines = toldSince(weft).filter((line) => line.startsWith('W '));
     const said = lines.map((line) => line.replace(/^W \S+ /, ''));
     assert.match(said[0]!, /^there is no TUN to be had here: only host-gw goes without$/);
     assert.deepEqual(said.slice(changed), [

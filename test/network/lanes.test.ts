@@ -30,6 +30,7 @@ import {
   startWeft,
   weftFlags,
 } from './overlay.js';
+import { toldSince } from './spoil.js';
 import type { Seen } from './tools/flows.js';
 
 const FLOWS = fileURLToPath(new URL('./tools/flows.js', import.meta.url));
@@ -218,7 +219,7 @@ describe('lanes', { skip: lacks ?? false, timeout: 120_000 }, () => {
     wefts[1] = weft;
     await weft.waitFor(/ready: /, 10_000);
     if (/ lanes 4, /.test(weft.output)) return t.skip('this kernel lets anybody load programs');
-    const warnings = weft.output.split('\n').filter((line) => line.startsWith('W '));
+    const warnings = toldSince(weft).filter((line) => line.startsWith('W '));
     assert.equal(warnings.length, 1, weft.output);
     assert.match(
       warnings[0]!,

@@ -9,7 +9,7 @@ import { enterLab, labLacks } from '../../src/lab/enter.js';
 import type { Host } from '../../src/lab/host.js';
 import { Lab } from '../../src/lab/lab.js';
 import { type Overlay, openOverlay, startWeft } from './overlay.js';
-import { eventually, passes, statusOf } from './spoil.js';
+import { eventually, passes, statusOf, toldSince } from './spoil.js';
 
 const lacks = labLacks({ programs: ['etcd', 'ping', 'mount'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
@@ -105,7 +105,7 @@ describe('subnet.env among others', { skip: lacks ?? false, timeout: 180_000 }, 
       30_000,
     );
     await sleep(15_000);
-    const lines = weft.output.slice(before).trimEnd().split('\n');
+    const lines = toldSince(weft, before);
     assert.ok(lines.length <= 4, lines.join('\n'));
     assert.match(lines.at(-1)!, /keeps writing .*subnet\.env, whose FLANNEL_MTU was 1399/);
     assert.ok(await passes(...overlay.containers));
