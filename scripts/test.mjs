@@ -1,13 +1,12 @@
 /**
- * Runs the compiled tests with Node's own runner.
+ * Runs the compiled tests, each file with Node's own runner.
  *
  * Usage: node scripts/test.mjs [part of a file's name …]
  *
  * Ends with what was skipped and why, and as the last line `N passed, N failed`.
  *
- * Names the files itself, since `node --test` takes neither a folder nor a glob on every
- * Node from 20 to 26. Several files run at a time: most of their time is waiting, and the network
- * tests have hosts in namespaces of their own. `WEFT_TEST_JOBS=1` has one run after the other.
+ * Several files run at a time: most of their time is waiting, and the network tests have hosts in
+ * namespaces of their own. `WEFT_TEST_JOBS=1` has one run after the other.
  */
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -34,8 +33,20 @@ const LONGEST = [
   'network/peer-health.test',
   'network/broken-host',
   'network/broken-peers',
+  'store/etcd-far',
   'network/troubleshooting',
   'boot/old-kernel',
+  'network/reconcile.',
+  'network/cluster',
+  'network/clashes',
+  'network/paths-router',
+  'network/leases',
+  'network/findings-links',
+  'network/peer-health-direct',
+  'store/etcd-cluster',
+  'network/reconcile-underlay',
+  'network/broken-store',
+  'network/one-peer',
 ];
 
 /** Those that do not run beside others, each with the reason. */
@@ -78,16 +89,10 @@ function run(some, jobs) {
   if (some.length === 0) return;
   const countFile = 'dist/.test-count.json';
   fs.rmSync(countFile, { force: true });
-  const count = new URL('test-count.mjs', import.meta.url).href;
   const limit = new URL(`test-limit.mjs?${LIMITS}`, import.meta.url).href;
-  const flags = [
-    ...['--enable-source-maps', `--import=${limit}`, '--test', `--test-concurrency=${jobs}`],
-    ...['--test-reporter=spec', '--test-reporter-destination=stdout'],
-    ...[`--test-reporter=${count}`, `--test-reporter-destination=${countFile}`],
-  ];
-  const done = spawnSync(process.execPath, [...flags, ...some], {
-    stdio: ['ignore', 'inherit', 'inherit'],
-  });
+  const runner = ['scripts/test-run.mjs', countFile, String(jobs)];
+  const argv = ['--enable-source-maps', `--import=${limit}`, ...runner, ...some];
+  const done = spawnSync(process.execPath, argv, { stdio: ['ignore', 'inherit', 'inherit'] });
   code ||= done.status ?? 1;
   try {
     const { passed, failed, skipped, ended } = JSON.parse(fs.readFileSync(countFile, 'utf8'));

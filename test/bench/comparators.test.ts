@@ -34,7 +34,7 @@ const lacks =
   buildLacks() ?? labLacks({ programs: ['ping', 'ethtool', 'bridge', 'iperf3'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
-describe('the comparators of the bench', { skip: lacks ?? false, timeout: 180_000 }, () => {
+describe('the comparators of the bench', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let programs: Programs;
   let lab: Lab;
   let network: Network;

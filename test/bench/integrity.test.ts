@@ -23,7 +23,7 @@ test('an overlay that is not installed is named with its packages', () => {
   }
 });
 
-describe('integrity of a pair', { skip: lacks ?? false, timeout: 120_000 }, () => {
+describe('integrity of a pair', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let number = 0;
   before(async () => {

@@ -63,7 +63,7 @@ const transferred = 1_048_576;
 /** Lines of the console worth a look when all went well. */
 const excerpt = /^(kernel |Error: |node |h\d weft: |STEP |(sent|got) |up for )/;
 
-test('weft on a kernel without VXLAN', { timeout: 300_000 }, async (t) => {
+test('weft on a kernel without VXLAN', { timeout: 600_000 }, async (t) => {
   const kernel = requirements();
   if (typeof kernel === 'string') {
     t.skip(kernel);

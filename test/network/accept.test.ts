@@ -32,7 +32,7 @@ const PORT = 40020;
 /** A third host's lease. */
 const THIRD = { subnet: '10.10.177.0/24', mac: '02:00:00:00:77:00' };
 
-describe('what weft takes off the wire', { skip: lacks ?? false, timeout: 120_000 }, () => {
+describe('what weft takes off the wire', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let overlay: Overlay;
   let third: Host;
   let stranger: Host;

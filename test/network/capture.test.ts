@@ -27,7 +27,7 @@ const SEND = `
   setTimeout(() => socket.close(), 100);
 `;
 
-describe('weft capture', { skip: lacks ?? false, timeout: 180_000 }, () => {
+describe('weft capture', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let overlay: Overlay;
   let host: Host;
   let stranger: Host;

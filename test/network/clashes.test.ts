@@ -17,7 +17,7 @@ if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 const PEER = '10.10.193.0/24';
 const KEY = `${PREFIX}/subnets/10.10.193.0-24`;
 
-describe('other networks of this host', { skip: lacks ?? false, timeout: 180_000 }, () => {
+describe('other networks of this host', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let overlay: Overlay;
   let host: Host;
   let weft: Running;

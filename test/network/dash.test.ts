@@ -12,7 +12,7 @@ import { CONFIG, PREFIX, startWeft } from './overlay.js';
 const lacks = labLacks({ programs: ['etcd', 'ss'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
-describe('weft dash', { skip: lacks ?? false, timeout: 60_000 }, () => {
+describe('weft dash', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let host: Host;
   let weft: Running;

@@ -50,7 +50,7 @@ export async function testDatagrams(from: Vtep, offloads: boolean): Promise<void
   const wire = offloads ? 'underlay offloads on' : 'plain wire';
   describe(`datagrams, ${from} to weft, ${wire}`, {
     skip: lacks ?? false,
-    timeout: 180_000,
+    timeout: 600_000,
   }, () => {
     let overlay: Overlay;
     before(async () => {

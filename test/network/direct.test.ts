@@ -28,7 +28,7 @@ if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 const config = (backend: object) =>
   JSON.stringify({ Network: '10.10.0.0/16', Backend: { Type: 'vxlan', ...backend } });
 
-describe('direct routing', { skip: lacks ?? false, timeout: 120_000 }, () => {
+describe('direct routing', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let etcd: Etcd;
   let weft: Running;

@@ -15,7 +15,7 @@ import { CONFIG, PREFIX, startWeft, weftFlags } from './overlay.js';
 const lacks = labLacks({ programs: ['etcd', 'ip', 'socat', 'iptables', 'nft'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
-describe('weft doctor', { skip: lacks ?? false, timeout: 120_000 }, () => {
+describe('weft doctor', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let etcd: Etcd;
   let host: Host;

@@ -25,7 +25,7 @@ const SILENCE = Number(process.env.WEFT_SILENT_SECONDS ?? 40) * 1_000;
 /** What is promised, in milliseconds. */
 const NOTICED_WITHIN = 5_000;
 
-describe('an etcd that goes silent', { skip: lacks ?? false, timeout: 180_000 }, () => {
+describe('an etcd that goes silent', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let etcd: Etcd;
   let host: Host;

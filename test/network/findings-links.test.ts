@@ -14,7 +14,7 @@ if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
 const PORT = 8998;
 
-describe('devices and tables', { skip: lacks ?? false, timeout: 180_000 }, () => {
+describe('devices and tables', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let host: Host;
 

@@ -18,7 +18,7 @@ const JOINER = fileURLToPath(new URL('./tools/port-joiner.js', import.meta.url))
 const lacks = labLacks({ programs: ['etcd', 'ping', 'prlimit'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
-describe('a shared port', { skip: lacks ?? false, timeout: 120_000 }, () => {
+describe('a shared port', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let network: Network;
   let etcd: Etcd;

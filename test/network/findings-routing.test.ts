@@ -13,7 +13,7 @@ import { eventually, passes, show } from './spoil.js';
 const lacks = labLacks({ programs: ['etcd', 'ping'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
-describe('policy routing', { skip: lacks ?? false, timeout: 180_000 }, () => {
+describe('policy routing', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let overlay: Overlay;
   let host: Host;
 

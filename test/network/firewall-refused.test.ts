@@ -31,7 +31,7 @@ fi
 const LOCKED =
   'if [ -e /run/locked ]; then echo "Another app is holding the xtables lock" >&2; exit 4; fi\n';
 
-describe('an iptables that refuses', { skip: lacks ?? false, timeout: 240_000 }, () => {
+describe('an iptables that refuses', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let firewall: Firewall;
   let hosts = 1;
 

@@ -32,7 +32,7 @@ import { statusOf, toldSince } from './spoil.js';
 const lacks = firewallLacks();
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
-describe('firewall rules', { skip: lacks ?? false, timeout: 240_000 }, () => {
+describe('firewall rules', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let firewall: Firewall;
   let host1: Host;
   let outside: Host;

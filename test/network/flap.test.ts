@@ -21,7 +21,7 @@ const BACK = [
   'route add default via 192.168.56.1 dev ens33 metric 50',
 ];
 
-describe('an address that flaps', { skip: lacks ?? false, timeout: 180_000 }, () => {
+describe('an address that flaps', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let overlay: Overlay;
   let host: Host;
   let weft: Running;

@@ -49,7 +49,7 @@ if (lacks === undefined) {
   }
 }
 
-describe('a foreign queue', { skip: lacks ?? false, timeout: 120_000 }, () => {
+describe('a foreign queue', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let host: Host;
   let weft: Running;

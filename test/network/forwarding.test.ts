@@ -26,7 +26,7 @@ const HOST_GW = '{"Network":"10.10.0.0/16","Backend":{"Type":"host-gw"}}';
 /** Nothing of the host but weft's device, which is no file of its own before weft is up. */
 const SWITCHES = ['ip_forward', 'conf/all/forwarding', 'conf/default/forwarding'];
 
-describe('hosts that do not forward', { skip: lacks ?? false, timeout: 240_000 }, () => {
+describe('hosts that do not forward', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let etcd: Etcd;
   let hosts: readonly [Host, Host];

@@ -34,7 +34,7 @@ const FAST = ['-ip-masq', '-iptables-resync=1'];
 
 describe("the guard against containers' own VXLAN", {
   skip: lacks ?? false,
-  timeout: 240_000,
+  timeout: 600_000,
 }, () => {
   let lab: Lab;
   let etcd: Etcd;

@@ -31,7 +31,7 @@ const UP = [process.execPath, WEFT, 'up', `-store-file=${STORE}`, '-iface=ens33'
 /** Sources are not compiled to where a program of Python is. */
 const NO_BPF = fileURLToPath(new URL('../../../test/network/tools/no-bpf.py', import.meta.url));
 
-describe('weft up on a hardened host', { skip: lacks ?? false, timeout: 120_000 }, () => {
+describe('weft up on a hardened host', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let host: Host;
   const wefts: Running[] = [];

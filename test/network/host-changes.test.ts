@@ -19,7 +19,7 @@ const DAY = 86_400_000;
 
 describe('a host that changes under a running weft', {
   skip: lacks ?? false,
-  timeout: 240_000,
+  timeout: 600_000,
 }, () => {
   let overlay: Overlay;
   let host: Host;

@@ -35,7 +35,7 @@ const WITHOUT_TUN = [
   ...['mount -t tmpfs none /dev/net && exec "$@"', 'sh'],
 ];
 
-describe('host-gw', { skip: lacks ?? false, timeout: 120_000 }, () => {
+describe('host-gw', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let etcd: Etcd;
   let host: Host;

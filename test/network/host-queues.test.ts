@@ -19,7 +19,7 @@ if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
 const PORT = '40060';
 
-describe("the host's own queues", { skip: lacks ?? false, timeout: 120_000 }, () => {
+describe("the host's own queues", { skip: lacks ?? false, timeout: 600_000 }, () => {
   let overlay: Overlay;
 
   before(async () => {

@@ -12,7 +12,7 @@ import { CONFIG, PREFIX, ping, startWeft } from './overlay.js';
 const lacks = labLacks({ programs: ['etcd'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
-describe('a host', { skip: lacks ?? false, timeout: 120_000 }, () => {
+describe('a host', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let etcd: Etcd;
   let host: Host;

@@ -25,7 +25,7 @@ if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 const PASSWORD = 'w3ft-pass';
 const SECURE = 'https://192.168.56.131:2399';
 
-describe("weft in flanneld's place", { skip: lacks ?? false, timeout: 180_000 }, () => {
+describe("weft in flanneld's place", { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let etcd: Etcd;
   let host: Host;

@@ -21,7 +21,7 @@ import {
 const lacks = labLacks({ programs: ['etcd', 'ping', 'bridge'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
-describe('an underlay of MTU 65535', { skip: lacks ?? false, timeout: 120_000 }, () => {
+describe('an underlay of MTU 65535', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let host: Host;
   let near: Container;

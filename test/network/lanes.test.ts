@@ -53,7 +53,7 @@ if (lacks === undefined) {
   }
 }
 
-describe('lanes', { skip: lacks ?? false, timeout: 120_000 }, () => {
+describe('lanes', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let etcd: Etcd;
   let hosts: [Host, Host, Host];

@@ -21,7 +21,7 @@ if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 const SUBNETS = `${PREFIX}/subnets/`;
 const APART = '/apart/network';
 
-describe('the lease of a host', { skip: lacks ?? false, timeout: 240_000 }, () => {
+describe('the lease of a host', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let network: Network;
   let etcd: Etcd;

@@ -22,7 +22,7 @@ const HEALTH = 8099;
 const lacks = labLacks({ programs: ['etcd', 'setpriv', 'prlimit'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
-describe('a user without rights', { skip: lacks ?? false, timeout: 120_000 }, () => {
+describe('a user without rights', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let host: Host;
   let weft: Running;

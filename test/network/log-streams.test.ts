@@ -16,7 +16,7 @@ import { eventually, show, statusOf } from './spoil.js';
 const lacks = labLacks({ programs: ['etcd', 'dd'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
-describe('a log that cannot be written', { skip: lacks ?? false, timeout: 120_000 }, () => {
+describe('a log that cannot be written', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let etcd: Etcd;
   let host: Host;

@@ -19,7 +19,7 @@ const SUBNETS = `${PREFIX}/subnets`;
 const CONFIG = '{"Network":"10.0.0.0/8","SubnetLen":24,"Backend":{"Type":"vxlan"}}';
 const OWN = '10.200.0.0-24';
 
-describe('membership', { skip: lacks ?? false, timeout: 180_000 }, () => {
+describe('membership', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let etcd: Etcd;
   let host: Host;

@@ -13,7 +13,7 @@ if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
 const CONFIG_KEY = '/docker-test/network/config';
 
-describe('other numbers than the usual ones', { skip: lacks ?? false, timeout: 120_000 }, () => {
+describe('other numbers than the usual ones', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let etcd: Etcd;
   let hosts: [Host, Host];

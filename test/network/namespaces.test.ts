@@ -21,7 +21,7 @@ if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 const CONTAINER = ['unshare', '--pid', '--fork', '--kill-child', '--mount-proc'];
 const COMMAND = [process.execPath, WEFT];
 
-describe('wefts that share /run/weft', { skip: lacks ?? false, timeout: 120_000 }, () => {
+describe('wefts that share /run/weft', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let etcd: Etcd;
   let one: Host;

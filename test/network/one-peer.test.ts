@@ -24,7 +24,7 @@ if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
 const GAMMA = '192.168.56.13';
 
-describe("one peer's trouble", { skip: lacks ?? false, timeout: 240_000 }, () => {
+describe("one peer's trouble", { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let etcd: Etcd;
   let hosts: Host[];

@@ -20,7 +20,7 @@ if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 const LONG = 1422;
 const FITS = 1400 - 50 - 28;
 
-describe('a path without fragments', { skip: lacks ?? false, timeout: 180_000 }, () => {
+describe('a path without fragments', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let paths: Paths;
   let behindWeft: Container;
   let behindKernel: Container;

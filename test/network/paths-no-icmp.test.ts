@@ -11,7 +11,7 @@ import { Paths, pathsLack } from './paths.js';
 const lacks = await pathsLack(['setpriv']);
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
-describe('no ICMP', { skip: lacks ?? false, timeout: 120_000 }, () => {
+describe('no ICMP', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let paths: Paths;
 
   before(async () => {

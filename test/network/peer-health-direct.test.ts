@@ -19,7 +19,7 @@ const SOON_MS = 13_000;
 
 describe('the health of a peer without a tunnel', {
   skip: lacks ?? false,
-  timeout: 120_000,
+  timeout: 600_000,
 }, () => {
   let lab: Lab;
   let hosts: Host[];

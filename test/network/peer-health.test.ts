@@ -30,7 +30,7 @@ const OTHER_WEFT = '192.168.56.13';
 const WELL = '192.168.56.14';
 const NOBODY = '192.168.56.77';
 
-describe('the health of peers', { skip: lacks ?? false, timeout: 300_000 }, () => {
+describe('the health of peers', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let etcd: Etcd;
   let alpha: Host;

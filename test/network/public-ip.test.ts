@@ -27,7 +27,7 @@ const FAR = '192.168.99.1';
 
 describe('a public IP that is another address of this host', {
   skip: lacks ?? false,
-  timeout: 180_000,
+  timeout: 600_000,
 }, () => {
   let lab: Lab;
   let etcd: Etcd;

@@ -17,7 +17,7 @@ if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 const OWN = '192.168.56.11';
 const OTHER = '192.168.56.33';
 
-describe('the underlay changes', { skip: lacks ?? false, timeout: 180_000 }, () => {
+describe('the underlay changes', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let overlay: Overlay;
   let host: Host;
   let weft: Running;

@@ -38,7 +38,7 @@ function addsUp({ counters, drops }: Status): void {
   );
 }
 
-describe('a host that others change', { skip: lacks ?? false, timeout: 240_000 }, () => {
+describe('a host that others change', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let overlay: Overlay;
   let host: Host;
   let weft: Running;

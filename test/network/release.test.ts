@@ -14,7 +14,7 @@ if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
 const OWN_IP = '192.168.56.11';
 
-describe('weft release', { skip: lacks ?? false, timeout: 120_000 }, () => {
+describe('weft release', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let etcd: Etcd;
   let host: Host;

@@ -130,7 +130,7 @@ export async function testReplay(peer: Vtep): Promise<void> {
 
   describe(`replay beside a weft whose peer is ${peer}`, {
     skip: lacks ?? false,
-    timeout: 180_000,
+    timeout: 600_000,
   }, () => {
     let overlay: Overlay;
     let host: Host;

@@ -27,7 +27,7 @@ function numberOf(name: string): number {
   return os.constants.signals[`SIG${name}` as NodeJS.Signals];
 }
 
-describe('signals', { skip: lacks ?? false, timeout: 120_000 }, () => {
+describe('signals', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let etcd: Etcd;
   let host: Host;

@@ -27,7 +27,7 @@ const ASK = `fetch('http://127.0.0.1:${PORT}/' + process.argv[1])
   .then(async (answer) => console.log(answer.status, await answer.text()))`;
 const STANDS = /lane 0 has not turned for \d+ s/;
 
-describe('a lane that stands still', { skip: lacks ?? false, timeout: 180_000 }, () => {
+describe('a lane that stands still', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let etcd: Etcd;
   let host: Host;

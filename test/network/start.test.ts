@@ -29,7 +29,7 @@ const FILE = {
   subnets: { '10.10.58.0-24': VALUE },
 };
 
-describe('weft up that cannot start, or waits', { skip: lacks ?? false, timeout: 120_000 }, () => {
+describe('weft up that cannot start, or waits', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let etcd: Etcd;
   let host: Host;

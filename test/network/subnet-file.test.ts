@@ -17,7 +17,7 @@ if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 const ENV = '/run/flannel/subnet.env';
 const OPTIONS = 'DOCKER_OPT_BIP="--bip=10.10.52.1/24"\nDOCKER_OPTS=" --bip=10.10.52.1/24"\n';
 
-describe('subnet.env among others', { skip: lacks ?? false, timeout: 180_000 }, () => {
+describe('subnet.env among others', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let overlay: Overlay;
   let host: Host;
   let weft: Running;

@@ -49,7 +49,7 @@ const config = (flavour: Flavour) =>
 /** In a list of a host: a device, a route or a socket of the tunnel. */
 const OF_THE_TUNNEL = /== (links|device|routes|sockets)\n[^=]*(flannel\.1|:8472)/;
 
-describe('a host moves to weft and back', { skip: lacks ?? false, timeout: 240_000 }, () => {
+describe('a host moves to weft and back', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let network: Network;
   let etcd: Etcd;

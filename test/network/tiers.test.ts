@@ -26,7 +26,7 @@ if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
 const TIERS = ['segment', 'segment-tso', 'sendmmsg', 'none'];
 
-describe('every tier, to a kernel VXLAN peer', { skip: lacks ?? false, timeout: 180_000 }, () => {
+describe('every tier, to a kernel VXLAN peer', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let overlay: Overlay;
   let weft: Running;
   before(async () => {

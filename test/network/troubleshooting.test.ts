@@ -160,7 +160,7 @@ const SYMPTOMS: Readonly<Record<string, readonly Symptom[]>> = {
   'slow: a few Mb/s': [{ make: nothing }, { make: nothing }],
 };
 
-describe('docs/troubleshooting.md', { skip: lacks ?? false, timeout: 400_000 }, () => {
+describe('docs/troubleshooting.md', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let site: Site;
   const pairs = typedOf(PAGE).filter(({ prints }) => prints !== undefined);
 

@@ -30,7 +30,7 @@ const CODE = ['dist', 'node_modules', 'native'];
 const lacks = labLacks({ programs: ['ping', 'etcd', 'cp'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
-describe('an upgrade under a running weft', { skip: lacks ?? false, timeout: 240_000 }, () => {
+describe('an upgrade under a running weft', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let etcd: Etcd;
   let host: Host;

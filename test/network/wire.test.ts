@@ -23,7 +23,7 @@ const WRONG =
   '_ws.malformed || ip.checksum.status == "Bad" || udp.checksum.status == "Bad" || ' +
   'tcp.checksum.status == "Bad" || icmp.checksum.status == "Bad"';
 
-describe('weft on the wire', { skip: lacks ?? false, timeout: 120_000 }, () => {
+describe('weft on the wire', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let overlay: Overlay;
   let capture: string;
 

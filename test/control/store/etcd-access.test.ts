@@ -16,7 +16,7 @@ const PASSWORDS = { root: 'r00t-pass', weft: 'w3ft-pass' };
 const AUTH = { username: 'weft', password: PASSWORDS.weft };
 type Credentials = { rootCertificate: Buffer; privateKey?: Buffer; certChain?: Buffer };
 
-describe('etcd with TLS and users', { skip: noEtcd || noOpenssl, timeout: 120_000 }, () => {
+describe('etcd with TLS and users', { skip: noEtcd || noOpenssl, timeout: 600_000 }, () => {
   const servers: SecureEtcd[] = [];
   const stores: EtcdStore[] = [];
   const log = new Lines();

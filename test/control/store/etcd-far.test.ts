@@ -15,7 +15,7 @@ import { SlowProxy } from './slow-proxy.js';
 const PASSWORDS = { root: 'r00t-pass', weft: 'w3ft-pass' };
 const AUTH = { username: 'weft', password: PASSWORDS.weft };
 
-describe('a far etcd', { skip: noEtcd || noOpenssl, timeout: 240_000 }, () => {
+describe('a far etcd', { skip: noEtcd || noOpenssl, timeout: 600_000 }, () => {
   let secure: SecureEtcd;
   let plain: EtcdServer;
   const proxies: SlowProxy[] = [];
