@@ -110,7 +110,7 @@ describe('policy routing', { skip: lacks ?? false, timeout: 600_000 }, () => {
         return (await findsOne(host, 'rp-filter')).severity === 'error';
       },
       () => 'what is dropped makes it an error',
-      10_000,
+      20_000,
     );
     const found = await findsOne(host, 'rp-filter');
     assert.match(

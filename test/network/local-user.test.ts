@@ -39,7 +39,7 @@ describe('a user without rights', { skip: lacks ?? false, timeout: 600_000 }, ()
     const flags = [...weftFlags(etcd), '-lanes=2', `-healthz-port=${HEALTH}`].join(' ');
     const up = `umask 0; exec ${process.execPath} ${WEFT} up ${flags}`;
     weft = host.start(['sh', '-c', up], { env: { FLANNELD_ETCD_PASSWORD: '' } });
-    await weft.waitFor(/ready: flannel/, 10_000);
+    await weft.waitFor(/ready: flannel/, 20_000);
   });
   after(() => lab?.close());
 

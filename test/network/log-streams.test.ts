@@ -47,7 +47,7 @@ describe('a log that cannot be written', { skip: lacks ?? false, timeout: 600_00
     await eventually(
       async () => (await show(host, `route show ${subnet}`)).includes('flannel.1'),
       () => `no route to ${subnet}`,
-      10_000,
+      20_000,
     );
   };
   /** The last page of the log itself, too. */
@@ -88,7 +88,7 @@ describe('a log that cannot be written', { skip: lacks ?? false, timeout: 600_00
       await joins();
       const begun = performance.now();
       assert.equal(await weft.stop(), 0);
-      assert.ok(performance.now() - begun < 4_000);
+      assert.ok(performance.now() - begun < 15_000);
       assert.doesNotMatch(await show(host, 'link'), /flannel/);
     });
   }

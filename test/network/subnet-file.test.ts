@@ -35,7 +35,7 @@ describe('subnet.env among others', { skip: lacks ?? false, timeout: 600_000 }, 
     eventually(
       async () => fault.test((await statusOf(host)).faults.join('\n')),
       () => weft.output,
-      10_000,
+      20_000,
     );
   /** As the host sees it, which may have mounted something there. */
   const read = async () => (await host.run(['cat', ENV], { mayFail: true })).stdout;
@@ -49,7 +49,7 @@ describe('subnet.env among others', { skip: lacks ?? false, timeout: 600_000 }, 
     eventually(
       async () => (await statusOf(host)).faults.length === 0,
       () => weft.output,
-      10_000,
+      20_000,
     );
 
   test("Docker's options in it outlive a restart of weft, and its MTU follows beside them", async () => {

@@ -142,7 +142,7 @@ describe('etcd with TLS and users', { skip: noEtcd || noOpenssl, timeout: 600_00
     await server.halt();
     await server.run();
     server.ctl('--user', `root:${PASSWORDS.root}`, 'put', '/net/subnets/10.10.2.0-24', 'y');
-    await until(() => keys.includes('10.10.2.0-24'), 8_000);
+    await until(() => keys.includes('10.10.2.0-24'), 20_000);
 
     server.ctl('--user', `root:${PASSWORDS.root}`, 'auth', 'disable');
     assert.equal(await store.readConfig(), 'here', 'switched off while it runs');
