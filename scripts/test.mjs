@@ -1,16 +1,16 @@
 /**
- * Runs the compiled tests with Node's own runner.
+ * Runs the compiled tests, each file with Node's own runner.
  *
  * Usage: node scripts/test.mjs [part of a file's name …]
  *
  * Ends with what was skipped and why, and as the last line `N passed, N failed`.
  *
- * Names the files itself, since `node --test` takes neither a folder nor a glob on every
- * Node from 20 to 26. The tests run one file after the other: they share two cores, and
- * the network tests start whole hosts.
+ * Several files run at a time: most of their time is waiting, and the network tests have hosts in
+ * namespaces of their own. `WEFT_TEST_JOBS=1` has one run after the other.
  */
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
+import os from 'node:os';
 import path from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
@@ -21,10 +21,36 @@ process.chdir(root);
 
 /**
  * Seconds for a test without one inside that begins or ends, for a file to end after its last test,
- * and for a whole file. The slowest test takes a minute, boots apart,
- * which end themselves after three; the slowest file takes two.
+ * and for a whole file. Alone, the slowest test takes two minutes, and the slowest file too; several at
+ * a time on a busy machine take a few times as long. A boot ends itself after eight minutes.
  */
-const LIMITS = 'test=240&after=30&file=600';
+const LIMITS = 'test=540&after=60&file=900';
+
+const JOBS = Number(process.env.WEFT_TEST_JOBS || os.availableParallelism() + 2);
+
+/** The longest, which begin first, so that none of them is left over at the end. */
+const LONGEST = [
+  'network/peer-health.test',
+  'network/broken-host',
+  'network/broken-peers',
+  'store/etcd-far',
+  'network/troubleshooting',
+  'boot/old-kernel',
+  'network/reconcile.',
+  'network/cluster',
+  'network/clashes',
+  'network/paths-router',
+  'network/leases',
+  'network/findings-links',
+  'network/peer-health-direct',
+  'store/etcd-cluster',
+  'network/reconcile-underlay',
+  'network/broken-store',
+  'network/one-peer',
+];
+
+/** Those that do not run beside others, each with the reason. */
+const ALONE = [];
 
 const wanted = process.argv.slice(2);
 if (!fs.existsSync('dist/test')) {
@@ -41,25 +67,42 @@ if (files.length === 0) {
   console.error('no test file matches; nothing was run');
   process.exit(1);
 }
-const countFile = 'dist/.test-count.json';
-fs.rmSync(countFile, { force: true });
-const reporters = [
-  ['spec', 'stdout'],
-  [new URL('test-count.mjs', import.meta.url).href, countFile],
-].flatMap(([reporter, to]) => [`--test-reporter=${reporter}`, `--test-reporter-destination=${to}`]);
-const limit = new URL(`test-limit.mjs?${LIMITS}`, import.meta.url).href;
-const flags = ['--enable-source-maps', `--import=${limit}`, '--test', '--test-concurrency=1'];
-const done = spawnSync(process.execPath, [...flags, ...reporters, ...files], {
-  stdio: ['ignore', 'inherit', 'inherit'],
-});
-let code = done.status ?? 1;
-try {
-  const counts = JSON.parse(fs.readFileSync(countFile, 'utf8'));
-  console.log(closing(counts).join('\n'));
-  if (counts.failed > 0 && code === 0) code = 1;
-} catch {
-  const how = done.signal === null ? `exit code ${done.status}` : done.signal;
-  console.log(`the test runner ended before its end (${how}); what it counted is not known`);
-  code ||= 1;
+
+const isAlone = (name) => ALONE.some(([part]) => name.includes(part));
+/** Then those of whole hosts, which wait, before those that keep a processor busy for a moment. */
+function rank(name) {
+  const place = LONGEST.findIndex((part) => name.includes(part));
+  if (place !== -1) return place;
+  return LONGEST.length + (name.includes('test/network/') ? 0 : 1);
 }
-process.exit(code);
+const together = files.filter((name) => !isAlone(name)).sort((a, b) => rank(a) - rank(b));
+
+const total = { passed: 0, failed: 0, skipped: [], ended: [] };
+let code = 0;
+run(together, JOBS);
+run(files.filter(isAlone), 1);
+console.log(closing(total).join('\n'));
+process.exit(code || (total.failed > 0 ? 1 : 0));
+
+/** Runs so many at a time, and adds what was counted. */
+function run(some, jobs) {
+  if (some.length === 0) return;
+  const countFile = 'dist/.test-count.json';
+  fs.rmSync(countFile, { force: true });
+  const limit = new URL(`test-limit.mjs?${LIMITS}`, import.meta.url).href;
+  const runner = ['scripts/test-run.mjs', countFile, String(jobs)];
+  const argv = ['--enable-source-maps', `--import=${limit}`, ...runner, ...some];
+  const done = spawnSync(process.execPath, argv, { stdio: ['ignore', 'inherit', 'inherit'] });
+  code ||= done.status ?? 1;
+  try {
+    const { passed, failed, skipped, ended } = JSON.parse(fs.readFileSync(countFile, 'utf8'));
+    total.passed += passed;
+    total.failed += failed;
+    total.skipped.push(...skipped);
+    total.ended.push(...ended);
+  } catch {
+    const how = done.signal === null ? `exit code ${done.status}` : done.signal;
+    total.ended.push(`the test runner ended before its end (${how}); what it counted is not known`);
+    code ||= 1;
+  }
+}

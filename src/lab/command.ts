@@ -192,7 +192,7 @@ export class Running {
   }
 
   /** SIGTERM, and SIGKILL when the program is still there after `limit` ms. Resolves with the exit code. */
-  async stop(limit = 5_000): Promise<number> {
+  async stop(limit = 20_000): Promise<number> {
     this.kill('SIGTERM');
     const timer = setTimeout(() => this.kill('SIGKILL'), limit);
     const code = await this.exited;

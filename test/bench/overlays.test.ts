@@ -34,7 +34,7 @@ function processes(): string[] {
   });
 }
 
-describe('overlays of the bench', { skip: lacks ?? false, timeout: 120_000 }, () => {
+describe('overlays of the bench', { skip: lacks ?? false, timeout: 600_000 }, () => {
   for (const [i, [name, daemons]] of DAEMONS.entries()) {
     test(`${name} carries packets, and ends with the lab`, {
       skip: overlayLacks(name) ?? false,

@@ -40,7 +40,7 @@ test('deoptimisations are counted, and what V8 tells besides is not', () => {
 
 const lacks = buildLacks() ?? labLacks({ programs: ['iperf3', 'ethtool', 'stdbuf'], tun: true });
 
-describe('a lane of a real weft', { skip: lacks ?? false, timeout: 180_000 }, () => {
+describe('a lane of a real weft', { skip: lacks ?? false, timeout: 600_000 }, () => {
   const run = (...more: string[]) => {
     const argv = [PROGRAM, '--packets=1000000', '--warm-up=2000000', ...more];
     return spawnSync(process.execPath, argv, { encoding: 'utf8', timeout: 150_000 });

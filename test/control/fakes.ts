@@ -83,7 +83,7 @@ export function seeded(seed: number): Random {
 /** Polls until `check` gives something; rejects after `ms`. */
 export async function until<T>(
   check: () => T | undefined | false | Promise<T | undefined | false>,
-  ms = 10_000,
+  ms = 30_000,
 ): Promise<T> {
   const end = performance.now() + ms;
   for (;;) {

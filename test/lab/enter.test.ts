@@ -57,7 +57,7 @@ async function gone(seconds: string): Promise<void> {
   await until(() => sleepers(seconds).length === 0, "the lab's processes are gone");
 }
 
-test('SIGKILL of the script takes the whole lab with it', { skip, timeout: 30_000 }, async () => {
+test('SIGKILL of the script takes the whole lab with it', { skip, timeout: 120_000 }, async () => {
   const seconds = unusual();
   const child = await start(seconds);
   assert.equal(sleepers(seconds).length, 1);
@@ -65,7 +65,7 @@ test('SIGKILL of the script takes the whole lab with it', { skip, timeout: 30_00
   await gone(seconds);
 });
 
-test('SIGTERM and SIGINT are passed on and end the lab', { skip, timeout: 30_000 }, async () => {
+test('SIGTERM and SIGINT are passed on and end the lab', { skip, timeout: 120_000 }, async () => {
   for (const [signal, code] of [
     ['SIGTERM', 143],
     ['SIGINT', 130],
@@ -78,7 +78,7 @@ test('SIGTERM and SIGINT are passed on and end the lab', { skip, timeout: 30_000
   }
 });
 
-test('a program in the lab may handle a signal itself', { skip, timeout: 30_000 }, async () => {
+test('a program in the lab may handle a signal itself', { skip, timeout: 120_000 }, async () => {
   const seconds = unusual();
   const child = await start(seconds, 'handle');
   child.kill('SIGTERM');
@@ -86,7 +86,7 @@ test('a program in the lab may handle a signal itself', { skip, timeout: 30_000 
   await gone(seconds);
 });
 
-test('the exit code comes through, and nothing stays', { skip, timeout: 30_000 }, async () => {
+test('the exit code comes through, and nothing stays', { skip, timeout: 120_000 }, async () => {
   const before = spawnSync('ip', ['netns', 'list'], { encoding: 'utf8' }).stdout;
   const links = spawnSync('ip', ['-br', 'link'], { encoding: 'utf8' }).stdout;
   const seconds = unusual();
@@ -97,7 +97,7 @@ test('the exit code comes through, and nothing stays', { skip, timeout: 30_000 }
   assert.equal(spawnSync('ip', ['-br', 'link'], { encoding: 'utf8' }).stdout, links);
 });
 
-test('two labs with the same addresses run at once', { skip, timeout: 30_000 }, async () => {
+test('two labs with the same addresses run at once', { skip, timeout: 120_000 }, async () => {
   const [one, two] = [unusual(), unusual()];
   const labs = await Promise.all([start(one), start(two)]);
   labs[0].kill('SIGKILL');

@@ -21,7 +21,7 @@ if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
 const prefix = '/docker-test/network';
 
-describe('a lab', { skip: lacks ?? false, timeout: 60_000 }, () => {
+describe('a lab', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let etcd: Etcd;
   let alpha: Host;

@@ -91,7 +91,7 @@ async function becomes(wanted: Record<string, string>): Promise<void> {
   }
 }
 
-describe('the demo leaves nothing behind', { skip: lacks ?? false, timeout: 180_000 }, () => {
+describe('the demo leaves nothing behind', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let untouched: Record<string, string>;
 
   before(async () => {

@@ -30,9 +30,9 @@ if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 const TOOL = fileURLToPath(new URL('./tools/frames.js', import.meta.url));
 const PORT = 40020;
 /** A third host's lease. */
-const THIRD = { subnet: '10.10.77.0/24', mac: '02:00:00:00:77:00' };
+const THIRD = { subnet: '10.10.177.0/24', mac: '02:00:00:00:77:00' };
 
-describe('what weft takes off the wire', { skip: lacks ?? false, timeout: 120_000 }, () => {
+describe('what weft takes off the wire', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let overlay: Overlay;
   let third: Host;
   let stranger: Host;
@@ -81,7 +81,7 @@ describe('what weft takes off the wire', { skip: lacks ?? false, timeout: 120_00
     const receiver = (to ?? overlay.containers[1]).start([
       ...[process.execPath, TOOL, 'receive', String(PORT)],
     ]);
-    await receiver.waitFor(/listening/, 5_000);
+    await receiver.waitFor(/listening/, 20_000);
     const before = await status();
     const packets = segment === 0 ? 1 : Math.ceil(payload.length / segment);
     await send(from, payload, segment);
@@ -148,13 +148,13 @@ describe('what weft takes off the wire', { skip: lacks ?? false, timeout: 120_00
       const receiver = to.start([
         ...[process.execPath, TRAFFIC, 'udp-count', '40021', String(count)],
       ]);
-      await receiver.waitFor(/listening/, 5_000);
+      await receiver.waitFor(/listening/, 20_000);
       const before = (await status()).counters.inbound_in_packets;
       await from.run([
         ...[process.execPath, TRAFFIC, 'udp-gso', to.address, '40021', String(size)],
         String(total),
       ]);
-      const [, arrived] = await receiver.waitFor(/^([\d,]+ \w+)$/m, 5_000);
+      const [, arrived] = await receiver.waitFor(/^([\d,]+ \w+)$/m, 20_000);
       const sizes = Array.from({ length: count }, (_, i) => Math.min(size, total - i * size));
       assert.equal(arrived, `${sizes.join(',')} right`);
       const came = (await status()).counters.inbound_in_packets - before;
@@ -184,7 +184,7 @@ describe('what weft takes off the wire', { skip: lacks ?? false, timeout: 120_00
       ]),
     );
     try {
-      const forged = framed(datagram(50, { source: '10.10.77.9' }));
+      const forged = framed(datagram(50, { source: '10.10.177.9' }));
       const { sizes, drops } = await exchange(container, forged);
       assert.deepEqual([sizes, drops], [[], { foreign_source: 1 }]);
       const own = await exchange(third, forged);
@@ -214,7 +214,7 @@ describe('what weft takes off the wire', { skip: lacks ?? false, timeout: 120_00
       mayFail: true,
     });
     assert.match(stdout, /unknown_sender +1 {2}last: 192\.168\.56\.14 \(1, \d+ s ago\)$/m);
-    assert.match(stdout, /^ +10\.10\.77\.0\/24 +192\.168\.56\.13 .* \d+ s ago$/m);
+    assert.match(stdout, /^ +10\.10\.177\.0\/24 +192\.168\.56\.13 .* \d+ s ago$/m);
     for (const line of stdout.split('\n')) assert.ok(line.length <= 110, line);
   });
 

@@ -80,7 +80,7 @@ const SET_UPS: readonly SetUp[] = [
     finds: ['port-shared'],
     spoil: async ({ alpha }) => {
       running = alpha.start([process.execPath, JOINER, '192.168.56.11', '8472']);
-      await running.waitFor(/joined/, 5_000);
+      await running.waitFor(/joined/, 20_000);
     },
     mend: () => running.stop(),
   },
@@ -90,16 +90,16 @@ const SET_UPS: readonly SetUp[] = [
     spoil: async ({ alpha, etcd }) => {
       await alpha.ip(
         'link add br-x type bridge',
-        'addr add 10.10.93.1/24 dev br-x',
+        'addr add 10.10.193.1/24 dev br-x',
         'link set br-x up',
       );
       await etcd.register(PREFIX, {
-        ...{ subnet: '10.10.93.0/24', publicIp: '192.168.56.12', mac: '02:00:00:00:00:93' },
+        ...{ subnet: '10.10.193.0/24', publicIp: '192.168.56.12', mac: '02:00:00:00:00:93' },
       });
     },
     mend: async ({ alpha, etcd }) => {
       await alpha.ip('link del br-x');
-      await etcd.delete(`${PREFIX}/subnets/10.10.93.0-24`);
+      await etcd.delete(`${PREFIX}/subnets/10.10.193.0-24`);
     },
   },
   {
@@ -147,8 +147,8 @@ const SET_UPS: readonly SetUp[] = [
       const fill = `(cat /dev/zero >${LOG}.rest; yes '' >>${LOG}) 2>/dev/null; true`;
       await alpha.run(['sh', '-c', fill]);
       // For which there is a line of log.
-      await etcd.put(`${PREFIX}/subnets/10.10.94.0-24`, '{}');
-      await etcd.delete(`${PREFIX}/subnets/10.10.94.0-24`);
+      await etcd.put(`${PREFIX}/subnets/10.10.194.0-24`, '{}');
+      await etcd.delete(`${PREFIX}/subnets/10.10.194.0-24`);
     },
     mend: ({ alpha }) => alpha.run(['rm', `${LOG}.rest`]),
   },

@@ -12,9 +12,10 @@ if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
 const BETA = '192.168.56.12';
 const lease = (n: number, publicIp: string) => ({
-  ...{ subnet: `10.10.${n}.0/24`, publicIp, mac: `02:00:00:00:00:${n}` },
+  ...{ subnet: `10.10.${100 + n}.0/24`, publicIp, mac: `02:00:00:00:00:${n}` },
 });
-const forget = ({ etcd }: Site, n: number) => etcd.delete(`${PREFIX}/subnets/10.10.${n}.0-24`);
+const forget = ({ etcd }: Site, n: number) =>
+  etcd.delete(`${PREFIX}/subnets/10.10.${100 + n}.0-24`);
 
 const SET_UPS: readonly SetUp[] = [
   {
@@ -82,7 +83,7 @@ const SET_UPS: readonly SetUp[] = [
   {
     is: 'a value is no JSON',
     finds: ['lease-refused'],
-    spoil: ({ etcd }) => etcd.put(`${PREFIX}/subnets/10.10.80.0-24`, 'PublicIP: 192.168.56.80'),
+    spoil: ({ etcd }) => etcd.put(`${PREFIX}/subnets/10.10.180.0-24`, 'PublicIP: 192.168.56.80'),
     mend: (site) => forget(site, 80),
   },
   {

@@ -27,7 +27,7 @@ const US = Buffer.of(192, 168, 56, 12).toString('hex');
 /** Outer IPv4 and UDP headers. */
 const OUTER = 28;
 
-describe('capture and replay', { skip: lacks ?? false, timeout: 120_000 }, () => {
+describe('capture and replay', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let overlay: Overlay;
   let host: Host;
   before(async () => {

@@ -9,15 +9,15 @@ import { enterLab, labLacks } from '../../src/lab/enter.js';
 import type { Host } from '../../src/lab/host.js';
 import { Lab } from '../../src/lab/lab.js';
 import { type Overlay, openOverlay, PREFIX } from './overlay.js';
-import { eventually, passes, show, statusOf } from './spoil.js';
+import { eventually, passes, show, statusOf, toldSince } from './spoil.js';
 
 const lacks = labLacks({ programs: ['etcd', 'ping'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
-const PEER = '10.10.93.0/24';
-const KEY = `${PREFIX}/subnets/10.10.93.0-24`;
+const PEER = '10.10.193.0/24';
+const KEY = `${PREFIX}/subnets/10.10.193.0-24`;
 
-describe('other networks of this host', { skip: lacks ?? false, timeout: 180_000 }, () => {
+describe('other networks of this host', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let overlay: Overlay;
   let host: Host;
   let weft: Running;
@@ -76,7 +76,7 @@ describe('other networks of this host', { skip: lacks ?? false, timeout: 180_000
       () => weft.output,
     );
     await sleep(1_500);
-    const told = weft.output.slice(before).trimEnd().split('\n');
+    const told = toldSince(weft, before);
     assert.equal(told.length, 1, told.join('\n'));
     assert.match(
       told[0]!,
@@ -103,13 +103,15 @@ describe('other networks of this host', { skip: lacks ?? false, timeout: 180_000
   test("a peer's subnet that is a bridge's network: the bridge's stays through join and leave", async () => {
     await host.ip(
       'link add br-x type bridge',
-      'addr add 10.10.93.1/24 dev br-x',
+      'addr add 10.10.193.1/24 dev br-x',
       'link set br-x up',
     );
     const theirs = await routeTo(PEER);
     assert.match(theirs, /dev br-x proto kernel/);
     await join();
-    await says(/^the subnet 10\.10\.93\.0\/24 of the peer 192\.168\.56\.77 is the network of br-x/);
+    await says(
+      /^the subnet 10\.10\.193\.0\/24 of the peer 192\.168\.56\.77 is the network of br-x/,
+    );
     assert.equal(await routeTo(PEER), theirs);
     await sleep(4_000);
     assert.equal(await routeTo(PEER), theirs);
@@ -121,18 +123,18 @@ describe('other networks of this host', { skip: lacks ?? false, timeout: 180_000
     await host.ip('link del br-x');
     await isWell();
     assert.match(await routeTo(PEER), /dev flannel\.1 scope link/);
-    assert.match(await wayTo('10.10.93.5'), /dev flannel\.1/);
+    assert.match(await wayTo('10.10.193.5'), /dev flannel\.1/);
   });
 
   test('a bridge that comes to where a peer is already: it has its network', async () => {
-    assert.match(await wayTo('10.10.93.5'), /dev flannel\.1/);
+    assert.match(await wayTo('10.10.193.5'), /dev flannel\.1/);
     await host.ip(
       'link add br-x type bridge',
-      'addr add 10.10.93.1/24 dev br-x',
+      'addr add 10.10.193.1/24 dev br-x',
       'link set br-x up',
     );
     await eventually(
-      async () => /dev br-x/.test(await wayTo('10.10.93.5')),
+      async () => /dev br-x/.test(await wayTo('10.10.193.5')),
       () => weft.output,
       20_000,
     );
@@ -140,7 +142,7 @@ describe('other networks of this host', { skip: lacks ?? false, timeout: 180_000
     assert.doesNotMatch(await routeTo(PEER), /flannel/);
     await host.ip('link set br-x down');
     await isWell();
-    assert.match(await wayTo('10.10.93.5'), /dev flannel\.1/);
+    assert.match(await wayTo('10.10.193.5'), /dev flannel\.1/);
     await host.ip('link del br-x');
     await overlay.etcd.delete(KEY);
     await eventually(
@@ -156,25 +158,28 @@ describe('other networks of this host', { skip: lacks ?? false, timeout: 180_000
         `${PEER} proto static`,
         /^no route to the subnet .* another program's is in its place .*vpn0/,
       ],
-      ['10.10.93.128/25 proto static', /leads a part of the subnet 10\.10\.93\.0\/24 of the peer/],
+      [
+        '10.10.193.128/25 proto static',
+        /leads a part of the subnet 10\.10\.193\.0\/24 of the peer/,
+      ],
       [
         `${PEER} proto static metric 50`,
-        /is for the subnet 10\.10\.93\.0\/24 .* weaker than weft's/,
+        /is for the subnet 10\.10\.193\.0\/24 .* weaker than weft's/,
       ],
     ] as const) {
       await host.ip(`route add ${route} dev vpn0`);
       await join();
       await says(fault);
       await sleep(3_500);
-      assert.match(await show(host, 'route show dev vpn0'), /10\.10\.93\./);
+      assert.match(await show(host, 'route show dev vpn0'), /10\.10\.193\./);
       await overlay.etcd.delete(KEY);
       await isWell();
-      assert.match(await show(host, 'route show dev vpn0'), /10\.10\.93\./);
+      assert.match(await show(host, 'route show dev vpn0'), /10\.10\.193\./);
       await join();
       await says(fault);
       await host.ip(`route del ${route} dev vpn0`);
       await isWell();
-      assert.match(await wayTo('10.10.93.200'), /dev flannel\.1/);
+      assert.match(await wayTo('10.10.193.200'), /dev flannel\.1/);
       await overlay.etcd.delete(KEY);
       await eventually(
         async () => (await routeTo(PEER)) === '',
@@ -190,11 +195,11 @@ describe('other networks of this host', { skip: lacks ?? false, timeout: 180_000
       async () => (await routeTo(PEER)) !== '',
       () => weft.output,
     );
-    await host.ip('addr add 10.10.93.7/32 dev lo');
+    await host.ip('addr add 10.10.193.7/32 dev lo');
     await says(
-      /^the address 10\.10\.93\.7\/32 of lo is in the subnet 10\.10\.93\.0\/24 of the peer/,
+      /^the address 10\.10\.193\.7\/32 of lo is in the subnet 10\.10\.193\.0\/24 of the peer/,
     );
-    await host.ip('addr del 10.10.93.7/32 dev lo');
+    await host.ip('addr del 10.10.193.7/32 dev lo');
     await isWell();
     await host.ip('link add br-w type bridge', 'addr add 10.8.0.1/14 dev br-w', 'link set br-w up');
     await says(/^the network 10\.8\.0\.0\/14 of br-w overlaps the overlay's 10\.10\.0\.0\/16/);

@@ -10,11 +10,11 @@ import { fileURLToPath } from 'node:url';
 import { udpSuperPacketsAreSafe } from '../../src/dataplane/io/probe-writes.js';
 import type { Container } from '../../src/lab/container.js';
 import { enterLab, labLacks } from '../../src/lab/enter.js';
-import { WEFT } from '../../src/lab/host.js';
 import { Lab } from '../../src/lab/lab.js';
 import type { Namespace } from '../../src/lab/namespace.js';
 import type { Status } from '../../src/operate/status/status.js';
 import { checksumErrors, type Overlay, openOverlay, type Vtep } from './overlay.js';
+import { statusOf } from './spoil.js';
 
 const TOOL = fileURLToPath(new URL('./tools/datagrams.js', import.meta.url));
 const PORT = 40010;
@@ -33,11 +33,11 @@ async function exchange(
   port = PORT,
 ): Promise<void> {
   const receiver = to.start([process.execPath, TOOL, 'receive', String(PORT)]);
-  await receiver.waitFor(/listening/, 5_000);
+  await receiver.waitFor(/listening/, 20_000);
   const { stdout } = await from.run([process.execPath, TOOL, 'send', address, String(port), name], {
     timeout: 60_000,
   });
-  const [, got] = await receiver.waitFor(/got (.+)/, 5_000);
+  const [, got] = await receiver.waitFor(/got (.+)/, 20_000);
   await receiver.stop();
   assert.equal(got, /sent (.+)/.exec(stdout)?.[1]);
 }
@@ -50,7 +50,7 @@ export async function testDatagrams(from: Vtep, offloads: boolean): Promise<void
   const wire = offloads ? 'underlay offloads on' : 'plain wire';
   describe(`datagrams, ${from} to weft, ${wire}`, {
     skip: lacks ?? false,
-    timeout: 180_000,
+    timeout: 600_000,
   }, () => {
     let overlay: Overlay;
     before(async () => {
@@ -58,14 +58,7 @@ export async function testDatagrams(from: Vtep, offloads: boolean): Promise<void
     });
     after(() => overlay?.close());
     const ends = () => overlay.containers;
-    const status = async (): Promise<Status> =>
-      JSON.parse(
-        (
-          await overlay.hosts[1].run([process.execPath, WEFT, 'status', '--json'], {
-            mayFail: true,
-          })
-        ).stdout,
-      );
+    const status = async (): Promise<Status> => statusOf(overlay.hosts[1]);
 
     for (const name of CASES) test(name, () => exchange(...ends(), name));
 

@@ -21,6 +21,7 @@ import { leaseKey } from '../../src/lab/lease.js';
 import type { Status } from '../../src/operate/status/status.js';
 import { until } from '../control/fakes.js';
 import { NO_PROBES, PREFIX, ping, startWeft, tcpTransfer } from './overlay.js';
+import { statusOf } from './spoil.js';
 
 const lacks = labLacks({ programs: ['etcd'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
@@ -28,7 +29,7 @@ if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 const config = (backend: object) =>
   JSON.stringify({ Network: '10.10.0.0/16', Backend: { Type: 'vxlan', ...backend } });
 
-describe('direct routing', { skip: lacks ?? false, timeout: 120_000 }, () => {
+describe('direct routing', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let etcd: Etcd;
   let weft: Running;
@@ -68,10 +69,7 @@ describe('direct routing', { skip: lacks ?? false, timeout: 120_000 }, () => {
   });
   after(() => lab?.close());
 
-  const status = async (host = hosts.weft1!): Promise<Status> =>
-    JSON.parse(
-      (await host.run([process.execPath, WEFT, 'status', '--json'], { mayFail: true })).stdout,
-    ) as Status;
+  const status = async (host = hosts.weft1!): Promise<Status> => statusOf(host);
   /** The routes into the overlay's network, each as `10.10.203.0/24 …`. */
   const routes = async (host = hosts.weft1!): Promise<string[]> =>
     (await host.run(['ip', 'route', 'show', 'root', '10.10.0.0/16'])).stdout

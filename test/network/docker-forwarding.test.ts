@@ -25,7 +25,7 @@ if (lacks === undefined && !Lab.inside()) {
 
 const OPTIONS = '/run/flannel/docker';
 
-describe('Docker started after weft', { skip: lacks ?? false, timeout: 240_000 }, () => {
+describe('Docker started after weft', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let etcd: Etcd;
   let hosts: readonly [Host, Host];

@@ -118,7 +118,7 @@ function machine(): object {
   };
 }
 
-describe('weft demo -docker', { skip: lacks ?? false, timeout: 240_000 }, () => {
+describe('weft demo -docker', { skip: lacks ?? false, timeout: 600_000 }, () => {
   test('two at once pass in each step, and leave nothing', async () => {
     const before = machine();
     const demos = [demo([]), demo(['-store=file'])];

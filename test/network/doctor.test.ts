@@ -15,7 +15,7 @@ import { CONFIG, PREFIX, startWeft, weftFlags } from './overlay.js';
 const lacks = labLacks({ programs: ['etcd', 'ip', 'socat', 'iptables', 'nft'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
-describe('weft doctor', { skip: lacks ?? false, timeout: 120_000 }, () => {
+describe('weft doctor', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let etcd: Etcd;
   let host: Host;
@@ -118,7 +118,7 @@ describe('weft doctor', { skip: lacks ?? false, timeout: 120_000 }, () => {
   test('of a weft that waits: what it waits for, and the looks of a start', async () => {
     const waiting = host.weft('-etcd-endpoints=http://192.168.56.99:2379');
     try {
-      await waiting.waitFor(/etcd/, 10_000);
+      await waiting.waitFor(/etcd/, 20_000);
       const codes = await findings('-etcd-endpoints=http://192.168.56.99:2379');
       assert.deepEqual(codes, ['starting', 'store-away']);
     } finally {

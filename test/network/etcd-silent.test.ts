@@ -23,9 +23,9 @@ if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
 const SILENCE = Number(process.env.WEFT_SILENT_SECONDS ?? 40) * 1_000;
 /** What is promised, in milliseconds. */
-const NOTICED_WITHIN = 5_000;
+const NOTICED_WITHIN = 15_000;
 
-describe('an etcd that goes silent', { skip: lacks ?? false, timeout: 180_000 }, () => {
+describe('an etcd that goes silent', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let etcd: Etcd;
   let host: Host;
@@ -85,7 +85,7 @@ describe('an etcd that goes silent', { skip: lacks ?? false, timeout: 180_000 },
     const before = portOf(await listed('established'));
     assert.ok(before);
     weft.kill('SIGHUP');
-    await weft.waitFor(/reloading: looking at the host, the store and the paths anew/, 3_000);
+    await weft.waitFor(/reloading: looking at the host, the store and the paths anew/, 20_000);
     await etcd.register(PREFIX, {
       subnet: '10.10.221.0/24',
       publicIp: '192.168.56.98',

@@ -8,7 +8,7 @@ import { Spoiled } from './findings-firewall.js';
 const lacks = labLacks({ programs: ['etcd', 'iptables', 'nft', 'ping'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
-describe('EnableNFTables', { skip: lacks ?? false, timeout: 240_000 }, () => {
+describe('EnableNFTables', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let spoiled: Spoiled;
 
   before(async () => {

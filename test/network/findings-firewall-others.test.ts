@@ -24,7 +24,7 @@ const lacks = labLacks({
 });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
-describe('the firewalls of others', { skip: lacks ?? false, timeout: 300_000 }, () => {
+describe('the firewalls of others', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let spoiled: Spoiled;
 
   before(async () => {

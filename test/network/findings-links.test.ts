@@ -6,6 +6,7 @@ import { run } from '../../src/lab/command.js';
 import { enterLab, labLacks } from '../../src/lab/enter.js';
 import type { Host } from '../../src/lab/host.js';
 import { Lab } from '../../src/lab/lab.js';
+import { until } from '../control/fakes.js';
 import { cure, finds, findsOne, readyz, verdictOf } from './findings.js';
 import { CONFIG, PREFIX, startWeft } from './overlay.js';
 
@@ -14,7 +15,7 @@ if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
 const PORT = 8998;
 
-describe('devices and tables', { skip: lacks ?? false, timeout: 180_000 }, () => {
+describe('devices and tables', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let host: Host;
 
@@ -123,9 +124,10 @@ describe('devices and tables', { skip: lacks ?? false, timeout: 180_000 }, () =>
     const nearly = await findsOne(host, 'conntrack-full');
     assert.equal(nearly.severity, 'warning');
     host.write('/run/table/nf_conntrack_count', '100\n');
-    await new Promise((resolve) => setTimeout(resolve, 4_000));
-    const found = await findsOne(host, 'conntrack-full');
-    assert.equal(found.severity, 'error');
+    const found = await until(async () => {
+      const one = await findsOne(host, 'conntrack-full');
+      return one.severity === 'error' && one;
+    }, 30_000);
     assert.match(found.text, /is full \(100 of 100\): packets of new connections are dropped$/);
     assert.equal(found.cure, 'sysctl -w net.netfilter.nf_conntrack_max=200');
     for (const file of files) await host.run(['umount', '-n', `${folder}/${file}`]);

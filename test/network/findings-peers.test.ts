@@ -12,7 +12,7 @@ import { statusOf } from './spoil.js';
 const lacks = await pathsLack();
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
-describe('paths, leases, the store', { skip: lacks ?? false, timeout: 180_000 }, () => {
+describe('paths, leases, the store', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let paths: Paths;
 
   before(async () => {

@@ -18,7 +18,7 @@ const JOINER = fileURLToPath(new URL('./tools/port-joiner.js', import.meta.url))
 const lacks = labLacks({ programs: ['etcd', 'ping', 'prlimit'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
-describe('a shared port', { skip: lacks ?? false, timeout: 120_000 }, () => {
+describe('a shared port', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let network: Network;
   let etcd: Etcd;
@@ -38,12 +38,12 @@ describe('a shared port', { skip: lacks ?? false, timeout: 120_000 }, () => {
   test('too few sockets for the peers, for as long as there are so many', async () => {
     const few = await network.host('host2', { address: '192.168.56.12/24' });
     const limited = ['prlimit', '--nofile=100', process.execPath, WEFT, 'up', ...weftFlags(etcd)];
-    await few.start(limited, { name: 'weft up' }).waitFor(/ready: flannel/, 10_000);
+    await few.start(limited, { name: 'weft up' }).waitFor(/ready: flannel/, 20_000);
     await finds(few, []);
     const taken = await etcd.peers(PREFIX);
     const isFree = (subnet: string) => taken.every((one) => one.subnet !== subnet);
     const more = Array.from({ length: 50 }, (_, i) => ({
-      ...{ subnet: `10.10.${i + 1}.0/24`, publicIp: `192.168.56.${100 + i}` },
+      ...{ subnet: `10.10.${101 + i}.0/24`, publicIp: `192.168.56.${100 + i}` },
       mac: `02:00:00:00:00:${(i + 16).toString(16)}`,
     })).filter(({ subnet, publicIp }) => isFree(subnet) && publicIp !== etcd.address);
     for (const one of more) await etcd.register(PREFIX, one);
@@ -57,7 +57,7 @@ describe('a shared port', { skip: lacks ?? false, timeout: 120_000 }, () => {
 
   test('the process is named while it is there, and the cure ends it', async () => {
     const joiner = host.start([process.execPath, JOINER, '192.168.56.11', '8472']);
-    const [, pid] = await joiner.waitFor(/joined by (\d+)/, 5_000);
+    const [, pid] = await joiner.waitFor(/joined by (\d+)/, 20_000);
     const found = await findsOne(host, 'port-shared');
     assert.match(
       found.text,

@@ -13,7 +13,7 @@ import { statusOf } from './spoil.js';
 const lacks = labLacks({ programs: ['ping', 'etcd', 'ethtool', 'nft', 'tc'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
-describe('queues that lose', { skip: lacks ?? false, timeout: 180_000 }, () => {
+describe('queues that lose', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let overlay: Overlay;
 
   before(async () => {

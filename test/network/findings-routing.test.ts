@@ -13,7 +13,7 @@ import { eventually, passes, show } from './spoil.js';
 const lacks = labLacks({ programs: ['etcd', 'ping'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
-describe('policy routing', { skip: lacks ?? false, timeout: 180_000 }, () => {
+describe('policy routing', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let overlay: Overlay;
   let host: Host;
 
@@ -110,7 +110,7 @@ describe('policy routing', { skip: lacks ?? false, timeout: 180_000 }, () => {
         return (await findsOne(host, 'rp-filter')).severity === 'error';
       },
       () => 'what is dropped makes it an error',
-      10_000,
+      20_000,
     );
     const found = await findsOne(host, 'rp-filter');
     assert.match(

@@ -7,7 +7,7 @@ import type { Finding } from '../../src/operate/findings/finding.js';
 import { statusOf } from './spoil.js';
 
 /** For a fault to be found and for its end weft promises 10 s; a machine that does much else takes longer. */
-export const FOUND_WITHIN = 20_000;
+export const FOUND_WITHIN = 30_000;
 
 /** Waits until weft finds just these, by their codes in order; notes do not count. */
 export async function finds(

@@ -10,7 +10,7 @@ import { Firewall, FORWARDED, firewallLacks, MASQUERADED } from './firewall.js';
 const lacks = firewallLacks();
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
-describe('firewall rules that change', { skip: lacks ?? false, timeout: 240_000 }, () => {
+describe('firewall rules that change', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let firewall: Firewall;
   let host1: Host;
 

@@ -27,12 +27,12 @@ import {
   subnetOf,
 } from './firewall.js';
 import { weftFlags } from './overlay.js';
-import { statusOf } from './spoil.js';
+import { statusOf, toldSince } from './spoil.js';
 
 const lacks = firewallLacks();
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
-describe('firewall rules', { skip: lacks ?? false, timeout: 240_000 }, () => {
+describe('firewall rules', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let firewall: Firewall;
   let host1: Host;
   let outside: Host;
@@ -83,9 +83,9 @@ describe('firewall rules', { skip: lacks ?? false, timeout: 240_000 }, () => {
       '.listen(40009, "0.0.0.0", () => console.log("listening"))';
     const connect = `require("net").connect(40009, "${address}").on("close", () => {}).resume()`;
     const server = to.start([process.execPath, '-e', listen]);
-    await server.waitFor(/listening/, 5_000);
+    await server.waitFor(/listening/, 20_000);
     await from.run([process.execPath, '-e', connect], { timeout: 10_000 });
-    const [, source] = await server.waitFor(/from (\S+)/, 5_000);
+    const [, source] = await server.waitFor(/from (\S+)/, 20_000);
     await server.stop();
     return source!;
   };
@@ -151,7 +151,7 @@ describe('firewall rules', { skip: lacks ?? false, timeout: 240_000 }, () => {
 
     await host1.run(['iptables', '-I', 'FLANNEL-FWD', '-s', '1.2.3.4', '-j', 'DROP']);
     await host1.run(['iptables', '-I', 'FORWARD', '-j', 'LOG']);
-    await weft.waitFor(/FLANNEL-FWD had rules of others before ours/, 3_000);
+    await weft.waitFor(/FLANNEL-FWD had rules of others before ours/, 20_000);
     await sleep(200);
     const filter = await firewall.say('iptables-save', '-t', 'filter');
     const lines = filter.split('\n').filter((line) => line.startsWith('-A '));
@@ -195,7 +195,7 @@ describe('firewall rules', { skip: lacks ?? false, timeout: 240_000 }, () => {
       ],
     ] as const) {
       await host1.run(['nft', ...argv]);
-      await weft.waitFor(said, 3_000);
+      await weft.waitFor(said, 20_000);
       await sleep(200);
       assert.equal(await firewall.table(), listing);
     }
@@ -220,8 +220,8 @@ describe('firewall rules', { skip: lacks ?? false, timeout: 240_000 }, () => {
 
     const flags = ['-ip-masq', FAST];
     const weft = host.start([...argv, 'up', ...weftFlags(firewall.etcd), ...flags], { env });
-    await weft.waitFor(/rules for 10\.20\.0\.0\/16 set with iptables [\d.]+ \(legacy\)/, 10_000);
-    await weft.waitFor(/ready: flannel/, 10_000);
+    await weft.waitFor(/rules for 10\.20\.0\.0\/16 set with iptables [\d.]+ \(legacy\)/, 20_000);
+    await weft.waitFor(/ready: flannel/, 20_000);
     const listing = async () => {
       const text = await firewall.saved('/run/legacy/iptables-save', host);
       // This variant lists the tables the other way round.
@@ -230,7 +230,7 @@ describe('firewall rules', { skip: lacks ?? false, timeout: 240_000 }, () => {
     };
     assert.equal(await listing(), firewall.expected(MASQUERADED, host));
     await host.run(['/run/legacy/iptables', '-t', 'nat', '-F']);
-    await weft.waitFor(/FLANNEL-POSTRTG lacked 6 rules/, 3_000);
+    await weft.waitFor(/FLANNEL-POSTRTG lacked 6 rules/, 20_000);
     await sleep(200);
     assert.equal(await listing(), firewall.expected(MASQUERADED, host));
     assert.equal(
@@ -255,7 +255,7 @@ describe('firewall rules', { skip: lacks ?? false, timeout: 240_000 }, () => {
       await firewall.configure({ EnableNFTables: nftables });
       const weft = await firewall.startOn(host, ...flags, FAST);
       await sleep(2_500);
-      const warnings = weft.output.match(/^W .*/gm)!;
+      const warnings = toldSince(weft).filter((line) => line.startsWith('W '));
       assert.equal(warnings.length, 2, weft.output);
       assert.match(warnings[0]!, rules);
       assert.match(warnings[1]!, /no guard: cannot run /);

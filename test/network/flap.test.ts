@@ -21,7 +21,7 @@ const BACK = [
   'route add default via 192.168.56.1 dev ens33 metric 50',
 ];
 
-describe('an address that flaps', { skip: lacks ?? false, timeout: 180_000 }, () => {
+describe('an address that flaps', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let overlay: Overlay;
   let host: Host;
   let weft: Running;
@@ -47,14 +47,14 @@ describe('an address that flaps', { skip: lacks ?? false, timeout: 180_000 }, ()
   const start = async () => {
     const flags = weftFlags(overlay.etcd).filter((flag) => !flag.startsWith('-iface'));
     const started = host.weft(...flags);
-    await started.waitFor(/ready: flannel/, 10_000);
+    await started.waitFor(/ready: flannel/, 20_000);
     return started;
   };
   const works = () =>
     eventually(
       () => passes(...overlay.containers),
       () => weft.output,
-      10_000,
+      20_000,
     );
   const published = async () => {
     const { subnet } = (await statusOf(host)).lease;
@@ -88,7 +88,7 @@ describe('an address that flaps', { skip: lacks ?? false, timeout: 180_000 }, ()
     await eventually(
       async () => (await statusOf(host)).underlay.interface === 'eth1',
       () => weft.output,
-      15_000,
+      25_000,
     );
     await eventually(
       async () =>
@@ -99,13 +99,13 @@ describe('an address that flaps', { skip: lacks ?? false, timeout: 180_000 }, ()
     await eventually(
       async () => (await statusOf(host)).underlay.address === OWN,
       () => weft.output,
-      15_000,
+      25_000,
     );
     await works();
     await eventually(
       async () => (await statusOf(host)).faults.length === 0,
       () => weft.output,
-      10_000,
+      20_000,
     );
     await eventually(
       async () => (await published()) === OWN,
@@ -140,7 +140,7 @@ describe('an address that flaps', { skip: lacks ?? false, timeout: 180_000 }, ()
     // The operator's word goes before all.
     assert.equal(await weft.stop(), 0);
     weft = host.weft(...weftFlags(overlay.etcd).slice(0, 2), `-iface=${VIP}`);
-    await weft.waitFor(/ready: flannel/, 10_000);
+    await weft.waitFor(/ready: flannel/, 20_000);
     assert.doesNotMatch(weft.output, /several addresses/);
     assert.equal(await published(), VIP);
   });

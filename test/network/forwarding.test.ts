@@ -26,7 +26,7 @@ const HOST_GW = '{"Network":"10.10.0.0/16","Backend":{"Type":"host-gw"}}';
 /** Nothing of the host but weft's device, which is no file of its own before weft is up. */
 const SWITCHES = ['ip_forward', 'conf/all/forwarding', 'conf/default/forwarding'];
 
-describe('hosts that do not forward', { skip: lacks ?? false, timeout: 240_000 }, () => {
+describe('hosts that do not forward', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let etcd: Etcd;
   let hosts: readonly [Host, Host];
@@ -105,7 +105,7 @@ describe('hosts that do not forward', { skip: lacks ?? false, timeout: 240_000 }
     await eventually(
       async () => (await forwards(host, 'conf/flannel.1/forwarding')) === '1',
       () => wefts[0]!.output,
-      1_500,
+      4_000,
     );
     assert.match(wefts[0]!.output.slice(before), /put right: flannel\.1: IPv4 forwarding on$/m);
     await host.sysctl('net.ipv4.ip_forward=1');
@@ -185,7 +185,7 @@ describe('hosts that do not forward', { skip: lacks ?? false, timeout: 240_000 }
     await etcd.put('/gw/config', HOST_GW);
     const flags = [`-etcd-endpoints=${etcd.endpoint}`, '-etcd-prefix=/gw', '-iface=ens33'];
     wefts = [host.weft(...flags)];
-    await wefts[0]!.waitFor(/ready: host-gw/, 10_000);
+    await wefts[0]!.waitFor(/ready: host-gw/, 20_000);
     await says(/is 0, and so it is for ens33\), so containers/);
     assert.deepEqual(await switches(), off);
     await host.sysctl('net.ipv4.ip_forward=1', 'net.ipv4.conf.ens33.forwarding=0');

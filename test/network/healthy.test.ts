@@ -17,7 +17,7 @@ if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
 const IDLE_MS = 10_000;
 
-describe('healthy hosts', { skip: lacks ?? false, timeout: 300_000 }, () => {
+describe('healthy hosts', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let far: Container;
   const hosts: { readonly host: Host; readonly box: Container }[] = [];

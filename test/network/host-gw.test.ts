@@ -19,6 +19,7 @@ import { formatSubnetFile, SUBNET_FILE } from '../../src/lab/subnet-file.js';
 import type { HostGwStatus } from '../../src/operate/status/status.js';
 import { until } from '../control/fakes.js';
 import { PREFIX, ping, tcpTransfer, weftFlags } from './overlay.js';
+import { toldSince } from './spoil.js';
 
 const lacks = labLacks({ programs: ['etcd', 'iptables'] });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
@@ -34,7 +35,7 @@ const WITHOUT_TUN = [
   ...['mount -t tmpfs none /dev/net && exec "$@"', 'sh'],
 ];
 
-describe('host-gw', { skip: lacks ?? false, timeout: 120_000 }, () => {
+describe('host-gw', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let etcd: Etcd;
   let host: Host;
@@ -47,7 +48,7 @@ describe('host-gw', { skip: lacks ?? false, timeout: 120_000 }, () => {
 
   const start = async (on: Host, ...more: string[]): Promise<Running> => {
     const running = on.weft(...weftFlags(etcd), ...more);
-    await running.waitFor(/ready: host-gw 10\.10\.\d+\.0\/24, MTU 1500, \d+ peers$/m, 10_000);
+    await running.waitFor(/ready: host-gw 10\.10\.\d+\.0\/24, MTU 1500, \d+ peers$/m, 20_000);
     return running;
   };
   const say = async (command: string) =>
@@ -86,7 +87,7 @@ describe('host-gw', { skip: lacks ?? false, timeout: 120_000 }, () => {
     // On hosts that have no TUN at all.
     const argv = [process.execPath, WEFT, 'up', ...weftFlags(etcd)];
     weft = host.start([...WITHOUT_TUN, ...argv], { name: 'weft up' });
-    await weft.waitFor(/ready: host-gw 10\.10\.11\.0\/24, MTU 1500, 2 peers$/m, 10_000);
+    await weft.waitFor(/ready: host-gw 10\.10\.11\.0\/24, MTU 1500, 2 peers$/m, 20_000);
     await start(other);
     for (const [i, on] of [host, other, plain].entries()) {
       boxes.push(await on.container(`xbox${i + 1}`));
@@ -145,13 +146,13 @@ describe('host-gw', { skip: lacks ?? false, timeout: 120_000 }, () => {
     const mtu = () => /^FLANNEL_MTU=(\d+)$/m.exec(host.read(SUBNET_FILE) ?? '')?.[1];
     await host.ip(`route del ${OTHER}/24`);
     await until(async () => (await routes()).length === 2);
-    await weft.waitFor(/W .*put right: 1 missing route$/m, 5_000);
+    await weft.waitFor(/W .*put right: 1 missing route$/m, 20_000);
 
     await host.ip('link set ens33 mtu 1400');
-    await until(async () => mtu() === '1400', 5_000);
+    await until(async () => mtu() === '1400', 20_000);
     assert.equal((await status()).mtu, 1400);
     await host.ip('link set ens33 mtu 1500');
-    await until(async () => mtu() === '1500', 5_000);
+    await until(async () => mtu() === '1500', 20_000);
 
     await host.ip(
       'link add br9 type bridge',
@@ -161,7 +162,7 @@ describe('host-gw', { skip: lacks ?? false, timeout: 120_000 }, () => {
       'addr add 192.168.56.11/24 dev br9',
     );
     const bridged = BOTH.map((route) => route.replace('ens33', 'br9'));
-    await until(async () => (await routes()).join() === bridged.join(), 5_000);
+    await until(async () => (await routes()).join() === bridged.join(), 20_000);
     await ping(boxes[0]!, boxes[1]!);
     await host.ip(
       'addr del 192.168.56.11/24 dev br9',
@@ -169,10 +170,10 @@ describe('host-gw', { skip: lacks ?? false, timeout: 120_000 }, () => {
       'link del br9',
       'addr add 192.168.56.11/24 dev ens33',
     );
-    await until(async () => (await routes()).join() === BOTH.join(), 5_000);
+    await until(async () => (await routes()).join() === BOTH.join(), 20_000);
     await ping(boxes[0]!, boxes[1]!);
-    await weft.waitFor(/W .*underlay ens33: ens33 in place of br9/, 5_000);
-    changed = weft.output.split('\n').filter((line) => line.startsWith('W ')).length;
+    await weft.waitFor(/W .*underlay ens33: ens33 in place of br9/, 20_000);
+    changed = toldSince(weft).filter((line) => line.startsWith('W ')).length;
   });
 
   test('leases of other backends, and hosts that are no neighbours, are named once', async () => {
@@ -190,7 +191,7 @@ describe('host-gw', { skip: lacks ?? false, timeout: 120_000 }, () => {
     assert.match(await say('status'), /^ +10\.10\.51\.0\/24 +10\.55\.55\.55 +no route$/m);
     for (const n of [50, 51, 52]) await etcd.delete(`${SUBNETS}/10.10.${n}.0-24`);
     await until(async () => (await routes()).length === 2);
-    const lines = weft.output.split('\n').filter((line) => line.startsWith('W '));
+    const lines = toldSince(weft).filter((line) => line.startsWith('W '));
     const said = lines.map((line) => line.replace(/^W \S+ /, ''));
     assert.match(said[0]!, /^there is no TUN to be had here: only host-gw goes without$/);
     assert.deepEqual(said.slice(changed), [
@@ -236,7 +237,7 @@ describe('host-gw', { skip: lacks ?? false, timeout: 120_000 }, () => {
     if (labLacks({ tun: true }) === undefined) {
       await etcd.put(`${PREFIX}/config`, '{"Network":"10.10.0.0/16","Backend":{"Type":"vxlan"}}');
       weft = host.weft(...weftFlags(etcd));
-      await weft.waitFor(/ready: flannel\.1/, 10_000);
+      await weft.waitFor(/ready: flannel\.1/, 20_000);
       assert.deepEqual(await routes(), [], 'the peer is of the old backend');
       assert.equal(await weft.stop(), 0);
       await etcd.put(`${PREFIX}/config`, CONFIG);

@@ -13,13 +13,14 @@ import type { HostCounters } from '../../src/operate/status/host.js';
 import type { Status } from '../../src/operate/status/status.js';
 import { until } from '../control/fakes.js';
 import { type Overlay, openOverlay, pathMtu, ping, TRAFFIC } from './overlay.js';
+import { statusOf } from './spoil.js';
 
 const lacks = labLacks({ programs: ['ping', 'etcd', 'ethtool', 'nft', 'tc'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
 const PORT = '40060';
 
-describe("the host's own queues", { skip: lacks ?? false, timeout: 120_000 }, () => {
+describe("the host's own queues", { skip: lacks ?? false, timeout: 600_000 }, () => {
   let overlay: Overlay;
 
   before(async () => {
@@ -30,10 +31,7 @@ describe("the host's own queues", { skip: lacks ?? false, timeout: 120_000 }, ()
   after(() => overlay?.close());
 
   const status = async (host: 0 | 1): Promise<Status> => {
-    const { stdout } = await overlay.hosts[host].run([process.execPath, WEFT, 'status', '--json'], {
-      mayFail: true,
-    });
-    return JSON.parse(stdout);
+    return await statusOf(overlay.hosts[host]);
   };
   const text = async (host: 0 | 1): Promise<string> =>
     (await overlay.hosts[host].run([process.execPath, WEFT, 'status'], { mayFail: true })).stdout;
@@ -120,7 +118,7 @@ describe("the host's own queues", { skip: lacks ?? false, timeout: 120_000 }, ()
     // What is looked at each second, asked or not, stays known when the device goes.
     await new Promise((resolve) => setTimeout(resolve, 1_500));
     await overlay.hosts[0].ip('link delete flannel.1');
-    await overlay.wefts[0]!.waitFor(/put right: flannel\.1 was gone/, 5_000);
+    await overlay.wefts[0]!.waitFor(/put right: flannel\.1 was gone/, 20_000);
     const first = await drops();
     assert.ok(first > 100, `${first}`);
     assert.match(

@@ -12,7 +12,7 @@ import { CONFIG, PREFIX, ping, startWeft } from './overlay.js';
 const lacks = labLacks({ programs: ['etcd'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
-describe('a host', { skip: lacks ?? false, timeout: 120_000 }, () => {
+describe('a host', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let etcd: Etcd;
   let host: Host;
@@ -35,7 +35,7 @@ describe('a host', { skip: lacks ?? false, timeout: 120_000 }, () => {
   const started = async (on: Host, ...flags: string[]): Promise<Running> => {
     const weft = on.weft(`-etcd-endpoints=${etcd.endpoint}`, `-etcd-prefix=${PREFIX}`, ...flags);
     wefts.push(weft);
-    await weft.waitFor(/ready: flannel/, 10_000);
+    await weft.waitFor(/ready: flannel/, 20_000);
     return weft;
   };
   const blackholes = async () =>

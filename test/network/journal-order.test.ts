@@ -13,7 +13,7 @@ import { PREFIX, startWeft } from './overlay.js';
 const lacks = labLacks({ programs: ['etcd', 'iptables', 'nft'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
-describe('the journal of a weft that runs', { skip: lacks ?? false, timeout: 60_000 }, () => {
+describe('the journal of a weft that runs', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let etcd: Etcd;
   let host: Host;

@@ -4,7 +4,7 @@ import process from 'node:process';
 import { after, before, describe, test } from 'node:test';
 import type { Container } from '../../src/lab/container.js';
 import { enterLab, labLacks } from '../../src/lab/enter.js';
-import { type Host, WEFT } from '../../src/lab/host.js';
+import type { Host } from '../../src/lab/host.js';
 import { Lab } from '../../src/lab/lab.js';
 import type { Status } from '../../src/operate/status/status.js';
 import {
@@ -17,11 +17,12 @@ import {
   tcpTransfer,
   udpSizes,
 } from './overlay.js';
+import { statusOf } from './spoil.js';
 
 const lacks = labLacks({ programs: ['etcd', 'ping', 'bridge'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
-describe('an underlay of MTU 65535', { skip: lacks ?? false, timeout: 120_000 }, () => {
+describe('an underlay of MTU 65535', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let host: Host;
   let near: Container;
@@ -48,10 +49,7 @@ describe('an underlay of MTU 65535', { skip: lacks ?? false, timeout: 120_000 },
   });
   after(() => lab?.close());
 
-  const status = async (): Promise<Status> =>
-    JSON.parse(
-      (await host.run([process.execPath, WEFT, 'status', '--json'], { mayFail: true })).stdout,
-    );
+  const status = async (): Promise<Status> => statusOf(host);
 
   test('the tunnel takes what a datagram can hold', async () => {
     assert.equal((await status()).device.mtu, 65_485);
@@ -74,10 +72,10 @@ describe('an underlay of MTU 65535', { skip: lacks ?? false, timeout: 120_000 },
       const before = (await status()).counters;
       for (let i = 0; i < 3; i += 1) {
         const count = to.start([process.execPath, TRAFFIC, 'udp-count', '40002', '2']);
-        await count.waitFor(/listening/, 5_000);
+        await count.waitFor(/listening/, 20_000);
         const total = String(64_954 + 400);
         await near.run([process.execPath, TRAFFIC, 'udp-gso', to.address, '40002', '64954', total]);
-        const [, arrived] = await count.waitFor(/^([\d,]+ \w+)$/m, 5_000);
+        const [, arrived] = await count.waitFor(/^([\d,]+ \w+)$/m, 20_000);
         assert.equal(arrived, `${sizes} right`);
       }
       const { counters, drops } = await status();

@@ -30,6 +30,7 @@ import {
   startWeft,
   weftFlags,
 } from './overlay.js';
+import { statusOf, toldSince } from './spoil.js';
 import type { Seen } from './tools/flows.js';
 
 const FLOWS = fileURLToPath(new URL('./tools/flows.js', import.meta.url));
@@ -52,7 +53,7 @@ if (lacks === undefined) {
   }
 }
 
-describe('lanes', { skip: lacks ?? false, timeout: 120_000 }, () => {
+describe('lanes', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let etcd: Etcd;
   let hosts: [Host, Host, Host];
@@ -70,11 +71,7 @@ describe('lanes', { skip: lacks ?? false, timeout: 120_000 }, () => {
     }
     return weft;
   };
-  const status = async (host: 0 | 1): Promise<Status> =>
-    JSON.parse(
-      (await hosts[host].run([process.execPath, WEFT, 'status', '--json'], { mayFail: true }))
-        .stdout,
-    );
+  const status = async (host: 0 | 1): Promise<Status> => statusOf(hosts[host]);
 
   /** Further addresses of a container: flows are steered by address. */
   const sources = (box: Container): string[] =>
@@ -216,9 +213,9 @@ describe('lanes', { skip: lacks ?? false, timeout: 120_000 }, () => {
     const less = ['setpriv', '--bounding-set=-sys_admin,-bpf', process.execPath, WEFT, 'up'];
     const weft = host.start([...less, ...weftFlags(etcd), NO_PROBES, '-lanes=4']);
     wefts[1] = weft;
-    await weft.waitFor(/ready: /, 10_000);
+    await weft.waitFor(/ready: /, 20_000);
     if (/ lanes 4, /.test(weft.output)) return t.skip('this kernel lets anybody load programs');
-    const warnings = weft.output.split('\n').filter((line) => line.startsWith('W '));
+    const warnings = toldSince(weft).filter((line) => line.startsWith('W '));
     assert.equal(warnings.length, 1, weft.output);
     assert.match(
       warnings[0]!,
@@ -238,7 +235,7 @@ describe('lanes', { skip: lacks ?? false, timeout: 120_000 }, () => {
       "require('dgram').createSocket({ type: 'udp4', reusePort: true })" +
         ".bind(8472, () => console.log('bound'))",
     ]);
-    await holder.waitFor(/bound/, 5_000);
+    await holder.waitFor(/bound/, 20_000);
     const weft = host.weft(...weftFlags(etcd), NO_PROBES, '-lanes=2');
     assert.equal(await weft.exited, 1);
     assert.match(weft.output, /^E .*UDP port 8472 on .* is in use by process \d+ \(node\)/m);
@@ -253,7 +250,7 @@ describe('lanes', { skip: lacks ?? false, timeout: 120_000 }, () => {
     await restart(1, '-lanes=2', '-lane-threads=2');
     for (const i of [0, 1] as const) {
       await hosts[i].ip('link delete flannel.1');
-      await wefts[i]?.waitFor(/put right: flannel\.1 was gone: made anew, and the lanes/, 5_000);
+      await wefts[i]?.waitFor(/put right: flannel\.1 was gone: made anew, and the lanes/, 20_000);
     }
     await exchange(boxes[0], boxes[1], [MIXED, MIXED]);
     for (const weft of wefts) assert.equal(await weft?.stop(), 0);

@@ -22,7 +22,7 @@ const HEALTH = 8099;
 const lacks = labLacks({ programs: ['etcd', 'setpriv', 'prlimit'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
-describe('a user without rights', { skip: lacks ?? false, timeout: 120_000 }, () => {
+describe('a user without rights', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let host: Host;
   let weft: Running;
@@ -39,7 +39,7 @@ describe('a user without rights', { skip: lacks ?? false, timeout: 120_000 }, ()
     const flags = [...weftFlags(etcd), '-lanes=2', `-healthz-port=${HEALTH}`].join(' ');
     const up = `umask 0; exec ${process.execPath} ${WEFT} up ${flags}`;
     weft = host.start(['sh', '-c', up], { env: { FLANNELD_ETCD_PASSWORD: '' } });
-    await weft.waitFor(/ready: flannel/, 10_000);
+    await weft.waitFor(/ready: flannel/, 20_000);
   });
   after(() => lab?.close());
 

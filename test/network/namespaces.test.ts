@@ -21,7 +21,7 @@ if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 const CONTAINER = ['unshare', '--pid', '--fork', '--kill-child', '--mount-proc'];
 const COMMAND = [process.execPath, WEFT];
 
-describe('wefts that share /run/weft', { skip: lacks ?? false, timeout: 120_000 }, () => {
+describe('wefts that share /run/weft', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let etcd: Etcd;
   let one: Host;
@@ -53,7 +53,7 @@ describe('wefts that share /run/weft', { skip: lacks ?? false, timeout: 120_000 
     host.start([...CONTAINER, ...COMMAND, 'up', ...weftFlags(etcd), ...flags], { name: 'weft up' });
   const start = async (host: Host, ...flags: string[]): Promise<Running> => {
     const weft = up(host, ...flags);
-    await weft.waitFor(/ready: flannel/, 10_000);
+    await weft.waitFor(/ready: flannel/, 20_000);
     return weft;
   };
   const kill = async (weft: Running) => {
@@ -177,7 +177,7 @@ describe('wefts that share /run/weft', { skip: lacks ?? false, timeout: 120_000 
       [...CONTAINER, ...COMMAND, 'up', ...weftFlags(etcd), '-subnet-file=/run/flannel/subnet.env'],
       { name: 'weft up', env: { RUNTIME_DIRECTORY: '/run/flannel:/run/weft-two' } },
     );
-    await second.waitFor(/ready: flannel/, 10_000);
+    await second.waitFor(/ready: flannel/, 20_000);
     assert.deepEqual(files(two.path('/run/weft-two')), ['flannel.1.json', 'flannel.1.sock']);
     assert.match((await weft(two, 'status', '-run-dir=/run/weft-two')).stdout, /192\.168\.56\.12/);
     await kill(second);

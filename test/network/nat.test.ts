@@ -20,7 +20,7 @@ if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 /** The router's address on our side. */
 const ROUTER = '192.168.56.1';
 
-describe('a NAT between peers', { skip: lacks ?? false, timeout: 120_000 }, () => {
+describe('a NAT between peers', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let paths: Paths;
   let behindWeft: Container;
   let behindKernel: Container;

@@ -17,6 +17,7 @@ import { type Host, WEFT } from '../../src/lab/host.js';
 import { Lab } from '../../src/lab/lab.js';
 import type { Status } from '../../src/operate/status/status.js';
 import { CONFIG, PREFIX, startWeft, TRAFFIC, tcpTransfer } from './overlay.js';
+import { statusOf } from './spoil.js';
 import { icmpError, type Quoted, Stranger } from './stranger.js';
 
 const lacks = labLacks({ programs: ['etcd', 'ping', 'tc', 'ss', 'prlimit'], tun: true });
@@ -24,7 +25,7 @@ if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
 const GAMMA = '192.168.56.13';
 
-describe("one peer's trouble", { skip: lacks ?? false, timeout: 240_000 }, () => {
+describe("one peer's trouble", { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let etcd: Etcd;
   let hosts: Host[];
@@ -51,10 +52,7 @@ describe("one peer's trouble", { skip: lacks ?? false, timeout: 240_000 }, () =>
   });
   after(() => lab?.close());
 
-  const status = async (): Promise<Status> =>
-    JSON.parse(
-      (await hosts[0]!.run([process.execPath, WEFT, 'status', '--json'], { mayFail: true })).stdout,
-    );
+  const status = async (): Promise<Status> => statusOf(hosts[0]!);
   const alpha = (...words: string[]) => hosts[0]!.run(words);
   const tc = (text: string) => alpha('tc', ...text.split(' '));
 
@@ -148,7 +146,7 @@ describe("one peer's trouble", { skip: lacks ?? false, timeout: 240_000 }, () =>
       const sending = stranger.send(packets, rate, 8);
       assert.equal((await ping(boxes[1]!))[0], 300);
       const count = boxes[1]!.start([process.execPath, TRAFFIC, 'udp-count-all', '40009']);
-      await count.waitFor(/listening/, 5_000);
+      await count.waitFor(/listening/, 20_000);
       const paced = ['udp-pace', boxes[1]!.address, '40009', '20000', '2'];
       const { stdout } = await boxes[0]!.run([process.execPath, TRAFFIC, ...paced]);
       await count.stop();

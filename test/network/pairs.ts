@@ -29,7 +29,7 @@ export async function testPair(vteps: readonly [Vtep, Vtep], offloads: boolean):
 
   const wire = offloads ? 'underlay offloads on' : 'plain wire';
   const name = `${vteps[0]} to ${vteps[1]}, ${wire}`;
-  describe(name, { skip: lacks ?? false, timeout: 180_000 }, () => {
+  describe(name, { skip: lacks ?? false, timeout: 600_000 }, () => {
     let overlay: Overlay;
     before(async () => {
       overlay = await openOverlay(vteps, offloads);

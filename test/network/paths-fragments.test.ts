@@ -20,7 +20,7 @@ if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 const LONG = 1422;
 const FITS = 1400 - 50 - 28;
 
-describe('a path without fragments', { skip: lacks ?? false, timeout: 180_000 }, () => {
+describe('a path without fragments', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let paths: Paths;
   let behindWeft: Container;
   let behindKernel: Container;
@@ -67,7 +67,7 @@ describe('a path without fragments', { skip: lacks ?? false, timeout: 180_000 },
       // The kernel's VTEP says nothing, and its senders try for ever.
       assert.equal(await answers(behindKernel, LONG, 'do'), undefined);
       const receiver = far.start([process.execPath, TRAFFIC, 'tcp-receive', '40000']);
-      await receiver.waitFor(/listening/, 5_000);
+      await receiver.waitFor(/listening/, 20_000);
       const send = [process.execPath, TRAFFIC, 'tcp-send', far.address, '40000', '10000000'];
       await assert.rejects(behindKernel.run(send, { timeout: 5_000 }), /was not done after/);
       await receiver.stop();

@@ -12,7 +12,7 @@ import { icmpError, Stranger } from './stranger.js';
 const lacks = await pathsLack(['ss']);
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
-describe('the way to a peer', { skip: lacks ?? false, timeout: 180_000 }, () => {
+describe('the way to a peer', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let paths: Paths;
   let stranger: Stranger;
 

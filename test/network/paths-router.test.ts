@@ -9,7 +9,7 @@ import { Paths, pathsLack } from './paths.js';
 const lacks = await pathsLack();
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
-describe('a peer behind a router', { skip: lacks ?? false, timeout: 300_000 }, () => {
+describe('a peer behind a router', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let paths: Paths;
 
   before(async () => {

@@ -3,14 +3,13 @@
  * the path, and what weft says of it.
  */
 import assert from 'node:assert/strict';
-import process from 'node:process';
 import { BehindRouter, FAR } from '../../src/lab/behind-router.js';
 import type { Container } from '../../src/lab/container.js';
 import { labLacks } from '../../src/lab/enter.js';
-import { WEFT } from '../../src/lab/host.js';
 import type { Status } from '../../src/operate/status/status.js';
 import { until } from '../control/fakes.js';
 import { tcpTransfer } from './overlay.js';
+import { statusOf } from './spoil.js';
 
 /** VXLAN over IPv4, and ICMP echo over that. */
 const VXLAN = 50;
@@ -36,10 +35,7 @@ export class Paths extends BehindRouter {
   }
 
   async status(): Promise<Status> {
-    const { stdout } = await this.weft.run([process.execPath, WEFT, 'status', '--json'], {
-      mayFail: true,
-    });
-    return JSON.parse(stdout);
+    return await statusOf(this.weft);
   }
 
   /** What weft says of the path to the far peer. */

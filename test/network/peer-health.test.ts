@@ -19,18 +19,19 @@ import type { Status } from '../../src/operate/status/status.js';
 import { until } from '../control/fakes.js';
 import { CONFIG, PREFIX, startWeft } from './overlay.js';
 import { pathsLack } from './paths.js';
+import { statusOf } from './spoil.js';
 
 const lacks = await pathsLack();
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
-/** In which a fault is to be told, and that it is over; a little more for slow machines. */
-const SOON_MS = 10_000 + 3_000;
+/** For a fault to be told, and its end, weft promises 10 s; a machine that does much else takes longer. */
+const SOON_MS = 25_000;
 const KERNEL = '192.168.56.12';
 const OTHER_WEFT = '192.168.56.13';
 const WELL = '192.168.56.14';
 const NOBODY = '192.168.56.77';
 
-describe('the health of peers', { skip: lacks ?? false, timeout: 300_000 }, () => {
+describe('the health of peers', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let etcd: Etcd;
   let alpha: Host;
@@ -64,10 +65,7 @@ describe('the health of peers', { skip: lacks ?? false, timeout: 300_000 }, () =
   after(() => lab?.close());
 
   const peers = async (): Promise<Status['peers']> => {
-    const { stdout } = await alpha.run([process.execPath, WEFT, 'status', '--json'], {
-      mayFail: true,
-    });
-    return (JSON.parse(stdout) as Status).peers;
+    return (await statusOf(alpha)).peers;
   };
   const healths = async (): Promise<Map<string, PeerHealth>> =>
     new Map((await peers()).map(({ publicIp, health }) => [publicIp, health]));
@@ -177,7 +175,7 @@ describe('the health of peers', { skip: lacks ?? false, timeout: 300_000 }, () =
   }
 
   test('a lease with an address that nobody has: unreachable, by ARP', async (t) => {
-    const peer = { subnet: '10.10.77.0/24', publicIp: NOBODY, mac: '02:00:00:00:00:77' };
+    const peer = { subnet: '10.10.177.0/24', publicIp: NOBODY, mac: '02:00:00:00:00:77' };
     await etcd.register(PREFIX, peer);
     t.diagnostic(
       `told after ${await becomes(NOBODY, 'unreachable', /no host has the address 192\.168\.56\.77/)} ms`,
@@ -195,7 +193,7 @@ describe('the health of peers', { skip: lacks ?? false, timeout: 300_000 }, () =
     await etcd.delete(`${PREFIX}/subnets/${leaseKey(peer)}`);
     await until(async () => !(await healths()).has(KERNEL));
     await etcd.register(PREFIX, peer);
-    await becomes(KERNEL, 'unknown', /ICMP and UDP 8472/, 15_000);
+    await becomes(KERNEL, 'unknown', /ICMP and UDP 8472/, 20_000);
     for (let i = 0; i < 8; i += 1) {
       await new Promise((resolve) => setTimeout(resolve, 1_000));
       assert.equal((await healths()).get(KERNEL)?.state, 'unknown');

@@ -31,7 +31,7 @@ interface Said {
   pathMtu: number | null;
 }
 
-describe('weft probe', { skip: lacks ?? false, timeout: 240_000 }, () => {
+describe('weft probe', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let etcd: Etcd;
   let alpha: Host;

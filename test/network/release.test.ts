@@ -14,7 +14,7 @@ if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
 const OWN_IP = '192.168.56.11';
 
-describe('weft release', { skip: lacks ?? false, timeout: 120_000 }, () => {
+describe('weft release', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let etcd: Etcd;
   let host: Host;
@@ -45,26 +45,26 @@ describe('weft release', { skip: lacks ?? false, timeout: 120_000 }, () => {
     await runOnce();
     const [own] = await subnets();
     const mac = '02:00:00:00:00:99';
-    await etcd.register(PREFIX, { subnet: '10.10.77.0/24', publicIp: OWN_IP, mac });
+    await etcd.register(PREFIX, { subnet: '10.10.177.0/24', publicIp: OWN_IP, mac });
     const { code, stdout, stderr } = await release();
     assert.equal(code, 1);
     assert.equal(stdout, `gave ${own!.replace('/', '-')} back (public IP ${OWN_IP})\n`);
     assert.match(
       stderr,
-      /^weft release: 10\.10\.77\.0-24 has our public IP .* but the VTEP address 02:00:00:00:00:99/,
+      /^weft release: 10\.10\.177\.0-24 has our public IP .* but the VTEP address 02:00:00:00:00:99/,
     );
-    assert.deepEqual(await subnets(), ['10.10.77.0/24']);
-    await etcd.delete(`${PREFIX}/subnets/10.10.77.0-24`);
+    assert.deepEqual(await subnets(), ['10.10.177.0/24']);
+    await etcd.delete(`${PREFIX}/subnets/10.10.177.0-24`);
   });
 
   test('another public IP is given back whatever its VTEP address: nothing is known of it', async () => {
     await runOnce();
     const publicIp = '192.168.56.99';
     const mac = '02:00:00:00:00:99';
-    await etcd.register(PREFIX, { subnet: '10.10.77.0/24', publicIp, mac });
+    await etcd.register(PREFIX, { subnet: '10.10.177.0/24', publicIp, mac });
     const { code, stdout } = await release(`-public-ip=${publicIp}`);
     assert.equal(code, 0);
-    assert.equal(stdout, `gave 10.10.77.0-24 back (public IP ${publicIp})\n`);
+    assert.equal(stdout, `gave 10.10.177.0-24 back (public IP ${publicIp})\n`);
     assert.equal((await subnets()).length, 1);
     assert.equal(saved().length, 1, 'our own network is still ours');
   });
@@ -79,12 +79,12 @@ describe('weft release', { skip: lacks ?? false, timeout: 120_000 }, () => {
       text.replace(/"hostId":"[^"]+"/, '"hostId":"another"').replaceAll(OWN_IP, original),
     );
     const mac = JSON.parse(text).vtepMac as string;
-    await etcd.register(PREFIX, { subnet: '10.10.78.0/24', publicIp: original, mac });
+    await etcd.register(PREFIX, { subnet: '10.10.178.0/24', publicIp: original, mac });
     const { code, stderr } = await release();
     assert.equal(code, 0);
     assert.match(stderr, /was saved on another host or in another network namespace: not used/);
-    assert.deepEqual(await subnets(), ['10.10.78.0/24']);
-    await etcd.delete(`${PREFIX}/subnets/10.10.78.0-24`);
+    assert.deepEqual(await subnets(), ['10.10.178.0/24']);
+    await etcd.delete(`${PREFIX}/subnets/10.10.178.0-24`);
     fs.rmSync(file);
   });
 
@@ -112,7 +112,7 @@ describe('weft release', { skip: lacks ?? false, timeout: 120_000 }, () => {
 
     await etcd.process.stop();
     const weft = host.weft(...weftFlags(etcd));
-    await weft.waitFor(/waiting for the network config: etcd/, 10_000);
+    await weft.waitFor(/waiting for the network config: etcd/, 20_000);
     assert.doesNotMatch(weft.output, /saved/);
     assert.equal(await weft.stop(), 0);
   });

@@ -72,7 +72,7 @@ async function record(
   const dump = host.start([
     ...['tcpdump', '-i', device, '-n', '-U', '-B', '65536', '-Z', 'root', '-w', file],
   ]);
-  await dump.waitFor(/listening on/, 5_000);
+  await dump.waitFor(/listening on/, 20_000);
   return {
     file,
     stop: async () => {
@@ -96,7 +96,7 @@ async function replay(
 
 async function iperf(from: Container, to: Container, ...flags: string[]): Promise<void> {
   const server = to.start(['iperf3', '-s', '-1', '--forceflush']);
-  await server.waitFor(/listening/, 5_000);
+  await server.waitFor(/listening/, 20_000);
   await from.run(['iperf3', '-c', to.address, ...flags], { timeout: 30_000 });
   await server.stop();
 }
@@ -130,7 +130,7 @@ export async function testReplay(peer: Vtep): Promise<void> {
 
   describe(`replay beside a weft whose peer is ${peer}`, {
     skip: lacks ?? false,
-    timeout: 180_000,
+    timeout: 600_000,
   }, () => {
     let overlay: Overlay;
     let host: Host;

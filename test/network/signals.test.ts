@@ -11,7 +11,7 @@ import type { Etcd } from '../../src/lab/etcd.js';
 import type { Host } from '../../src/lab/host.js';
 import { Lab } from '../../src/lab/lab.js';
 import { CONFIG, PREFIX, ping, startWeft } from './overlay.js';
-import { eventually, statusOf } from './spoil.js';
+import { eventually, statusOf, toldSince } from './spoil.js';
 
 const lacks = labLacks({ programs: ['ping', 'etcd'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
@@ -27,7 +27,7 @@ function numberOf(name: string): number {
   return os.constants.signals[`SIG${name}` as NodeJS.Signals];
 }
 
-describe('signals', { skip: lacks ?? false, timeout: 120_000 }, () => {
+describe('signals', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let etcd: Etcd;
   let host: Host;
@@ -64,7 +64,7 @@ describe('signals', { skip: lacks ?? false, timeout: 120_000 }, () => {
     assert.equal(weft.code, undefined);
     assert.deepEqual(await listening(), []);
     assert.deepEqual((await statusOf(host)).faults, []);
-    const said = weft.output.slice(before).trimEnd().split('\n');
+    const said = toldSince(weft, before);
     const names = said.map((line) => /got SIG(\w+), which means nothing to weft/.exec(line)?.[1]);
     assert.deepEqual(names.sort(), [...NOTHING].sort(), said.join('\n'));
   });

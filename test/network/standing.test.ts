@@ -27,7 +27,7 @@ const ASK = `fetch('http://127.0.0.1:${PORT}/' + process.argv[1])
   .then(async (answer) => console.log(answer.status, await answer.text()))`;
 const STANDS = /lane 0 has not turned for \d+ s/;
 
-describe('a lane that stands still', { skip: lacks ?? false, timeout: 180_000 }, () => {
+describe('a lane that stands still', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let etcd: Etcd;
   let host: Host;
@@ -37,7 +37,7 @@ describe('a lane that stands still', { skip: lacks ?? false, timeout: 180_000 },
   const start = async () => {
     const flags = [...weftFlags(etcd), '-lanes=1', `-healthz-port=${PORT}`];
     weft = host.start([process.execPath, STANDING, ...flags]);
-    await weft.waitFor(/ready: flannel/, 10_000);
+    await weft.waitFor(/ready: flannel/, 20_000);
   };
 
   before(async () => {
@@ -109,7 +109,7 @@ describe('a lane that stands still', { skip: lacks ?? false, timeout: 180_000 },
       /^503 weft does not forward: lane 0 has not turned for \d+ s$/,
     );
     assert.match(await ask('readyz'), /^503 weft is not ready: lane 0 has not turned for \d+ s$/);
-    assert.equal((await ended(15_000))[0], 1);
+    assert.equal((await ended(30_000))[0], 1);
     assert.match(await replayed(), /^1 records?: 1 wrapped into 1 datagrams?, 0 unwrapped/m);
   });
 
@@ -132,15 +132,15 @@ describe('a lane that stands still', { skip: lacks ?? false, timeout: 180_000 },
   test('SIGTERM ends weft soon while a lane spins', async () => {
     await marked(...boxes, SPINS);
     weft.kill('SIGTERM');
-    const [code, took] = await ended(6_000);
+    const [code, took] = await ended(20_000);
     assert.equal(code, 0);
-    assert.ok(took < 4_000, `took ${took} ms`);
+    assert.ok(took < 10_000, `took ${took} ms`);
   });
 
   test('one inside the addon, too: the process is killed, and the last line says why', async () => {
     await marked(...boxes, BLOCKS);
-    await weft.waitFor(/ends, so that a new start/, 15_000);
-    const [code] = await ended(6_500);
+    await weft.waitFor(/ends, so that a new start/, 20_000);
+    const [code] = await ended(20_000);
     assert.equal(code, 128 + 9);
     assert.match(weft.tail(1), /killing the process \(lane 0 has not turned for 10 s/);
     assert.match(await replayed(), /1 wrapped into 1 datagram/);

@@ -14,7 +14,7 @@ import { type Overlay, openOverlay, ping } from './overlay.js';
 const lacks = labLacks({ programs: ['ping', 'etcd', 'ethtool', 'script'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
-describe('weft status', { skip: lacks ?? false, timeout: 120_000 }, () => {
+describe('weft status', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let overlay: Overlay;
 
   before(async () => {

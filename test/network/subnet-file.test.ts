@@ -9,7 +9,7 @@ import { enterLab, labLacks } from '../../src/lab/enter.js';
 import type { Host } from '../../src/lab/host.js';
 import { Lab } from '../../src/lab/lab.js';
 import { type Overlay, openOverlay, startWeft } from './overlay.js';
-import { eventually, passes, statusOf } from './spoil.js';
+import { eventually, passes, statusOf, toldSince } from './spoil.js';
 
 const lacks = labLacks({ programs: ['etcd', 'ping', 'mount'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
@@ -17,7 +17,7 @@ if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 const ENV = '/run/flannel/subnet.env';
 const OPTIONS = 'DOCKER_OPT_BIP="--bip=10.10.52.1/24"\nDOCKER_OPTS=" --bip=10.10.52.1/24"\n';
 
-describe('subnet.env among others', { skip: lacks ?? false, timeout: 180_000 }, () => {
+describe('subnet.env among others', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let overlay: Overlay;
   let host: Host;
   let weft: Running;
@@ -35,7 +35,7 @@ describe('subnet.env among others', { skip: lacks ?? false, timeout: 180_000 }, 
     eventually(
       async () => fault.test((await statusOf(host)).faults.join('\n')),
       () => weft.output,
-      10_000,
+      20_000,
     );
   /** As the host sees it, which may have mounted something there. */
   const read = async () => (await host.run(['cat', ENV], { mayFail: true })).stdout;
@@ -49,7 +49,7 @@ describe('subnet.env among others', { skip: lacks ?? false, timeout: 180_000 }, 
     eventually(
       async () => (await statusOf(host)).faults.length === 0,
       () => weft.output,
-      10_000,
+      20_000,
     );
 
   test("Docker's options in it outlive a restart of weft, and its MTU follows beside them", async () => {
@@ -105,7 +105,7 @@ describe('subnet.env among others', { skip: lacks ?? false, timeout: 180_000 }, 
       30_000,
     );
     await sleep(15_000);
-    const lines = weft.output.slice(before).trimEnd().split('\n');
+    const lines = toldSince(weft, before);
     assert.ok(lines.length <= 4, lines.join('\n'));
     assert.match(lines.at(-1)!, /keeps writing .*subnet\.env, whose FLANNEL_MTU was 1399/);
     assert.ok(await passes(...overlay.containers));

@@ -49,7 +49,7 @@ const config = (flavour: Flavour) =>
 /** In a list of a host: a device, a route or a socket of the tunnel. */
 const OF_THE_TUNNEL = /== (links|device|routes|sockets)\n[^=]*(flannel\.1|:8472)/;
 
-describe('a host moves to weft and back', { skip: lacks ?? false, timeout: 240_000 }, () => {
+describe('a host moves to weft and back', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
   let network: Network;
   let etcd: Etcd;
@@ -102,7 +102,7 @@ describe('a host moves to weft and back', { skip: lacks ?? false, timeout: 240_0
     fs.writeFileSync(file, '#!/bin/sh\necho runs\nwhile :; do sleep 0.1; done\n', { mode: 0o755 });
     const running = host.start([file.replace(lab.shared, '/run/shared')]);
     started.push(running);
-    await running.waitFor(/runs/, 5_000);
+    await running.waitFor(/runs/, 20_000);
     return running;
   };
   /** Runs a weft that ends by itself; its one error line. */

@@ -4,7 +4,6 @@ import process from 'node:process';
 import { after, before, describe, test } from 'node:test';
 import type { Running } from '../../src/lab/command.js';
 import { enterLab, labLacks } from '../../src/lab/enter.js';
-import { WEFT } from '../../src/lab/host.js';
 import { Lab } from '../../src/lab/lab.js';
 import type { Status } from '../../src/operate/status/status.js';
 import {
@@ -20,13 +19,14 @@ import {
   udpSuperPacket,
   udpWithoutSums,
 } from './overlay.js';
+import { statusOf } from './spoil.js';
 
 const lacks = labLacks({ programs: ['etcd', 'ethtool', 'ping'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
 const TIERS = ['segment', 'segment-tso', 'sendmmsg', 'none'];
 
-describe('every tier, to a kernel VXLAN peer', { skip: lacks ?? false, timeout: 180_000 }, () => {
+describe('every tier, to a kernel VXLAN peer', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let overlay: Overlay;
   let weft: Running;
   before(async () => {
@@ -40,10 +40,7 @@ describe('every tier, to a kernel VXLAN peer', { skip: lacks ?? false, timeout: 
       const [host1] = overlay.hosts;
       await weft.stop();
       weft = await startWeft(host1, overlay.etcd, `-offload=${tier}`);
-      const status = async (): Promise<Status> =>
-        JSON.parse(
-          (await host1.run([process.execPath, WEFT, 'status', '--json'], { mayFail: true })).stdout,
-        );
+      const status = async (): Promise<Status> => statusOf(host1);
       assert.equal((await status()).offload.tier, tier);
       for (const ends of [overlay.containers, [...overlay.containers].reverse()]) {
         const [from, to] = ends as typeof overlay.containers;

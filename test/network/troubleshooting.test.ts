@@ -82,9 +82,9 @@ const SYMPTOMS: Readonly<Record<string, readonly Symptom[]>> = {
   'lease … already; two hosts with one address': [
     {
       make: async ({ etcd }) => {
-        const lease = { subnet: '10.10.78.0/24', publicIp: '192.168.56.12' };
+        const lease = { subnet: '10.10.178.0/24', publicIp: '192.168.56.12' };
         await etcd.register(PREFIX, { ...lease, mac: '02:00:00:00:00:78' });
-        return () => etcd.delete(`${PREFIX}/subnets/10.10.78.0-24`);
+        return () => etcd.delete(`${PREFIX}/subnets/10.10.178.0-24`);
       },
     },
   ],
@@ -160,7 +160,7 @@ const SYMPTOMS: Readonly<Record<string, readonly Symptom[]>> = {
   'slow: a few Mb/s': [{ make: nothing }, { make: nothing }],
 };
 
-describe('docs/troubleshooting.md', { skip: lacks ?? false, timeout: 400_000 }, () => {
+describe('docs/troubleshooting.md', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let site: Site;
   const pairs = typedOf(PAGE).filter(({ prints }) => prints !== undefined);
 

@@ -23,7 +23,7 @@ const WRONG =
   '_ws.malformed || ip.checksum.status == "Bad" || udp.checksum.status == "Bad" || ' +
   'tcp.checksum.status == "Bad" || icmp.checksum.status == "Bad"';
 
-describe('weft on the wire', { skip: lacks ?? false, timeout: 120_000 }, () => {
+describe('weft on the wire', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let overlay: Overlay;
   let capture: string;
 
@@ -46,7 +46,7 @@ describe('weft on the wire', { skip: lacks ?? false, timeout: 120_000 }, () => {
       ...['tcpdump', '-i', 'host2', '-n', '-U', '-B', '16384', '-Z', 'root', '-w', capture],
       ...['udp', 'port', '8472'],
     ]);
-    await dump.waitFor(/listening on/, 5_000);
+    await dump.waitFor(/listening on/, 20_000);
     const [xbox1, xbox2] = overlay.containers;
     await ping(xbox1, xbox2);
     await tcpTransfer(xbox1, xbox2, 3_000_000);

@@ -42,7 +42,7 @@ describe('the units', { skip: lacks ?? false, concurrency: releases.length }, ()
   after(() => lab?.close());
 
   for (const { number, name, packages } of releases) {
-    describe(`on Debian ${number}`, { timeout: 400_000, concurrency: 1 }, () => {
+    describe(`on Debian ${number}`, { timeout: 600_000, concurrency: 1 }, () => {
       let site: Site;
       before(async () => {
         site = await Site.make(lab, network, number, makeRoot(name, packages));

@@ -144,10 +144,10 @@ reach() {
 transfer() {
   rm -f /tmp/sum
   head -c 1048576 /dev/urandom >/tmp/noise
-  ip netns exec c$2 timeout 15 nc -l -p 5001 -e sh -c 'sha256sum >/tmp/sum' &
+  ip netns exec c$2 timeout 60 nc -l -p 5001 -e sh -c 'sha256sum >/tmp/sum' &
   listener=$!
   eventually listening $2
-  ip netns exec c$1 timeout 15 nc 10.10.$2.2 5001 -e cat /tmp/noise
+  ip netns exec c$1 timeout 60 nc 10.10.$2.2 5001 -e cat /tmp/noise
   wait $listener
   sent=$(sha256sum </tmp/noise)
   got=$(cat /tmp/sum)

@@ -24,7 +24,7 @@ const B = '192.168.56.12';
 const value = (at: string, mac: string) =>
   `{"PublicIP":"${at}","PublicIPv6":null,"BackendType":"vxlan","BackendData":{"VNI":1,"VtepMAC":"${mac}"}}`;
 
-describe('leases and peers on etcd', { skip: noEtcd, timeout: 180_000 }, () => {
+describe('leases and peers on etcd', { skip: noEtcd, timeout: 600_000 }, () => {
   let etcd: EtcdServer;
   let prefix: string;
   let prefixes = 0;

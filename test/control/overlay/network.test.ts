@@ -300,7 +300,7 @@ describe('an overlay on etcd', { skip: noEtcd }, () => {
       late.ctl('put', '/late/config', CONFIG);
       const start = performance.now();
       await joining;
-      assert.ok(performance.now() - start < 2_000);
+      assert.ok(performance.now() - start < 10_000);
       assert.match(
         host.log.lines[0] ?? '',
         /^warn: waiting for the network config: etcd does not answer/,

@@ -16,7 +16,7 @@ const PASSWORDS = { root: 'r00t-pass', weft: 'w3ft-pass' };
 const AUTH = { username: 'weft', password: PASSWORDS.weft };
 type Credentials = { rootCertificate: Buffer; privateKey?: Buffer; certChain?: Buffer };
 
-describe('etcd with TLS and users', { skip: noEtcd || noOpenssl, timeout: 120_000 }, () => {
+describe('etcd with TLS and users', { skip: noEtcd || noOpenssl, timeout: 600_000 }, () => {
   const servers: SecureEtcd[] = [];
   const stores: EtcdStore[] = [];
   const log = new Lines();
@@ -142,7 +142,7 @@ describe('etcd with TLS and users', { skip: noEtcd || noOpenssl, timeout: 120_00
     await server.halt();
     await server.run();
     server.ctl('--user', `root:${PASSWORDS.root}`, 'put', '/net/subnets/10.10.2.0-24', 'y');
-    await until(() => keys.includes('10.10.2.0-24'), 8_000);
+    await until(() => keys.includes('10.10.2.0-24'), 20_000);
 
     server.ctl('--user', `root:${PASSWORDS.root}`, 'auth', 'disable');
     assert.equal(await store.readConfig(), 'here', 'switched off while it runs');

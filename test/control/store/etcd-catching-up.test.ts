@@ -10,7 +10,7 @@ import { EtcdServer, noEtcd } from './etcd-server.js';
 const COUNT = 800;
 const BYTES = 50_000;
 
-describe('a member that is catching up', { skip: noEtcd, timeout: 90_000 }, () => {
+describe('a member that is catching up', { skip: noEtcd, timeout: 600_000 }, () => {
   let members: EtcdServer[];
   let client: Etcd3;
   let args: string[];

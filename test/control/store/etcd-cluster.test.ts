@@ -77,7 +77,7 @@ test('two other clusters are no successor; nor are endpoints that never answered
   assert.equal(silent.joined, '1');
 });
 
-describe('two clusters behind the endpoints', { skip: noEtcd, timeout: 120_000 }, () => {
+describe('two clusters behind the endpoints', { skip: noEtcd, timeout: 600_000 }, () => {
   let ours: EtcdServer;
   let other: EtcdServer;
   const stores: EtcdStore[] = [];

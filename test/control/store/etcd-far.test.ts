@@ -15,7 +15,7 @@ import { SlowProxy } from './slow-proxy.js';
 const PASSWORDS = { root: 'r00t-pass', weft: 'w3ft-pass' };
 const AUTH = { username: 'weft', password: PASSWORDS.weft };
 
-describe('a far etcd', { skip: noEtcd || noOpenssl, timeout: 240_000 }, () => {
+describe('a far etcd', { skip: noEtcd || noOpenssl, timeout: 600_000 }, () => {
   let secure: SecureEtcd;
   let plain: EtcdServer;
   const proxies: SlowProxy[] = [];
@@ -97,7 +97,7 @@ describe('a far etcd', { skip: noEtcd || noOpenssl, timeout: 240_000 }, () => {
       await sleep(25_000);
       const user = ['--user', `root:${PASSWORDS.root}`];
       secure.ctl(...user, 'put', `/net/subnets/10.10.${delay / 50 + 1}.0-24`, 'y');
-      await until(() => keys.has(`10.10.${delay / 50 + 1}.0-24`), 3_000);
+      await until(() => keys.has(`10.10.${delay / 50 + 1}.0-24`), 20_000);
       assert.equal(lists(), 1, 'the watch stayed');
       assert.ok(proxy.connections <= 2, `${proxy.connections} connections`);
       assert.deepEqual(log.lines, []);
@@ -135,7 +135,7 @@ describe('a far etcd', { skip: noEtcd || noOpenssl, timeout: 240_000 }, () => {
     const store = open([far.port, near.port].map((port) => `http://127.0.0.1:${port}`));
     const begun = performance.now();
     assert.equal(await store.readConfig(), 'here');
-    assert.ok(performance.now() - begun < 2_500);
+    assert.ok(performance.now() - begun < 10_000);
     assert.equal(store.member, `http://127.0.0.1:${near.port}`);
     assert.deepEqual([far.proxy.connections, near.proxy.connections], [1, 1]);
   });

@@ -43,7 +43,7 @@ class Told {
   }
 }
 
-describe('behind an etcd grpc-proxy', { skip: noEtcd, timeout: 60_000 }, () => {
+describe('behind an etcd grpc-proxy', { skip: noEtcd, timeout: 600_000 }, () => {
   let etcd: EtcdServer;
   let client: Etcd3;
   let proxy: ChildProcess;

@@ -7,7 +7,7 @@ import type { Following, Listing } from '../../../src/control/store/store.js';
 import { Lines, realClock, until } from '../fakes.js';
 import { EtcdServer, noEtcd } from './etcd-server.js';
 
-describe('the history of a store', { skip: noEtcd, timeout: 60_000 }, () => {
+describe('the history of a store', { skip: noEtcd, timeout: 600_000 }, () => {
   let etcd: EtcdServer;
   let store: EtcdStore;
   let following: Following;

@@ -12,7 +12,7 @@ import { EtcdStore } from '../../../src/control/store/etcd.js';
 import { Lines, realClock, until } from '../fakes.js';
 import { ETCD, EtcdServer, freePort, noEtcd } from './etcd-server.js';
 
-describe('endpoints of another kind', { skip: noEtcd, timeout: 120_000 }, () => {
+describe('endpoints of another kind', { skip: noEtcd, timeout: 600_000 }, () => {
   let etcd: EtcdServer;
   let directory: string;
   let log: Lines;

@@ -9,7 +9,7 @@ import { noOpenssl } from './certificates.js';
 import { EtcdServer, noEtcd } from './etcd-server.js';
 import { SecureEtcd } from './secure-etcd.js';
 
-describe('an etcd by its name', { skip: noEtcd || noOpenssl, timeout: 60_000 }, () => {
+describe('an etcd by its name', { skip: noEtcd || noOpenssl, timeout: 600_000 }, () => {
   test('is found again after a restart although the resolver is silent', async () => {
     const etcd = await EtcdServer.start();
     let lookups = 0;

@@ -18,7 +18,7 @@ const PROGRAM = `
   }
 `;
 
-describe('a proxy in the environment', { skip: noEtcd, timeout: 60_000 }, () => {
+describe('a proxy in the environment', { skip: noEtcd, timeout: 600_000 }, () => {
   test('has no say, whatever the variable is called, for a name or an address', async (t) => {
     const etcd = await EtcdServer.start(...V2_ON);
     t.after(() => etcd.end());

@@ -17,7 +17,7 @@ import { SecureEtcd } from './secure-etcd.js';
 
 const PASSWORDS = { root: 'r00t-pass', weft: 'w3ft-pass' };
 
-describe('TLS to etcd', { skip: noEtcd || noOpenssl, timeout: 120_000 }, () => {
+describe('TLS to etcd', { skip: noEtcd || noOpenssl, timeout: 600_000 }, () => {
   const servers: SecureEtcd[] = [];
   const stores: EtcdStore[] = [];
   const directories: string[] = [];

@@ -17,7 +17,9 @@ function receive(port: number): void {
   socket.on('message', (message) => {
     console.log(`${message.length} ${message.subarray(0, 8).toString('hex')}`);
   });
-  socket.bind(port, '0.0.0.0', () => console.log('listening'));
+  // Not as bind's callback: Node would then take an error for handled, and end with 0.
+  socket.once('listening', () => console.log('listening'));
+  socket.bind(port, '0.0.0.0');
 }
 
 function send(address: string, port: number, segment: number, hex: string): void {

@@ -45,7 +45,7 @@ function at(second: number, more: Partial<Status> = {}): Status {
 
 const WELL = { verdict: { state: 'well', text: '2 peers' }, findings: [] } as const;
 
-describe('the page', { skip, timeout: 120_000 }, () => {
+describe('the page', { skip, timeout: 600_000 }, () => {
   let server: DashServer;
   let port: number;
   let browser: Browser;
