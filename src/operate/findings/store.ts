@@ -45,19 +45,27 @@ export function judgeStore({ storeState, store, lease }: AnyStatus): Finding[] {
       cure: etcdctl === '' ? '' : `${etcdctl} endpoint status -w table`,
     });
   }
-  if (alarm !== null) {
-    found.push({
-      code: 'etcd-alarm',
-      severity: 'warning',
-      scope: 'store',
-      about: 'store',
-      text:
-        `etcd has raised the alarm ${alarm} and takes no writes: no host gets a new lease or ` +
-        'renews its own until it is disarmed',
-      cure: `${etcdctl} compact REVISION, then defrag, then alarm disarm`,
-    });
-  }
+  if (alarm !== null) found.push(...alarm.split(', ').map((name) => judgeAlarm(name, etcdctl)));
   return found;
+}
+
+function judgeAlarm(name: string, etcdctl: string): Finding {
+  const isCorrupt = name === 'CORRUPT';
+  const why = isCorrupt ? "its members' data differ" : 'its database is as large as it may be';
+  const revision = `$(${etcdctl} endpoint status -w json | sed 's/.*"revision":\\([0-9]*\\).*/\\1/')`;
+  return {
+    code: 'etcd-alarm',
+    severity: 'warning',
+    scope: 'store',
+    about: `alarm ${name}`,
+    text:
+      `etcd has raised the alarm ${name} (${why}) and takes no writes: no host gets a new lease ` +
+      'or renews its own until it is disarmed',
+    cure: isCorrupt
+      ? `${etcdctl} endpoint hashkv -w table   (remove the member that differs and add it anew, ` +
+        'then: alarm disarm)'
+      : `${etcdctl} compact ${revision}; ${etcdctl} defrag && ${etcdctl} alarm disarm`,
+  };
 }
 
 export function judgeCertificates({ storeState }: AnyStatus): Finding[] {
