@@ -1,6 +1,7 @@
 /** How it stands with the store, and with what weft shows to it. Packets flow in any case. */
 import { duration } from '../status/format.js';
 import type { AnyStatus } from './check.js';
+import { etcdOf } from './etcdctl.js';
 import type { Finding } from './finding.js';
 
 /** A connection that is made anew takes a moment. */
@@ -12,8 +13,7 @@ const CERTIFICATE_SECONDS = 14 * 24 * 3600;
 
 export function judgeStore({ storeState, store, lease }: AnyStatus): Finding[] {
   const { awaySeconds, reason, answerMs, alarm } = storeState;
-  const endpoints = endpointsOf(store);
-  const etcdctl = endpoints === undefined ? '' : `etcdctl --endpoints=${endpoints}`;
+  const etcdctl = etcdOf(store)?.command ?? '';
   if (awaySeconds !== null) {
     if (awaySeconds < AWAY_SECONDS) return [];
     const { expiresInSeconds: left } = lease;
@@ -93,10 +93,6 @@ export function judgeCertificates({ storeState }: AnyStatus): Finding[] {
       },
     ];
   });
-}
-
-function endpointsOf(store: string): string | undefined {
-  return /^etcd at (\S+), prefix /.exec(store)?.[1];
 }
 
 function days(seconds: number): string {
