@@ -14,3 +14,18 @@ export interface Log {
   info(line: string): void;
   debug(line: string): void;
 }
+
+/** Something that is wrong and that weft cannot put right just now. */
+export interface Fault {
+  /** The thing: `docker0`; of one thing there is one fault of a kind. */
+  readonly about: string;
+  /** What is wrong and what comes of it, in one sentence without its full stop. */
+  readonly text: string;
+  /** What to type, or else to do; empty where the text says all there is. */
+  readonly cure: string;
+}
+
+/** For the log. */
+export function lineOf({ text, cure }: Pick<Fault, 'text' | 'cure'>): string {
+  return cure === '' ? text : `${text}; do: ${cure}`;
+}

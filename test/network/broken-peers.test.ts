@@ -2,6 +2,7 @@
 import process from 'node:process';
 import { enterLab } from '../../src/lab/enter.js';
 import { Lab } from '../../src/lab/lab.js';
+import { leaseValue } from '../../src/lab/lease.js';
 import { describeBroken, type SetUp } from './broken/judged.js';
 import { nft, type Site, unshut } from './broken/site.js';
 import { PREFIX } from './overlay.js';
@@ -14,6 +15,8 @@ const BETA = '192.168.56.12';
 const lease = (n: number, publicIp: string) => ({
   ...{ subnet: `10.10.${100 + n}.0/24`, publicIp, mac: `02:00:00:00:00:${n}` },
 });
+const HERE = '192.168.56.82';
+const DUAL = '10.10.182.0-24&fd00::-64';
 const forget = ({ etcd }: Site, n: number) =>
   etcd.delete(`${PREFIX}/subnets/10.10.${100 + n}.0-24`);
 
@@ -76,15 +79,45 @@ const SET_UPS: readonly SetUp[] = [
   },
   {
     is: 'a key is no subnet',
-    finds: ['lease-refused'],
+    finds: ['lease-harmful'],
     spoil: ({ etcd }) => etcd.put(`${PREFIX}/subnets/what-is-this`, '{}'),
     mend: ({ etcd }) => etcd.delete(`${PREFIX}/subnets/what-is-this`),
   },
   {
     is: 'a value is no JSON',
-    finds: ['lease-refused'],
+    finds: ['lease-harmful'],
     spoil: ({ etcd }) => etcd.put(`${PREFIX}/subnets/10.10.180.0-24`, 'PublicIP: 192.168.56.80'),
     mend: (site) => forget(site, 80),
+  },
+  {
+    is: 'a lease has no BackendData',
+    finds: ['lease-refused'],
+    spoil: ({ etcd }) =>
+      etcd.put(
+        `${PREFIX}/subnets/10.10.181.0-24`,
+        '{"PublicIP":"192.168.56.81","BackendType":"vxlan"}',
+      ),
+    mend: (site) => forget(site, 81),
+  },
+  {
+    is: 'a lease is dual-stack',
+    finds: ['lease-harmful'],
+    spoil: ({ etcd }) => etcd.put(`${PREFIX}/subnets/${DUAL}`, leaseValue(lease(82, HERE))),
+    mend: ({ etcd }) => etcd.delete(`${PREFIX}/subnets/${DUAL}`),
+  },
+  {
+    is: "a lease is a part of a peer's subnet",
+    finds: ['lease-harmful', 'peer-unreachable'],
+    spoil: ({ etcd }) =>
+      etcd.register(PREFIX, { ...lease(83, '192.168.56.83'), subnet: '10.10.201.128/25' }),
+    mend: ({ etcd }) => etcd.delete(`${PREFIX}/subnets/10.10.201.128-25`),
+  },
+  {
+    is: 'two hosts have one VTEP address',
+    finds: ['lease-harmful', 'peer-unreachable'],
+    spoil: ({ etcd, kernel }) =>
+      etcd.register(PREFIX, { ...lease(84, '192.168.56.84'), mac: kernel.mac }),
+    mend: (site) => forget(site, 84),
   },
   {
     is: 'an unreachable route to a peer',

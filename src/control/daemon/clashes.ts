@@ -9,7 +9,9 @@
 
 import { formatAddress } from '../../dataplane/wire/ipv4.js';
 import {
+  type Clash,
   describeAddress,
+  describeKept,
   describeTaken,
   judgeNetworks,
   judgeRoutes,
@@ -22,7 +24,7 @@ import { parsePrefix } from '../host/ipv4.js';
 import type { Row } from '../host/route.js';
 import type { RouteSync } from '../host/routes.js';
 import type { HostAddress } from '../overlay/admit.js';
-import type { Clock, Log } from '../runtime.js';
+import { type Clock, type Log, lineOf } from '../runtime.js';
 import { Pace, type Spent } from './pace.js';
 import type { Member } from './reconcile.js';
 
@@ -52,12 +54,12 @@ export class Clashes implements Member {
   readonly #options: ClashesOptions;
   #addresses: readonly HostAddress[] = [];
   /** From all routes inside the network, as of the last look at them. */
-  #ofRoutes: readonly string[] = [];
+  #ofRoutes: readonly Clash[] = [];
   readonly #ofNetworks: Pace;
   readonly #ofAll: Pace;
   #networks: ReadonlyMap<string, string> = new Map();
   #removals = new Map<string, number>();
-  #faults: readonly string[] = [];
+  #faults: readonly Clash[] = [];
 
   constructor(options: ClashesOptions) {
     this.#options = options;
@@ -66,15 +68,15 @@ export class Clashes implements Member {
     this.#ofAll = new Pace(clock, { ...ALL, spent });
   }
 
-  /** A sentence for each clash, while it lasts. */
-  get faults(): readonly string[] {
-    const more = this.#faults.length - TOLD;
-    if (more <= 0) return this.#faults;
+  /** Each clash while it lasts, those that lose most first. */
+  get faults(): readonly Clash[] {
+    const [told, rest] = [this.#faults.slice(0, TOLD), this.#faults.slice(TOLD)];
+    const [first] = rest;
+    if (first === undefined) return told;
     const { network } = this.#options.overlay();
-    return [
-      ...this.#faults.slice(0, TOLD),
-      `${more} more clashes like that (see: ip route show root ${network})`,
-    ];
+    const cure = `ip route show root ${network}   (shows them)`;
+    const text = `${rest.length} more clashes like that`;
+    return [...told, { about: 'more clashes', text, cure, loses: first.loses }];
   }
 
   /** This host's from now on. */
@@ -118,7 +120,7 @@ export class Clashes implements Member {
     const failures = await ip.change(removable.map((route) => `route del ${route}`));
     const failed = new Map(failures.map(({ line, reason }) => [line, reason]));
     const did: string[] = [];
-    const kept: string[] = [];
+    const kept: Clash[] = [];
     for (const route of stale) {
       const reason = failed.get(`route del ${route}`);
       if (removable.includes(route) && reason === undefined) {
@@ -126,7 +128,7 @@ export class Clashes implements Member {
         did.push(`removed the route ${route} of an earlier time, which led our own subnet away`);
       } else {
         const why = reason ?? 'it is put back each time that weft removes it';
-        kept.push(`the route ${route} leads our own subnet away from this host: ${why}`);
+        kept.push(describeKept(route, why));
       }
     }
     this.#ofRoutes = [...kept, ...faults];
@@ -140,7 +142,7 @@ export class Clashes implements Member {
   }
 
   /** Those without a network; the others' networks are looked at by their routes. */
-  #judgeAddresses({ peers, tunnel }: OverlayNetworks): string[] {
+  #judgeAddresses({ peers, tunnel }: OverlayNetworks): Clash[] {
     return this.#addresses.flatMap(({ address, length, device }) => {
       const text = formatAddress(address);
       const prefix = length === 32 && device !== tunnel ? parsePrefix(text) : null;
@@ -149,13 +151,19 @@ export class Clashes implements Member {
     });
   }
 
-  #tell(faults: readonly string[]): void {
+  #tell(found: readonly Clash[]): void {
     const { log } = this.#options;
-    const news = faults.filter((fault) => !this.#faults.includes(fault));
-    for (const fault of news.slice(0, TOLD)) log.warn(fault);
+    const faults = [...found].sort((a, b) => WORST.indexOf(a.loses) - WORST.indexOf(b.loses));
+    const missing = (some: readonly Clash[], others: readonly Clash[]) => {
+      const texts = new Set(others.map(({ text }) => text));
+      return some.filter(({ text }) => !texts.has(text));
+    };
+    const news = missing(faults, this.#faults);
+    for (const fault of news.slice(0, TOLD)) log.warn(lineOf(fault));
     if (news.length > TOLD) log.warn(`${news.length - TOLD} more clashes like that`);
-    const over = this.#faults.filter((fault) => !faults.includes(fault));
-    for (const fault of over.slice(0, TOLD)) log.info(`over: ${fault}`);
+    for (const { text } of missing(this.#faults, faults).slice(0, TOLD)) log.info(`over: ${text}`);
     this.#faults = faults;
   }
 }
+
+const WORST: readonly Clash['loses'][] = ['all', 'some', 'none'];

@@ -39,14 +39,21 @@ import { chooseUnderlay } from './choose-underlay.js';
 import { timeOfDay } from './clock.js';
 import { EarlyLook } from './early-look.js';
 import { Examiner } from './examiner.js';
-import { asFindings, LEASE, LOG, LOST, NOT_SAVED, REFUSED, STANDS } from './faults.js';
+import { asFindings, LEASE, LOG, LOST, NOT_SAVED, STANDS } from './faults.js';
 import type { DaemonOptions, Ground, Running } from './ground.js';
 import { HostQueues } from './host-queues.js';
 import { threadsOf } from './lanes.js';
 import { measuring } from './mtu.js';
 import { checkHost, StartError } from './open.js';
 import { Reconciler } from './reconcile.js';
-import { describeLogTrouble, describeRefused, isVxlan, report, reportHostGw } from './report.js';
+import {
+  describeLogTrouble,
+  describeLost,
+  describeStanding,
+  isVxlan,
+  report,
+  reportHostGw,
+} from './report.js';
 import { Start } from './start.js';
 import { startHostGw } from './start-host-gw.js';
 import { startVxlan } from './start-vxlan.js';
@@ -249,18 +256,19 @@ export class Daemon {
 
   /** What weft itself cannot put right just now. */
   #faults(made: Running): readonly Finding[] {
-    const { held, saveProblem, refused = [] } = this.#overlay ?? {};
-    const { lost: lines, trouble } = this.#options.logStream;
+    const { held, saveProblem } = this.#overlay ?? {};
+    const { logStream, host } = this.#options;
+    const { lost: lines, trouble } = logStream;
+    const { pid } = host;
     const lease = this.#lost === null ? held?.problem : undefined;
     return [
-      ...asFindings(STANDS, this.standing),
-      ...asFindings(LOST, this.#lost ?? ''),
+      ...asFindings(STANDS, this.standing.map(describeStanding)),
+      ...asFindings(LOST, [this.#lost === null ? undefined : describeLost(this.#lost)]),
       ...this.#loop.findings,
       ...made.faults(),
-      ...asFindings(NOT_SAVED, saveProblem ?? ''),
-      ...asFindings(LEASE, lease ?? ''),
-      ...asFindings(REFUSED, describeRefused(refused)),
-      ...asFindings(LOG, trouble === '' ? '' : describeLogTrouble(lines, trouble)),
+      ...asFindings(NOT_SAVED, [saveProblem]),
+      ...asFindings(LEASE, [lease]),
+      ...asFindings(LOG, [trouble === '' ? undefined : describeLogTrouble(lines, trouble, pid)]),
     ];
   }
 
@@ -282,12 +290,12 @@ export class Daemon {
   }
 
   #status(made: Running): AnyStatus {
-    const { held, storeState } = this.#overlay ?? {};
+    const { held, storeState, drift, unsound = [], configProblem } = this.#overlay ?? {};
     const parts = made.parts();
     const findings = this.#findings(made);
     const now = {
       ...this.#process(),
-      ...{ held, storeState, lost: this.#lost },
+      ...{ held, storeState, lost: this.#lost, drift, unsound, configProblem },
       ...{ findings, faults: this.#faults(made).map(({ text }) => text) },
       logLinesLost: this.#options.logStream.lost,
       verdict: judge(findings, parts.carrier.peers.length),

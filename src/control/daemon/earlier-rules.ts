@@ -2,12 +2,13 @@
  * The firewall rules that an earlier run, a flanneld or an older flannel left, as far as they are
  * not wanted any more: taken out at the start, once. What may be another's stays, and is named.
  */
+
 import { type Cleaned, cleanIptables, type RulesJournal } from '../host/firewall/iptables.js';
 import { PLACES, type Place } from '../host/firewall/iptables-rules.js';
 import { cleanNftables, cleanNftablesGuard } from '../host/firewall/nftables.js';
 import type { Runner } from '../host/runner.js';
-import type { Log } from '../runtime.js';
-import type { RuleSet } from './keeper.js';
+import type { Fault, Log } from '../runtime.js';
+import type { RuleSet, Said } from './keeper.js';
 
 export interface Unwanted {
   /** Of the overlay: what an older flannel left for it goes. */
@@ -23,7 +24,7 @@ export class EarlierRules implements RuleSet {
   readonly name = 'rules of an earlier run';
   readonly remark = '';
   readonly done = '';
-  obstacles: readonly string[] = [];
+  obstacles: readonly Fault[] = [];
   readonly #runner: Runner;
   readonly #journal: RulesJournal;
   readonly #unwanted: Unwanted;
@@ -64,14 +65,17 @@ export class EarlierRules implements RuleSet {
     return [];
   }
 
-  refusal(why: string): string {
-    return `rules of an earlier run could not be removed: ${why}`;
+  refusal(why: string): Said {
+    return { text: `rules of an earlier run could not be removed: ${why}`, cure: '' };
   }
 }
 
-function describe(rule: string): string {
-  return (
-    `${rule} in the table nat, as flannel before 0.19 made it, changes the source of packets to or ` +
-    `from containers; if nobody else needs it: iptables -t nat ${rule.replace('-A ', '-D ')}`
-  );
+function describe(rule: string): Fault {
+  return {
+    about: `rule ${rule}`,
+    text:
+      `${rule} in the table nat, as flannel before 0.19 made it, changes the source of packets to ` +
+      'or from containers',
+    cure: `iptables -t nat ${rule.replace('-A ', '-D ')}   (unless somebody else needs it)`,
+  };
 }

@@ -2,15 +2,17 @@
  * The firewall rules of a running weft: made at the start, looked at each period and mended when
  * somebody took them away, left where they are at the end, as flanneld does.
  */
+
 import { GUARD } from '../host/firewall/guard-rules.js';
 import { Iptables, type RulesJournal } from '../host/firewall/iptables.js';
 import { FILTER, NAT } from '../host/firewall/iptables-rules.js';
 import { Nftables } from '../host/firewall/nftables.js';
 import type { Firewall, Rules } from '../host/firewall/rules.js';
 import type { Runner } from '../host/runner.js';
-import type { Clock, Log } from '../runtime.js';
+import type { Clock, Fault, Log } from '../runtime.js';
 import { EarlierRules, type Unwanted } from './earlier-rules.js';
 import { Guard, type Guarded } from './guard.js';
+import type { Said } from './keeper.js';
 import { Keeper, type RuleSet } from './keeper.js';
 import type { Lifecycle } from './lifecycle.js';
 
@@ -114,7 +116,7 @@ class OverlayRules implements RuleSet {
     return this.#firewall?.isNft === true && generation !== null ? `${generation}` : null;
   }
 
-  get obstacles(): readonly string[] {
+  get obstacles(): readonly Fault[] {
     return this.#firewall?.obstacles ?? [];
   }
 
@@ -126,12 +128,14 @@ class OverlayRules implements RuleSet {
     return `${this.#what} for ${this.#rules.network} set with ${this.#firewall?.description}`;
   }
 
-  refusal(why: string): string {
-    const need = this.#rules.masquerade
-      ? 'containers reach nothing outside the overlay until there are'
-      : "where the host's firewall lets packets through, none are needed " +
-        '(-iptables-forward-rules=false says so)';
-    return `no ${this.#what}: ${why}; ${need}`;
+  refusal(why: string): Said {
+    const no = `no ${this.#what}: ${why}`;
+    return this.#rules.masquerade
+      ? { text: `${no}; containers reach nothing outside the overlay until there are`, cure: '' }
+      : {
+          text: `${no}; where the host's firewall lets packets through, none are needed`,
+          cure: 'see to what is lacking, or say with -iptables-forward-rules=false that none are wanted',
+        };
   }
 
   get #what(): string {

@@ -1,4 +1,5 @@
 /** The guard (host/firewall/guard-rules.ts) of a running weft. */
+
 import { bridgesOf } from '../host/bridges.js';
 import { Iptables, type RulesJournal } from '../host/firewall/iptables.js';
 import { Nftables } from '../host/firewall/nftables.js';
@@ -7,7 +8,8 @@ import type { Interface } from '../host/interfaces.js';
 import type { Runner } from '../host/runner.js';
 import type { Vxlan } from '../overlay/config.js';
 import { contains, formatSubnet, type Subnet } from '../overlay/subnet.js';
-import type { RuleSet } from './keeper.js';
+import type { Fault } from '../runtime.js';
+import type { RuleSet, Said } from './keeper.js';
 import { addressOf } from './open.js';
 
 /** What the guard is made for; the bridges are looked up. */
@@ -47,7 +49,7 @@ export class Guard implements RuleSet {
     this.#guarded = guarded;
   }
 
-  get obstacles(): readonly string[] {
+  get obstacles(): readonly Fault[] {
     return this.#firewall?.obstacles ?? [];
   }
 
@@ -59,11 +61,11 @@ export class Guard implements RuleSet {
     return `guard rules set: containers here send no VXLAN to UDP port ${this.#guarded.port}`;
   }
 
-  refusal(why: string): string {
-    return (
-      `no guard: ${why}; a container here could send VXLAN in this host's name ` +
-      '(-guard=false says that none is wanted)'
-    );
+  refusal(why: string): Said {
+    return {
+      text: `no guard: ${why}; a container here could send VXLAN in this host's name`,
+      cure: 'see to what is lacking, or say with -guard=false that none is wanted',
+    };
   }
 
   async witness(generation: number | null): Promise<string | null> {

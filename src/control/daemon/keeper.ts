@@ -4,8 +4,9 @@
  *
  * None of it is a reason not to start: what cannot be set is a fault, and tried again each period.
  */
+
 import { HostError } from '../host/errors.js';
-import type { Clock, Log } from '../runtime.js';
+import { type Clock, type Fault, type Log, lineOf } from '../runtime.js';
 import { Pace } from './pace.js';
 
 /** Rules that are set and looked at as one. */
@@ -15,13 +16,13 @@ export interface RuleSet {
   /** Makes them be there; a phrase for each thing that was not so. Throws a HostError. */
   ensure(): Promise<readonly string[]>;
   /** One phrase for each rule of others that keeps these from being reached. */
-  readonly obstacles: readonly string[];
+  readonly obstacles: readonly Fault[];
   /** What is to be told of them once, though they are there; empty when nothing is. */
   readonly remark: string;
   /** What is said when they are there for the first time; empty when nothing is. */
   readonly done: string;
   /** What is said when they cannot be set. */
-  refusal(why: string): string;
+  refusal(why: string): Said;
   /**
    * What tells that all is as it was, of nftables' generation and whatever else the rules depend on:
    * while it is what it was before a look that found all well, there is no need for another. Null
@@ -31,6 +32,8 @@ export interface RuleSet {
   /** Whether there is nothing more to look after. */
   readonly isOver?: boolean;
 }
+
+export type Said = Pick<Fault, 'text' | 'cure'>;
 
 /** The start waits so long for the first look: whatever holds it up, the overlay comes up. */
 const PATIENCE_MS = 3_000;
@@ -84,8 +87,9 @@ export class Keeper {
   }
 
   /** What is not as it should be just now. */
-  get faults(): string[] {
-    const pending = this.#pending ? ['the firewall rules are not set yet'] : [];
+  get faults(): Fault[] {
+    const text = 'the firewall rules are not set yet';
+    const pending = this.#pending ? [{ about: 'firewall rules', text, cure: '' }] : [];
     return [...pending, ...this.#kept.flatMap((kept) => kept.faults)];
   }
 
@@ -123,8 +127,8 @@ class Kept {
   #wrong = '';
   /** How often in a row they were not as wanted. */
   #again = 0;
-  #refusal = '';
-  #obstacles = '';
+  #refusal: Said | undefined;
+  #obstacles: readonly Fault[] = [];
   #remark = '';
 
   constructor(set: RuleSet, clock: Clock, log: Log, generation: () => number | null) {
@@ -138,9 +142,14 @@ class Kept {
     return this.#set.isOver === true;
   }
 
-  get faults(): string[] {
-    const undone = this.#again > 1 ? [`${this.#wrong}: somebody undoes it each time`] : [];
-    return [this.#refusal, this.#obstacles, ...undone].filter((line) => line !== '');
+  get faults(): Fault[] {
+    const { name } = this.#set;
+    const undone = { text: `${this.#wrong}: somebody undoes it each time`, cure: WHO_UNDOES };
+    return [
+      ...(this.#refusal === undefined ? [] : [{ about: name, ...this.#refusal }]),
+      ...this.#obstacles,
+      ...(this.#again > 1 ? [{ about: `${name} undone`, ...undone }] : []),
+    ];
   }
 
   async look(): Promise<void> {
@@ -160,17 +169,19 @@ class Kept {
     } catch (error) {
       const why = messageOfHost(error);
       const { name } = this.#set;
-      const line = this.#isMade ? `${name} cannot be looked after: ${why}` : this.#set.refusal(why);
+      const said = this.#isMade
+        ? { text: `${name} cannot be looked after: ${why}`, cure: '' }
+        : this.#set.refusal(why);
       // While it lasts, the first words for it stay: `iptables` may put it in others each time.
-      if (this.#refusal === '') this.#log.warn(line);
-      this.#refusal ||= line;
+      if (this.#refusal === undefined) this.#log.warn(lineOf(said));
+      this.#refusal ??= said;
     }
   }
 
   #accept(wrong: readonly string[]): void {
     const { name, done, remark } = this.#set;
-    if (this.#refusal !== '') this.#log.info(`${name}: all is well again`);
-    this.#refusal = '';
+    if (this.#refusal !== undefined) this.#log.info(`${name}: all is well again`);
+    this.#refusal = undefined;
     if (this.#isMade) this.#say(wrong);
     else {
       this.#log.debug(`${name} before: ${wrong.join(', ') || 'as wanted'}`);
@@ -190,12 +201,18 @@ class Kept {
   }
 
   #sayObstacles(): void {
-    const rules = this.#set.obstacles.join(', ');
-    const line = rules === '' ? '' : `a firewall rule of others: ${rules}`;
-    if (line !== '' && line !== this.#obstacles) this.#log.warn(line);
-    this.#obstacles = line;
+    const before = new Set(this.#obstacles.map(({ about }) => about));
+    const now = this.#set.obstacles.map((rule) => {
+      return { ...rule, text: `a firewall rule of others: ${rule.text}` };
+    });
+    for (const rule of now) if (!before.has(rule.about)) this.#log.warn(lineOf(rule));
+    this.#obstacles = now;
   }
 }
+
+const WHO_UNDOES =
+  'stop what rewrites the firewall, or let it leave chains of others alone; to see who it is: ' +
+  'nft monitor trace, auditctl -a always,exit -S setsockopt';
 
 /** Whatever else is thrown is a mistake in weft. */
 export function messageOfHost(error: unknown): string {

@@ -1,14 +1,15 @@
 /** Peers that nothing can be sent to, for `status` and the log. */
 import { formatAddress } from '../../dataplane/wire/ipv4.js';
+import type { Fault } from '../runtime.js';
 import type { Path } from './path.js';
 
 /** More peers than this with one reason share a line. */
 const TOLD_ONE_BY_ONE = 5;
 
-/** A line for each peer without a way, or one for many that have the same reason. */
-export function faultLines(
+/** A fault for each peer without a way, or one for many that have the same reason. */
+export function faultsOf(
   paths: readonly { readonly address: number; readonly way: Path['way'] }[],
-): string[] {
+): Fault[] {
   const byReason = new Map<string, string[]>();
   for (const { address, way } of paths) {
     if (typeof way !== 'string') continue;
@@ -20,11 +21,17 @@ export function faultLines(
     const [first = ''] = addresses;
     if (addresses.length > TOLD_ONE_BY_ONE) {
       const count = `${addresses.length} peers, ${first} among them`;
-      return [`nothing can be sent to ${count}: ${reason} (see: ip route get ${first})`];
+      const text = `nothing can be sent to ${count}: ${reason}`;
+      return [{ about: `peers like ${first}`, text, cure: look(first) }];
     }
-    return addresses.map((address) => {
-      const look = `(see: ip route get ${address})`;
-      return `nothing can be sent to the peer ${address}: ${reason} ${look}`;
-    });
+    return addresses.map((address) => ({
+      about: `peer ${address}`,
+      text: `nothing can be sent to the peer ${address}: ${reason}`,
+      cure: look(address),
+    }));
   });
+}
+
+function look(address: string): string {
+  return `ip route get ${address}   (says by which rule or route; mend or remove that)`;
 }

@@ -6,6 +6,7 @@
  * causes one packet of ours in a while. What is known of a path and what follows from it stands
  * in path.ts, how one is measured in host/path-search.ts; here it is asked, sent and told.
  */
+
 import type { Publisher } from '../../dataplane/routes/publisher.js';
 import { formatAddress } from '../../dataplane/wire/ipv4.js';
 import { type Echo, LARGER_THAN_DEVICE } from '../host/echo.js';
@@ -14,7 +15,7 @@ import type { Ip } from '../host/ip.js';
 import { measurePath } from '../host/path-measure.js';
 import { findWays } from '../host/ways.js';
 import type { Membership } from '../overlay/peers.js';
-import type { Clock, Log, Random } from '../runtime.js';
+import { type Clock, type Fault, type Log, lineOf, type Random } from '../runtime.js';
 import { Pace, type Spent } from './pace.js';
 import {
   dueAt,
@@ -29,7 +30,7 @@ import {
   takeWay,
   UNKNOWN,
 } from './path.js';
-import { faultLines } from './path-faults.js';
+import { faultsOf } from './path-faults.js';
 import type { Member } from './reconcile.js';
 
 /**
@@ -101,7 +102,7 @@ export class Paths implements Member {
   #askedAt = Number.NEGATIVE_INFINITY;
   readonly #pace: Pace;
   #changed = true;
-  #faults: readonly string[] = [];
+  #faults: readonly Fault[] = [];
   /** Due peers, and how many of them may still be begun in this second. */
   #queue: number[] = [];
   #left = A_SECOND;
@@ -119,8 +120,8 @@ export class Paths implements Member {
     return this.#lack;
   }
 
-  /** A line for each peer that there is no way to, while there is none. */
-  get faults(): readonly string[] {
+  /** The peers that there is no way to, while there is none. */
+  get faults(): readonly Fault[] {
     return this.#faults;
   }
 
@@ -346,9 +347,10 @@ export class Paths implements Member {
   #tellFaults(): void {
     const { log } = this.#options;
     const ways = [...this.#paths].map(([address, { way }]) => ({ address, way }));
-    const faults = faultLines(ways);
-    for (const fault of faults) if (!this.#faults.includes(fault)) log.warn(fault);
-    for (const fault of this.#faults) if (!faults.includes(fault)) log.info(`over: ${fault}`);
+    const faults = faultsOf(ways);
+    const isIn = (some: readonly Fault[], { text }: Fault) => some.some((one) => one.text === text);
+    for (const one of faults) if (!isIn(this.#faults, one)) log.warn(lineOf(one));
+    for (const one of this.#faults) if (!isIn(faults, one)) log.info(`over: ${one.text}`);
     this.#faults = faults;
   }
 }

@@ -1,4 +1,5 @@
 /** Fills `Status` from what the daemon has made. */
+
 import { readTotals } from '../../dataplane/forward/counters.js';
 import type { Accept } from '../../dataplane/forward/inbound.js';
 import { tierName } from '../../dataplane/io/tiers.js';
@@ -11,12 +12,15 @@ import type { Finding, Verdict } from '../../operate/findings/finding.js';
 import type { Build, HostGwStatus, Status } from '../../operate/status/status.js';
 import type { Interface } from '../host/interfaces.js';
 import type { OwnLease } from '../overlay/acquire.js';
-import type { Refused } from '../overlay/admit.js';
 import type { HostGw, Vxlan } from '../overlay/config.js';
+import type { ConfigProblem } from '../overlay/flanneld.js';
+import type { Drift } from '../overlay/lease/clock.js';
 import type { Held } from '../overlay/lease/holder.js';
 import type { Peer } from '../overlay/peers.js';
 import type { StoreState } from '../overlay/store-state.js';
 import { formatSubnet } from '../overlay/subnet.js';
+import type { Unsound } from '../overlay/unsound.js';
+import type { Fault } from '../runtime.js';
 import type { Store } from '../store/store.js';
 import type { Carrier } from './carrier.js';
 import type { HostQueues } from './host-queues.js';
@@ -32,7 +36,7 @@ interface Common {
   /** The containers'. */
   readonly mtu: number;
   readonly underlay: Interface;
-  readonly store: Pick<Store, 'description' | 'network' | 'certificates'>;
+  readonly store: Pick<Store, 'description' | 'network' | 'certificates' | 'shortLease'>;
   /** As acquired; which etcd lease it hangs on changes with every renewal. */
   readonly lease: OwnLease;
   readonly carrier: Pick<Carrier, 'peers' | 'problems' | 'isDirect'>;
@@ -72,6 +76,9 @@ export interface Moment {
   readonly uptimeSeconds: number;
   readonly held: Held | undefined;
   readonly storeState: StoreState | undefined;
+  readonly drift: Drift | undefined;
+  readonly unsound: readonly Unsound[];
+  readonly configProblem: ConfigProblem | undefined;
   readonly lost: string | null;
   /** What cannot be put right just now. */
   readonly faults: readonly string[];
@@ -163,15 +170,24 @@ function reportVerdict({ verdict, findings, faults, overlayNetwork }: Moment) {
   return { verdict, findings, faults, overlayNetwork };
 }
 
-function reportStore(store: Common['store'], { storeState, timeOfDay }: Moment) {
+function reportStore(store: Common['store'], now: Moment) {
+  const { storeState, timeOfDay, unsound, configProblem, drift } = now;
   const { description, network } = store;
   const inSeconds = (date: Date) => Math.floor((date.getTime() - timeOfDay.getTime()) / 1000);
   const certificates = (store.certificates ?? []).map(({ name, begins, ends }) => {
     return { name, beginsInSeconds: inSeconds(begins), endsInSeconds: inSeconds(ends) };
   });
-  const state = { ...(storeState ?? NOT_FOLLOWED), certificates };
-  return { store: description, network, storeState: state };
+  const leases = { leaseDrift: drift ?? null, shortLease: store.shortLease ?? null };
+  const state = { ...(storeState ?? NOT_FOLLOWED), certificates, ...leases };
+  const unsoundLeases = unsound.slice(0, MOST_UNSOUND).map(({ key, why, isRefused, does }) => {
+    return { key, why, used: !isRefused, flanneld: does ?? null };
+  });
+  const flanneldRefuses = configProblem ?? null;
+  return { store: description, network, storeState: state, unsoundLeases, flanneldRefuses };
 }
+
+/** More of them would say no more. */
+const MOST_UNSOUND = 100;
 
 const NOT_FOLLOWED: StoreState = {
   ...{ member: null, cluster: null, awaySeconds: null, reason: null, nextTrySeconds: null },
@@ -202,17 +218,20 @@ function reportPeer(
 }
 
 /** While lines of log go nowhere: status is where that can be seen. */
-export function describeLogTrouble(lost: number, trouble: string): string {
+export function describeLogTrouble(lost: number, trouble: string, pid: number): Fault {
   const lines = lost === 1 ? '1 line' : `${lost} lines`;
-  return `${lines} of log could not be written: standard error fails (${trouble})`;
+  return {
+    about: 'log',
+    text: `${lines} of log could not be written: standard error fails (${trouble})`,
+    cure: `ls -l /proc/${pid}/fd/2; df -h   (where the log goes, and whether there is room)`,
+  };
 }
 
-/** More than this are told as a number. */
-const REFUSED_TOLD = 10;
+/** `line` is the lane watch's. */
+export function describeStanding(line: string): Fault {
+  return { about: line.replace(/ has not .*/, ''), text: line, cure: '' };
+}
 
-export function describeRefused(refused: readonly Refused[]): string[] {
-  const told = refused.slice(0, REFUSED_TOLD);
-  const lines = told.map(({ key, reason }) => `lease ${key} is not used: ${reason}`);
-  const more = refused.length - told.length;
-  return more === 0 ? lines : [...lines, `${more} more leases are not used; the log names them`];
+export function describeLost(reason: string): Fault {
+  return { about: 'lease', text: reason, cure: '' };
 }

@@ -7,7 +7,7 @@ import type { HostGw } from '../overlay/config.js';
 import { formatSubnet } from '../overlay/subnet.js';
 import { Carrier, ROUTES } from './carrier.js';
 import { onceASecond } from './each-second.js';
-import { asFindings, CLASH, FIREWALL } from './faults.js';
+import { asFindings, clashFindings, FIREWALL } from './faults.js';
 import type { Running } from './ground.js';
 import { StartError } from './open.js';
 import { NoPath } from './place.js';
@@ -70,7 +70,7 @@ export async function startHostGw(start: Start, backend: HostGw): Promise<Runnin
   );
   const same = { name: NAME, backend, store, lease, carrier, healths };
   return {
-    faults: () => [...asFindings(FIREWALL, firewall.faults), ...asFindings(CLASH, clashes.faults)],
+    faults: () => [...asFindings(FIREWALL, firewall.faults), ...clashFindings(clashes.faults)],
     ready: () => watch.present && subnetFile.written,
     standing: () => [],
     parts: () => ({ ...same, mtu: path.place.mtu, underlay: watch.now }),

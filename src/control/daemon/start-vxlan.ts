@@ -14,7 +14,7 @@ import { Captures } from './captures.js';
 import { Carrier, ROUTES } from './carrier.js';
 import { DataPath, type DataPathOptions, type Tunnel } from './data-path.js';
 import { eachSecond } from './each-second.js';
-import { asFindings, CLASH, FIREWALL, NO_WAY } from './faults.js';
+import { asFindings, clashFindings, FIREWALL, NO_WAY } from './faults.js';
 import { ForeignQueues } from './foreign-queues.js';
 import type { Running } from './ground.js';
 import { watchLanes } from './lane-end.js';
@@ -145,7 +145,7 @@ export async function startVxlan(start: Start, backend: Vxlan): Promise<Running>
     faults: () => [
       ...asFindings(FIREWALL, firewall.faults),
       ...asFindings(NO_WAY, paths.faults),
-      ...asFindings(CLASH, clashes.faults),
+      ...clashFindings(clashes.faults),
     ],
     ready: () => path.running && watch.present && subnetFile.written,
     standing: () => turning.faults,

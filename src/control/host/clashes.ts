@@ -5,6 +5,7 @@
  *
  * A rule (`ip rule`) that leads packets elsewhere is not looked at.
  */
+import type { Fault } from '../runtime.js';
 import { contains, formatPrefix, type Prefix, parsePrefix } from './ipv4.js';
 import { describeRow, isOfFlannel, type Row, readRow } from './route.js';
 
@@ -20,11 +21,16 @@ export interface OverlayNetworks {
   readonly peers: PeerSubnets;
 }
 
+/** Where two networks meet. */
+export interface Clash extends Fault {
+  /** Which of the overlay's packets are lost by it: none, those of some containers, all of ours. */
+  readonly loses: 'none' | 'some' | 'all';
+}
+
 export interface Judged {
   /** Routes that an earlier run left and that do harm, as `ip route del` wants them. */
   readonly stale: readonly string[];
-  /** A sentence for each clash. */
-  readonly faults: readonly string[];
+  readonly faults: readonly Clash[];
 }
 
 /** A network that a device of this host is in. */
@@ -50,7 +56,7 @@ export function localNetworks(rows: readonly Row[], tunnel: string | null): Map<
 export function judgeNetworks(
   networks: ReadonlyMap<string, string>,
   overlay: OverlayNetworks,
-): string[] {
+): Clash[] {
   const [all, own] = [parsePrefix(overlay.network), parsePrefix(overlay.own)];
   if (all === null || own === null) return [];
   return [...networks].flatMap(([text, device]) => {
@@ -66,29 +72,46 @@ export function judgeNetworks(
     const isUnderlay = isUplinks && contains(all, prefix);
     if (!covers && !contains(prefix, own) && !isUnderlay) return [];
     return [
-      `the network ${text} of ${device} overlaps the overlay's ${overlay.network}: those of its ` +
-        'hosts that have an address of a leased subnet are not reached; give one of the two ' +
-        'another network',
+      {
+        about: `network ${text}`,
+        text:
+          `the network ${text} of ${device} overlaps the overlay's ${overlay.network}: those of ` +
+          'its hosts that have an address of a leased subnet are not reached',
+        cure: 'give one of the two another network',
+        loses: 'none',
+      },
     ];
   });
 }
 
 /** The containers' bridge is in our subnet, and it alone. */
-function judgeInside({ prefix, text, device }: Local, own: Prefix): string[] {
+function judgeInside({ prefix, text, device }: Local, own: Prefix): Clash[] {
   if (prefix.length !== own.length || !device.includes(', ')) return [];
+  const [first, ...others] = device.split(', ');
+
   return [
-    `our subnet ${text} is the network of several devices (${device}): only the containers of one ` +
-      'of them are reached; take its address from the others',
+    {
+      about: `network ${text}`,
+      text: `our subnet ${text} is the network of several devices (${device}): only the containers of one of them are reached`,
+      cure: `take its address from all but one of them; if the containers are on ${first}: ${others
+        .map((name) => `ip addr flush dev ${name} to ${text}`)
+        .join('; ')}`,
+      loses: 'some',
+    },
   ];
 }
 
-function judgeAtPeer({ text, device }: Local, { subnet, host }: PeerSubnet): string {
+function judgeAtPeer({ text, device }: Local, { subnet, host }: PeerSubnet): Clash {
   const of = `the subnet ${subnet} of the peer ${host}`;
-  return text === subnet
-    ? `${of} is the network of ${device} here, too, which keeps it: containers there are not ` +
-        `reached; give ${device} another network`
-    : `the network ${text} of ${device} is a part of ${of}: those containers there are not ` +
-        `reached; give ${device} another network`;
+  return {
+    about: `network ${text}`,
+    text:
+      text === subnet
+        ? `${of} is the network of ${device} here, too, which keeps it: containers there are not reached`
+        : `the network ${text} of ${device} is a part of ${of}: those containers there are not reached`,
+    cure: `give ${device} another network`,
+    loses: 'some',
+  };
 }
 
 /** Judges all other routes inside the overlay's network; `networks` as `localNetworks` has them. */
@@ -103,7 +126,7 @@ export function judgeRoutes(
     ...rows.filter((row) => isOfBridge(row, overlay.own, bridges)).map(metricOf),
   );
   const stale: string[] = [];
-  const faults: string[] = [];
+  const faults: Clash[] = [];
   for (const row of rows) {
     const prefix = parsePrefix(row.dst);
     if (prefix === null || row.protocol === 'kernel' || isOurs(row, overlay)) continue;
@@ -123,19 +146,41 @@ export function judgeRoutes(
 }
 
 /** The route of somebody else that is in the place of ours to a peer's subnet. */
-export function describeTaken(subnet: string, route: string, host: string): string {
-  return (
-    `no route to the subnet ${subnet} of the peer ${host}: another program's is in its place ` +
-    `(${route}); if it is not wanted: ip route del ${route}`
-  );
+export function describeTaken(subnet: string, route: string, host: string): Clash {
+  return {
+    about: `subnet ${subnet}`,
+    text:
+      `no route to the subnet ${subnet} of the peer ${host}: another program's is in its place ` +
+      `(${route})`,
+    cure: unlessWanted(route),
+    loses: 'some',
+  };
 }
 
 /** An address of this host itself, without a network. */
-export function describeAddress(address: string, device: string, peer: PeerSubnet): string {
-  return (
-    `the address ${address} of ${device} is in the subnet ${peer.subnet} of the peer ${peer.host}: ` +
-    `whatever has it there is not reached; if it is not wanted: ip addr del ${address} dev ${device}`
-  );
+export function describeAddress(address: string, device: string, peer: PeerSubnet): Clash {
+  return {
+    about: `address ${address}`,
+    text:
+      `the address ${address} of ${device} is in the subnet ${peer.subnet} of the peer ${peer.host}: ` +
+      'whatever has it there is not reached',
+    cure: `ip addr del ${address} dev ${device}   (unless it is wanted)`,
+    loses: 'some',
+  };
+}
+
+/** A route of an earlier time to our own subnet that cannot be removed. */
+export function describeKept(route: string, why: string): Clash {
+  return {
+    about: `route ${route}`,
+    text: `the route ${route} leads our own subnet away from this host: ${why}`,
+    cure: `ip route del ${route}`,
+    loses: 'all',
+  };
+}
+
+function unlessWanted(route: string): string {
+  return `ip route del ${route}   (unless it is wanted)`;
 }
 
 interface Own {
@@ -168,21 +213,31 @@ function isLeft(row: Row, { own, uplink }: OverlayNetworks): boolean {
   return found !== null && isOfFlannel(found.route, uplink);
 }
 
-function describeAway(row: Row, { own }: OverlayNetworks): string {
+function describeAway(row: Row, { own }: OverlayNetworks): Clash {
   const route = describeRow(row);
-  return (
-    `the route ${route} leads ${row.dst === own ? '' : 'a part of '}our own subnet ${own} away ` +
-    `from this host: containers here are cut off; if it is not wanted: ip route del ${route}`
-  );
+  const isWhole = row.dst === own;
+  return {
+    about: `route ${route}`,
+    text:
+      `the route ${route} leads ${isWhole ? '' : 'a part of '}our own subnet ${own} away ` +
+      'from this host: containers here are cut off',
+    cure: unlessWanted(route),
+    loses: isWhole ? 'all' : 'some',
+  };
 }
 
-function describeBeside(row: Row, prefix: string, { subnet, host }: PeerSubnet): string {
+function describeBeside(row: Row, prefix: string, { subnet, host }: PeerSubnet): Clash {
   const route = describeRow(row);
   const of = `the subnet ${subnet} of the peer ${host}`;
-  return prefix === subnet
-    ? `the route ${route} is for ${of}, too, and weaker than weft's: what it is for is not reached`
-    : `the route ${route} leads a part of ${of} away: those containers are not reached; if it is ` +
-        `not wanted: ip route del ${route}`;
+  const isWhole = prefix === subnet;
+  return {
+    about: `route ${route}`,
+    text: isWhole
+      ? `the route ${route} is for ${of}, too, and weaker than weft's: what it is for is not reached`
+      : `the route ${route} leads a part of ${of} away: those containers are not reached`,
+    cure: unlessWanted(route),
+    loses: isWhole ? 'none' : 'some',
+  };
 }
 
 /** weft's own, or of that form and into its device: `RouteSync` looks after those. */

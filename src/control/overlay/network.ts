@@ -10,14 +10,17 @@
  * With `saveTo` the network is saved as it is followed. A start while the store is away takes
  * config, lease and peers from there, and the store's word for all of it as soon as it answers.
  */
+
 import { formatAddress } from '../../dataplane/wire/ipv4.js';
-import type { Clock, Log, Random } from '../runtime.js';
+import type { Clock, Fault, Log, Random } from '../runtime.js';
 import { type Following, messageOf, type Store, StoreUnreachable } from '../store/store.js';
 import { acquire, describeLease, type Identity, type OwnLease } from './acquire.js';
-import type { HostAddress, Refused } from './admit.js';
+import type { HostAddress } from './admit.js';
 import { findAssigned } from './assigned.js';
 import { type Backend, type Config, ConfigError, parseConfig } from './config.js';
+import { type ConfigProblem, configProblem } from './flanneld.js';
 import { type Candidate, findFormerAddress } from './former-address.js';
+import { type Drift, LeaseClock } from './lease/clock.js';
 import { type Held, LeaseHolder } from './lease/holder.js';
 import { LEASE_TTL } from './lease/known.js';
 import { type Membership, Peers } from './peers.js';
@@ -25,6 +28,7 @@ import type { ReadNetwork } from './saved.js';
 import { Saver } from './saver.js';
 import { describeStore, type StoreState } from './store-state.js';
 import { formatSubnet, type Subnet, sameSubnet } from './subnet.js';
+import type { Unsound } from './unsound.js';
 
 export interface OverlayOptions {
   readonly store: Store;
@@ -68,10 +72,13 @@ export class Overlay {
   #backend: Backend['type'] = 'vxlan';
   #following: Following | undefined;
   #holder: LeaseHolder | undefined;
+  #leaseClock: LeaseClock | undefined;
   #peers: Peers | undefined;
   #addresses: readonly HostAddress[] = [];
   /** The text of the config in force. */
   #configText = '';
+  #config: Config | undefined;
+  #configProblem: ConfigProblem | undefined;
   /** What an earlier run saved of this network, until the store has told our lease. */
   #saved: ReadNetwork | undefined;
   /** Whether `own` comes from there. */
@@ -101,12 +108,23 @@ export class Overlay {
   }
 
   /** Why the network is not saved as it is; undefined while it is. */
-  get saveProblem(): string | undefined {
+  get saveProblem(): Fault | undefined {
     return this.#saver?.problem;
   }
 
-  get refused(): readonly Refused[] {
-    return this.#peers?.refused ?? [];
+  /** How far the store's count of our lease has gone from ours; undefined where it has not. */
+  get drift(): Drift | undefined {
+    return this.#leaseClock?.drift;
+  }
+
+  /** Leases of others that are not as they should be. */
+  get unsound(): readonly Unsound[] {
+    return this.#peers?.unsound ?? [];
+  }
+
+  /** Why a flanneld would refuse the config in force; undefined where it would not, or none reads it. */
+  get configProblem(): ConfigProblem | undefined {
+    return this.#configProblem;
   }
 
   /** How it stands with the store; undefined before `follow`. */
@@ -169,6 +187,8 @@ export class Overlay {
    */
   async join(config: Config, identity: Identity): Promise<OwnLease> {
     this.#backend = config.backend.type;
+    this.#config = config;
+    if (this.#isBesideFlanneld) this.#configProblem = configProblem(this.#configText);
     for (;;) {
       this.#throwIfStopped();
       try {
@@ -184,6 +204,12 @@ export class Overlay {
       }
       await this.#pause();
     }
+  }
+
+  /** Whether flannelds read what we do: where hosts take their subnets themselves, from etcd. */
+  get #isBesideFlanneld(): boolean {
+    const { subnets, writes } = this.#options.store;
+    return subnets.kind === 'taken' && writes.kind === 'leased';
   }
 
   async #findOrAcquire(config: Config, identity: Identity): Promise<OwnLease> {
@@ -280,10 +306,20 @@ export class Overlay {
       addresses: this.#addresses,
       clock,
       backend: this.#backend,
+      besideFlanneld: this.#isBesideFlanneld
+        ? { network: this.#config, vtepMac: own.vtepMac }
+        : undefined,
       log,
       update: (membership) => listener.members(membership),
     });
     this.#holder = holder;
+    const { writes } = store;
+    if (writes.kind === 'leased') {
+      this.#leaseClock = new LeaseClock({
+        ...{ clock, log, held: () => holder.held, look: () => writes.keys.look(own.key) },
+        tell: (lease, ttl) => holder.tellTime(lease, ttl),
+      });
+    }
     this.#peers = peers;
     if (this.#fromSaved) {
       const entries = (this.#saved?.leases ?? []).map((lease) => ({
@@ -354,6 +390,7 @@ export class Overlay {
     this.#stopped = true;
     this.#wake();
     this.#holder?.stop();
+    this.#leaseClock?.stop();
     this.#peers?.stop();
     this.#saver?.stop();
     await this.#following?.stop();

@@ -12,8 +12,10 @@ import type { Clock, Log } from '../runtime.js';
 import { type Change, type Entry, type Listing, messageOf, subnetNameOf } from '../store/store.js';
 import { admit, type HostAddress, type Refused } from './admit.js';
 import type { Backend } from './config.js';
+import { type Doing, readAsFlanneld, type Used } from './flanneld.js';
 import { backendProblem, type LeaseValue, parseLeaseValue, RESERVATION } from './lease-value.js';
 import { formatSubnet, keyOf, overlaps, parseKey, type Subnet } from './subnet.js';
+import { type Around, findUnsound, type Unsound } from './unsound.js';
 
 export interface Peer {
   readonly key: string;
@@ -42,6 +44,8 @@ export interface PeersOptions {
   readonly clock: Clock;
   /** Leases of others are not used. vxlan unless told. */
   readonly backend?: Backend['type'];
+  /** Where flannelds may read the same entries: what of the network they go by. */
+  readonly besideFlanneld?: Pick<Around, 'network' | 'vtepMac'> | undefined;
   readonly log: Log;
   /** Called once for each batch that changed something, and for the first snapshot. */
   readonly update: (membership: Membership) => void;
@@ -50,7 +54,10 @@ export interface PeersOptions {
 /** An entry as it was read: the peer in it, or why there is none. */
 interface Read {
   readonly value: string;
+  readonly revision: bigint;
   readonly peer: Peer | string;
+  /** What a flanneld makes of it alone; absent until it was asked for. */
+  flanneld?: { readonly made: Doing | Used | undefined };
 }
 
 /** The longest that a change waits to be put in force with others, in milliseconds. */
@@ -66,6 +73,7 @@ export class Peers {
   /** Those of them that may be used. */
   #peers = new Map<string, Peer>();
   #refusals: readonly Refused[] = [];
+  #unsound: readonly Unsound[] | undefined;
   /** What each unusable key was complained about with. */
   #complaints = new Map<string, string>();
   /** The keys of peers that the store does not have (any more), but once had. */
@@ -88,6 +96,25 @@ export class Peers {
   /** The leases that are not used, each with the reason; reservations are as they should be. */
   get refused(): readonly Refused[] {
     return this.#refusals.filter(({ reason }) => reason !== RESERVATION);
+  }
+
+  /** The same, and those that a flanneld would be hurt by. */
+  get unsound(): readonly Unsound[] {
+    this.#unsound ??= this.#findUnsound();
+    return this.#unsound;
+  }
+
+  #findUnsound(): Unsound[] {
+    const { besideFlanneld, ownSubnet: subnet, backend = 'vxlan' } = this.#options;
+    const { network, vtepMac } = besideFlanneld ?? {};
+    const entries = [...this.#entries].map(([key, read]) => {
+      if (besideFlanneld !== undefined) {
+        read.flanneld ??= { made: readAsFlanneld(key, read.value, backend) };
+      }
+      return { key, revision: read.revision, flanneld: read.flanneld?.made };
+    });
+    const around = { subnet, publicIp: this.#publicIp, vtepMac, network };
+    return findUnsound(entries, this.refused, around);
   }
 
   /** Ours is another from now on. */
@@ -175,10 +202,11 @@ export class Peers {
   }
 
   #put(now: Map<string, Read>, entry: Entry): void {
-    const { key, value } = entry;
+    const { key, value, revision } = entry;
     if (key === this.#options.ownKey) return;
     const known = this.#entries.get(key);
-    now.set(key, known?.value === value ? known : { value, peer: this.#read(entry) });
+    const read = known?.value === value ? known : { value, peer: this.#read(entry) };
+    now.set(key, { ...read, revision });
   }
 
   /** The peer in an entry, or why there is none. */
@@ -205,6 +233,7 @@ export class Peers {
 
   /** The entries that may be used; the others are complained of once for each value and reason. */
   #decide(entries: ReadonlyMap<string, Read>): Map<string, Peer> {
+    this.#unsound = undefined;
     const { ownSubnet: subnet, log } = this.#options;
     const [publicIp, addresses] = [this.#publicIp, this.#addresses];
     const candidates = [...entries.values()].flatMap(({ peer }) => {

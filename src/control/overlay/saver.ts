@@ -1,6 +1,8 @@
 /** Saves the network as it is followed, for a start without the store (`saved.ts` has the file). */
+
 import fs from 'node:fs';
-import type { Clock, Log } from '../runtime.js';
+import path from 'node:path';
+import { type Clock, type Fault, type Log, lineOf } from '../runtime.js';
 import { type Change, type Entry, type Listener, type Listing, messageOf } from '../store/store.js';
 import type { OwnLease } from './acquire.js';
 import { type ReadNetwork, readSaved, savedFile, writeSaved } from './saved.js';
@@ -38,7 +40,7 @@ export class Saver implements Listener {
   #member: Member | undefined;
   #cluster: string | undefined;
   #cancelSave: (() => void) | undefined;
-  #problem: string | undefined;
+  #problem: Fault | undefined;
 
   constructor(options: SaverOptions) {
     this.#options = options;
@@ -57,7 +59,7 @@ export class Saver implements Listener {
   }
 
   /** Why the file is not as it is to be; undefined while it is. */
-  get problem(): string | undefined {
+  get problem(): Fault | undefined {
     return this.#problem;
   }
 
@@ -134,8 +136,11 @@ export class Saver implements Listener {
   }
 
   /** Once, while it lasts. */
-  #say(problem: string): void {
-    if (this.#problem !== problem) this.#options.log.warn(problem);
+  #say(text: string): void {
+    const folder = path.dirname(this.#file);
+    const cure = `df -h ${folder}; ls -ld ${folder}   (is there room, and may weft write there?)`;
+    const problem = { about: this.#file, text, cure };
+    if (this.#problem?.text !== text) this.#options.log.warn(lineOf(problem));
     this.#problem = problem;
   }
 }

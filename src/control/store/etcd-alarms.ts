@@ -1,17 +1,15 @@
 /**
  * The alarms by which an etcd takes no more writes: seen in time, since they show in writes alone,
- * and those of a host are hours apart.
+ * and those of a host are hours apart. The member in use tells them of itself, without asking the
+ * others, so it can be asked often.
  */
 import type { EtcdMembers } from './etcd-members.js';
-import { StoreError } from './store.js';
-
-/** In so many looks at the newest lease, one at the alarms: each is a proposal to the whole cluster. */
-const EVERY = 8;
+import { messageOf, StoreError } from './store.js';
 
 export class EtcdAlarms {
   readonly #members: Pick<EtcdMembers, 'probe'>;
   #raised: string | undefined;
-  #looks = 0;
+  #hasNone = false;
 
   constructor(members: Pick<EtcdMembers, 'probe'>) {
     this.#members = members;
@@ -24,23 +22,25 @@ export class EtcdAlarms {
 
   /** To be called with each look. Rejects as `probe` does where the member does not answer. */
   async look(timeoutMs: number): Promise<void> {
-    this.#looks -= 1;
-    if (this.#looks > 0) return;
-    this.#looks = EVERY;
+    if (this.#hasNone) return;
     try {
-      const { alarms } = await this.#members.probe(
+      const { errors } = await this.#members.probe(
         'look at the alarms',
-        ({ maintenance }) => maintenance.alarm({ action: 'Get', memberID: '0', alarm: 'None' }),
+        ({ maintenance }) => maintenance.status(),
         timeoutMs,
       );
-      const names = alarms.map(({ alarm }) => String(alarm).toUpperCase());
-      const raised = names.filter((name) => name !== 'NONE');
-      this.#raised = raised.length === 0 ? undefined : [...new Set(raised)].join(', ');
+      const names = errors.flatMap((error) => ALARM.exec(error)?.[1] ?? []);
+      this.#raised = names.length === 0 ? undefined : [...new Set(names)].sort().join(', ');
     } catch (error) {
-      if (!(error instanceof StoreError)) throw error;
+      if (!(error instanceof StoreError || LACKING.test(messageOf(error)))) throw error;
       // Not every server that speaks etcd's language has them.
       this.#raised = undefined;
-      this.#looks = Number.POSITIVE_INFINITY;
+      this.#hasNone = true;
     }
   }
 }
+
+/** gRPC's and other servers' words. */
+const LACKING = /unknown (?:service|method)|unimplemented|not (?:implemented|supported)/i;
+/** etcd's words for one member's alarm: `memberID:9372538179322589801 alarm:NOSPACE `. */
+const ALARM = /\balarm:(?!NONE)([A-Z]+)/;

@@ -58,6 +58,7 @@ export class EtcdStore implements Store {
   readonly #followings = new Set<Following>();
   /** The leases that we asked for: one at the start and one a renewal. */
   readonly #grants = new Set<bigint>();
+  #shortLease: Store['shortLease'];
   /** One that a grant without an answer may have made. */
   #askedLease: bigint | undefined;
   /** One that a write without an answer may hang on; the next write takes it. */
@@ -87,6 +88,10 @@ export class EtcdStore implements Store {
 
   get alarm(): string | undefined {
     return this.#alarms.raised;
+  }
+
+  get shortLease(): Store['shortLease'] {
+    return this.#shortLease;
   }
 
   get certificates(): readonly Certificate[] {
@@ -146,9 +151,9 @@ export class EtcdStore implements Store {
     this.#members.close();
   }
 
-  /** One linearizable read on the member in use: how many leases there are, and the newest. */
+  /** One linearizable read on the member in use: how many leases there are, and the newest; and its alarms. */
   async #look(timeoutMs: number): Promise<Known> {
-    const newest = await this.#members.probe(
+    const asked = this.#members.probe(
       'look at the newest lease',
       (client) =>
         client.kv.range({
@@ -160,8 +165,9 @@ export class EtcdStore implements Store {
         }),
       timeoutMs,
     );
+    // Both at once: on a store that is far away a look takes no longer for it.
+    const [newest] = await Promise.all([asked, this.#alarms.look(timeoutMs)]);
     const revision = BigInt(newest.kvs[0]?.mod_revision ?? 0);
-    await this.#alarms.look(timeoutMs);
     return { count: Number(newest.count), revision };
   }
 
@@ -294,6 +300,9 @@ export class EtcdStore implements Store {
     }
     this.#askedLease = undefined;
     this.#grants.add(id);
+    // One that was asked for before has run since.
+    const isShort = asked === undefined && Number(granted) < ttl;
+    this.#shortLease = isShort ? { asked: ttl, granted: Number(granted) } : undefined;
     return { id, ttl: Number(granted), grantedAtMs };
   }
 

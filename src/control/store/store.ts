@@ -145,6 +145,8 @@ export interface Store {
   readonly cluster?: string | undefined;
   /** Alarms that keep it from taking writes, `NOSPACE`; undefined: none that is known of. */
   readonly alarm?: string | undefined;
+  /** What the server granted last of the seconds that were asked for, where that was less. */
+  readonly shortLease?: { readonly asked: number; readonly granted: number } | undefined;
   /** Those in its files just now. */
   readonly certificates?: readonly Certificate[];
   /** The cluster that an earlier run joined: only its word counts. */

@@ -2,6 +2,7 @@
 import type { HostCheck, StatusCheck } from './check.js';
 import { judgeDevice } from './device.js';
 import { FirewallCheck } from './firewall/check.js';
+import { judgeLeaseTime } from './lease-time.js';
 import { judgeLeases } from './leases.js';
 import { Links } from './links.js';
 import {
@@ -18,6 +19,7 @@ import { judgeRoutes } from './routes.js';
 import { Routing } from './routing.js';
 import { judgeCertificates, judgeStore } from './store.js';
 import { Tables } from './tables.js';
+import { judgeConfig, judgeUnsound } from './unsound.js';
 
 /** Made anew for each daemon or doctor: a check may remember its last look. */
 export function hostChecks(): HostCheck[] {
@@ -35,6 +37,9 @@ export const STATUS_CHECKS: readonly StatusCheck[] = [
   judgeSegmenting,
   judgeMerging,
   judgeLeases,
+  judgeUnsound,
+  judgeConfig,
   judgeStore,
+  judgeLeaseTime,
   judgeCertificates,
 ];

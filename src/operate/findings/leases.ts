@@ -1,16 +1,17 @@
 /** Leases of others that contradict each other. */
 import type { AnyStatus } from './check.js';
+import { etcdOf, quoted } from './etcdctl.js';
 import type { Finding } from './finding.js';
 
-export function judgeLeases({ peers, store, network }: AnyStatus): Finding[] {
+export function judgeLeases({ peers, store }: AnyStatus): Finding[] {
   const byIp = new Map<string, string[]>();
   for (const { publicIp, subnet } of peers) {
     byIp.set(publicIp, [...(byIp.get(publicIp) ?? []), subnet]);
   }
-  const prefix = /^etcd prefix (\S+)$/.exec(network)?.[1];
+  const etcd = etcdOf(store);
   return [...byIp].flatMap(([publicIp, subnets]): Finding[] => {
     if (subnets.length < 2) return [];
-    const key = `${prefix}/subnets/${subnets[0]?.replace('/', '-')}`;
+    const key = `subnets/${subnets[0]?.replace('/', '-')}`;
     return [
       {
         code: 'duplicate-public-ip',
@@ -22,9 +23,9 @@ export function judgeLeases({ peers, store, network }: AnyStatus): Finding[] {
           'one host holds at most one of them, the others are of hosts that are gone, or of ' +
           'different hosts behind one address, and what is sent there is lost',
         cure:
-          prefix === undefined
+          etcd === undefined
             ? `remove the entries of hosts that are gone from ${store}`
-            : `etcdctl del ${key}   (or whichever of them is of a host that is gone)`,
+            : `${etcd.command} del ${quoted(`${etcd.prefix}/${key}`)}   (or whichever of them is of a host that is gone)`,
       },
     ];
   });

@@ -1,6 +1,7 @@
 /** How it stands with the store, and with what weft shows to it. Packets flow in any case. */
 import { duration } from '../status/format.js';
 import type { AnyStatus } from './check.js';
+import { etcdOf } from './etcdctl.js';
 import type { Finding } from './finding.js';
 
 /** A connection that is made anew takes a moment. */
@@ -12,8 +13,7 @@ const CERTIFICATE_SECONDS = 14 * 24 * 3600;
 
 export function judgeStore({ storeState, store, lease }: AnyStatus): Finding[] {
   const { awaySeconds, reason, answerMs, alarm } = storeState;
-  const endpoints = endpointsOf(store);
-  const etcdctl = endpoints === undefined ? '' : `etcdctl --endpoints=${endpoints}`;
+  const etcdctl = etcdOf(store)?.command ?? '';
   if (awaySeconds !== null) {
     if (awaySeconds < AWAY_SECONDS) return [];
     const { expiresInSeconds: left } = lease;
@@ -45,19 +45,27 @@ export function judgeStore({ storeState, store, lease }: AnyStatus): Finding[] {
       cure: etcdctl === '' ? '' : `${etcdctl} endpoint status -w table`,
     });
   }
-  if (alarm !== null) {
-    found.push({
-      code: 'etcd-alarm',
-      severity: 'warning',
-      scope: 'store',
-      about: 'store',
-      text:
-        `etcd has raised the alarm ${alarm} and takes no writes: no host gets a new lease or ` +
-        'renews its own until it is disarmed',
-      cure: `${etcdctl} compact REVISION, then defrag, then alarm disarm`,
-    });
-  }
+  if (alarm !== null) found.push(...alarm.split(', ').map((name) => judgeAlarm(name, etcdctl)));
   return found;
+}
+
+function judgeAlarm(name: string, etcdctl: string): Finding {
+  const isCorrupt = name === 'CORRUPT';
+  const why = isCorrupt ? "its members' data differ" : 'its database is as large as it may be';
+  const revision = `$(${etcdctl} endpoint status -w json | sed 's/.*"revision":\\([0-9]*\\).*/\\1/')`;
+  return {
+    code: 'etcd-alarm',
+    severity: 'warning',
+    scope: 'store',
+    about: `alarm ${name}`,
+    text:
+      `etcd has raised the alarm ${name} (${why}) and takes no writes: no host gets a new lease ` +
+      'or renews its own until it is disarmed',
+    cure: isCorrupt
+      ? `${etcdctl} endpoint hashkv -w table   (remove the member that differs and add it anew, ` +
+        'then: alarm disarm)'
+      : `${etcdctl} compact ${revision}; ${etcdctl} defrag && ${etcdctl} alarm disarm`,
+  };
 }
 
 export function judgeCertificates({ storeState }: AnyStatus): Finding[] {
@@ -85,10 +93,6 @@ export function judgeCertificates({ storeState }: AnyStatus): Finding[] {
       },
     ];
   });
-}
-
-function endpointsOf(store: string): string | undefined {
-  return /^etcd at (\S+), prefix /.exec(store)?.[1];
 }
 
 function days(seconds: number): string {

@@ -97,6 +97,13 @@ export interface Status {
     readonly answerMs: number | null;
     /** Why etcd takes no writes (`NOSPACE`); null where it does, as far as is known. */
     readonly alarm: string | null;
+    /**
+     * How many seconds less our lease has left than by our clock, and over how long that came to be;
+     * below 0: more. Null where there is no such difference.
+     */
+    readonly leaseDrift: { readonly seconds: number; readonly overSeconds: number } | null;
+    /** The seconds that were asked for and those that etcd granted, where these are fewer. */
+    readonly shortLease: { readonly asked: number; readonly granted: number } | null;
     /** What the operator gave for TLS. */
     readonly certificates: readonly {
       /** `-etcd-certfile=/etc/ssl/client.pem`. */
@@ -106,6 +113,10 @@ export interface Status {
       readonly endsInSeconds: number;
     }[];
   };
+  /** Leases of others that are not as they should be, at most 100. */
+  readonly unsoundLeases: readonly UnsoundLease[];
+  /** Why a flanneld refuses the network config though weft does not, and one that both take. */
+  readonly flanneldRefuses: { readonly why: string; readonly better: string } | null;
   readonly lease: {
     readonly subnet: string;
     readonly vtepMac: string;
@@ -188,6 +199,19 @@ export interface Status {
   readonly kernelUdp: { readonly badChecksums: number; readonly bufferFull: number };
 }
 
+export interface UnsoundLease {
+  readonly key: string;
+  /** A clause of which the lease is the subject: `has a value that is not JSON`. */
+  readonly why: string;
+  /** Whether weft uses it all the same. */
+  readonly used: boolean;
+  /** What a real flanneld does with it; null where that is not known, or none reads it. */
+  readonly flanneld:
+    | ('drops all' | 'drops all, by key' | 'stops' | 'stalls' | 'is cut off')
+    | ('misdirects' | 'skips' | 'takes')
+    | null;
+}
+
 /** The same of the host-gw backend, which has neither device nor lanes. */
 export interface HostGwStatus
   extends Pick<
@@ -204,6 +228,8 @@ export interface HostGwStatus
     | 'store'
     | 'network'
     | 'storeState'
+    | 'unsoundLeases'
+    | 'flanneldRefuses'
   > {
   readonly backend: 'host-gw';
   /** The containers', which is that of the underlay. */

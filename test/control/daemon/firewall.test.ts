@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type FirewallOptions, startFirewall } from '../../../src/control/daemon/firewall.js';
+import type { Keeper } from '../../../src/control/daemon/keeper.js';
 import { FakeClock, Lines } from '../fakes.js';
 import { FakeIptables, FakeJournal } from '../host/firewall/fake-iptables.js';
 
@@ -42,6 +43,8 @@ function surroundings(runner = new FakeIptables()) {
 }
 
 const warnings = (log: Lines) => log.matching(/^warn/);
+
+const textsOf = ({ faults }: Pick<Keeper, 'faults'>) => faults.map(({ text }) => text);
 
 test('rules are made at the start, told in one line, and stay at the end', async () => {
   const around = surroundings();
@@ -166,7 +169,7 @@ for (const [name, spoil, why] of IN_THE_WAY) {
     assert.equal(said().length, 1, log.lines.join('\n'));
     assert.match(said()[0]!, why);
     assert.match(said()[0]!, /containers reach nothing outside the overlay until there are$/);
-    assert.ok(keeper.faults.some((fault) => why.test(fault)));
+    assert.ok(keeper.faults.some(({ text }) => why.test(text)));
     await clock.pass(600_000);
     assert.equal(said().length, 1);
     mend();
@@ -209,7 +212,7 @@ test('a program that hangs keeps nobody waiting: the start goes on, and says tha
   const starting = startFirewall(around, WANTED, OPTIONS);
   await clock.pass(3_000);
   const keeper = await starting;
-  assert.deepEqual(keeper.faults, ['the firewall rules are not set yet']);
+  assert.deepEqual(textsOf(keeper), ['the firewall rules are not set yet']);
   assert.match(warnings(log)[0]!, /take long: weft goes on/);
   await clock.pass(600_000);
   assert.deepEqual(keeper.faults, []);
@@ -237,7 +240,7 @@ test('somebody who takes them away each time is a fault while he does', async ()
   await takeAway();
   assert.deepEqual(keeper.faults, []);
   await takeAway();
-  assert.deepEqual(keeper.faults, [
+  assert.deepEqual(textsOf(keeper), [
     'firewall rules set again: FLANNEL-FWD lacked 2 rules: somebody undoes it each time',
   ]);
   await around.clock.pass(5_000);
@@ -284,8 +287,8 @@ test("a rule that may be an older flannel's stays, and is a fault with its cure 
   assert.deepEqual(runner.chain('nat', 'POSTROUTING'), [OLDER[3]]);
   assert.equal(warnings(log).length, 1);
   assert.match(
-    keeper.faults[0]!,
-    /if nobody else needs it: iptables -t nat -D POSTROUTING ! -s 10/,
+    keeper.faults[0]!.cure,
+    /^iptables -t nat -D POSTROUTING ! -s 10.*\(unless somebody else needs it\)$/,
   );
   runner.chain('nat', 'POSTROUTING')!.splice(0);
   await clock.pass(5_000);

@@ -261,7 +261,10 @@ test('a way that leads nowhere: a fault with the peer and the reason, gone when 
   follow([peer(2), peer(3)]);
   await clock.pass(2 * SECOND);
   const [fault] = paths.faults;
-  assert.match(fault!, /^nothing can be sent to the peer 192\.168\.0\.2: no route leads there/);
+  assert.match(
+    fault!.text,
+    /^nothing can be sent to the peer 192\.168\.0\.2: no route leads there/,
+  );
   assert.equal(paths.faults.length, 1);
   assert.equal(report(2), undefined);
   const [to2, to3] = [peer(2).publicIp, peer(3).publicIp];
@@ -275,7 +278,10 @@ test('a way that leads nowhere: a fault with the peer and the reason, gone when 
   await clock.pass(2 * SECOND);
   assert.deepEqual(paths.faults, []);
   assert.equal(lanes.get(2), '1500');
-  assert.deepEqual(lines, [`warn: ${fault}`, `info: over: ${fault}`]);
+  assert.deepEqual(lines, [
+    `warn: ${fault!.text}; do: ${fault!.cure}`,
+    `info: over: ${fault!.text}`,
+  ]);
 });
 
 test('faults of many peers with one reason are one line; of a peer that left, none', async () => {
@@ -285,7 +291,10 @@ test('faults of many peers with one reason are one line; of a peer that left, no
   follow(peers);
   await clock.pass(SECOND);
   assert.equal(paths.faults.length, 1);
-  assert.match(paths.faults[0]!, /to 6 peers, 192\.168\.0\.2 among them: an unreachable route/);
+  assert.match(
+    paths.faults[0]!.text,
+    /to 6 peers, 192\.168\.0\.2 among them: an unreachable route/,
+  );
   follow([]);
   await clock.pass(SECOND);
   assert.deepEqual(paths.faults, []);

@@ -88,6 +88,9 @@ const NOW: Moment = {
   uptimeSeconds: 61.5,
   held: { kind: 'leased', lease: 0xdefn, endsIn: 7_200_999, problem: undefined },
   storeState: undefined,
+  drift: undefined,
+  unsound: [],
+  configProblem: undefined,
   lost: null,
   faults: [],
   findings: [],
@@ -184,7 +187,10 @@ test('host-gw has no device, no port, no lanes', () => {
     storeState: {
       ...{ member: null, cluster: null, awaySeconds: null, reason: null, nextTrySeconds: null },
       ...{ mended: 0, savedAt: null, answerMs: null, alarm: null, certificates: [] },
+      ...{ leaseDrift: null, shortLease: null },
     },
+    unsoundLeases: [],
+    flanneldRefuses: null,
     lease: {
       subnet: '10.10.1.0/24',
       kind: 'leased',

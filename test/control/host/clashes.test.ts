@@ -33,12 +33,12 @@ test("the networks of a host as they should be: the containers' bridge, the unde
 test("a network that is a peer's subnet or a part of it is named, and both of them", () => {
   const [whole] = networks(connected('10.5.93.0/24', 'br-x'));
   assert.match(
-    whole!,
+    whole!.text,
     /^the subnet 10\.5\.93\.0\/24 of the peer 192\.168\.64\.4 is the network of br-x/,
   );
   const [part] = networks(connected('10.5.93.128/25', 'br-x'));
   assert.match(
-    part!,
+    part!.text,
     /^the network 10\.5\.93\.128\/25 of br-x is a part of the subnet .* 192\.168\.64\.4/,
   );
 });
@@ -47,7 +47,10 @@ test('a network that is wider than subnets, or than all of the overlay, is named
   for (const wide of ['10.5.92.0/23', '10.5.48.0/20', '10.5.0.0/16', '10.0.0.0/8']) {
     const faults = networks(DOCKER, connected(wide, 'eth1'));
     assert.equal(faults.length, 1, wide);
-    assert.match(faults[0]!, /^the network 10\.\S+ of eth1 overlaps the overlay's 10\.5\.0\.0\/16/);
+    assert.match(
+      faults[0]!.text,
+      /^the network 10\.\S+ of eth1 overlaps the overlay's 10\.5\.0\.0\/16/,
+    );
   }
   assert.deepEqual(networks(connected('10.5.96.0/20', 'eth1')), [], 'no lease is in there');
 });
@@ -56,7 +59,7 @@ test("the underlay's network inside the overlay's is named, in our own subnet ab
   for (const dst of ['10.5.52.0/24', '10.5.52.128/25', '10.5.200.0/24']) {
     const [fault] = networks(connected(dst, 'eth0'));
     assert.match(
-      fault!,
+      fault!.text,
       /^the network 10\.5\.\S+ of eth0 overlaps the overlay's 10\.5\.0\.0\/16/,
       dst,
     );
@@ -65,7 +68,7 @@ test("the underlay's network inside the overlay's is named, in our own subnet ab
 
 test('our subnet on two bridges is named; its own containers are not', () => {
   assert.match(
-    networks(DOCKER, { ...DOCKER, dev: 'cni0' })[0]!,
+    networks(DOCKER, { ...DOCKER, dev: 'cni0' })[0]!.text,
     /several devices \(docker0, cni0\)/,
   );
   assert.deepEqual(networks(DOCKER, connected('10.5.52.128/25', 'br-v')), []);
@@ -144,10 +147,12 @@ test('all else that leads it, or a part of it, away is named with the command th
     const { stale, faults } = routes(row, DOCKER);
     assert.deepEqual([stale, faults.length], [[], 1], route);
     assert.match(
-      faults[0]!,
+      faults[0]!.text,
       /^the route .* leads (a part of )?our own subnet 10\.5\.52\.0\/24 away/,
     );
-    assert.ok(faults[0]!.endsWith(`if it is not wanted: ip route del ${route}`), faults[0]);
+    assert.equal(faults[0]!.cure, `ip route del ${route}   (unless it is wanted)`);
+    const isWhole = row.dst === '10.5.52.0/24';
+    assert.equal(faults[0]!.loses, isWhole ? 'all' : 'some', route);
   }
 });
 
@@ -173,13 +178,13 @@ test("routes of others for a peer's subnet are named, those of weft and of the k
   const peer = { dst: '10.5.93.0/24' };
   const [weaker] = routes({ ...peer, dev: 'tun0', protocol: 'static', metric: 50 }).faults;
   assert.match(
-    weaker!,
+    weaker!.text,
     /^the route 10\.5\.93\.0\/24 dev tun0 proto static metric 50 is for the subnet .* weaker/,
   );
   const [part] = routes({ dst: '10.5.93.128/25', dev: 'tun0' }).faults;
   assert.match(
-    part!,
-    /leads a part of the subnet 10\.5\.93\.0\/24 of the peer 192\.168\.64\.4 away.*ip route del 10/,
+    part!.text,
+    /leads a part of the subnet 10\.5\.93\.0\/24 of the peer 192\.168\.64\.4 away/,
   );
   for (const row of [
     { ...peer, dev: 'flannel.1', scope: 'link' },
@@ -190,4 +195,15 @@ test("routes of others for a peer's subnet are named, those of weft and of the k
   ] as Row[]) {
     assert.deepEqual(routes(row), { stale: [], faults: [] }, JSON.stringify(row));
   }
+});
+
+test('what is lost by a clash: nothing, what some containers send, or all of this host', () => {
+  const loses = (found: readonly { readonly loses: string }[]) => found.map((one) => one.loses);
+  assert.deepEqual(loses(networks(DOCKER, connected('10.0.0.0/8', 'eth1'))), ['none']);
+  assert.deepEqual(loses(networks(connected('10.5.93.0/24', 'br-x'))), ['some']);
+  assert.deepEqual(loses(networks(DOCKER, { ...DOCKER, dev: 'cni0' })), ['some']);
+  const to = (dst: string, more: Partial<Row> = {}): Row => ({ dst, dev: 'tun0', ...more });
+  assert.deepEqual(loses(routes(DOCKER, to('10.5.93.0/24', { metric: 50 })).faults), ['none']);
+  assert.deepEqual(loses(routes(DOCKER, to('10.5.93.0/25')).faults), ['some']);
+  assert.deepEqual(loses(routes(DOCKER, to('10.5.52.0/24')).faults), ['all']);
 });

@@ -90,7 +90,10 @@ test('tries again at least each minute while the store is away, and says so once
   await clock.pass(23 * HOUR + 5 * MINUTE);
   assert.equal(log.matching(/not renewed, trying again: memory does not/).length, 1);
   assert.equal(log.matching(/warn/).length, 1);
-  assert.match(holder.held.problem ?? '', /cannot be written again, it ends in 55 min: memory/);
+  assert.match(
+    holder.held.problem?.text ?? '',
+    /cannot be written again, it ends in 55 min: memory/,
+  );
   store.away = false;
   await clock.pass(MINUTE);
   assert.deepEqual(store.written, [`update ${KEY}`]);

@@ -29,8 +29,11 @@ test('what cannot be saved is said once, is a problem while it lasts, and tried 
   fs.mkdirSync(`${file}.new/in the way`, { recursive: true });
   saver.snapshot({ entries: [entry], revision: 1n });
   await clock.pass(1_000);
-  assert.match(saver.problem!, /^cannot save the network in .*\.saved, a start without etcd will/);
-  assert.ok(saver.problem!.includes(file));
+  assert.match(
+    saver.problem!.text,
+    /^cannot save the network in .*\.saved, a start without etcd will/,
+  );
+  assert.ok(saver.problem!.text.includes(file));
   await clock.pass(11_000);
   assert.equal(log.matching(/^warn: cannot save/).length, 1);
 
@@ -44,5 +47,8 @@ test('what cannot be saved is said once, is a problem while it lasts, and tried 
   fs.rmSync(file);
   fs.mkdirSync(file);
   saver.forget();
-  assert.match(saver.problem!, /^cannot remove .*\.saved, which a start without etcd would use/);
+  assert.match(
+    saver.problem!.text,
+    /^cannot remove .*\.saved, which a start without etcd would use/,
+  );
 });

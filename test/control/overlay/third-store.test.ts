@@ -116,13 +116,16 @@ test('a host takes the subnet that it was given, and writes how it is reached', 
     [['host-b', '10.5.72.0/24']],
   );
   assert.equal(overlay.held?.kind, 'reserved');
-  assert.equal(overlay.held?.problem, undefined);
+  assert.equal(overlay.held?.problem?.text, undefined);
 
   // A move is written; there is nothing to renew, whatever time passes.
   store.away = true;
   overlay.changePublicIp(ip('192.168.64.33'));
   await clock.pass(5_000);
-  assert.match(overlay.held?.problem ?? '', /does not have the public IP 192\.168\.64\.33 yet/);
+  assert.match(
+    overlay.held?.problem?.text ?? '',
+    /does not have the public IP 192\.168\.64\.33 yet/,
+  );
   store.away = false;
   await clock.pass(60_000);
   const publicIp = () => parseLeaseValue(store.objects.get('host-a')?.value ?? '').publicIp;

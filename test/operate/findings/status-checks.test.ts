@@ -159,7 +159,7 @@ test('leases that share a public IP, once for all of them', () => {
   const [found, ...more] = judgeLeases({ ...fullStatus, peers: [peer, twin] });
   assert.deepEqual(more, []);
   assert.deepEqual([found!.code, found!.about], ['duplicate-public-ip', `peer ${peer.publicIp}`]);
-  assert.match(found!.cure, /^etcdctl del \/coreos\.com\/network\/subnets\/10\.10\.60\.0-24 /);
+  assert.match(found!.cure, /^etcdctl --endpoints=\S+ del \/\S+\/subnets\/10\.10\.60\.0-24 /);
   const file = { ...fullStatus, network: 'file /n.json', store: 'the file /n.json' };
   assert.match(judgeLeases({ ...file, peers: [peer, twin] })[0]!.cure, /from the file \/n\.json$/);
 });
@@ -184,7 +184,17 @@ test('the store is away: a warning, and an error when our lease ends by it', () 
 test('the store is slow, or takes no writes', () => {
   assert.deepEqual(judgeStore(store({ answerMs: 999 })), []);
   assert.match(judgeStore(store({ answerMs: 1500 }))[0]!.text, /took 1\.5 s to answer/);
-  assert.deepEqual(codes(judgeStore(store({ alarm: 'NOSPACE' }))), ['warning etcd-alarm store']);
+  const [space, ...none] = judgeStore(store({ alarm: 'NOSPACE' }));
+  assert.deepEqual(codes([space!, ...none]), ['warning etcd-alarm store']);
+  assert.match(
+    space!.text,
+    /the alarm NOSPACE \(its database is as large as it may be\) and takes no/,
+  );
+  const both = judgeStore(store({ alarm: 'CORRUPT, NOSPACE' }));
+  assert.deepEqual(
+    both.map(({ about, cure }) => `${about}: ${/endpoint hashkv|alarm disarm$/.exec(cure)?.[0]}`),
+    ['alarm CORRUPT: endpoint hashkv', 'alarm NOSPACE: alarm disarm'],
+  );
 });
 
 test('certificates: two weeks before the end, after it, and before the beginning', () => {

@@ -70,8 +70,12 @@ export const fullStatus: Status = {
     savedAt: null,
     answerMs: 3,
     alarm: null,
+    leaseDrift: null,
+    shortLease: null,
     certificates: [],
   },
+  unsoundLeases: [],
+  flanneldRefuses: null,
   lease: {
     subnet: '10.10.58.0/24',
     vtepMac: '02:00:00:00:00:0a',

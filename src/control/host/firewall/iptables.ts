@@ -8,6 +8,7 @@
  * 30,000). The legacy one always reads the whole table, and needs the lock for every listing but
  * `iptables-save` (35 ms).
  */
+import type { Fault } from '../../runtime.js';
 import { HostError } from '../errors.js';
 import type { IptablesTable, Journal } from '../journal.js';
 import type { Runner } from '../runner.js';
@@ -31,7 +32,7 @@ import { type Program, restore, run, type Version, versionOf } from './run-iptab
 export type RulesJournal = Pick<Journal, 'record' | 'forget' | 'rulesIn'>;
 
 export class Iptables implements Firewall {
-  obstacles: readonly string[] = [];
+  obstacles: readonly Fault[] = [];
   remark = '';
   readonly #runner: Runner;
   readonly #journal: RulesJournal;
@@ -67,7 +68,7 @@ export class Iptables implements Firewall {
   async ensure(rules: Rules): Promise<string[]> {
     const able = { ...rules, fullyRandom: rules.fullyRandom && this.#version.modern };
     const wrong: string[] = [];
-    const found: string[] = [];
+    const found: Fault[] = [];
     let refusal: HostError | undefined;
     for (const place of PLACES) {
       if (linesOf(place, able).length === 0) continue;
@@ -95,11 +96,16 @@ export class Iptables implements Firewall {
   async #keep(
     place: Place,
     wantedAs: (bare: boolean) => string[],
-  ): Promise<{ wrong: string[]; obstacles: string[] }> {
+  ): Promise<{ wrong: string[]; obstacles: Fault[] }> {
     const saved = await this.#save(place);
-    const found = obstacles(place, saved).map(
-      (rule) => `${rule} stands before the jump to ${place.chain} and takes every packet`,
-    );
+    const found = obstacles(place, saved).map((rule) => {
+      const remove = `iptables -t ${place.table} ${rule.replace('-A ', '-D ')}`;
+      return {
+        about: `rule ${rule}`,
+        text: `${rule} stands before the jump to ${place.chain} and takes every packet`,
+        cure: `${remove}   (or put it behind that jump)`,
+      };
+    });
     try {
       return { wrong: await this.#mend(place, saved, wantedAs(this.#bare)), obstacles: found };
     } catch (error) {

@@ -2,6 +2,7 @@
  * flannel's rules by nft, and weft's guard, each in a table of its own: one `nft list table` to look,
  * one `nft -f -`, a single transaction, to replace the whole table.
  */
+import type { Fault } from '../../runtime.js';
 import { HostError } from '../errors.js';
 import type { Journal, NftTable } from '../journal.js';
 import type { Runner } from '../runner.js';
@@ -21,7 +22,7 @@ import type { Firewall, GuardRules, Rules } from './rules.js';
 export class Nftables implements Firewall {
   readonly description: string;
   readonly isNft = true;
-  readonly obstacles: readonly string[] = [];
+  readonly obstacles: readonly Fault[] = [];
   readonly remark = '';
   readonly #runner: Runner;
   readonly #journal: Pick<Journal, 'record' | 'forget'>;

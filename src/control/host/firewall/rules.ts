@@ -1,4 +1,5 @@
 /** What flannel and weft want of the firewall, whichever program writes it. */
+import type { Fault } from '../../runtime.js';
 
 /** flannel's. */
 export interface Rules {
@@ -47,8 +48,8 @@ export interface Firewall {
   ensure(rules: Rules): Promise<string[]>;
   /** The same for weft's guard, whose rules stand apart from flannel's. */
   guard(rules: GuardRules): Promise<string[]>;
-  /** One phrase for each rule of others that keeps ours from being reached, as seen just now. */
-  readonly obstacles: readonly string[];
+  /** Each rule of others that keeps ours from being reached, as seen just now. */
+  readonly obstacles: readonly Fault[];
   /** What is to be told of the rules once, though they are there; empty when nothing is. */
   readonly remark: string;
 }

@@ -30,7 +30,9 @@
  *   - An etcd lease that our key was taken off is given back, and tried again where that fails.
  *   - A new owner is named, also where the key was deleted first: the last state counts.
  */
+
 import { formatAddress } from '../../../dataplane/wire/ipv4.js';
+import type { Fault } from '../../runtime.js';
 import { withPublicIp, withVtepMac } from '../lease-value.js';
 import type { Action } from './action.js';
 import { type EtcdLease, type Failure, type Known, LEASE_TTL, type Wanted } from './known.js';
@@ -160,32 +162,36 @@ export function describeUnreadable(problem: string): string {
   return `was overwritten with a value that cannot be read: ${problem}`;
 }
 
-/** What is wrong with our lease, as a sentence for the operator; undefined when nothing is. */
-export function problemOf(wanted: Wanted, known: Known, nowMs: number): string | undefined {
+/** What is wrong with our lease; undefined when nothing is. */
+export function problemOf(wanted: Wanted, known: Known, nowMs: number): Fault | undefined {
   const { key, failures, endsAtMs } = known;
-  const name = `our lease ${wanted.key}`;
+  const about = `lease ${wanted.key}`;
+  const name = `our ${about}`;
   const shown = formatAddress(wanted.publicIp);
+  const is = (text: string, cure = '') => ({ about, text: `${name} ${text}`, cure });
   const why = (failure: Failure | undefined) =>
     failure === undefined ? '' : `: ${failure.reason}`;
   switch (key.is) {
     case 'missing':
-      return `${name} ${describeMissing(key.why)}; it is written again${why(failures.get('create'))}`;
+      return is(`${describeMissing(key.why)}; it is written again${why(failures.get('create'))}`);
     case 'unreadable':
-      return `${name} ${describeUnreadable(key.problem)}; it is written again${why(failures.get('update'))}`;
+      return is(
+        `${describeUnreadable(key.problem)}; it is written again${why(failures.get('update'))}`,
+      );
     case 'former':
       if (wanted.writes === 'none') {
-        return `${name} has another public IP than ours: put ${shown} into its entry`;
+        return is('has another public IP than ours', `put ${shown} into its entry`);
       }
-      return `${name} does not have the public IP ${shown} yet${why(failures.get('update'))}`;
+      return is(`does not have the public IP ${shown} yet${why(failures.get('update'))}`);
     case 'ours': {
       const failure = failures.get('update');
       if (failure === undefined || endsAtMs === undefined) return undefined;
       const minutes = Math.max(Math.round((endsAtMs - nowMs) / 60_000), 0);
-      return `${name} cannot be written again, it ends in ${minutes} min${why(failure)}`;
+      return is(`cannot be written again, it ends in ${minutes} min${why(failure)}`);
     }
     case 'untold':
       if (known.publicIp === wanted.publicIp) return undefined;
-      return `${name} has another public IP, as far as the store has said; it gets ${shown}`;
+      return is(`has another public IP, as far as the store has said; it gets ${shown}`);
     default:
       return undefined;
   }

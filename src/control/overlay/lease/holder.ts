@@ -3,9 +3,10 @@
  * answer back into what is known. Unlike flannel's, every write is conditional on the revision, so
  * a key that another host has taken is never overwritten.
  */
+
 import { formatMac } from '../../../dataplane/wire/ethernet.js';
 import { formatAddress } from '../../../dataplane/wire/ipv4.js';
-import type { Clock, Log, Random } from '../../runtime.js';
+import type { Clock, Fault, Log, Random } from '../../runtime.js';
 import {
   type Change,
   type Entry,
@@ -31,6 +32,7 @@ import {
   refused,
   type Telling,
   tell,
+  timed,
   type Wanted,
   wentBack,
   written,
@@ -61,8 +63,8 @@ export interface Held {
   readonly lease: bigint;
   /** Milliseconds until it ends; undefined where there is none or it is not known. */
   readonly endsIn: number | undefined;
-  /** What is wrong, as a sentence; undefined when nothing is. */
-  readonly problem: string | undefined;
+  /** What is wrong; undefined when nothing is. */
+  readonly problem: Fault | undefined;
 }
 
 export class LeaseHolder {
@@ -128,6 +130,12 @@ export class LeaseHolder {
           `its entry ${this.#wanted.key}`,
       );
     }
+    this.#turn();
+  }
+
+  /** The seconds that an etcd lease has left, as the store says. */
+  tellTime(lease: bigint, ttl: number): void {
+    this.#known = timed(this.#known, lease, ttl, this.#moment());
     this.#turn();
   }
 

@@ -388,7 +388,7 @@ function without(failures: Known['failures'], ...what: Action['do'][]): Known['f
 }
 
 /** Learns how long an etcd lease lasts, if it is the one that our key hangs on. */
-function timed(known: Known, id: bigint, ttl: number, moment: Moment): Known {
+export function timed(known: Known, id: bigint, ttl: number, moment: Moment): Known {
   const { key } = known;
   if (!('lease' in key) || key.lease === undefined || key.lease.id !== id) return known;
   const time = leaseTime(ttl, moment);

@@ -5,6 +5,7 @@ import type { Action } from '../../../../src/control/overlay/lease/action.js';
 import { decide, problemOf } from '../../../../src/control/overlay/lease/decide.js';
 import type { Failure, Key, Known, Wanted } from '../../../../src/control/overlay/lease/known.js';
 import { formatLeaseValue } from '../../../../src/control/overlay/lease-value.js';
+import { lineOf } from '../../../../src/control/runtime.js';
 import { parseAddress } from '../../../../src/dataplane/wire/ipv4.js';
 
 const US = parseAddress('192.168.64.3') as number;
@@ -236,8 +237,11 @@ describe('what is done about our key', () => {
 });
 
 describe('what is wrong with our lease', () => {
-  const problem = (knows: Partial<Known>, wants: Partial<Wanted> = {}) =>
-    problemOf({ ...wanted, ...wants }, known(knows), NOW);
+  /** With its cure, if there is one. */
+  const problem = (knows: Partial<Known>, wants: Partial<Wanted> = {}) => {
+    const found = problemOf({ ...wanted, ...wants }, known(knows), NOW);
+    return found && lineOf(found);
+  };
   const failed = (what: Action['do']) => ({ failures: failing([what, 0]) });
 
   test('nothing, where it is ours, is another’s, or nobody told', () => {
@@ -256,7 +260,10 @@ describe('what is wrong with our lease', () => {
     assert.match(problem({ key: untold, publicIp: before })!, /another public IP.*192.168.64.3$/);
     assert.match(problem({ key: former(lasting) })!, /not have the public IP 192.168.64.3 yet$/);
     assert.match(problem({ key: former(lasting), ...failed('update') })!, /yet: no$/);
-    assert.match(problem({ key: former(lasting) }, readOnly)!, /put 192.168.64.3 into its entry$/);
+    assert.match(
+      problem({ key: former(lasting) }, readOnly)!,
+      /IP than ours; do: put 192.168.64.3 into its entry$/,
+    );
     const ends = { key: ours(lasting), endsAtMs: NOW + 125_000, ...failed('update') };
     assert.match(problem(ends)!, /cannot be written again, it ends in 2 min: no$/);
     assert.match(problem({ ...ends, endsAtMs: NOW - 125_000 })!, /ends in 0 min/);

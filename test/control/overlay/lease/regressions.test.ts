@@ -116,7 +116,7 @@ test('a renewal that found no space is made as soon as there is some', async () 
   const holder = hold();
   store.full = true;
   await clock.pass(23 * HOUR + 30 * MINUTE);
-  assert.match(holder.held.problem ?? '', /cannot be written again/);
+  assert.match(holder.held.problem?.text ?? '', /cannot be written again/);
   store.full = false;
   await clock.pass(MINUTE);
   assert.equal(store.written.length, 1);
