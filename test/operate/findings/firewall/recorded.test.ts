@@ -1,9 +1,4 @@
-/**
- * The rules of programs that share a host with weft, as those wrote them on real hosts: recorded/,
- * `.txt` by iptables-save, `.json` by nft, without what translates addresses. The first line of a
- * `.txt` says by what it was made; the others are of firewalld 1.3.3, 2.3.1 and 2.5.2 and netavark
- * 1.14.0, listed by the nft of the same Debian (1.0.6, 1.1.3, 1.1.7).
- */
+/** The rules of recorded/, with weft's own: what is found of them, and nothing where all is well. */
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import os from 'node:os';
@@ -14,16 +9,11 @@ import { FILTER, linesOf } from '../../../../src/control/host/firewall/iptables-
 import type { Finding } from '../../../../src/operate/findings/finding.js';
 import { FirewallCheck } from '../../../../src/operate/findings/firewall/check.js';
 import { Fake, subjectOf } from './fake-host.js';
+import { recorded } from './recorded.js';
 
-// Compiled tests stand in dist, what they read does not.
-const RECORDED = new URL(
-  import.meta.url.replace('/dist/test/', '/test/').replace(/[^/]+$/, 'recorded/'),
-);
 const proc = fs.mkdtempSync(path.join(os.tmpdir(), 'weft-proc-'));
 fs.mkdirSync(`${proc}/net`);
 after(() => fs.rmSync(proc, { recursive: true }));
-
-const recorded = (name: string) => fs.readFileSync(new URL(name, RECORDED), 'utf8');
 
 const NET = { network: '10.5.0.0/16', subnet: '10.5.52.0/24' };
 const FORWARD = linesOf(FILTER, { ...NET, masquerade: false, fullyRandom: false, forward: true });
@@ -90,9 +80,9 @@ function nftHost(name: string): Fake {
 }
 
 for (const name of [
-  ...['docker-20.txt', 'docker-26.txt', 'netavark-1.4.txt', 'netavark-1.14.json'],
+  ...['docker-20.txt', 'docker-26.txt', 'netavark-1.4.txt', 'netavark-1.14.nft'],
   ...['ufw-open.txt', 'kubernetes-1.22.txt', 'kube-proxy-1.31.txt', 'calico.txt'],
-  ...['firewalld-1.3-open.json', 'firewalld-2.3-open.json', 'firewalld-2.5-open.json'],
+  ...['firewalld-1.3-open.nft', 'firewalld-2.3-open.nft', 'firewalld-2.5-open.nft'],
   ...['firewalld-1.3-open.txt', 'firewalld-2.3-open.txt', 'firewalld-2.5-open.txt'],
 ]) {
   test(`${name}, and weft's own rules before or behind: nothing is found`, async () => {
@@ -130,9 +120,9 @@ for (const [name, chains, cures] of [
   ['ufw-closed.txt', ['INPUT'], ['ufw allow in on ens33 to any port 8472 proto udp']],
   ...(
     [
-      ['firewalld-1.3-closed.json', ['filter_IN_public', 'filter_FWD_public']],
-      ['firewalld-2.3-closed.json', ['filter_INPUT_POLICIES', 'filter_FORWARD_POLICIES']],
-      ['firewalld-2.5-closed.json', ['filter_IN_public_to_HOST', 'filter_FWD_public_to_public']],
+      ['firewalld-1.3-closed.nft', ['filter_IN_public', 'filter_FWD_public']],
+      ['firewalld-2.3-closed.nft', ['filter_INPUT_POLICIES', 'filter_FORWARD_POLICIES']],
+      ['firewalld-2.5-closed.nft', ['filter_IN_public_to_HOST', 'filter_FWD_public_to_public']],
       ['firewalld-1.3-closed.txt', ['IN_public', 'FWD_public']],
       ['firewalld-2.3-closed.txt', ['INPUT_POLICIES', 'FORWARD_POLICIES']],
       ['firewalld-2.5-closed.txt', ['IN_public_to_HOST', 'FWD_public_to_public']],
@@ -150,12 +140,12 @@ for (const [name, chains, cures] of [
       ] as const,
   ),
   [
-    'firewalld-1.3-source-zone.json',
+    'firewalld-1.3-source-zone.nft',
     ['filter_IN_internal'],
     [permanent('--zone=internal --add-port=8472/udp')],
   ],
   [
-    'firewalld-1.3-rich.json',
+    'firewalld-1.3-rich.nft',
     ['filter_IN_public_deny'],
     [
       permanent(
@@ -177,7 +167,7 @@ for (const [name, chains, cures] of [
 }
 
 test("firewalld's policy that drops what containers send: a rule of that policy", async () => {
-  const cures = (await lookAt('firewalld-1.3-policy.json')).map(({ cure }) => cure);
+  const cures = (await lookAt('firewalld-1.3-policy.nft')).map(({ cure }) => cure);
   const rich = (source: string, destination: string) =>
     `--policy=stop --add-rich-rule='rule priority=-32768 family=ipv4 source address=${source} destination address=${destination} accept'`;
   assert.deepEqual(cures, [
@@ -187,7 +177,7 @@ test("firewalld's policy that drops what containers send: a rule of that policy"
 });
 
 test("firewalld's panic: out of it, by its own word", async () => {
-  const found = await lookAt('firewalld-1.3-panic.json');
+  const found = await lookAt('firewalld-1.3-panic.nft');
   const cures = new Set(
     found.filter(({ about }) => /policy_drop/.test(about)).map(({ cure }) => cure),
   );
