@@ -51,6 +51,9 @@ const needs = {
     ['tshark', 'tshark'],
     ['ethtool', 'ethtool'],
     ['nft', 'nftables'],
+    ['ufw', 'ufw'],
+    ['firewalld', 'firewalld'],
+    ['dbus-daemon', 'dbus'],
     ['clang-format', 'clang-format'],
     ['qemu-system-x86_64', 'qemu-system-x86'],
     ['cpio', 'cpio'],
@@ -92,6 +95,8 @@ const services = {
   dockerd: ['docker.service', 'docker.socket', 'containerd'],
   'ovs-vswitchd': ['openvswitch-switch.service'],
   promtool: ['prometheus.service'],
+  ufw: ['ufw.service'],
+  firewalld: ['firewalld.service'],
 };
 
 /** Debian 13 has the command in a package of its own; elsewhere that name may not be known. */

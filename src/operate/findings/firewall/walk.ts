@@ -22,6 +22,8 @@ export interface Drop {
   readonly rule: Rule | null;
   /** Whether a question on the way there, that a stranger's packet would fail, held for this one. */
   readonly isOurs: boolean;
+  /** The names of the chains that it came through on the way there, also of those that it left. */
+  readonly through: readonly string[];
 }
 
 export interface Outcome {
@@ -37,6 +39,8 @@ export interface Outcome {
 const MOST_RULES = 300_000;
 /** The kernel's own limit (NFT_JUMP_STACK_SIZE). */
 const DEEPEST = 16;
+/** So many chains behind it are remembered. */
+const MOST_THROUGH = 32;
 
 /** `stranger`: the same packet, if it were none of the overlay's. */
 export function walk(table: Table, base: Chain, packet: Packet, stranger: Packet): Outcome {
@@ -55,6 +59,7 @@ class Walker {
   readonly #base: Chain;
   readonly #stranger: Packet;
   readonly #drops: (Drop & { readonly isSure: boolean })[] = [];
+  readonly #through: string[] = [];
   #packet: Packet;
   #steps = 0;
 
@@ -143,6 +148,7 @@ class Walker {
           ways.accept = true;
           return false;
         }
+        this.#through.push(to.name);
         const inner = this.#chain(to, at.isSure, at.isOurs, at.depth + 1);
         ways.accept ||= inner.accept;
         if (action.kind === 'jump') return !inner.leave;
@@ -153,7 +159,16 @@ class Walker {
   }
 
   #drop(chain: Chain, rule: Rule | null, isSure: boolean, isOurs: boolean): void {
-    this.#drops.push({ table: this.#table, base: this.#base, chain, rule, isSure, isOurs });
+    const through = this.#through.slice(-MOST_THROUGH);
+    this.#drops.push({
+      table: this.#table,
+      base: this.#base,
+      chain,
+      rule,
+      isSure,
+      isOurs,
+      through,
+    });
   }
 
   /** Whether it asks something that holds for the overlay's packets alone. */

@@ -3,73 +3,13 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
-import { askingOnce } from '../../../../src/control/host/ask-ip.js';
-import { HostError } from '../../../../src/control/host/errors.js';
-import type { Ran, Runner } from '../../../../src/control/host/runner.js';
 import type { Subject } from '../../../../src/operate/findings/check.js';
 import { FirewallCheck } from '../../../../src/operate/findings/firewall/check.js';
-import { CALICO, DOCKER_20, DOCKER_28, KUBE_PROXY, ufw } from './recorded.js';
+import { BRIDGES, Fake, PEERS, subjectOf } from './fake-host.js';
 
 const proc = fs.mkdtempSync(path.join(os.tmpdir(), 'weft-proc-'));
 fs.mkdirSync(`${proc}/net`);
 after(() => fs.rmSync(proc, { recursive: true }));
-
-const VERSION = 'iptables v1.8.9 (nf_tables)\n';
-const BRIDGES = '[{"ifname":"docker0"},{"ifname":"flannel.1"}]';
-
-/** A host: what its programs print, by their words; a program that is not there is ENOENT. */
-class Fake implements Runner {
-  readonly ran: string[] = [];
-  readonly answers: Record<string, string>;
-  readonly lacks: readonly string[];
-
-  constructor(answers: Record<string, string>, lacks: readonly string[] = []) {
-    this.answers = { 'iptables --version': VERSION, ...answers };
-    this.lacks = lacks;
-  }
-
-  run(argv: readonly string[]): Promise<Ran> {
-    const words = argv.join(' ');
-    this.ran.push(words);
-    if (this.lacks.includes(argv[0]!)) {
-      return Promise.reject(new HostError('ENOENT', `cannot run ${argv[0]}`));
-    }
-    const known = words.startsWith('ip -j') ? BRIDGES : this.answers[words];
-    const stderr = known === undefined ? 'Error: No such file or directory' : '';
-    const code = known === undefined ? 1 : 0;
-    return Promise.resolve({ code, signal: null, stdout: known ?? '', stderr });
-  }
-
-  start(): never {
-    throw new Error('not here');
-  }
-}
-
-const PEERS = [
-  { publicIp: '192.168.56.12', subnet: '10.5.7.0/24', direct: false },
-  { publicIp: '192.168.56.13', subnet: '10.5.8.0/24', direct: false },
-];
-
-function subjectOf(runner: Runner, more: Partial<Subject> = {}): Subject {
-  return {
-    ...{
-      pid: null,
-      runner,
-      ask: askingOnce(runner),
-      nftGeneration: null,
-      proc,
-      backend: 'vxlan',
-      network: '10.5.0.0/16',
-      subnet: '10.5.52.0/24',
-    },
-    ...{ device: 'flannel.1', mtu: 1450, subnetFile: '/run/flannel/subnet.env', peers: PEERS },
-    underlay: {
-      ...{ interface: 'ens33', address: '192.168.56.11', publicIp: '192.168.56.11' },
-      ...{ mtu: 1500, port: 8472 },
-    },
-    ...more,
-  };
-}
 
 /** `saved`: of iptables-legacy's filter, or of another table. */
 async function lookAt(saved: string, more: Partial<Subject> = {}, table = 'filter') {
@@ -78,29 +18,13 @@ async function lookAt(saved: string, more: Partial<Subject> = {}, table = 'filte
   const text = saved.replaceAll('-I ', '-A ');
   const runner = new Fake({ [`iptables-legacy-save -c -t ${table}`]: text }, ['nft']);
   runner.answers['iptables-save -c'] = '';
-  const found = await new FirewallCheck().look(subjectOf(runner, more));
+  const found = await new FirewallCheck().look(subjectOf(runner, proc, more));
   assert.ok(!runner.ran.some((words) => / nat\b/.test(words)), 'nat is not read');
   return found;
 }
 
 const filter = (...lines: string[]) =>
   `*filter\n:FORWARD ACCEPT [0:0]\n${lines.join('\n')}\nCOMMIT\n`;
-const OURS = ['-A FORWARD -s 10.5.0.0/16 -j ACCEPT', '-A FORWARD -d 10.5.0.0/16 -j ACCEPT'];
-
-for (const [name, rules] of [
-  ['Docker 20', DOCKER_20],
-  ['Docker 28', DOCKER_28],
-  ['ufw', ufw(true)],
-  ['kube-proxy', KUBE_PROXY],
-  ['Calico', CALICO],
-] as const) {
-  test(`${name} behind rules that accept the overlay's packets: nothing is found`, async () => {
-    const lines = rules.split('\n');
-    const at = lines.findIndex((line) => /^-[AI] FORWARD/.test(line));
-    lines.splice(at, 0, ...OURS);
-    assert.deepEqual(await lookAt(lines.join('\n')), []);
-  });
-}
 
 test('Docker closes FORWARD, and nobody opens it: packets that a published port lets in are few', async () => {
   const [finding, ...more] = await lookAt(
@@ -189,11 +113,11 @@ test("a host without nft: iptables' rules are read all the same", async () => {
   fs.writeFileSync(`${proc}/net/ip_tables_names`, '');
   const saved = filter('-A FORWARD -j DROP');
   const [finding] = await new FirewallCheck().look(
-    subjectOf(new Fake({ 'iptables-save -c': saved }, ['nft'])),
+    subjectOf(new Fake({ 'iptables-save -c': saved }, ['nft']), proc),
   );
   assert.match(finding!.about, /^iptables' table filter, chain FORWARD/);
   const bare = new Fake({}, ['nft', 'iptables', 'iptables-save']);
-  assert.deepEqual(await new FirewallCheck().look(subjectOf(bare)), []);
+  assert.deepEqual(await new FirewallCheck().look(subjectOf(bare, proc)), []);
 });
 
 const NFT_FILTER =
@@ -210,7 +134,7 @@ test('while nothing changes a look is two programs; a change is seen at once', a
   const check = new FirewallCheck();
   const look = async () => {
     runner.ran.length = 0;
-    return (await check.look(subjectOf(runner))).length;
+    return (await check.look(subjectOf(runner, proc))).length;
   };
   assert.equal(await look(), 0);
   assert.ok(!runner.ran.includes('nft -a -s list ruleset'), 'not before it is known how many');
@@ -232,7 +156,7 @@ test('what nft refuses is said, not taken for no rules', async () => {
     if (argv[0] !== 'nft') return { code: 0, signal: null, stdout: BRIDGES, stderr: '' };
     return { code: 1, signal: null, stdout: '', stderr: 'Error: Operation not permitted\n' };
   };
-  const look = new FirewallCheck().look(subjectOf(runner));
+  const look = new FirewallCheck().look(subjectOf(runner, proc));
   await assert.rejects(look, /nft -j list chains: Error: Operation not permitted/);
 });
 
@@ -250,7 +174,7 @@ test('a table of many chains is read by those that packets come to', async () =>
     'nft -j list chain ip big f': list(chain('f', hook), rule('f', '{"jump": {"target": "svc7"}}')),
     'nft -j list chain ip big svc7': list(chain('svc7'), rule('svc7', '{"drop": null}')),
   });
-  const [finding] = await new FirewallCheck().look(subjectOf(runner));
+  const [finding] = await new FirewallCheck().look(subjectOf(runner, proc));
   assert.match(finding!.about, /^nftables' table ip big, chain svc7: the rule "handle 9"/);
   assert.ok(!runner.ran.some((words) => words === 'nft -j list table ip big'));
 });
@@ -264,7 +188,7 @@ test('a counter that grows is told where the rule is about our packets, and else
       `[${packets}:9] -A INPUT -i ens33 -m set --match-set bad src -j DROP`,
       `[${packets}:9] -A FORWARD -i flannel.1 -m set --match-set bad src -j DROP`,
     );
-    return await check.look(subjectOf(runner));
+    return await check.look(subjectOf(runner, proc));
   };
   assert.deepEqual(await found(3), []);
   assert.deepEqual(await found(3), []);
@@ -287,6 +211,6 @@ test('tables that only translate addresses are not read', async () => {
       '{"nftables": [{"chain": {"family": "ip", "table": "nat", "name": "PREROUTING", ' +
       '"type": "nat", "hook": "prerouting", "prio": -100, "policy": "accept"}}]}',
   });
-  assert.deepEqual(await new FirewallCheck().look(subjectOf(runner)), []);
+  assert.deepEqual(await new FirewallCheck().look(subjectOf(runner, proc)), []);
   assert.ok(!runner.ran.some((words) => /\bnat\b/.test(words)), runner.ran.join('\n'));
 });
