@@ -86,6 +86,11 @@ export class InboundTap {
   writes(rows: number, before: number): void {
     const { inner, inbound, dropsOnly } = this.#filter;
     const isWanted = inner && inbound && !dropsOnly;
+    if (isWanted && this.#missesAll) {
+      this.#recorder.miss(INNER, rows);
+      this.#writes.fill(0, 0, rows);
+      return;
+    }
     for (let row = 0; row < rows; row += 1) {
       this.#writes[row] = isWanted ? this.#write(row, before) : 0;
     }
@@ -99,6 +104,11 @@ export class InboundTap {
     if (record !== 0) this.#mark(record, reason, lost);
   }
 
+  /** A short way for what most traffic is while a capture does not keep up. */
+  get #missesAll(): boolean {
+    return this.#recorder.isFull && this.#filter.isOpen;
+  }
+
   #train(row: number): void {
     const words = this.#words;
     const at = this.#datagramRow(row);
@@ -108,8 +118,7 @@ export class InboundTap {
     const isMerged = segment > 0 && segment < length;
     const isOne = !isMerged || isOnePacket(this.#bytes, offset, length, segment);
     const size = isOne ? length : segment;
-    if (this.#recorder.isBroke && this.#filter.isOpen) {
-      // A short way for what most traffic is while a capture does not keep up.
+    if (this.#missesAll) {
       this.#recorder.miss(OUTER, isOne ? 1 : Math.ceil(length / segment));
       return;
     }

@@ -62,6 +62,11 @@ export class OutboundTap {
     this.#rows = rows;
     this.#size = size;
     const isWanted = inner && outbound && !dropsOnly;
+    if (isWanted && this.#missesAll) {
+      this.#recorder.miss(INNER, rows);
+      this.#packets.fill(0, 0, rows);
+      return;
+    }
     for (let row = 0; row < rows; row += 1) {
       this.#packets[row] = isWanted ? this.#packet(row) : 0;
     }
@@ -79,8 +84,7 @@ export class OutboundTap {
   messages(rows: number, counts: Int32Array): void {
     const { outer, outbound, dropsOnly } = this.#filter;
     if (!outer || !outbound || dropsOnly) return;
-    // A short way for what most traffic is while a capture does not keep up.
-    this.#areMissed = this.#recorder.isBroke && this.#filter.isOpen;
+    this.#areMissed = this.#missesAll;
     if (this.#areMissed) {
       for (let row = 0; row < rows; row += 1) this.#recorder.miss(OUTER, counts[row]!);
       return;
@@ -117,6 +121,11 @@ export class OutboundTap {
       }
     }
     if (inner) this.#markPackets(row, size, reason);
+  }
+
+  /** A short way for what most traffic is while a capture does not keep up. */
+  get #missesAll(): boolean {
+    return this.#recorder.isFull && this.#filter.isOpen;
   }
 
   /** The inner packet of a row, where it is wanted and there is room; else 0. */

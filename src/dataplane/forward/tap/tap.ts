@@ -56,7 +56,7 @@ export class Tap {
   }
 
   packets(rows: number, size: number): void {
-    this.#recorder.time = this.#now();
+    this.#recorder.batch(this.#now());
     this.#outbound!.packets(rows, size);
   }
 
@@ -73,7 +73,7 @@ export class Tap {
   }
 
   datagrams(rows: number): void {
-    this.#recorder.time = this.#now();
+    this.#recorder.batch(this.#now());
     this.#inbound!.datagrams(rows);
   }
 
