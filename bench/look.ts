@@ -3,7 +3,7 @@
  * everything is looked at but packets, and while packets are captured besides; the kernel's VXLAN in
  * the same rounds.
  *
- *   npm run bench -- look [--rounds=12] [--seconds=3] [--wire=plain] [--quiet=5] [--out=FOLDER]
+ *   npm run bench -- look [--rounds=10] [--seconds=3] [--wire=plain] [--quiet=5] [--out=FOLDER]
  *
  *   nobody    weft asks its peers, as always; nobody asks weft
  *   watched   at both ends: weft status -watch, metrics each 5 s, the page of weft dash open
@@ -35,7 +35,7 @@ import { type Spread, spread } from './statistics.js';
 
 const { values: given } = parseArgs({
   options: {
-    rounds: { type: 'string', default: '12' },
+    rounds: { type: 'string', default: '10' },
     seconds: { type: 'string', default: '3' },
     wire: { type: 'string', default: 'plain' },
     quiet: { type: 'string', default: '5' },
@@ -44,8 +44,10 @@ const { values: given } = parseArgs({
 });
 const [rounds, seconds] = [Number(given.rounds), Number(given.seconds)];
 const ONLOOKER = fileURLToPath(new URL('./tools/onlooker.js', import.meta.url));
-/** Programs have started, and a capture has used up what it saved, some time before a run. */
-const SETTLE_MS = 1_000;
+/** Programs have started some time before a run. */
+const SETTLE_MS = 500;
+/** Seconds of a stream before it: a capture uses up what it saved, and its code is compiled. */
+const WARM_UP = 1;
 const METRICS = 8081;
 
 const KINDS = ['nobody', 'watched', 'one', 'both', 'kernel'] as const;
@@ -128,7 +130,8 @@ function lookersMs(wefts: readonly number[], { watchers, captures }: Lookers): n
 const machine = await enterBench(
   buildLacks() ?? labLacks({ programs: ['iperf3', 'ethtool', 'ping'], tun: true }),
 );
-const minutes = (rounds * (KINDS.length * (seconds + 1.5) + 3 * (SETTLE_MS / 1000 + 1.2))) / 60;
+const minutes =
+  (rounds * (KINDS.length * (seconds + WARM_UP + 2) + 3 * (SETTLE_MS / 1000 + 1.2))) / 60;
 console.log(`${rounds} rounds of ${KINDS.length} runs, about ${minutes.toFixed(1)} minutes in all`);
 const programs = buildPrograms();
 const lab = await Lab.open();
@@ -144,8 +147,10 @@ const settings = { programs, seconds, trialSeconds: 0 };
 async function measure(kind: Kind): Promise<Run> {
   await waitForQuiet(Number(given.quiet) * 1000);
   const lookers = await look(weft.hosts, kind);
+  const pair = kind === 'kernel' ? kernel : weft;
+  await tcp.measure(pair, { ...settings, seconds: WARM_UP });
   const [begun, before] = [performance.now(), lookersMs(wefts, lookers)];
-  const figures = await tcp.measure(kind === 'kernel' ? kernel : weft, settings);
+  const figures = await tcp.measure(pair, settings);
   const spent = lookersMs(wefts, lookers) - before;
   const share = spent / (performance.now() - begun) / os.cpus().length;
   const [captured, missed] = await leave(lookers);

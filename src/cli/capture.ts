@@ -1,5 +1,6 @@
 /** `weft capture`: the packets of the weft that runs, as pcapng or as lines. */
 import net from 'node:net';
+import os from 'node:os';
 import process from 'node:process';
 import tty from 'node:tty';
 import type { CaptureAnswer, CaptureRequest } from '../control/daemon/capture-request.js';
@@ -32,6 +33,7 @@ export async function main(args: string[]): Promise<number> {
   if (flags.rest.length > 0) throw new UsageError(`${JSON.stringify(flags.rest[0])} is not a flag`);
   const request = requestOf(flags, process.pid);
   const wanted = wantedOf(flags, tty.isatty(1));
+  if (request.rate > 0) stepAside();
   const folder = await ownFolder(readRunDirectory(flags, process.env));
   const names = flags.given('device')
     ? [flags.text('device')]
@@ -53,6 +55,15 @@ export async function main(args: string[]): Promise<number> {
   } catch (error) {
     complain(`weft capture: ${describe(error, name)}`);
     return 1;
+  }
+}
+
+/** Whatever else wants the processor goes first: what is not taken in time is counted as missed. */
+function stepAside(): void {
+  try {
+    os.setPriority(os.constants.priority.PRIORITY_LOW);
+  } catch {
+    // Not allowed to everybody; -rate bounds it as well.
   }
 }
 

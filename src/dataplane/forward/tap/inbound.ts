@@ -75,7 +75,7 @@ export class InboundTap {
       const end = Math.min(frame + size, to);
       if (outer) {
         const record = dropsOnly ? this.#outer(row, frame, end) : this.#find(frame);
-        if (record !== 0) this.#mark(record, reason, 1);
+        if (record !== 0) this.#recorder.mark(record, reason, 1);
       }
       if (inner) this.#refusedInner(row, frame, end, reason);
       frame += size;
@@ -86,7 +86,7 @@ export class InboundTap {
   writes(rows: number, before: number): void {
     const { inner, inbound, dropsOnly } = this.#filter;
     const isWanted = inner && inbound && !dropsOnly;
-    if (isWanted && this.#missesAll) {
+    if (isWanted && this.#recorder.missesAll) {
       this.#recorder.miss(INNER, rows);
       this.#writes.fill(0, 0, rows);
       return;
@@ -101,12 +101,7 @@ export class InboundTap {
     const { inner, inbound, dropsOnly } = this.#filter;
     const isLate = inner && inbound && dropsOnly && this.#filter.takesReason(reason);
     const record = isLate ? this.#write(row, before) : this.#writes[row]!;
-    if (record !== 0) this.#mark(record, reason, lost);
-  }
-
-  /** A short way for what most traffic is while a capture does not keep up. */
-  get #missesAll(): boolean {
-    return this.#recorder.isFull && this.#filter.isOpen;
+    if (record !== 0) this.#recorder.mark(record, reason, lost);
   }
 
   #train(row: number): void {
@@ -118,7 +113,7 @@ export class InboundTap {
     const isMerged = segment > 0 && segment < length;
     const isOne = !isMerged || isOnePacket(this.#bytes, offset, length, segment);
     const size = isOne ? length : segment;
-    if (this.#missesAll) {
+    if (this.#recorder.missesAll) {
       this.#recorder.miss(OUTER, isOne ? 1 : Math.ceil(length / segment));
       return;
     }
@@ -156,7 +151,7 @@ export class InboundTap {
     if (record === 0) return;
     this.#tellSender(record, row);
     this.#recorder.append(packet, length);
-    this.#mark(record, reason, 1);
+    this.#recorder.mark(record, reason, 1);
   }
 
   /** Whether an IPv4 packet can be seen in the frame at [at, end). */
@@ -246,11 +241,6 @@ export class InboundTap {
     return this.#next < this.#frames && this.#places[this.#next] === at
       ? this.#records[this.#next]!
       : 0;
-  }
-
-  #mark(record: number, reason: number, lost: number): void {
-    this.#words[record + RECORD.reason] = reason;
-    this.#words[record + RECORD.lost]! += lost;
   }
 
   #datagramRow(row: number): number {

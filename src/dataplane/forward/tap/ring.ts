@@ -83,6 +83,7 @@ export class Recorder {
   #spent = 0;
   #snap = 0;
   #isLimited = false;
+  #isOpen = true;
   #isFull = false;
   /** Where the open record's next byte goes, and where its bytes end. */
   #to = 0;
@@ -94,12 +95,16 @@ export class Recorder {
     this.#doubles = new Float64Array(words.buffer);
   }
 
-  /** Begins anew; nobody reads meanwhile. `snap`: bytes kept of each packet. */
-  begin(snap: number, isLimited: boolean): void {
+  /**
+   * Begins anew; nobody reads meanwhile. `snap`: bytes kept of each packet; `isOpen`: whatever is in
+   * them, all packets are wanted.
+   */
+  begin(snap: number, isLimited: boolean, isOpen: boolean): void {
     this.#head = 0;
     this.#spent = 0;
     this.#snap = snap;
     this.#isLimited = isLimited;
+    this.#isOpen = isOpen;
     this.#isFull = false;
     const header = this.#header;
     this.#words[header + SPENT] = 0;
@@ -163,9 +168,15 @@ export class Recorder {
     this.#isFull = !canPay || this.#used > RESUME_UNITS;
   }
 
-  /** Whether no packet is taken before the next batch. */
-  get isFull(): boolean {
-    return this.#isFull;
+  /** Whether any packet is missed until the next batch, so that a count is all there is to do. */
+  get missesAll(): boolean {
+    return this.#isFull && this.#isOpen;
+  }
+
+  /** What it stands for is dropped: so many of its pieces. */
+  mark(record: number, reason: number, lost: number): void {
+    this.#words[record + RECORD.reason] = reason;
+    this.#words[record + RECORD.lost]! += lost;
   }
 
   /** Counts packets that are not captured. */

@@ -44,7 +44,7 @@ export class Tap {
     const recorder = this.#recorder;
     const filter = this.#filter;
     filter.read();
-    recorder.begin(filter.snap, filter.limited);
+    recorder.begin(filter.snap, filter.limited, filter.isOpen);
     this.#outbound ??= new OutboundTap(this.#memory, this.#routes, recorder, filter);
     this.#inbound ??= new InboundTap(this.#memory, this.#routes, recorder, filter);
     this.#now = now;
