@@ -12,6 +12,7 @@
  *   npm run bench -- paths …              10 MB over paths that are smaller, change or are silent
  *   npm run bench -- hostile …            a stream beside hostile datagrams
  *   npm run bench -- quiet-lane …         collections and deoptimisations of a lane
+ *   npm run bench -- look …               what it costs to look, up to a capture at both ends
  */
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
@@ -28,6 +29,7 @@ const PROGRAMS = [
   'paths',
   'hostile',
   'quiet-lane',
+  'look',
 ];
 
 const word = process.argv[2];

@@ -62,12 +62,14 @@ export interface PairOptions {
   readonly number: number;
   /** Whether the containers are those of Docker engines. */
   readonly docker: boolean;
+  /** Of `weft up`, beside those that it needs here. */
+  readonly flags?: readonly string[];
 }
 
 export async function openPair(
   lab: Lab,
   programs: Programs,
-  { system, wire, number, docker }: PairOptions,
+  { system, wire, number, docker, flags: more = [] }: PairOptions,
 ): Promise<Pair> {
   const peers = ADDRESSES.map((publicIp, end) => ({
     publicIp,
@@ -102,7 +104,7 @@ export async function openPair(
     } else {
       const [, build, tier] = /^weft(?:@([^:]+))?(?::(.+))?$/.exec(vtep) ?? [];
       const command = build === undefined ? WEFT : `${build}/dist/src/cli/weft.js`;
-      const flags = ['-store-file=/run/shared/network.json', '-iface=ens33'];
+      const flags = ['-store-file=/run/shared/network.json', '-iface=ens33', ...more];
       if (tier !== undefined) flags.push(`-offload=${tier}`);
       const weft = host.start([process.execPath, command, 'up', ...flags]);
       await weft.waitFor(/ready/, 10_000);

@@ -1,5 +1,6 @@
 /** `weft capture`: the packets of the weft that runs, as pcapng or as lines. */
 import net from 'node:net';
+import os from 'node:os';
 import process from 'node:process';
 import tty from 'node:tty';
 import type { CaptureAnswer, CaptureRequest } from '../control/daemon/capture-request.js';
@@ -7,17 +8,17 @@ import { systemClock } from '../control/daemon/clock.js';
 import { capturePath } from '../control/host/control-socket.js';
 import { messageOf } from '../control/store/store.js';
 import { parseAddress } from '../dataplane/wire/ipv4.js';
-import { isStartingName, listSockets } from '../operate/status/socket.js';
+import { type Answer, isStarting } from '../operate/status/status.js';
 import { version } from './build.js';
 import { requestOf, type Wanted, wantedOf } from './capture/request.js';
 import { Run } from './capture/run.js';
 import { PcapngSink, RingSink, type Sink, TextSink } from './capture/sinks.js';
+import { findRunning } from './find-running.js';
 import { parseFlags, UsageError } from './flags.js';
 import { CAPTURE } from './manual/capture.js';
 import { flagsOf } from './manual/command.js';
 import { helpOf } from './manual/help.js';
 import { complain, printText } from './print.js';
-import { ownFolder, readRunDirectory } from './run-dir.js';
 
 /** The weft's answer comes at once. */
 const ANSWER_MS = 3_000;
@@ -32,17 +33,15 @@ export async function main(args: string[]): Promise<number> {
   if (flags.rest.length > 0) throw new UsageError(`${JSON.stringify(flags.rest[0])} is not a flag`);
   const request = requestOf(flags, process.pid);
   const wanted = wantedOf(flags, tty.isatty(1));
-  const folder = await ownFolder(readRunDirectory(flags, process.env));
-  const names = flags.given('device')
-    ? [flags.text('device')]
-    : listSockets(folder).filter((name) => !isStartingName(name));
-  const [name] = names;
-  if (names.length > 1) {
-    complain(`weft capture: several run on this host; name one with -device: ${names.join(', ')}`);
-    return 2;
+  if (request.rate > 0) stepAside();
+  const { answer: running, name, folder, why, several } = await findRunning(flags, process.env);
+  if (running === undefined) {
+    for (const line of why) complain(`weft capture: ${line}`);
+    return several ? 2 : 1;
   }
-  if (name === undefined) {
-    complain('weft capture: no weft runs on this host, or it has no device yet; see: weft status');
+  const lack = lackOf(running);
+  if (lack !== undefined) {
+    complain(`weft capture: ${lack}`);
     return 1;
   }
   try {
@@ -53,6 +52,23 @@ export async function main(args: string[]): Promise<number> {
   } catch (error) {
     complain(`weft capture: ${describe(error, name)}`);
     return 1;
+  }
+}
+
+/** Why it can show no packets. */
+function lackOf(running: Answer): string | undefined {
+  if (isStarting(running)) return `no packets flow yet; ${running.waitingFor}`;
+  if (running.backend === 'vxlan') return undefined;
+  const { interface: name } = running.underlay;
+  return `with host-gw the kernel carries all packets, and weft sees none: tcpdump -ni ${name}`;
+}
+
+/** Whatever else wants the processor goes first: what is not taken in time is counted as missed. */
+function stepAside(): void {
+  try {
+    os.setPriority(os.constants.priority.PRIORITY_LOW);
+  } catch {
+    // Not allowed to everybody; -rate bounds it as well.
   }
 }
 
@@ -147,8 +163,8 @@ function describe(error: unknown, name: string): string {
     case 'ENOENT':
     case 'ECONNREFUSED':
       return (
-        `the weft of ${name} cannot be asked for packets (${why}): it has ended, is older than ` +
-        'this command, or carries none itself (host-gw); see: weft status'
+        `the weft of ${name} cannot be asked for packets (${why}): it has just ended, or is older ` +
+        'than this command; see: weft status'
       );
     case 'EACCES':
     case 'EPERM':

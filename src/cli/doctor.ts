@@ -10,8 +10,10 @@ import { describeVerdict } from '../operate/findings/describe.js';
 import type { Finding } from '../operate/findings/finding.js';
 import { layOut } from '../operate/status/lines.js';
 import { plainJson } from '../operate/status/plain.js';
+import { socketPath } from '../operate/status/socket.js';
 import { type Answer, isStarting } from '../operate/status/status.js';
 import { lookBeforeStart } from './doctor/before-start.js';
+import { lookAtPeers } from './doctor/peers.js';
 import {
   checkEtcdAccess,
   etcdWarnings,
@@ -34,11 +36,14 @@ export async function main(args: string[]): Promise<number> {
     printText(helpOf(DOCTOR));
     return 0;
   }
-  if (flags.rest.length > 0) throw new UsageError(`${JSON.stringify(flags.rest[0])} is not a flag`);
   checkEtcdAccess(flags);
   const visible = hidePassword(['weft', 'doctor', ...args], process.env);
-  const { answer, others } = await findRunning(flags, process.env);
-  const looks = answer === undefined ? await before(flags) : await running(answer, flags);
+  const { answer, name, folder, others } = await findRunning(flags, process.env);
+  if (flags.rest.length > 0 && (answer === undefined || isStarting(answer))) {
+    throw new UsageError(`${flags.rest[0]}: peers can be named once weft runs`);
+  }
+  const file = socketPath(name, folder);
+  const looks = answer === undefined ? await before(flags) : await running(answer, file, flags);
   const warnings = etcdWarnings(flags, readEndpoints(flags), visible);
   if (warnings.length > 0) looks.push({ at: 'flags', saw: '', findings: warnings.map(ofFlags) });
   const verdict = verdictOf(looks);
@@ -66,7 +71,7 @@ function before(flags: Flags): Promise<Look[]> {
   });
 }
 
-async function running(answer: Answer, flags: Flags): Promise<Look[]> {
+async function running(answer: Answer, file: string, flags: Flags): Promise<Look[]> {
   const { version, pid } = answer;
   const weft = saw('weft', `${version}, process ${pid}`);
   if (isStarting(answer)) {
@@ -77,7 +82,8 @@ async function running(answer: Answer, flags: Flags): Promise<Look[]> {
     ];
   }
   const { findings, peers } = answer;
-  return [weft, { at: 'status', saw: `${peers.length} peers`, findings }];
+  const status = { at: 'status', saw: `${peers.length} peers`, findings };
+  return [weft, status, ...(await lookAtPeers({ status: answer, file }, flags.rest, findings))];
 }
 
 /** Throws an Error that names the flag of a file that cannot be used. */

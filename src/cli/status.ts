@@ -86,6 +86,7 @@ function jsonOf(answer: Answer, view: View | undefined): object {
         ...head,
         verdict,
         drops: answer.drops,
+        dropSamples: answer.dropSamples,
         strangers: answer.strangers,
         host: answer.host,
       };

@@ -46,7 +46,8 @@ describe('weft doctor', { skip: lacks ?? false, timeout: 600_000 }, () => {
   };
   const traces = async () => [
     (await host.run(['ip', '-4', '-d', 'addr'])).stdout.replace(/\d+sec/g, ''),
-    (await host.run(['ip', 'route', 'show', 'table', 'all'])).stdout,
+    // IPv6 gets its addresses on its own a second after the link.
+    (await host.run(['ip', '-4', 'route', 'show', 'table', 'all'])).stdout,
   ];
 
   test('a host that weft can start on: what a start needs, in its order, and no error', async () => {
@@ -113,6 +114,16 @@ describe('weft doctor', { skip: lacks ?? false, timeout: 600_000 }, () => {
     assert.equal((await doctor(...weftFlags(etcd))).code, 0);
     await host.run(['iptables', '-P', 'FORWARD', 'ACCEPT']);
     await host.run(['iptables', '-F', 'INPUT']);
+  });
+
+  test('before a start the hosts of the network are pinged; one that is gone is a warning', async () => {
+    const peer = { publicIp: '192.168.56.99', subnet: '10.10.200.0/24', mac: '02:00:00:00:00:63' };
+    await etcd.register(PREFIX, peer);
+    const { code, stdout } = await doctor(...weftFlags(etcd));
+    assert.equal(code, 0, stdout);
+    assert.match(stdout, /^probe {5}1 of 1 peer asked: none is well$/m);
+    assert.match(stdout, /no host has the address 192\.168\.56\.99: nobody answers ARP for it/);
+    await etcd.delete(`${PREFIX}/subnets/10.10.200.0-24`);
   });
 
   test('of a weft that waits: what it waits for, and the looks of a start', async () => {

@@ -270,15 +270,34 @@ describe('weft probe', { skip: lacks ?? false, timeout: 600_000 }, () => {
     assert.match(stdout, /192\.168\.56\.12 +2\/2 .* ms +2\/2 .* 1500 +well\n/);
   });
 
+  test('weft doctor asks a few peers as well, or those that are named', async () => {
+    interface Looked {
+      readonly looks: { at: string; saw: string; findings: { code: string; about: string }[] }[];
+    }
+    const doctor = async (...args: string[]) => {
+      const argv = [process.execPath, WEFT, 'doctor', '-json', ...args];
+      const { stdout } = await alpha.run(argv, { mayFail: true, timeout: 60_000 });
+      return (JSON.parse(stdout) as Looked).looks.find(({ at }) => at === 'probe');
+    };
+    const well = await doctor(WELL);
+    assert.match(well?.saw ?? '', /^1 of \d+ peers asked: all well, path MTU 1500$/);
+    assert.deepEqual(well?.findings, []);
+    const none = await doctor('10.10.99.1').catch((error: Error) => error.message);
+    assert.match(String(none), /JSON/, 'it is a wrong command line');
+  });
+
   test('without a weft it says so, and asks the underlay', async () => {
     const none = ['-run-dir', '/run/none'];
     const { code, stdout, stderr } = await weft(...none, WELL, '192.168.56.99');
     assert.equal(code, 1);
-    assert.match(stderr, /no weft runs here: the underlay alone is probed, not the tunnel/);
+    assert.match(
+      stderr,
+      /no weft runs on this host; .*: the underlay alone is probed, not the tunnel/,
+    );
     assert.match(stdout, /192\.168\.56\.13 +5\/5 .* underlay-only\n/);
     assert.match(stdout, /no host has the address 192\.168\.56\.99: nobody answers ARP for it\./);
     const bare = await weft(...none);
     assert.equal(bare.code, 1);
-    assert.match(bare.stderr, /no weft runs here, so give the addresses of hosts/);
+    assert.match(bare.stderr, /no weft runs on this host; .*; or give the addresses of hosts/);
   });
 });

@@ -9,6 +9,7 @@ import { after, before, describe, test } from 'node:test';
 import { enterLab, labLacks } from '../../src/lab/enter.js';
 import { WEFT } from '../../src/lab/host.js';
 import { Lab } from '../../src/lab/lab.js';
+import type { Status } from '../../src/operate/status/status.js';
 import { type Overlay, openOverlay, ping } from './overlay.js';
 
 const lacks = labLacks({ programs: ['ping', 'etcd', 'ethtool', 'script'], tun: true });
@@ -65,13 +66,18 @@ describe('weft status', { skip: lacks ?? false, timeout: 600_000 }, () => {
     assert.match(stdout, /^ {10}10\.10\.201\.0\/24 +192\.168\.56\.12 +tunnel, by flannel\.1$/m);
   });
 
-  test('drops: each reason with what it means', async () => {
+  test('drops: each reason with what it means, and a packet that was dropped for it', async () => {
     await overlay.containers[0].run(['ping', '-c1', '-W1', '10.10.99.9'], { mayFail: true });
     await overlay.hosts[0].run(['ping', '-c1', '-W1', '-I', 'flannel.1', '10.10.99.9'], {
       mayFail: true,
     });
     const { stdout } = await weft('status', 'drops');
     assert.match(stdout, /outbound_no_route +\d+ +to an address of the overlay that no host has/);
+    assert.match(stdout, /outbound_no_route, \d+ s ago\n {12}ICMP 10\.10\.[\d.]+ > 10\.10\.99\.9 /);
+    const { dropSamples }: Pick<Status, 'dropSamples'> = await json('drops');
+    const [sample] = dropSamples.filter(({ reason }) => reason === 'outbound_no_route');
+    assert.match(sample?.packet ?? '', /^ICMP 10\.10\.[\d.]+ > 10\.10\.99\.9 .*84 bytes$/);
+    assert.deepEqual([sample?.direction, sample?.peer], ['out', null]);
   });
 
   test('route: what would become of a packet, and the exit code says it too', async () => {

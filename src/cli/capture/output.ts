@@ -57,15 +57,20 @@ export class Output {
 
   flush(): void {
     if (this.#isOver || this.#heldBytes === 0) return;
-    const bytes = Buffer.concat(this.#held);
+    const held = this.#held;
+    const length = this.#heldBytes;
     this.#held = [];
     this.#heldBytes = 0;
     if (this.#pipe !== undefined) {
-      this.#pipe.write(bytes);
+      this.#pipe.write(Buffer.concat(held));
       return;
     }
     try {
-      for (let at = 0; at < bytes.length; ) at += fs.writeSync(this.#fd, bytes, at);
+      const written = fs.writevSync(this.#fd, held);
+      if (written === length) return;
+      // A disk that has just become full takes a part, and then says why.
+      const rest = Buffer.concat(held).subarray(written);
+      for (let at = 0; at < rest.length; ) at += fs.writeSync(this.#fd, rest, at);
     } catch (error) {
       this.#fail(error as NodeJS.ErrnoException);
     }

@@ -13,13 +13,16 @@ import { describePortUser } from '../../control/host/ports.js';
 import { checkLanes, preflight } from '../../control/host/preflight.js';
 import { systemRunner } from '../../control/host/runner.js';
 import { type Config, ConfigError, parseConfig } from '../../control/overlay/config.js';
+import { parseLeaseValue } from '../../control/overlay/lease-value.js';
 import { formatSubnet } from '../../control/overlay/subnet.js';
 import { readPreviousSubnet } from '../../control/overlay/subnet-env.js';
 import type { Clock } from '../../control/runtime.js';
 import { messageOf, type Store, StoreError, StoreUnreachable } from '../../control/store/store.js';
+import { formatAddress } from '../../dataplane/wire/ipv4.js';
 import { type Look, saw, wrong } from '../../operate/diagnose/look.js';
 import type { HostCheck, Subject } from '../../operate/findings/check.js';
 import type { Finding } from '../../operate/findings/finding.js';
+import { lookAtHosts } from './peers.js';
 
 const PROC = '/proc';
 const PLACES = { proc: PROC, cgroups: '/sys/fs/cgroup', tun: '/dev/net/tun' };
@@ -48,6 +51,8 @@ export async function lookBeforeStart(options: BeforeStart): Promise<Look[]> {
   if (underlay.found === undefined || store.config === undefined) return looks;
   looks.push(...(await lookAtPlace(store.config, underlay.found)));
   const subject = await subjectOf(options, store.config, underlay.found);
+  const others = store.hosts?.filter((host) => host !== underlay.found?.publicIp) ?? [];
+  looks.push(...(await lookAtHosts(others)));
   for (const check of options.checks) {
     const found = await lookWith(check, subject);
     const findings =
@@ -103,7 +108,7 @@ async function lookAtUnderlay({
 async function lookAtStore({
   openStore,
   clock,
-}: BeforeStart): Promise<{ looks: Look[]; config?: Config }> {
+}: BeforeStart): Promise<{ looks: Look[]; config?: Config; hosts?: readonly string[] }> {
   let store: Store;
   try {
     store = await openStore();
@@ -129,7 +134,10 @@ async function lookAtStore({
     const { backend } = config;
     const of =
       backend.type === 'vxlan' ? `vxlan, VNI ${backend.vni}, UDP ${backend.port}` : backend.type;
-    return { looks: [answers, saw('config', `${formatSubnet(config.network)}, ${of}`)], config };
+    const { entries } = await within(store.list(), STORE_MS, clock);
+    const hosts = [...new Set(entries.flatMap(({ value }) => hostOf(value)))];
+    const looks = [answers, saw('config', `${formatSubnet(config.network)}, ${of}`)];
+    return { looks, config, hosts };
   } catch (error) {
     if (error instanceof ConfigError) return { looks: [wrong('config', 'config', error.message)] };
     const expected = [StoreError, StoreUnreachable, Late];
@@ -150,6 +158,15 @@ async function lookAtStore({
     };
   } finally {
     await store.close();
+  }
+}
+
+/** The public IP in a lease's value; none of what is no lease. */
+function hostOf(value: string): string[] {
+  try {
+    return [formatAddress(parseLeaseValue(value).publicIp)];
+  } catch {
+    return [];
   }
 }
 

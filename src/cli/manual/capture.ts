@@ -1,10 +1,10 @@
 /** What there is to say of `weft capture`. */
 import { DROP_NAMES } from '../../dataplane/forward/drops.js';
 import { RUN_DIR } from '../run-dir.js';
-import { type Command, HELP } from './command.js';
+import { type Command, DEVICE, HELP } from './command.js';
 
 /** MB a second of each lane's thread; it keeps the cost of a capture below what traffic notices. */
-export const RATE_MB = 4;
+export const RATE_MB = 2;
 
 export const CAPTURE: Command = {
   name: 'capture',
@@ -94,13 +94,7 @@ export const CAPTURE: Command = {
           value: 'port',
           help: 'source or destination port of inner TCP or UDP',
         },
-        {
-          name: 'device',
-          kind: 'string',
-          value: 'name',
-          takes: 'interface',
-          help: 'which weft, where several run on this host (default: the only one)',
-        },
+        DEVICE,
       ],
     },
     {

@@ -32,6 +32,15 @@ export interface Example {
   readonly does: string;
 }
 
+/** Which weft is asked; with `-run-dir` (run-dir.ts) all that find-running.ts takes. */
+export const DEVICE: Flag = {
+  name: 'device',
+  kind: 'string',
+  value: 'name',
+  takes: 'interface',
+  help: 'which weft, where several run on this host (default: the only one)',
+};
+
 export const HELP: Flag = { name: 'help', kind: 'bool', help: 'this text' };
 
 export function flagsOf({ groups }: Command): Flag[] {

@@ -1,6 +1,6 @@
 /** What there is to say of `weft dash`. */
 import { RUN_DIR } from '../run-dir.js';
-import { type Command, HELP } from './command.js';
+import { type Command, DEVICE, HELP } from './command.js';
 
 export const DASH: Command = {
   name: 'dash',
@@ -22,13 +22,7 @@ export const DASH: Command = {
           default: '8473',
           help: 'TCP; 0: any that is free',
         },
-        {
-          name: 'device',
-          kind: 'string',
-          value: 'name',
-          takes: 'interface',
-          help: 'which weft, where several run on this host (default: the only one)',
-        },
+        DEVICE,
         RUN_DIR,
         HELP,
       ],

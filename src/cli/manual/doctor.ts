@@ -1,17 +1,21 @@
 /** What there is to say of `weft doctor`. */
-import { type Command, flagsOf, HELP } from './command.js';
+import { type Command, DEVICE, flagsOf, HELP } from './command.js';
 import { UP } from './up.js';
 
 const ups = (...names: string[]) => flagsOf(UP).filter(({ name }) => names.includes(name));
 
 export const DOCTOR: Command = {
   name: 'doctor',
+  operands: '[PEER …]',
   line: 'what keeps the overlay from working here, and its cure',
   about: [
     'Changes nothing. Without a running weft it looks at all that a start needs, in the order of a ' +
       'start: rights, TUN, limits, underlay interface, etcd and the network config, port, device, ' +
-      "firewall, routes. With one, at what that finds, too. Give it weft up's flags: all of them are " +
+      "firewall, routes. With one, at what that finds. Give it weft up's flags: all of them are " +
       'taken, from the environment (FLANNELD_…) as well.',
+    'It also asks up to eight peers, those that are not well first, or the ones that are named: by ' +
+      'pings on the underlay, by echoes through the tunnel where weft runs, small and of full size, ' +
+      'and for the path MTU. That takes a few seconds; weft probe asks all of them.',
   ],
   groups: [
     UP.groups[0]!,
@@ -21,13 +25,7 @@ export const DOCTOR: Command = {
       flags: [
         ...ups('store-file', 'etcd-password-file', 'subnet-file'),
         { name: 'json', kind: 'bool', help: 'one JSON document in place of text' },
-        {
-          name: 'device',
-          kind: 'string',
-          value: 'name',
-          takes: 'interface',
-          help: 'which weft, where several run on this host (default: the only one)',
-        },
+        DEVICE,
         ...ups('run-dir'),
         HELP,
       ],

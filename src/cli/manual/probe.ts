@@ -1,6 +1,6 @@
 /** What there is to say of `weft probe`. */
 import { RUN_DIR } from '../run-dir.js';
-import { type Command, HELP } from './command.js';
+import { type Command, DEVICE, HELP } from './command.js';
 
 export const PROBE: Command = {
   name: 'probe',
@@ -25,13 +25,7 @@ export const PROBE: Command = {
           help: 'echoes of each kind for each peer, 1 to 1000',
           default: '5',
         },
-        {
-          name: 'device',
-          kind: 'string',
-          value: 'name',
-          takes: 'interface',
-          help: 'which weft, where several run on this host (default: the only one)',
-        },
+        DEVICE,
         RUN_DIR,
         HELP,
       ],

@@ -1,6 +1,6 @@
 /** What there is to say of `weft status`. */
 import { RUN_DIR } from '../run-dir.js';
-import { type Command, HELP } from './command.js';
+import { type Command, DEVICE, HELP } from './command.js';
 
 export const VIEWS = ['peers', 'routes', 'drops', 'route'] as const;
 export type View = (typeof VIEWS)[number];
@@ -31,13 +31,7 @@ export const STATUS: Command = {
           help: 'how often -watch looks',
         },
         { name: 'count', kind: 'int', default: '0', help: '-watch ends after so many; 0: never' },
-        {
-          name: 'device',
-          kind: 'string',
-          value: 'name',
-          takes: 'interface',
-          help: 'which weft, where several run on this host (default: the only one)',
-        },
+        DEVICE,
         RUN_DIR,
         HELP,
       ],

@@ -30,8 +30,12 @@ export interface Taker {
   write(bytes: Uint8Array): void;
 }
 
-/** Between two turns. */
-const EVERY_MS = 20;
+/**
+ * Between two turns. Each wakes two processes, so a capture that is to cost little has few; one that
+ * takes all there is finds its ring full in less.
+ */
+const EVERY_MS = 100;
+const EVERY_UNLIMITED_MS = 20;
 /** Bytes not taken yet, from which on nothing more is carried. */
 const BACKLOG = 1024 * 1024;
 /** Of its rate. */
@@ -85,7 +89,7 @@ export class CaptureSession {
     this.abort();
     const until = this.#clock.now() + PATIENCE_MS;
     while (this.#found.some(({ capturing }) => capturing) && this.#clock.now() < until) {
-      await new Promise<void>((resolve) => this.#clock.after(EVERY_MS, resolve));
+      await new Promise<void>((resolve) => this.#clock.after(EVERY_UNLIMITED_MS, resolve));
     }
     this.finish();
   }
@@ -107,7 +111,8 @@ export class CaptureSession {
   #guarded(): void {
     try {
       this.#turn();
-      this.#cancel = this.#clock.after(EVERY_MS, () => this.#guarded());
+      const every = this.#request.rate > 0 ? EVERY_MS : EVERY_UNLIMITED_MS;
+      this.#cancel = this.#clock.after(every, () => this.#guarded());
     } catch (error) {
       this.abort();
       this.#failed(error);

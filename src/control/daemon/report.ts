@@ -27,7 +27,7 @@ import type { HostQueues } from './host-queues.js';
 import type { Lanes } from './lanes.js';
 import type { Paths } from './paths.js';
 import type { PeerHealths } from './peer-health.js';
-import { seenOf, strangersOf } from './seen.js';
+import { dropSamplesOf, seenOf, strangersOf } from './seen.js';
 
 /** What weft has made, with either backend. */
 interface Common {
@@ -160,6 +160,7 @@ export function report(parts: VxlanParts, now: Moment): Status {
     lanesReason: lanes.count.reason,
     peerSockets: parts.peerSockets,
     ...readTotals(lanes.counters),
+    dropSamples: dropSamplesOf(lanes.counters, publisher),
     strangers: strangersOf(lanes.counters, publisher),
     host,
     kernelUdp: { badChecksums: host.udpInCsumErrors, bufferFull: host.udpRcvbufErrors },

@@ -1,9 +1,11 @@
 /** What the lanes have seen of the peers and of those who are none, as the status has it. */
-import { strangerTables } from '../../dataplane/forward/counters.js';
+import { sampleTables, strangerTables } from '../../dataplane/forward/counters.js';
+import { readSamples } from '../../dataplane/forward/drop-samples.js';
 import { readStrangers } from '../../dataplane/forward/strangers.js';
 import { SEEN_NAMES, type SeenName } from '../../dataplane/routes/peer-rows.js';
 import type { Publisher } from '../../dataplane/routes/publisher.js';
 import { formatAddress } from '../../dataplane/wire/ipv4.js';
+import { type DropSeen, describeSample } from '../../operate/status/drop-sample.js';
 import type { PeerSeen, StrangerSeen } from '../../operate/status/traffic.js';
 
 /** All that is known of the peers with this outer address (int32), which may have several subnets. */
@@ -32,4 +34,12 @@ export function strangersOf(
     address: formatAddress(address),
     ...rest,
   }));
+}
+
+/** Packets that were dropped of late, one a reason. */
+export function dropSamplesOf(
+  counters: SharedArrayBuffer,
+  { rows }: Pick<Publisher, 'rows'>,
+): DropSeen[] {
+  return readSamples(sampleTables(counters), rows.now).map(describeSample);
 }

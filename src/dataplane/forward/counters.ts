@@ -1,6 +1,6 @@
 /**
  * The counters of a lane's thread: one row of doubles in shared memory (int32 byte counts wrap in
- * seconds), with its table of strangers behind them. Only that thread writes its row; readers add
+ * seconds), with its table of strangers and its samples of drops behind them. Only that thread writes its row; readers add
  * the rows up.
  *
  * A packet is what travels on the underlay: a super-packet from the TUN counts as the
@@ -9,6 +9,7 @@
  * Bytes are those of the inner packets; inbound_in_bytes has whatever lies behind one in its frame,
  * too.
  */
+import { DropSamples, SAMPLES_LENGTH } from './drop-samples.js';
 import { DROP_NAMES } from './drops.js';
 import { STRANGERS_LENGTH } from './strangers.js';
 
@@ -44,7 +45,8 @@ export const Counter = Object.fromEntries(COUNTER_NAMES.map((name, index) => [na
 
 const DROPS = COUNTER_NAMES.length;
 const STRANGERS = DROPS + DROP_NAMES.length;
-export const ROW_LENGTH = STRANGERS + STRANGERS_LENGTH;
+const SAMPLES = STRANGERS + STRANGERS_LENGTH;
+export const ROW_LENGTH = SAMPLES + SAMPLES_LENGTH;
 
 /** Shared memory for a row each of `threads`. */
 export function createCounters(threads: number): SharedArrayBuffer {
@@ -54,14 +56,17 @@ export function createCounters(threads: number): SharedArrayBuffer {
 /** The row that one thread writes. */
 export class Counters {
   readonly row: Float64Array;
+  /** What was dropped of late: see drop-samples.ts. */
+  readonly samples: DropSamples;
 
   constructor(shared: SharedArrayBuffer = createCounters(1), thread = 0) {
-    this.row = new Float64Array(shared, thread * ROW_LENGTH * 8, ROW_LENGTH);
+    this.row = new Float64Array(shared, thread * ROW_LENGTH * 8, SAMPLES);
+    this.samples = new DropSamples(sampleTable(shared, thread));
   }
 
   /** The table of the last strangers: see strangers.ts. */
   get strangers(): Float64Array {
-    return this.row.subarray(STRANGERS, ROW_LENGTH);
+    return this.row.subarray(STRANGERS, SAMPLES);
   }
 
   add(counter: number, amount: number): void {
@@ -110,6 +115,18 @@ export function readTotals(
 
 /** The tables of strangers of all threads. */
 export function strangerTables(shared: SharedArrayBuffer): Float64Array[] {
-  const threads = shared.byteLength / (ROW_LENGTH * 8);
-  return Array.from({ length: threads }, (_, thread) => new Counters(shared, thread).strangers);
+  return threadsOf(shared).map((thread) => new Counters(shared, thread).strangers);
+}
+
+/** The samples of drops of all threads. */
+export function sampleTables(shared: SharedArrayBuffer): Float64Array[] {
+  return threadsOf(shared).map((thread) => sampleTable(shared, thread));
+}
+
+function sampleTable(shared: SharedArrayBuffer, thread: number): Float64Array {
+  return new Float64Array(shared, (thread * ROW_LENGTH + SAMPLES) * 8, SAMPLES_LENGTH);
+}
+
+function threadsOf(shared: SharedArrayBuffer): number[] {
+  return Array.from({ length: shared.byteLength / (ROW_LENGTH * 8) }, (_, thread) => thread);
 }

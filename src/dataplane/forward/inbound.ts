@@ -162,6 +162,8 @@ export class Inbound {
       this.#routes.peers.heard(peer, frames, inner);
     } else if (!isIpv4 || !this.#acceptsAny) {
       counters.drop(Drop.unknown_sender, frames);
+      const first = Math.min(size, length);
+      counters.samples.frame(Drop.unknown_sender, sender, this.#bytes, offset, first, first);
       if (this.#tap.on) this.#tap.refused(row, offset, end, size, Drop.unknown_sender);
       if (isIpv4) this.#strangers.note(sender, frames, this.#routes.peers.now);
       return;
@@ -175,6 +177,7 @@ export class Inbound {
     const innerSize = isMerged && isOne ? segment : 0;
     if (innerSize > 0 && this.#isFrame(offset + segment, end)) {
       counters.drop(Drop.wrong_length, 1);
+      counters.samples.frame(Drop.wrong_length, sender, this.#bytes, offset, length, length);
       if (this.#tap.on) this.#tap.refused(row, offset, end, size, Drop.wrong_length);
       return;
     }
@@ -191,8 +194,10 @@ export class Inbound {
   }
 
   #drop(reason: number, row: number, frame: number, end: number): void {
+    const length = end - frame;
     this.#counters.drop(reason, 1);
-    if (this.#tap.on) this.#tap.refused(row, frame, end, end - frame, reason);
+    this.#counters.samples.frame(reason, this.#sender, this.#bytes, frame, length, length);
+    if (this.#tap.on) this.#tap.refused(row, frame, end, length, reason);
   }
 
   /**

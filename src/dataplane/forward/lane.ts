@@ -65,6 +65,7 @@ export class Lane {
    */
   step(outbound = true, inbound = true): number {
     this.#routes.refresh();
+    this.#counters.samples.now = this.#routes.peers.now;
     const read = outbound ? this.#outbound.step() : 0;
     const received = inbound ? this.#inbound.step() : 0;
     if (this.#tap.on) this.#tap.publish();

@@ -185,6 +185,8 @@ export class Outbound {
     this.#counters.add(Counter.outbound_in_packets, 1);
     this.#counters.add(Counter.outbound_in_bytes, length);
     this.#counters.drop(reason, 1);
+    const at = this.#words[(LAYOUT.packets >> 2) + row * PACKET_ROW.words + PACKET_ROW.offset]!;
+    this.#counters.samples.packet(reason, this.#bytes, at, length, length);
     if (this.#tap.on) this.#tap.refusedPacket(row, reason);
   }
 }

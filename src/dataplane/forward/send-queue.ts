@@ -336,6 +336,7 @@ export class SendQueue implements SegmentSink {
     const packets = this.#packets[row]!;
     const reason = reasonOf(errno);
     this.#counters.drop(reason, packets);
+    this.#sample(row, reason);
     if (this.#tap.on) this.#tap.unsent(row, packets, this.#sizes[row]!, reason);
     switch (reason) {
       case Drop.send_peer_full:
@@ -355,5 +356,15 @@ export class SendQueue implements SegmentSink {
       default:
         this.#peers.add(peer, Seen.droppedFailed, packets);
     }
+  }
+
+  /** Of its first datagram that does not leave. */
+  #sample(row: number, reason: number): void {
+    const { bytes, words } = this.#memory;
+    const iovec = this.#iovec(words[this.#message(row) + MESSAGE_ROW.first]!);
+    const at = words[iovec + IOVEC_ROW.offset]!;
+    const there = words[iovec + IOVEC_ROW.length]!;
+    const size = this.#sizes[row]!;
+    this.#counters.samples.frame(reason, this.#addresses[row]!, bytes, at, there, size);
   }
 }

@@ -204,6 +204,10 @@ export class WriteQueue implements SegmentSink {
 
   #drop(row: number, packets: number): void {
     this.#counters.drop(Drop.tun_refused, packets);
+    const iovec = this.#iovec(this.#words[this.#row(row) + WRITE_ROW.first]!);
+    const at = this.#words[iovec + IOVEC_ROW.offset]! + this.#before;
+    const there = this.#words[iovec + IOVEC_ROW.length]! - this.#before;
+    this.#counters.samples.packet(Drop.tun_refused, this.#bytes, at, there, there);
     if (this.#tap.on) this.#tap.unwritten(row, packets, this.#before, Drop.tun_refused);
   }
 

@@ -72,15 +72,25 @@ export function describeVxlan(bytes: Uint8Array, at: number, end: number, segmen
 function describeOne(bytes: Uint8Array, at: number, end: number): string {
   const source = ipv4.formatAddress(ipv4.source(bytes, at));
   const destination = ipv4.formatAddress(ipv4.destination(bytes, at));
-  const head = `VXLAN ${source} > ${destination}`;
   const header = at + ipv4.headerLength(bytes, at) + udp.HEADER;
-  const frame = header + vxlan.HEADER;
-  if (frame + ethernet.HEADER > end) return `${head}, ${end - at} bytes, too short`;
-  if (!vxlan.hasVniFlag(bytes, header)) return `${head} without VNI flag, ${end - at} bytes`;
-  const vni = `VNI ${vxlan.vni(bytes, header)}`;
+  return describeInside(`VXLAN ${source} > ${destination}`, bytes, header, end, end - at);
+}
+
+/** A frame behind its VXLAN header at `at`, of which `length` bytes are told. `head`: before it. */
+export function describeInside(
+  head: string,
+  bytes: Uint8Array,
+  at: number,
+  end: number,
+  length: number,
+): string {
+  const frame = at + vxlan.HEADER;
+  if (frame + ethernet.HEADER > end) return `${head}, ${length} bytes, too short`;
+  if (!vxlan.hasVniFlag(bytes, at)) return `${head} without VNI flag, ${length} bytes`;
+  const vni = `VNI ${vxlan.vni(bytes, at)}`;
   const type = ethernet.type(bytes, frame);
   if (type === ethernet.IPV4) {
     return `${head} ${vni}: ${describeIpv4(bytes, frame + ethernet.HEADER, end)}`;
   }
-  return `${head} ${vni}: ${etherTypeName(type)}, ${end - at} bytes`;
+  return `${head} ${vni}: ${etherTypeName(type)}, ${length} bytes`;
 }

@@ -42,8 +42,11 @@ export interface LiveRecord {
   /** Bytes of it on its way; `bytes` are those that were kept. */
   readonly length: number;
   readonly bytes: Buffer;
+  /** Of an inner packet; else all zeros. */
   readonly vnet: Buffer;
 }
+
+const NO_VNET = Buffer.alloc(VNET);
 
 export interface LiveTaker {
   packet(record: LiveRecord): void;
@@ -77,7 +80,7 @@ export class LiveRecords {
   }
 
   #record(record: Buffer, kind: number): void {
-    const word = (index: number) => record.readInt32LE(4 * index);
+    const word = (index: number): number => record.readInt32LE(4 * index);
     const what = kind & KIND_MASK;
     if (what === COUNT) {
       const at = 4 * RECORD.reason;
@@ -104,7 +107,7 @@ export class LiveRecords {
       pieceSize: word(RECORD.pieceSize),
       length: word(RECORD.length),
       bytes: record.subarray(RECORD_BYTES, RECORD_BYTES + captured),
-      vnet: record.subarray(vnetAt, vnetAt + VNET),
+      vnet: what === INNER ? record.subarray(vnetAt, vnetAt + VNET) : NO_VNET,
     });
   }
 }

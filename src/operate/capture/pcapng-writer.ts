@@ -59,6 +59,11 @@ export interface PcapngStatistics {
 export class PcapngWriter {
   readonly #write: (block: Buffer) => void;
   #interfaces = 0;
+  /** The two words of the last time: the packets of a lane's batch have one. */
+  #seconds = -1;
+  #nanoseconds = -1;
+  #upper = 0;
+  #lower = 0;
 
   /** Writes the section's header; with the name of the program and a comment, where given. */
   constructor(write: (block: Buffer) => void, about: PcapngAbout = {}) {
@@ -90,37 +95,41 @@ export class PcapngWriter {
   /** In one piece of memory: of these there are many. */
   packet(packet: PcapngPacket): void {
     const { bytes, originalLength = bytes.length, direction, comment = '' } = packet;
-    const note = Buffer.from(comment).subarray(0, VALUE_MAX);
-    const hasOptions = note.length > 0 || direction !== undefined;
+    const note = Math.min(Buffer.byteLength(comment), VALUE_MAX);
+    const hasOptions = note > 0 || direction !== undefined;
     const length =
       BLOCK_LEAST +
       PACKET_HEADER +
       padded(bytes.length) +
-      (note.length === 0 ? 0 : OPTION_HEADER + padded(note.length)) +
+      (note === 0 ? 0 : OPTION_HEADER + padded(note)) +
       (direction === undefined ? 0 : OPTION_HEADER + 4) +
       (hasOptions ? OPTION_HEADER : 0);
-    const block = Buffer.alloc(length);
+    const block = Buffer.allocUnsafe(length);
     block.writeUInt32LE(ENHANCED_PACKET, 0);
     block.writeUInt32LE(length, 4);
     block.writeUInt32LE(packet.interface, BLOCK_HEADER);
-    writeTime(block, packet, BLOCK_HEADER);
+    this.#writeTime(block, packet, BLOCK_HEADER);
     block.writeUInt32LE(bytes.length, BLOCK_HEADER + 12);
     block.writeUInt32LE(originalLength, BLOCK_HEADER + 16);
     let at = BLOCK_HEADER + PACKET_HEADER;
     block.set(bytes, at);
+    block.fill(0, at + bytes.length, at + padded(bytes.length));
     at += padded(bytes.length);
-    if (note.length > 0) {
+    if (note > 0) {
       block.writeUInt16LE(OPTION.comment, at);
-      block.writeUInt16LE(note.length, at + 2);
-      block.set(note, at + OPTION_HEADER);
-      at += OPTION_HEADER + padded(note.length);
+      block.writeUInt16LE(note, at + 2);
+      const end = at + OPTION_HEADER + padded(note);
+      block.fill(0, at + OPTION_HEADER + block.write(comment, at + OPTION_HEADER, note), end);
+      at = end;
     }
     if (direction !== undefined) {
       block.writeUInt16LE(OPTION.flags, at);
       block.writeUInt16LE(4, at + 2);
-      block[at + OPTION_HEADER] = DIRECTION[direction];
+      block.writeUInt32LE(DIRECTION[direction], at + OPTION_HEADER);
+      at += OPTION_HEADER + 4;
     }
     // The end of the options is four zeros.
+    if (hasOptions) block.writeUInt32LE(0, at);
     block.writeUInt32LE(length, length - 4);
     this.#write(block);
   }
@@ -129,7 +138,7 @@ export class PcapngWriter {
   statistics(of: PcapngStatistics): void {
     const head = Buffer.alloc(12);
     head.writeUInt32LE(of.interface, 0);
-    writeTime(head, of);
+    this.#writeTime(head, of, 0);
     const count = (code: number, value: number) => {
       const bytes = Buffer.alloc(8);
       bytes.writeBigUInt64LE(BigInt(value));
@@ -137,6 +146,23 @@ export class PcapngWriter {
     };
     const options = [count(OPTION.received, of.received), count(OPTION.dropped, of.dropped)];
     this.#block(STATISTICS, [head, ...options, option(OPTION.end)]);
+  }
+
+  /** The two words of a time behind the interface's number at `at`, upper half first. */
+  #writeTime(
+    head: Buffer,
+    { seconds, nanoseconds }: Pick<PcapngPacket, 'seconds' | 'nanoseconds'>,
+    at: number,
+  ): void {
+    if (seconds !== this.#seconds || nanoseconds !== this.#nanoseconds) {
+      const time = BigInt(seconds) * BILLION + BigInt(nanoseconds);
+      this.#seconds = seconds;
+      this.#nanoseconds = nanoseconds;
+      this.#upper = Number(time >> 32n);
+      this.#lower = Number(time & 0xffffffffn);
+    }
+    head.writeUInt32LE(this.#upper, at + 4);
+    head.writeUInt32LE(this.#lower, at + 8);
   }
 
   #block(type: number, body: readonly Uint8Array[]): void {
@@ -151,17 +177,6 @@ export class PcapngWriter {
 /** Before a packet's bytes, and before an option's value. */
 const PACKET_HEADER = 20;
 const OPTION_HEADER = 4;
-
-/** The two words of a time behind the interface's number at `at`, upper half first. */
-function writeTime(
-  head: Buffer,
-  { seconds, nanoseconds }: Pick<PcapngPacket, 'seconds' | 'nanoseconds'>,
-  at = 0,
-): void {
-  const time = BigInt(seconds) * BILLION + BigInt(nanoseconds);
-  head.writeUInt32LE(Number(time >> 32n), at + 4);
-  head.writeUInt32LE(Number(time & 0xffffffffn), at + 8);
-}
 
 const VALUE_MAX = 65_535;
 

@@ -45,7 +45,7 @@ export const DOCUMENT = `<!doctype html>
 <h2 id="drops-title">Drops <span class="now" id="drops-now"></span></h2>
 <div class="scroll" tabindex="0" role="group" aria-label="Table of drops">
 <table id="drops">
-<thead><tr><th scope="col">Reason</th><th scope="col">Packets</th><th scope="col">A second</th><th scope="col">What it means</th></tr></thead>
+<thead><tr><th scope="col">Reason</th><th scope="col">Packets</th><th scope="col">A second</th><th scope="col">What it means</th><th scope="col">One of late</th></tr></thead>
 <tbody></tbody>
 </table>
 </div>
@@ -99,7 +99,7 @@ section { background: var(--card); border: 1px solid var(--line); border-radius:
 .scroll { overflow-x: auto; max-height: 60vh; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .3rem .75rem .3rem 0; border-bottom: 1px solid var(--line); white-space: nowrap; }
-#drops td:last-child { white-space: normal; min-width: 16rem; }
+#drops td:nth-child(n + 4) { white-space: normal; min-width: 16rem; overflow-wrap: anywhere; }
 th { color: var(--faint); font-weight: 600; }
 td[data-tone=good] { color: var(--good); } td[data-tone=bad] { color: var(--bad); font-weight: 600; }
 td[data-tone=attention] { color: var(--attention); }

@@ -33,6 +33,9 @@ export interface DropRow {
   /** A second. */
   readonly rate: number;
   readonly words: string;
+  /** A packet that was dropped for it of late, and whose and when it was; empty where none is kept. */
+  readonly last: string;
+  readonly lastAbout: string;
 }
 
 /** `gone`: no weft answers. */

@@ -1,5 +1,6 @@
 /** What the page of `weft dash` is told each second, and what its charts are drawn from. */
 import type { DropName } from '../../dataplane/forward/drops.js';
+import { aboutDrop } from '../status/drop-sample.js';
 import { DROP_WORDS } from '../status/drop-words.js';
 import { duration } from '../status/format.js';
 import { type Answer, type HostGwStatus, isStarting, type Status } from '../status/status.js';
@@ -59,12 +60,16 @@ function dropsOf(now: Status, before: Status | undefined): DropRow[] {
   const seconds = before === undefined ? 1 : now.uptimeSeconds - before.uptimeSeconds;
   const rows = Object.entries(now.drops).map(([reason, packets = 0]) => {
     const name = reason as Exclude<DropName, 'none'>;
+    // An older weft, of before an upgrade, tells none.
+    const sample = (now.dropSamples ?? []).find((one) => one.reason === reason);
     const then = before === undefined ? packets : (before.drops[name] ?? 0);
     return {
       reason,
       packets,
       rate: Math.max(0, packets - then) / seconds,
       words: DROP_WORDS[name],
+      last: sample?.packet ?? '',
+      lastAbout: sample === undefined ? '' : aboutDrop(sample),
     };
   });
   return rows.sort((a, b) => b.packets - a.packets);

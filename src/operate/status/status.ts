@@ -7,6 +7,7 @@ import type { DropName } from '../../dataplane/forward/drops.js';
 import type { Accept } from '../../dataplane/forward/inbound.js';
 import type { TierName } from '../../dataplane/io/tiers.js';
 import type { Finding, Verdict } from '../findings/finding.js';
+import type { DropSeen } from './drop-sample.js';
 import type { HostCounters } from './host.js';
 import type { PeerHealth } from './peer-health.js';
 import type { PeerSeen, StrangerSeen } from './traffic.js';
@@ -191,6 +192,8 @@ export interface Status {
   readonly counters: Readonly<Record<CounterName, number>>;
   /** Packets dropped, by reason; only the reasons that occurred. */
   readonly drops: Readonly<Partial<Record<DropName, number>>>;
+  /** For each reason that occurred a packet that was dropped for it of late. */
+  readonly dropSamples: readonly DropSeen[];
   /** The last senders that no lease names, the last one first. */
   readonly strangers: readonly StrangerSeen[];
   /** What the host's own queues lost since weft began. */

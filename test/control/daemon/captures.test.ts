@@ -41,7 +41,7 @@ class FakeThread implements Shown {
 
   begin(): void {
     this.capturing = true;
-    this.recorder.begin(65_535, false);
+    this.recorder.begin(65_535, false, true);
   }
 
   endCapture(): void {
@@ -209,7 +209,7 @@ describe('the capture socket', () => {
 
   it('gives nothing of an earlier capture while a lane has not begun', async () => {
     const [slow] = threads;
-    slow!.recorder.begin(65_535, false);
+    slow!.recorder.begin(65_535, false, true);
     slow!.record(9);
     slow!.isSlow = true;
     const one = ask();

@@ -95,6 +95,10 @@ describe('the page', { skip, timeout: 600_000 }, () => {
     assert.match(await textOf('#peers tbody tr:first-child'), /192\.168\.56\.12\s.*Gb\/s/);
     assert.match(await textOf('#drops tbody'), /unknown_sender\s+2,0\d\d\s+7\/s\s+from an address/);
     assert.match(await textOf('#drops tbody'), /198\.51\.100\.7/);
+    assert.match(
+      await textOf('#drops tbody td:last-child'),
+      /^VXLAN VNI 1: TCP 10\.5\.9\.2:40116 > .* \[S\] DF 60 bytes \(from 198\.51\.100\.7, 3 s ago\)$/,
+    );
     assert.match(await textOf('#facts'), /10\.10\.58\.0\/24 of 10\.10\.0\.0\/16/);
     assert.equal(page.url(), `http://127.0.0.1:${port}/`, 'the token is out of the address');
     assert.deepEqual(outside, [], 'nothing from outside, no error');
@@ -129,8 +133,14 @@ describe('the page', { skip, timeout: 600_000 }, () => {
     const evil = '<img src=x onerror="document.title=1"><b>bold</b>';
     const [finding] = fullStatus.findings;
     const findings = [{ ...finding!, text: evil, cure: evil }];
+    const dropSamples = [{ ...fullStatus.dropSamples[0]!, packet: evil }];
     server.tell(
-      at(124, { findings, verdict: { state: 'broken', text: evil }, store: evil }),
+      at(124, {
+        dropSamples,
+        findings,
+        verdict: { state: 'broken', text: evil },
+        store: evil,
+      }),
       1.7e9 + 124,
     );
     await until(async () => (await textOf('#verdict')).includes('<img'));

@@ -152,6 +152,15 @@ export const fullStatus: Status = {
     inbound_out_bytes: 999,
   },
   drops: { outbound_ipv6: 7, unknown_sender: 1200 },
+  dropSamples: [
+    {
+      reason: 'unknown_sender',
+      direction: 'in',
+      peer: '198.51.100.7',
+      packet: 'VXLAN VNI 1: TCP 10.5.9.2:40116 > 10.5.52.2:80 [S] DF 60 bytes',
+      secondsAgo: 3,
+    },
+  ],
   strangers: [{ address: '198.51.100.7', packets: 1200, secondsAgo: 3 }],
   host: { ...NOTHING_LOST, udpInCsumErrors: 2, udpRcvbufErrors: 3000 },
   kernelUdp: { badChecksums: 2, bufferFull: 3000 },

@@ -75,7 +75,7 @@ export class InboundTap {
       const end = Math.min(frame + size, to);
       if (outer) {
         const record = dropsOnly ? this.#outer(row, frame, end) : this.#find(frame);
-        if (record !== 0) this.#mark(record, reason, 1);
+        if (record !== 0) this.#recorder.mark(record, reason, 1);
       }
       if (inner) this.#refusedInner(row, frame, end, reason);
       frame += size;
@@ -86,6 +86,11 @@ export class InboundTap {
   writes(rows: number, before: number): void {
     const { inner, inbound, dropsOnly } = this.#filter;
     const isWanted = inner && inbound && !dropsOnly;
+    if (isWanted && this.#recorder.missesAll) {
+      this.#recorder.miss(INNER, rows);
+      this.#writes.fill(0, 0, rows);
+      return;
+    }
     for (let row = 0; row < rows; row += 1) {
       this.#writes[row] = isWanted ? this.#write(row, before) : 0;
     }
@@ -96,7 +101,7 @@ export class InboundTap {
     const { inner, inbound, dropsOnly } = this.#filter;
     const isLate = inner && inbound && dropsOnly && this.#filter.takesReason(reason);
     const record = isLate ? this.#write(row, before) : this.#writes[row]!;
-    if (record !== 0) this.#mark(record, reason, lost);
+    if (record !== 0) this.#recorder.mark(record, reason, lost);
   }
 
   #train(row: number): void {
@@ -108,8 +113,7 @@ export class InboundTap {
     const isMerged = segment > 0 && segment < length;
     const isOne = !isMerged || isOnePacket(this.#bytes, offset, length, segment);
     const size = isOne ? length : segment;
-    if (this.#recorder.isBroke && this.#filter.isOpen) {
-      // A short way for what most traffic is while a capture does not keep up.
+    if (this.#recorder.missesAll) {
       this.#recorder.miss(OUTER, isOne ? 1 : Math.ceil(length / segment));
       return;
     }
@@ -147,7 +151,7 @@ export class InboundTap {
     if (record === 0) return;
     this.#tellSender(record, row);
     this.#recorder.append(packet, length);
-    this.#mark(record, reason, 1);
+    this.#recorder.mark(record, reason, 1);
   }
 
   /** Whether an IPv4 packet can be seen in the frame at [at, end). */
@@ -237,11 +241,6 @@ export class InboundTap {
     return this.#next < this.#frames && this.#places[this.#next] === at
       ? this.#records[this.#next]!
       : 0;
-  }
-
-  #mark(record: number, reason: number, lost: number): void {
-    this.#words[record + RECORD.reason] = reason;
-    this.#words[record + RECORD.lost]! += lost;
   }
 
   #datagramRow(row: number): number {

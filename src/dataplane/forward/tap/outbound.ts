@@ -62,6 +62,11 @@ export class OutboundTap {
     this.#rows = rows;
     this.#size = size;
     const isWanted = inner && outbound && !dropsOnly;
+    if (isWanted && this.#recorder.missesAll) {
+      this.#recorder.miss(INNER, rows);
+      this.#packets.fill(0, 0, rows);
+      return;
+    }
     for (let row = 0; row < rows; row += 1) {
       this.#packets[row] = isWanted ? this.#packet(row) : 0;
     }
@@ -72,15 +77,14 @@ export class OutboundTap {
     const { inner, outbound, dropsOnly } = this.#filter;
     const isLate = inner && outbound && dropsOnly && this.#filter.takesReason(reason);
     const record = isLate ? this.#packet(row) : this.#packets[row]!;
-    if (record !== 0) this.#mark(record, reason, this.#words[record + RECORD.pieces]!);
+    if (record !== 0) this.#recorder.mark(record, reason, this.#words[record + RECORD.pieces]!);
   }
 
   /** So many messages are queued and about to leave, each of so many datagrams. */
   messages(rows: number, counts: Int32Array): void {
     const { outer, outbound, dropsOnly } = this.#filter;
     if (!outer || !outbound || dropsOnly) return;
-    // A short way for what most traffic is while a capture does not keep up.
-    this.#areMissed = this.#recorder.isBroke && this.#filter.isOpen;
+    this.#areMissed = this.#recorder.missesAll;
     if (this.#areMissed) {
       for (let row = 0; row < rows; row += 1) this.#recorder.miss(OUTER, counts[row]!);
       return;
@@ -113,7 +117,7 @@ export class OutboundTap {
       const end = this.#first[row + 1]!;
       for (let entry = end - count; entry < end; entry += 1) {
         const record = this.#datagrams[entry]!;
-        if (record !== 0) this.#mark(record, reason, 1);
+        if (record !== 0) this.#recorder.mark(record, reason, 1);
       }
     }
     if (inner) this.#markPackets(row, size, reason);
@@ -172,7 +176,7 @@ export class OutboundTap {
     let left = this.#begin(message, this.#words[message + MESSAGE_ROW.count]!);
     for (; left > 0; left -= size) {
       const record = this.#datagram(row, Math.min(size, left), kind);
-      if (record !== 0) this.#mark(record, reason, 1);
+      if (record !== 0) this.#recorder.mark(record, reason, 1);
     }
   }
 
@@ -240,7 +244,7 @@ export class OutboundTap {
       if (at < LAYOUT.outbound || at >= OUTBOUND_END) continue;
       const record = this.#packets[this.#rowOf(at)]!;
       const lost = Math.ceil(words[this.#iovecRow(iovec) + IOVEC_ROW.length]! / size);
-      if (record !== 0) this.#mark(record, reason, lost);
+      if (record !== 0) this.#recorder.mark(record, reason, lost);
     }
   }
 
@@ -252,11 +256,6 @@ export class OutboundTap {
       if (begin <= at) found = row;
     }
     return found;
-  }
-
-  #mark(record: number, reason: number, lost: number): void {
-    this.#words[record + RECORD.reason] = reason;
-    this.#words[record + RECORD.lost]! += lost;
   }
 
   #packetRow(row: number): number {

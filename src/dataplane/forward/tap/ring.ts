@@ -67,19 +67,24 @@ export const GENERATED = 16;
 
 /** What a record costs beside its bytes, in bytes copied. */
 const COST = 512;
+/** Who had to leave out packets goes on with so much to spend, the longest packet, and so much taken out. */
+const RESUME_COST = COST + 65_536;
+const RESUME_UNITS = UNITS >> 1;
 
 /** The lane's side. */
 export class Recorder {
-  /** Milliseconds since 1970, for the records to come. */
-  time = 0;
   readonly #bytes: Buffer;
   readonly #words: Int32Array;
   readonly #doubles: Float64Array;
   readonly #header = LAYOUT.capture >> 2;
+  /** Milliseconds since 1970, for the records to come. */
+  #time = 0;
   #head = 0;
   #spent = 0;
   #snap = 0;
   #isLimited = false;
+  #isOpen = true;
+  #isFull = false;
   /** Where the open record's next byte goes, and where its bytes end. */
   #to = 0;
   #end = 0;
@@ -90,12 +95,17 @@ export class Recorder {
     this.#doubles = new Float64Array(words.buffer);
   }
 
-  /** Begins anew; nobody reads meanwhile. `snap`: bytes kept of each packet. */
-  begin(snap: number, isLimited: boolean): void {
+  /**
+   * Begins anew; nobody reads meanwhile. `snap`: bytes kept of each packet; `isOpen`: whatever is in
+   * them, all packets are wanted.
+   */
+  begin(snap: number, isLimited: boolean, isOpen: boolean): void {
     this.#head = 0;
     this.#spent = 0;
     this.#snap = snap;
     this.#isLimited = isLimited;
+    this.#isOpen = isOpen;
+    this.#isFull = false;
     const header = this.#header;
     this.#words[header + SPENT] = 0;
     this.#doubles[(header + MISSED) >> 1] = 0;
@@ -114,14 +124,14 @@ export class Recorder {
     const need = (RECORD_BYTES + captured + UNIT - 1) >> 3;
     const at = this.#head & (UNITS - 1);
     const rest = at + need > UNITS ? UNITS - at : 0;
-    const used = (this.#head - Atomics.load(words, this.#header + TAIL)) >>> 0;
-    if (used + rest + need > UNITS || (this.#isLimited && !this.#mayCost(COST + captured))) {
+    if (this.#isFull || this.#used + rest + need > UNITS || !this.#mayCost(COST + captured)) {
+      this.#isFull = true;
       this.miss(kind);
       return 0;
     }
     if (rest > 0) this.#place(at, rest, 0);
     const record = this.#place(rest > 0 ? 0 : at, need, kind);
-    this.#doubles[(record + RECORD.time) >> 1] = this.time;
+    this.#doubles[(record + RECORD.time) >> 1] = this.#time;
     words[record + RECORD.reason] = 0;
     words[record + RECORD.lost] = 0;
     words[record + RECORD.address] = 0;
@@ -147,9 +157,26 @@ export class Recorder {
     this.#to += kept;
   }
 
-  /** Whether it has used up what it may spend: no packet is captured. */
-  get isBroke(): boolean {
-    return this.#isLimited && this.#left < COST;
+  /**
+   * A batch begins, at `time`. Who could not take a packet takes none until there is room for many,
+   * and then takes them in a row: to decide anew for each would cost as much as taking it.
+   */
+  batch(time: number): void {
+    this.#time = time;
+    if (!this.#isFull) return;
+    const canPay = !this.#isLimited || this.#left >= RESUME_COST;
+    this.#isFull = !canPay || this.#used > RESUME_UNITS;
+  }
+
+  /** Whether any packet is missed until the next batch, so that a count is all there is to do. */
+  get missesAll(): boolean {
+    return this.#isFull && this.#isOpen;
+  }
+
+  /** What it stands for is dropped: so many of its pieces. */
+  mark(record: number, reason: number, lost: number): void {
+    this.#words[record + RECORD.reason] = reason;
+    this.#words[record + RECORD.lost]! += lost;
   }
 
   /** Counts packets that are not captured. */
@@ -165,9 +192,15 @@ export class Recorder {
   }
 
   #mayCost(cost: number): boolean {
+    if (!this.#isLimited) return true;
     if (this.#left < cost) return false;
     this.#spent = (this.#spent + cost) | 0;
     return true;
+  }
+
+  /** Units that nobody has taken out yet. */
+  get #used(): number {
+    return (this.#head - Atomics.load(this.#words, this.#header + TAIL)) >>> 0;
   }
 
   get #left(): number {

@@ -44,7 +44,7 @@ export class Tap {
     const recorder = this.#recorder;
     const filter = this.#filter;
     filter.read();
-    recorder.begin(filter.snap, filter.limited);
+    recorder.begin(filter.snap, filter.limited, filter.isOpen);
     this.#outbound ??= new OutboundTap(this.#memory, this.#routes, recorder, filter);
     this.#inbound ??= new InboundTap(this.#memory, this.#routes, recorder, filter);
     this.#now = now;
@@ -56,7 +56,7 @@ export class Tap {
   }
 
   packets(rows: number, size: number): void {
-    this.#recorder.time = this.#now();
+    this.#recorder.batch(this.#now());
     this.#outbound!.packets(rows, size);
   }
 
@@ -73,7 +73,7 @@ export class Tap {
   }
 
   datagrams(rows: number): void {
-    this.#recorder.time = this.#now();
+    this.#recorder.batch(this.#now());
     this.#inbound!.datagrams(rows);
   }
 

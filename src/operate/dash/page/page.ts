@@ -94,10 +94,11 @@ function show(view: View): void {
   setText(find('drops-now'), view.drops.length === 0 ? 'none' : dropped);
   rows(
     find('drops'),
-    view.drops.map(({ reason, packets, rate: now, words }) => {
+    view.drops.map(({ reason, packets, rate: now, words, last: packet, lastAbout }) => {
       const who = view.strangers.map(({ address, packets: n }) => `${address} (${count(n)})`);
       const last = reason === 'unknown_sender' && who.length > 0 ? `: ${who.join(', ')}` : '';
-      return [[reason], [count(packets)], [rate(now)], [`${words}${last}`]];
+      const sample = packet === '' ? '–' : `${packet} (${lastAbout})`;
+      return [[reason], [count(packets)], [rate(now)], [`${words}${last}`], [sample]];
     }),
   );
   showFacts(view.facts);
