@@ -50,10 +50,14 @@ export function stopped(fd: 1 | 2): boolean {
   return failed.has(fd);
 }
 
+/** Made once: each one opens the terminal for itself. */
+let terminal: tty.WriteStream | undefined;
+
 /** Lines of the terminal that is standard output. */
 export function terminalRows(): number {
   try {
-    const [, rows] = new tty.WriteStream(1).getWindowSize();
+    terminal ??= new tty.WriteStream(1);
+    const [, rows] = terminal.getWindowSize();
     return rows > 0 ? rows : 24;
   } catch {
     return 24;

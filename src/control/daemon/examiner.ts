@@ -1,12 +1,15 @@
 /**
  * Runs the checks of operate/findings while weft runs, and keeps what they found last. A finding is
  * one line of log when it begins and one when it is over, however often it comes and goes.
+ *
+ * A mistake in a check costs that check, never the packets.
  */
 import type { AnyStatus, HostCheck, StatusCheck, Subject } from '../../operate/findings/check.js';
 import { type Finding, keyOf } from '../../operate/findings/finding.js';
 import { HostError } from '../host/errors.js';
 import type { Clock, Log } from '../runtime.js';
 import { Pace, type Spent } from './pace.js';
+import { describeUnexpected, stackOf } from './unexpected.js';
 
 /** Between two rounds. */
 const EVERY_MS = 2_000;
@@ -48,6 +51,8 @@ export class Examiner {
   #since = new Map<string, number>();
   /** When each was said last. */
   readonly #said = new Map<string, number>();
+  /** Whose mistakes the log was told of, with the stack. */
+  readonly #mistaken = new Set<string>();
   #running: Promise<void> | undefined;
   #cancel = () => {};
   #stopped = false;
@@ -87,16 +92,42 @@ export class Examiner {
       const begun = this.#options.clock.now();
       if (!pace.isDue || begun - (this.#looked.get(check) ?? -Infinity) < LOOK_MS) continue;
       this.#looked.set(check, begun);
-      // One for all of a round: what one check has asked of the host, the next is told, too.
-      subject ??= this.#options.subject();
-      const seen = subject;
-      this.#found.set(check, await pace.run(() => lookWith(check, seen)));
+      const look = async () => {
+        // One for all of a round: what one check has asked of the host, the next is told, too.
+        subject ??= this.#options.subject();
+        const seen = subject;
+        return pace.run(() => lookWith(check, seen));
+      };
+      this.#found.set(check, await this.#guarded(check.name, look));
     }
+    this.#ofStatus = await this.#guarded('the status', () => this.#judge());
+    this.#tell();
+  }
+
+  async #judge(): Promise<readonly Finding[]> {
     const status = this.#options.status();
     const before = this.#before;
-    this.#ofStatus = this.#options.statusChecks.flatMap((check) => check(status, before));
     this.#before = status;
-    this.#tell();
+    const found: Finding[] = [];
+    for (const check of this.#options.statusChecks) {
+      found.push(...(await this.#guarded('the status', async () => check(status, before))));
+    }
+    return found;
+  }
+
+  async #guarded(
+    name: string,
+    look: () => Promise<readonly Finding[]>,
+  ): Promise<readonly Finding[]> {
+    try {
+      return await look();
+    } catch (error) {
+      if (!this.#mistaken.has(name)) {
+        for (const line of stackOf(error)) this.#options.log.debug(line);
+      }
+      this.#mistaken.add(name);
+      return [cannotLook(name, describeUnexpected(error, 'weft up -v=1'))];
+    }
   }
 
   #tell(): void {
@@ -131,17 +162,16 @@ export async function lookWith(check: HostCheck, subject: Subject): Promise<read
     return await check.look(subject);
   } catch (error) {
     if (!(error instanceof HostError)) throw error;
-    return [
-      {
-        code: 'cannot-look',
-        severity: 'note',
-        scope: 'host',
-        about: check.name,
-        text: `${check.name} cannot be looked at: ${error.message}`,
-        cure: '',
-      },
-    ];
+    return [cannotLook(check.name, error.message)];
   }
+}
+
+function cannotLook(name: string, why: string): Finding {
+  const text = `${name} cannot be looked at: ${why}`;
+  return {
+    ...{ code: 'cannot-look', severity: 'note', scope: 'host' },
+    ...{ about: name, text, cure: '' },
+  };
 }
 
 function say(log: Log, { severity, text, cure }: Finding): void {

@@ -163,10 +163,11 @@ export class Paths implements Member {
     // A place that was given away anew knows nothing.
     for (const { publicIp } of [...added, ...changed]) this.#tellLanes(publicIp);
     this.#tellFaults();
-    void this.#ask(unknown)
-      .then(() => this.#gather())
-      // The next look says it.
-      .catch(() => this.changed());
+    // The next look says why not.
+    void this.#ask(unknown).then(
+      () => this.#gather(),
+      () => {},
+    );
   }
 
   /** Links or routes of this host changed. */
@@ -262,7 +263,11 @@ export class Paths implements Member {
     if (here === undefined || addresses.length === 0) return;
     const { address: source, vrf } = here;
     const names = addresses.map(formatAddress);
-    const ways = await findWays(ip, names, { source, tunnel, vrf });
+    const ways = await findWays(ip, names, { source, tunnel, vrf }).catch((error) => {
+      // Nothing was learnt of what changed.
+      this.changed();
+      throw error;
+    });
     for (const address of addresses) {
       const way = ways.get(formatAddress(address));
       const path = this.#paths.get(address);

@@ -115,9 +115,9 @@ export class PeerHealths {
   health(address: number): PeerHealth {
     const entry = this.#entries.get(address);
     if (entry?.opinion === undefined) return UNKNOWN_HEALTH;
-    const { state, words, todo } = entry.opinion;
+    const { state, code, words, todo } = entry.opinion;
     const forSeconds = Math.floor((this.#options.clock.now() - entry.since) / 1000);
-    return { state, forSeconds, words, todo, roundTripMs: entry.watched.roundTripMs };
+    return { state, code, forSeconds, words, todo, roundTripMs: entry.watched.roundTripMs };
   }
 
   /** Of all peers, by their outer address, dotted. */

@@ -92,13 +92,20 @@ export interface Holder {
 
 /** The processes that have one of these sockets open, as far as they can be seen from here. */
 export function findHolders(inodes: ReadonlySet<string>, proc: string): Holder[] {
-  const wanted = new Set([...inodes].map((inode) => `socket:[${inode}]`));
   return list(proc).flatMap((pid) => {
     const folder = `${proc}/${pid}`;
-    if (!/^\d+$/.test(pid)) return [];
-    if (!list(`${folder}/fd`).some((fd) => wanted.has(readLink(`${folder}/fd/${fd}`)))) return [];
+    if (!/^\d+$/.test(pid) || !holds(Number(pid), inodes, proc)) return [];
     const name = processName(readText(`${folder}/comm`), readText(`${folder}/cmdline`));
     return [{ pid: Number(pid), name }];
+  });
+}
+
+/** Whether this process has one of these sockets open, as far as that can be seen from here. */
+export function holds(pid: number, inodes: ReadonlySet<string>, proc: string): boolean {
+  const folder = `${proc}/${pid}/fd`;
+  return list(folder).some((fd) => {
+    const file = readLink(`${folder}/${fd}`);
+    return file.startsWith('socket:[') && inodes.has(file.slice('socket:['.length, -1));
   });
 }
 

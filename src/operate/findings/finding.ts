@@ -40,6 +40,11 @@ export function keyOf({ code, about }: Finding): string {
   return `${code} ${about}`;
 }
 
+/** Whether it is about this address (dotted): `peer 10.0.0.12` is not about 10.0.0.1. */
+export function isAbout({ about }: Pick<Finding, 'about'>, address: string): boolean {
+  return about.split(/[^0-9.]+/).includes(address);
+}
+
 /** Errors first, this host's before a peer's; else as they were. */
 export function sortFindings(findings: readonly Finding[]): Finding[] {
   const scopes: readonly Scope[] = ['host', 'store', 'peer'];

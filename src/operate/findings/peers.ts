@@ -13,21 +13,16 @@ const SEVERITY: Readonly<Record<PeerState, Severity | undefined>> = {
   'small-mtu': 'error',
 };
 
-/** A finding a public IP; those without a way have one already. */
+/** A finding a public IP; those without a way have one already, many of them one together. */
 export function judgePeers({ peers, findings }: AnyStatus): Finding[] {
-  const noWay = findings.filter(({ code }) => code === 'peer-no-way').map(({ text }) => text);
+  const isTold = findings.some(({ code }) => code === 'peer-no-way');
   const byAddress = new Map(peers.map((peer) => [peer.publicIp, peer.health]));
-  return [...byAddress].flatMap(([publicIp, { state, words, todo }]) => {
+  return [...byAddress].flatMap(([publicIp, { state, code, words, todo }]) => {
     const severity = SEVERITY[state];
-    if (severity === undefined || noWay.some((text) => names(text, publicIp))) return [];
+    if (severity === undefined || (isTold && code === 'no-route')) return [];
     const about = `peer ${publicIp}`;
     return [
       { code: `peer-${state}`, severity, scope: 'peer' as const, about, text: words, cure: todo },
     ];
   });
-}
-
-/** Whether it is there as a whole: 10.0.0.1 is not in `10.0.0.12`. */
-function names(text: string, address: string): boolean {
-  return text.split(/[^0-9.]+/).includes(address);
 }

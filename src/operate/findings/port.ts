@@ -3,7 +3,13 @@
  * process of the same user may join. What the kernel gives to it does not come to weft.
  */
 import { parseAddress } from '../../control/host/ipv4.js';
-import { findHolders, type Holder, parseSockets, readText } from '../../control/host/ports.js';
+import {
+  findHolders,
+  type Holder,
+  holds,
+  parseSockets,
+  readText,
+} from '../../control/host/ports.js';
 import type { HostCheck, Subject } from './check.js';
 import type { Finding } from './finding.js';
 
@@ -17,12 +23,16 @@ export class Port implements HostCheck {
     const { port, address } = underlay;
     if (port === null) return [];
     const own = parseAddress(address);
-    const inodes = parseSockets(`${readText(`${proc}/net/udp`)}`)
+    const inodes = parseSockets(readText(`${proc}/net/udp`))
       .filter((socket) => socket.port === port && [0, own].includes(socket.address))
       .map(({ inode }) => inode)
       .sort();
-    // To find who has them, all files that are open on this host are looked at.
-    if (inodes.join() !== this.#inodes) this.#holders = findHolders(new Set(inodes), proc);
+    const wanted = new Set(inodes);
+    // To find who has them, all files that are open on this host are looked at. Who was found may
+    // have handed a socket on and ended, and another process have its number by now.
+    const isSame = inodes.join() === this.#inodes;
+    const isKept = isSame && this.#holders.every(({ pid: one }) => holds(one, wanted, proc));
+    if (!isKept) this.#holders = findHolders(wanted, proc);
     this.#inodes = inodes.join();
     const others = this.#holders.filter((holder) => holder.pid !== pid);
     if (others.length === 0) return [];

@@ -50,7 +50,7 @@ export class Health {
         // A body is read and forgotten, or the kernel would reset the connection under the answer.
         request.resume();
         request.once('end', () => {
-          void answerTo(url, options).then((answer) => {
+          void answered(url, options).then((answer) => {
             socket.write(format(answer, method, httpVersion));
             socket.destroySoon();
           });
@@ -112,19 +112,30 @@ interface Answer {
   readonly body: string;
 }
 
+function dateOf({ now }: HealthOptions): string {
+  return `Date: ${now().toUTCString()}`;
+}
+
+function answer(options: HealthOptions, status: string, body: string, type = TYPE): Answer {
+  const headers = [dateOf(options), `Content-Length: ${Buffer.byteLength(body)}`, type];
+  return { status, headers, body };
+}
+
+/** Never rejects: what cannot be told costs this answer, never the packets. */
+async function answered(url: string, options: HealthOptions): Promise<Answer> {
+  try {
+    return await answerTo(url, options);
+  } catch (error) {
+    return answer(options, '500 Internal Server Error', plain(messageOf(error)));
+  }
+}
+
 async function answerTo(url: string, options: HealthOptions): Promise<Answer> {
-  const { ready, broken, standing, metrics, now } = options;
-  const date = `Date: ${now().toUTCString()}`;
-  const known = (status: string, body: string, type = TYPE): Answer => {
-    return { status, headers: [date, `Content-Length: ${Buffer.byteLength(body)}`, type], body };
-  };
+  const { ready, broken, standing, metrics } = options;
+  const known = (status: string, body: string) => answer(options, status, body);
   if (metrics !== undefined && pathOf(url) === '/metrics') {
-    try {
-      const { type, body } = await metrics();
-      return known('200 OK', body, `Content-Type: ${type}`);
-    } catch (error) {
-      return known('500 Internal Server Error', messageOf(error));
-    }
+    const { type, body } = await metrics();
+    return answer(options, '200 OK', body, `Content-Type: ${type}`);
   }
   switch (pathOf(url)) {
     case '/healthz': {
@@ -140,7 +151,7 @@ async function answerTo(url: string, options: HealthOptions): Promise<Answer> {
     default: {
       const body = '404 page not found\n';
       const nosniff = 'X-Content-Type-Options: nosniff';
-      const headers = [TYPE, nosniff, date, `Content-Length: ${body.length}`];
+      const headers = [TYPE, nosniff, dateOf(options), `Content-Length: ${body.length}`];
       return { status: '404 Not Found', headers, body };
     }
   }

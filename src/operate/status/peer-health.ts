@@ -1,4 +1,5 @@
 /** How it stands with a peer, as the status tells it. */
+import type { Code } from '../diagnose/judge.js';
 
 /**
  * `unknown`: nothing is known against it, nor for it. `silent`: packets leave for it and nothing
@@ -16,6 +17,8 @@ export type PeerState =
 
 export interface PeerHealth {
   readonly state: PeerState;
+  /** Why, in a word that is stable. */
+  readonly code: Code;
   /** For how long it has been so. */
   readonly forSeconds: number;
   /** One sentence, without its full stop; empty where there is nothing to say. */
@@ -27,5 +30,5 @@ export interface PeerHealth {
 }
 
 export const UNKNOWN_HEALTH: PeerHealth = {
-  ...{ state: 'unknown', forSeconds: 0, words: '', todo: '', roundTripMs: null },
+  ...{ state: 'unknown', code: 'untold', forSeconds: 0, words: '', todo: '', roundTripMs: null },
 };

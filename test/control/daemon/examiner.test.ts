@@ -140,3 +140,32 @@ test('a status check is told what was before; nothing is looked at after the end
   await clock.pass(30_000);
   assert.equal(rounds, 2);
 });
+
+test('a mistake in a check costs that check, never the process, and is a note', async () => {
+  const clock = new FakeClock();
+  const broken = (): never => {
+    throw new TypeError('x is undefined');
+  };
+  const others = [finding('docker0')];
+  const examiner = new Examiner({
+    ...{ clock, log: new FakeLog() },
+    hostChecks: [
+      { name: 'the thing', look: async () => broken() },
+      { name: 'the other', look: async () => others },
+    ],
+    statusChecks: [broken, () => [finding('peer')]],
+    ...{ subject: () => ({}) as Subject, status: () => fullStatus },
+  });
+  examiner.start();
+  await settle();
+  const told = examiner.findings.map(({ severity, about }) => `${severity} ${about}`);
+  assert.deepEqual(told.sort(), [
+    'error docker0',
+    'error peer',
+    'note the status',
+    'note the thing',
+  ]);
+  const [note] = examiner.findings.filter(({ about }) => about === 'the thing');
+  assert.match(note!.text, /^the thing cannot be looked at: unexpected error: TypeError: x is /);
+  await examiner.stop();
+});

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { A_SECOND, AT_ONCE, type Here, Paths } from '../../../src/control/daemon/paths.js';
 import type { EchoResult } from '../../../src/control/host/echo.js';
+import { HostError } from '../../../src/control/host/errors.js';
 import { SMALL } from '../../../src/control/host/path-search.js';
 import type { Peer } from '../../../src/control/overlay/peers.js';
 import { formatAddress } from '../../../src/dataplane/wire/ipv4.js';
@@ -30,8 +31,9 @@ function begin(options: { lack?: string } = {}) {
     /** What the path answers a size; at once for what it cannot. */
     path: (_size: number, _to: number): EchoResult => ({ kind: 'answered' }),
     closed: '',
-    /** How long `ip` takes. */
+    /** How long `ip` takes, and why it cannot be asked. */
     askMs: 0,
+    cannot: '',
   };
   const asked: string[][] = [];
   const sent: { to: number; size: number; at: number }[] = [];
@@ -43,6 +45,7 @@ function begin(options: { lack?: string } = {}) {
     restart: () => {},
     queryAll: async (lines: readonly string[]) => {
       asked.push([...lines]);
+      if (world.cannot !== '') throw new HostError('EIP', world.cannot);
       if (world.askMs > 0) await new Promise<void>((done) => void clock.after(world.askMs, done));
       return new Map(
         lines.map((line): [string, unknown[] | string] => {
@@ -383,4 +386,20 @@ test('in another VRF another socket measures, and its routes count', async () =>
   await clock.pass(2 * SECOND);
   assert.equal(opened(), 2);
   assert.ok(asked.flat().includes('route get 192.168.0.2 from 192.168.0.1 vrf blue'));
+});
+
+test('a change whose look failed is looked at again by the next, and not a minute later', async () => {
+  const { clock, follow, paths, world, report } = begin();
+  follow([peer(2)]);
+  await clock.pass(5 * SECOND);
+  world.mtu = 1400;
+  world.cannot = 'ip does not answer';
+  paths.changed();
+  await assert.rejects(paths.reconcile(), { message: 'ip does not answer' });
+  await clock.pass(3 * SECOND);
+  await assert.rejects(paths.reconcile(), 'not silence, as if all were well');
+  world.cannot = '';
+  await clock.pass(3 * SECOND);
+  await paths.reconcile();
+  assert.equal(report(2)?.mtu, 1400);
 });

@@ -131,6 +131,10 @@ test('another process on the port, by its files; weft itself and other addresses
     /^process 815 \(thief\) listens on UDP port 8472 of 192\.168\.56\.11, too/,
   );
   assert.equal(found!.cure, 'kill 815');
+  // It handed the socket to another, and its number may be a third one's by now.
+  fs.rmSync(`${host.proc}/815/fd/7`);
+  has(817, 'heir', 200);
+  assert.equal((await check.look(host.subject))[0]!.cure, 'kill 817');
   host.write(udp());
   assert.deepEqual(await check.look(host.subject), []);
 });

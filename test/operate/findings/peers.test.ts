@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { Code } from '../../../src/operate/diagnose/judge.js';
 import type { Finding } from '../../../src/operate/findings/finding.js';
 import { judgePeers } from '../../../src/operate/findings/peers.js';
 import type { PeerState } from '../../../src/operate/status/peer-health.js';
@@ -38,11 +39,16 @@ test('two subnets of one host are one finding', () => {
   assert.equal(judgePeers({ ...fullStatus, peers }).length, 1);
 });
 
-test('a peer that there is no way to has a finding already; its namesake has not', () => {
-  const noWay = (address: string): Finding => ({
+test('peers that there is no way to have a finding already, which many of them share', () => {
+  const noWay: Finding = {
     ...{ code: 'peer-no-way', severity: 'error', scope: 'peer', about: '', cure: '' },
-    text: `nothing can be sent to the peer ${address}: no route leads there`,
-  });
-  assert.deepEqual(found(['unreachable'], [noWay('192.168.56.12')]), []);
-  assert.equal(found(['unreachable'], [noWay('192.168.56.1')]).length, 1);
+    text: 'nothing can be sent to 7 peers, 203.0.113.250 among them: no route leads there',
+  };
+  const at = (code: Code, findings: readonly Finding[]) => {
+    const health = { ...one!.health, code, state: 'unreachable' as const };
+    return judgePeers({ ...fullStatus, peers: [{ ...one!, health }], findings }).length;
+  };
+  assert.equal(at('no-route', [noWay]), 0);
+  assert.equal(at('no-route', []), 1);
+  assert.equal(at('host-gone', [noWay]), 1, 'its route is there');
 });

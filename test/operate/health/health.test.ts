@@ -20,10 +20,15 @@ const { answers } = JSON.parse(fs.readFileSync(FIXTURE, 'utf8')) as { answers: R
 let ready = false;
 let standing: readonly string[] = [];
 let broken = '';
+let mistake: Error | undefined;
 let health: Health;
 const make = (port: number, address = '127.0.0.1') =>
   new Health({
-    ...{ address, port, ready: () => ready, standing: () => standing, broken: () => broken },
+    ...{ address, port, standing: () => standing, broken: () => broken },
+    ready: () => {
+      if (mistake !== undefined) throw mistake;
+      return ready;
+    },
     now: () => new Date(0),
   });
 
@@ -105,4 +110,12 @@ test('not ready for a reason: the verdict is in the answer, and cleaned', async 
   assert.equal(body.toString(), 'weft is not ready: no way out of ens33 \u2013 \\u001b[2J');
   assert.match(got, new RegExp(`^Content-Length: ${body.length}\r$`, 'm'));
   broken = '';
+});
+
+test('an answer that cannot be told is a 500, and the next one is told', async () => {
+  mistake = new TypeError('x is undefined');
+  const got = await ask('GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n');
+  mistake = undefined;
+  assert.match(got, /^HTTP\/1\.1 500 Internal Server Error\r\n/);
+  assert.match(await ask('GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n'), /^HTTP\/1\.1 200 OK/);
 });

@@ -110,6 +110,7 @@ test('a store that is away, and what is forwarded on', () => {
 /** The longest that is said of one. */
 const FILTERED: PeerHealth = {
   state: 'silent',
+  code: 'filtered',
   forSeconds: 3599,
   words:
     'UDP 65535 is filtered between here and 255.255.255.255: underlay pings pass, tunnel echoes do not',

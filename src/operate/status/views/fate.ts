@@ -9,6 +9,7 @@ import {
   isMulticast,
   parseAddress,
 } from '../../../dataplane/wire/ipv4.js';
+import { isAbout } from '../../findings/finding.js';
 import { DROP_WORDS } from '../drop-words.js';
 import { ago } from '../format.js';
 import type { Line } from '../lines.js';
@@ -86,7 +87,7 @@ function toPeer(
   lines: Line[],
 ): Fate {
   const known = status.findings.filter(
-    ({ severity, about }) => severity === 'error' && about.includes(peer.publicIp),
+    (one) => one.severity === 'error' && (one.scope === 'host' || isAbout(one, peer.publicIp)),
   );
   const told = known.map(({ text }): Line => ['error', text, 'bad']);
   const lost = (text: string): Fate => ({
