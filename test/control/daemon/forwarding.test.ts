@@ -35,6 +35,25 @@ test('a host that is off is a fault from the first moment on, and stays off', as
   assert.deepEqual(host.journal('flannel.1'), ['file']);
 });
 
+test('a host that is off loses packets once there are containers, and not before', async (t) => {
+  const host = new FakeHost(t);
+  set(host, 'ip_forward', '0');
+  set(host, 'conf/default/forwarding', '0');
+  const told = async () => {
+    const { findings, verdict } = (await host.status('flannel.1')) as Status;
+    return [verdict.state, ...findings.map(({ code, severity }) => `${code} ${severity}`)];
+  };
+  await host.started();
+  assert.deepEqual(await told(), ['well', 'forwarding warning']);
+  host.runner.add('docker0', { addresses: ['10.10.64.1/24'] });
+  set(host, 'conf/docker0/forwarding', '0');
+  await host.clock.pass(3_000);
+  assert.deepEqual(await told(), ['broken', 'forwarding error']);
+  host.runner.delete('docker0');
+  await host.clock.pass(3_000);
+  assert.deepEqual(await told(), ['well', 'forwarding warning']);
+});
+
 test('a bridge that has our subnet is looked at as long as weft runs, others are not', async (t) => {
   const host = new FakeHost(t);
   host.runner.add('docker0', { addresses: ['10.10.64.1/24'] });
