@@ -129,10 +129,9 @@ if (!brief) {
       git clone -q . "$1/weft"; cp -a node_modules "$1/weft/"; mkdir "$1/weft/.cache"
       for node in "$PWD"/.cache/node-*; do ln -s "$node" "$1/weft/.cache/"; done
       cd "$1/weft"; npm run --silent package`;
-    const done = spawnSync('sh', ['-c', again, 'sh', folder], {
-      encoding: 'utf8',
-      timeout: 600_000,
-    });
+    // A minute of it is xz, of one processor. What is too late is ended with all that it started.
+    const bounded = ['--kill-after=10', '1800', 'sh', '-c', again, 'sh', folder];
+    const done = spawnSync('timeout', bounded, { encoding: 'utf8' });
     assert.equal(done.status, 0, done.stderr);
     for (const pattern of [/^weft_.*\.deb$/, /^weft-.*\.tgz$/]) {
       const one = built(pattern);
