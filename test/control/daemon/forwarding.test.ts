@@ -97,11 +97,11 @@ test('rp_filter is strict where one of both is 1 and none is 2; it matters past 
     const member = new Forwarding({ ...options, tunnel: 'flannel.1', direct: () => underlay });
     return await member.reconcile().then(
       () => '',
-      (error: Error) => error.message,
+      (error: Error) => `${member.kind.severity}: ${error.message}`,
     );
   };
   const strict =
-    /^flannel\.1 drops packets .*: sysctl -w net\/ipv4\/conf\/flannel\.1\/rp_filter=2$/;
+    /^error: flannel\.1 drops packets .*: sysctl -w net\/ipv4\/conf\/flannel\.1\/rp_filter=2$/;
   assert.match(await said('1', '0', 'ens33'), strict);
   assert.match(await said('0', '1', 'ens33'), strict);
   for (const [all, own] of ['21', '12', '00', '02'] as const) {
