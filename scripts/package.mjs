@@ -7,7 +7,8 @@
  *
  * Usage: npm run package [-- npm|deb]
  *
- * The same commit makes the same bytes: times are the commit's, orders are sorted.
+ * The same commit makes the same bytes: times are the commit's, orders are sorted. What is there of this
+ * commit is not made again. Says where CHANGELOG.md has no heading for the version.
  */
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -15,6 +16,7 @@ import path from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { buildAddon, prebuilt } from './addon.mjs';
+import { whyNoRelease } from './changelog.mjs';
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..');
 process.chdir(root);
@@ -36,14 +38,39 @@ const EXAMPLES = [
 
 const manifest = JSON.parse(fs.readFileSync('package.json', 'utf8'));
 const only = process.argv[2];
-const time = Number(output('git', ['log', '-1', '--format=%ct']));
+const [commit, seconds] = output('git', ['log', '-1', '--format=%H %ct']).split(' ');
+const time = Number(seconds);
 
-const staged = stage();
-if (only !== 'deb') npmPackage(staged);
-if (only !== 'npm') debianPackage(staged);
+const why = whyNoRelease(fs.readFileSync('CHANGELOG.md', 'utf8'), manifest.version);
+if (why !== undefined) say(`${manifest.version} is no release: CHANGELOG.md ${why}`);
+
+const wanted = [
+  { kind: 'npm', file: `${OUT}/weft-${manifest.version}.tgz`, make: npmPackage },
+  { kind: 'deb', file: debFile(), make: debianPackage },
+].filter(({ kind }) => only === undefined || only === kind);
+const missing = wanted.filter(({ file }) => !isMade(file));
+if (missing.length > 0) {
+  const staged = stage();
+  for (const { make, file } of missing) {
+    make(staged);
+    fs.writeFileSync(`${file}.commit`, commit);
+  }
+}
+for (const { file } of wanted) tell(file);
+
+/** Whether this commit's is there; what was changed since is in none. */
+function isMade(file) {
+  const stamp = `${file}.commit`;
+  const same = fs.existsSync(stamp) && fs.readFileSync(stamp, 'utf8') === commit;
+  return same && fs.existsSync(file) && output('git', ['status', '--porcelain']) === '';
+}
+
+function say(line) {
+  process.stderr.write(`weft package: ${line}\n`);
+}
 
 function fail(line) {
-  process.stderr.write(`weft package: ${line}\n`);
+  say(line);
   process.exit(1);
 }
 
@@ -119,19 +146,12 @@ function copy(from, to) {
 
 /** npm sets every file's time to the same, and sorts. */
 function npmPackage(folder) {
-  const packed = output(
-    'npm',
-    ['pack', '--silent', '--ignore-scripts', '--pack-destination', '..'],
-    {
-      cwd: folder,
-    },
-  );
-  tell(`${OUT}/${packed.split('\n').at(-1)}`);
+  const argv = ['pack', '--silent', '--ignore-scripts', '--pack-destination', '..'];
+  output('npm', argv, { cwd: folder });
 }
 
 function debianPackage(folder) {
   const arch = process.arch;
-  const debian = DEBIAN[arch] ?? fail(`no Debian package is made on ${arch}`);
   const tree = `${OUT}/debian`;
   const lib = `${tree}/usr/lib/weft`;
   fs.rmSync(tree, { recursive: true, force: true });
@@ -161,19 +181,22 @@ function debianPackage(folder) {
   const control = fs
     .readFileSync('packaging/debian/control', 'utf8')
     .replace('@VERSION@', manifest.version)
-    .replace('@ARCHITECTURE@', debian)
+    .replace('@ARCHITECTURE@', DEBIAN[arch])
     .replace('@INSTALLED_SIZE@', String(kib));
   fs.writeFileSync(`${tree}/DEBIAN/control`, control);
   settle(tree);
-  const file = `${OUT}/weft_${manifest.version}_${debian}.deb`;
   // One thread: where xz cuts the work differs with their number, and so do the bytes.
   const env = { ...process.env, SOURCE_DATE_EPOCH: String(time), DPKG_DEB_THREADS_MAX: '1' };
-  run('dpkg-deb', ['--root-owner-group', '-Zxz', '--build', tree, file], {
+  run('dpkg-deb', ['--root-owner-group', '-Zxz', '--build', tree, debFile()], {
     env,
     stdio: ['ignore', 'ignore', 2],
   });
   fs.rmSync(tree, { recursive: true });
-  tell(file);
+}
+
+function debFile() {
+  const debian = DEBIAN[process.arch] ?? fail(`no Debian package is made on ${process.arch}`);
+  return `${OUT}/weft_${manifest.version}_${debian}.deb`;
 }
 
 /** Built against the headers of the Node that the package brings; no other package's script runs. */

@@ -61,6 +61,8 @@ const needs = {
     ['openssl', 'openssl'],
     ['systemd-analyze', 'systemd'],
     ['groff', 'groff-base'],
+    ['zsh', 'zsh'],
+    ['fish', 'fish'],
     ['wireguard-go', 'wireguard-go'],
     ['wg', 'wireguard-tools'],
     ['nebula', 'nebula'],

@@ -15,6 +15,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import process from 'node:process';
 import { parseArgs } from 'node:util';
+import { skipAll } from '../packages/arguments.js';
 import { freshCommand, makeRoot, rootLacks } from '../packages/root.js';
 
 const RELEASES: Record<string, string> = { 12: 'bookworm', 13: 'trixie' };
@@ -107,14 +108,15 @@ const { values, positionals } = parseArgs({
 const release = RELEASES[values.debian];
 const nodes = values.node.split(',');
 const odd = nodes.find((node) => NPM[node] === undefined);
-const lacks =
+const wrong =
   (release === undefined ? `--debian=${values.debian}: 12 or 13` : undefined) ??
-  (odd === undefined ? undefined : `--node=${odd}: 20, 22, 24 or 26`) ??
-  rootLacks();
-if (release === undefined || lacks !== undefined) {
-  console.error(`test-fresh: ${lacks}`);
+  (odd === undefined ? undefined : `--node=${odd}: 20, 22, 24 or 26`);
+if (release === undefined || wrong !== undefined) {
+  console.error(`test-fresh: ${wrong}`);
   process.exit(1);
 }
+const lacks = rootLacks();
+if (lacks !== undefined) skipAll('test-fresh', lacks);
 fs.mkdirSync(CACHE, { recursive: true });
 const source = path.join(CACHE, 'weft.tar');
 execFileSync('git', ['archive', '-o', source, 'HEAD']);

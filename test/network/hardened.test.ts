@@ -29,7 +29,7 @@ const NETWORK = {
 };
 const UP = [process.execPath, WEFT, 'up', `-store-file=${STORE}`, '-iface=ens33'];
 /** Sources are not compiled to where a program of Python is. */
-const NO_BPF = fileURLToPath(new URL('../../../test/network/tools/no-bpf.py', import.meta.url));
+const REFUSE = fileURLToPath(new URL('../../../test/network/tools/refuse.py', import.meta.url));
 
 describe('weft up on a hardened host', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
@@ -117,7 +117,7 @@ describe('weft up on a hardened host', { skip: lacks ?? false, timeout: 600_000 
   test('a filter that kills for bpf: one lane, which says why', async (t) => {
     const missing = labLacks({ programs: ['python3'] });
     if (missing !== undefined) return t.skip(missing);
-    const weft = await ready(['python3', NO_BPF, ...UP, '-lanes=2']);
+    const weft = await ready(['python3', REFUSE, 'bpf', ...UP, '-lanes=2']);
     assert.match(weft.output, /W .*bpf: .*one lane in place of 2.*SystemCallFilter=/);
     assert.equal((await status()).lanes.length, 1);
   });

@@ -111,6 +111,36 @@ describe('weft up on a host', { skip: lacks ?? false, timeout: 600_000 }, () => 
     assert.match(again.stdout, /Nothing to take back/);
   });
 
+  test('a weft that was killed and never reaped, as in a container, holds nothing: start, weft down', async () => {
+    // The shell becomes a program that knows of no child, as many a process 1 of a container.
+    const line = '"$@" & exec sleep 1000';
+    const argv = [process.execPath, WEFT, 'up', ...weftFlags(etcd)];
+    const killed = async () => {
+      const parent = host1.start(['sh', '-c', line, 'sh', ...argv]);
+      await parent.waitFor(/ready: flannel/, 10_000);
+      const { pid } = JSON.parse(host1.read('/run/weft/flannel.1.json')!).owner;
+      process.kill(pid, 'SIGKILL');
+      const ended = async () => {
+        const state = await host1.run(['cat', `/proc/${pid}/stat`]);
+        return /\) Z /.test(state.stdout);
+      };
+      for (let look = 0; look < 100 && !(await ended()); look += 1) await sleep(50);
+      assert.ok(await ended());
+      return parent;
+    };
+    const first = await killed();
+    const weft = await startWeft(host1, etcd);
+    assert.equal(await weft.stop(), 0);
+    await first.stop();
+    const second = await killed();
+    const { stderr } = await host1.run([process.execPath, WEFT, 'status'], { mayFail: true });
+    assert.match(stderr, /does not answer.*weft down/);
+    const { stdout } = await host1.run([process.execPath, WEFT, 'down']);
+    assert.match(stdout, /subnet\.env was removed/);
+    await second.stop();
+    await nothingLeft(host1);
+  });
+
   test('a peer that joins, moves and leaves: routes follow', async () => {
     const weft = await startWeft(host1, etcd);
     const peer = {

@@ -11,11 +11,19 @@ import { findProgram } from '../../src/lab/enter.js';
 
 const CACHE = path.resolve('.cache/roots');
 
+/** What every such root is made of: what a machine does not let its root do is told by the first word. */
+const TRY =
+  'cd "$(mktemp -d)" && mount -t tmpfs try . && mknod tun c 10 200 && mkdir u w m && \
+  mount -t overlay -o lowerdir=/etc,upperdir=u,workdir=w try m';
+
 /** What this machine lacks for it; undefined when nothing. */
 export function rootLacks(): string | undefined {
   if (process.getuid?.() !== 0) return 'a root of its own is made as root';
   const missing = ['debootstrap', 'unshare', 'pivot_root'].filter((name) => !findProgram(name));
-  return missing.length === 0 ? undefined : `not installed: ${missing.join(', ')}`;
+  if (missing.length > 0) return `not installed: ${missing.join(', ')}`;
+  const argv = ['--mount', '--propagation', 'private', 'sh', '-c', TRY];
+  const { status, stderr } = spawnSync('unshare', argv, { encoding: 'utf8', timeout: 10_000 });
+  return status === 0 ? undefined : `root may not mount and make devices here (${stderr.trim()})`;
 }
 
 /** `release` is Debian's word (bookworm), `packages` are there beside the least that it has. */

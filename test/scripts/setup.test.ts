@@ -60,8 +60,8 @@ const ALL = Object.fromEntries(
     ...['cc', 'ip', 'unshare', 'sysctl', 'hostname', 'ping', 'traceroute', 'iperf3', 'etcd'],
     ...['dockerd', 'docker', 'iptables', 'make', 'g++', 'python3', 'etcdctl', 'socat', 'strace'],
     ...['tcpdump', 'tshark', 'ethtool', 'nft', 'clang-format', 'qemu-system-x86_64', 'cpio'],
-    ...['gzip', 'openssl', 'systemd-analyze', 'groff', 'wireguard-go', 'wg', 'nebula'],
-    'ovs-vswitchd',
+    ...['gzip', 'openssl', 'systemd-analyze', 'groff', 'zsh', 'fish', 'wireguard-go', 'wg'],
+    ...['nebula', 'ovs-vswitchd'],
     ...['chromium', 'promtool'],
   ].map((name) => [name, name === 'cc' ? CC : '']),
 );

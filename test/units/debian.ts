@@ -1,6 +1,7 @@
 /** The Debian releases that the units are tried on, with what a host of Docker's has there. */
 import fs from 'node:fs';
 import path from 'node:path';
+import { readArguments } from '../packages/arguments.js';
 
 export interface Release {
   /** As `--only` names it. */
@@ -21,14 +22,13 @@ const RELEASES: readonly Release[] = [
   { number: '13', name: 'trixie', packages: [...EVERYWHERE, 'docker-cli'] },
 ];
 
-/** Those that `--only=NUMBER` leaves. Throws an Error for arguments that mean nothing. */
-export function chosenReleases(args: readonly string[]): readonly Release[] {
-  const numbers = args.map((arg) => /^--only=(.*)$/.exec(arg)?.[1]);
-  const known = RELEASES.map(({ number }) => number);
-  if (numbers.some((number) => !known.includes(number ?? ''))) {
-    throw new Error(`usage: npm run test-units [-- --only=${known.join('|')}]`);
-  }
-  return numbers.length === 0 ? RELEASES : RELEASES.filter((one) => numbers.includes(one.number));
+/** Those that `--only=NUMBER` leaves, and whether it is to be brief. Throws for other arguments. */
+export function chosenReleases(): { releases: readonly Release[]; brief: boolean } {
+  const { releases, brief } = readArguments(
+    'test-units',
+    RELEASES.map(({ number }) => number),
+  );
+  return { releases: RELEASES.filter(({ number }) => releases.includes(number)), brief };
 }
 
 /** The package that `npm run package` made. */

@@ -25,7 +25,9 @@ const LINES: readonly Line[] = [
   no('PrivateUsers=yes', /cannot create the TUN flannel\.1.*EPERM/),
   no('DynamicUser=yes', /no CAP_NET_ADMIN/),
   no('CapabilityBoundingSet=~CAP_NET_ADMIN', /no CAP_NET_ADMIN/),
-  no('RestrictAddressFamilies=~AF_NETLINK', /Cannot open netlink socket/),
+  ...['AF_UNIX', 'AF_NETLINK', 'AF_INET'].map((family) =>
+    no(`RestrictAddressFamilies=~${family}`, new RegExp(`no socket may be made of ${family} `)),
+  ),
   no('LimitNOFILE=50', /no more than 50 files may be open.*LimitNOFILE=/),
   worse('CapabilityBoundingSet=~CAP_BPF', ONE_LANE),
   worse('SystemCallFilter=~bpf', ONE_LANE),

@@ -2,7 +2,8 @@
  * The units and drop-ins as they are shipped, under a systemd that is process 1: installed from the
  * Debian package, on fresh Debian machines with Docker, through reboots, with and without etcd.
  *
- * Takes minutes, so it is a program of its own: `npm run test-units`; `-- --only=13` for one release.
+ * Takes minutes, so it is a program of its own: `npm run test-units`; `-- --only=13` for one release,
+ * `-- --brief` for the way from the package by a reboot to the removal.
  * The tests of a release are one story: each goes on where the one before has stopped.
  */
 import assert from 'node:assert/strict';
@@ -12,6 +13,7 @@ import { enterLab, labLacks } from '../../src/lab/enter.js';
 import { packImage } from '../../src/lab/image.js';
 import { Lab } from '../../src/lab/lab.js';
 import type { Network } from '../../src/lab/network.js';
+import { skipAll } from '../packages/arguments.js';
 import { makeRoot, rootLacks } from '../packages/root.js';
 import { withoutDocker } from './cni.js';
 import { builtPackage, chosenReleases } from './debian.js';
@@ -19,9 +21,10 @@ import { NEEDS, pause } from './machine.js';
 import { mustNotSet } from './must-not.js';
 import { CONFIG, DROP_IN, PREFIX, Site, within } from './site.js';
 
-const releases = chosenReleases(process.argv.slice(2));
+const { releases, brief } = chosenReleases();
 const lacks = rootLacks() ?? labLacks({ programs: [...NEEDS, 'etcd', 'busybox'], tun: true });
-if (lacks === undefined && !Lab.inside()) {
+if (lacks !== undefined) skipAll('test-units', lacks);
+if (!Lab.inside()) {
   // Made out here, where the registry can be reached.
   for (const { name, packages } of releases) makeRoot(name, packages);
   process.exit(await enterLab(undefined, { docker: true }));
@@ -30,7 +33,7 @@ if (lacks === undefined && !Lab.inside()) {
 /** Half a minute that Docker waits for a weft that waits, and what a boot takes besides. */
 const PATIENCE = { least: 29_000, most: 45_000 };
 
-describe('the units', { skip: lacks ?? false, concurrency: releases.length }, () => {
+describe('the units', { concurrency: releases.length }, () => {
   let lab: Lab;
   let network: Network;
   let image: string;
@@ -53,6 +56,8 @@ describe('the units', { skip: lacks ?? false, concurrency: releases.length }, ()
       });
       after(() => site?.machine.close());
       const sh = (line: string) => site.machine.sh(line);
+      /** What is left out when it is to be brief. */
+      const more = brief ? () => {} : test;
 
       test('installed, and Docker put behind it: nothing is to be done but what the README says', async () => {
         await sh('dpkg -i /root/weft.deb');
@@ -84,13 +89,13 @@ describe('the units', { skip: lacks ?? false, concurrency: releases.length }, ()
         assert.match(await sh('docker exec box ip link show eth0'), / mtu 1450 /);
       });
 
-      test('systemd-analyze security: an exposure of at most 3', async (t: TestContext) => {
+      more('systemd-analyze security: an exposure of at most 3', async (t: TestContext) => {
         const told = await sh('systemd-analyze security weft.service --no-pager | tail -n 1');
         t.diagnostic(told);
         assert.ok(Number(/: ([\d.]+) /.exec(told)?.[1]) <= 3, told);
       });
 
-      test('reload: the same process looks anew', async () => {
+      more('reload: the same process looks anew', async () => {
         const before = await site.property('weft', 'MainPID');
         await sh('systemctl reload weft');
         await within(5_000, 'it says so', async () =>
@@ -109,7 +114,7 @@ describe('the units', { skip: lacks ?? false, concurrency: releases.length }, ()
         await site.answers(await site.box('box'));
       });
 
-      test('a wrong flag: an error in the journal, and no second start', async () => {
+      more('a wrong flag: an error in the journal, and no second start', async () => {
         await site.flags('-no-such-flag');
         await sh('systemctl reset-failed weft; systemctl restart weft || true');
         await pause(2_500);
@@ -135,33 +140,36 @@ describe('the units', { skip: lacks ?? false, concurrency: releases.length }, ()
         await site.answers(await site.box('box'));
       });
 
-      test('etcd away at boot: Docker waits half a minute, then takes the last subnet', async (t) => {
-        const before = await site.subnet();
-        await site.etcd.process.stop();
-        await site.machine.reboot();
-        const took = await site.booted();
-        t.diagnostic(`booted in ${took} ms`);
-        assert.ok(took > PATIENCE.least && took < PATIENCE.most, `${took} ms`);
-        assert.equal(await site.property('weft', 'ActiveState'), 'activating');
-        assert.equal(await site.bridge('docker0'), before);
-        assert.match(
-          await sh('journalctl -b -u weft -p 4 -o cat --no-pager'),
-          /etcd does not answer/,
-        );
-        // Docker can be started anew meanwhile, and waits for nothing.
-        const began = Date.now();
-        await sh('systemctl restart docker');
-        assert.ok(Date.now() - began < 15_000);
-        await site.etcd.launch();
-        await within(15_000, 'weft is up', async () => {
-          return (await site.property('weft', 'ActiveState')) === 'active';
-        });
-        await site.weftIsWell();
-        await site.dockerIsOnTheSubnet();
-        await site.answers(await site.box('box'));
-      });
+      more(
+        'etcd away at boot: Docker waits half a minute, then takes the last subnet',
+        async (t) => {
+          const before = await site.subnet();
+          await site.etcd.process.stop();
+          await site.machine.reboot();
+          const took = await site.booted();
+          t.diagnostic(`booted in ${took} ms`);
+          assert.ok(took > PATIENCE.least && took < PATIENCE.most, `${took} ms`);
+          assert.equal(await site.property('weft', 'ActiveState'), 'activating');
+          assert.equal(await site.bridge('docker0'), before);
+          assert.match(
+            await sh('journalctl -b -u weft -p 4 -o cat --no-pager'),
+            /etcd does not answer/,
+          );
+          // Docker can be started anew meanwhile, and waits for nothing.
+          const began = Date.now();
+          await sh('systemctl restart docker');
+          assert.ok(Date.now() - began < 15_000);
+          await site.etcd.launch();
+          await within(15_000, 'weft is up', async () => {
+            return (await site.property('weft', 'ActiveState')) === 'active';
+          });
+          await site.weftIsWell();
+          await site.dockerIsOnTheSubnet();
+          await site.answers(await site.box('box'));
+        },
+      );
 
-      test('Docker as its own packages lay it out: the same drop-in', async () => {
+      more('Docker as its own packages lay it out: the same drop-in', async () => {
         await sh('systemctl stop docker.socket docker && mv /usr/sbin/dockerd /usr/bin/dockerd');
         const unit = '/usr/lib/systemd/system/docker.service';
         await sh(
@@ -176,35 +184,39 @@ describe('the units', { skip: lacks ?? false, concurrency: releases.length }, ()
         await site.answers(await site.box('box'));
       });
 
-      test('etcd in a container of this Docker: no deadlock, the first time or later', async (t) => {
-        const endpoint = `http://${site.address}:2379`;
-        await sh(
-          'docker run -d --name etcd --network host --restart always --stop-signal KILL -v /var/lib/etcd:/data image ' +
-            `etcd --data-dir /data --listen-client-urls ${endpoint} --advertise-client-urls ${endpoint}`,
-        );
-        await within(10_000, 'etcd answers', () => put(endpoint, `${PREFIX}/config`, CONFIG));
-        await site.flags(`-etcd-endpoints=${endpoint}`);
-        await sh('rm /var/lib/weft/docker');
-        for (const time of ['first', 'second']) {
-          await site.machine.reboot();
-          const took = await site.booted();
-          t.diagnostic(`the ${time} boot took ${took} ms`);
-          assert.ok(took < PATIENCE.most, `${took} ms`);
-          await within(20_000, 'weft is up', async () => {
-            return (await site.property('weft', 'ActiveState')) === 'active';
-          });
-          await site.weftIsWell();
-          // Nobody knew the subnet the first time.
-          if (time === 'first') await sh('systemctl restart docker');
-          await site.dockerIsOnTheSubnet();
-        }
-        await sh('docker rm -f etcd');
-      });
+      more(
+        'etcd in a container of this Docker: no deadlock, the first time or later',
+        async (t) => {
+          const endpoint = `http://${site.address}:2379`;
+          await sh(
+            'docker run -d --name etcd --network host --restart always --stop-signal KILL -v /var/lib/etcd:/data image ' +
+              `etcd --data-dir /data --listen-client-urls ${endpoint} --advertise-client-urls ${endpoint}`,
+          );
+          await within(10_000, 'etcd answers', () => put(endpoint, `${PREFIX}/config`, CONFIG));
+          await site.flags(`-etcd-endpoints=${endpoint}`);
+          await sh('rm /var/lib/weft/docker');
+          for (const time of ['first', 'second']) {
+            await site.machine.reboot();
+            const took = await site.booted();
+            t.diagnostic(`the ${time} boot took ${took} ms`);
+            assert.ok(took < PATIENCE.most, `${took} ms`);
+            await within(20_000, 'weft is up', async () => {
+              return (await site.property('weft', 'ActiveState')) === 'active';
+            });
+            await site.weftIsWell();
+            // Nobody knew the subnet the first time.
+            if (time === 'first') await sh('systemctl restart docker');
+            await site.dockerIsOnTheSubnet();
+          }
+          await sh('docker rm -f etcd');
+        },
+      );
 
-      test('CNI in Docker’s place: a bridge as subnet.env says, after a reboot as well', () =>
-        withoutDocker(site));
+      more('CNI in Docker’s place: a bridge as subnet.env says, after a reboot as well', () =>
+        withoutDocker(site),
+      );
 
-      mustNotSet(() => site);
+      if (!brief) mustNotSet(() => site);
 
       test('purged: nothing of it runs or is left', async () => {
         await sh('dpkg -P weft');

@@ -7,7 +7,7 @@ import { HostError } from '../host/errors.js';
 import { whatDoesNotForward } from '../host/forwarding.js';
 import type { Ip } from '../host/ip.js';
 import { ofDevice, readSysctl, sysctlCommand } from '../host/sysctls.js';
-import type { Member } from './reconcile.js';
+import type { Kind, Member } from './reconcile.js';
 
 export interface ForwardingOptions {
   readonly ip: Pick<Ip, 'query'>;
@@ -22,11 +22,16 @@ export interface ForwardingOptions {
 
 export class Forwarding implements Member {
   readonly name = 'IPv4 forwarding';
-  readonly kind = { code: 'forwarding', severity: 'error' } as const;
   readonly #options: ForwardingOptions;
+  /** Whether packets are lost just now: as long as no container is there, none has to be forwarded. */
+  #loses = true;
 
   constructor(options: ForwardingOptions) {
     this.#options = options;
+  }
+
+  get kind(): Kind {
+    return { code: 'forwarding', severity: this.#loses ? 'error' : 'warning' };
   }
 
   /** Rejects with a HostError as long as something is off; which bridges there are changes. */
@@ -35,8 +40,9 @@ export class Forwarding implements Member {
     const underlay = direct();
     const bridges = bridgesIn(await ip.query(`addr show to ${subnet}`), tunnel);
     const ways = { tunnel, bridges, direct: underlay === undefined ? [] : [underlay] };
-    const said = whatDoesNotForward(ways, proc);
-    if (tunnel !== undefined && underlay !== undefined) said.push(...whatIsStrict(tunnel, proc));
+    const strict = tunnel === undefined || underlay === undefined ? [] : whatIsStrict(tunnel, proc);
+    const said = [...whatDoesNotForward(ways, proc), ...strict];
+    this.#loses = bridges.length > 0 || strict.length > 0;
     if (said.length > 0) throw new HostError('ENETUNREACH', said.join('; and '));
     return [];
   }

@@ -10,7 +10,6 @@ import {
   type Entry,
   entriesHere,
   type IptablesTable,
-  isAlive,
   JOURNAL_DIRECTORY,
   journalFile,
   type NftTable,
@@ -18,6 +17,7 @@ import {
   writeJournal,
 } from './journal.js';
 import { findFlanneld } from './leftover.js';
+import { isAlive } from './owner.js';
 import type { Runner } from './runner.js';
 import { readSysctl, sysctlCommand } from './sysctls.js';
 

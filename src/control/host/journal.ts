@@ -13,16 +13,10 @@ import path from 'node:path';
 import { isListening, socketPath } from './control-socket.js';
 import { errnoOf, HostError, textOf } from './errors.js';
 import { readHostId } from './host-id.js';
+import { isAlive, type Owner, readOwner } from './owner.js';
 
 /** Where journals live, unless told. A tmpfs: what they describe does not survive a reboot either. */
 export const JOURNAL_DIRECTORY = '/run/weft';
-
-/** A process, told apart from a later one of the same number by its start. */
-export interface Owner {
-  pid: number;
-  /** Clock ticks from boot to its start: field 22 of /proc/<pid>/stat. */
-  startTime: string;
-}
 
 export type IptablesTable = 'nat' | 'filter' | 'mangle';
 export type NftTable = 'ip flannel-ipv4' | 'ip weft-guard';
@@ -311,23 +305,6 @@ function removeQuietly(file: string): void {
   } catch {
     // As read-only as before.
   }
-}
-
-/** The process with this number, or null if there is none. */
-export function readOwner(pid: number, proc = '/proc'): Owner | null {
-  try {
-    const stat = fs.readFileSync(`${proc}/${pid}/stat`, 'utf8');
-    // The name in parentheses may hold spaces and parentheses: count from the last one.
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    return { pid, startTime: fields[19] ?? '' };
-  } catch {
-    return null;
-  }
-}
-
-/** Whether that very process still runs. */
-export function isAlive(owner: Owner, proc = '/proc'): boolean {
-  return readOwner(owner.pid, proc)?.startTime === owner.startTime;
 }
 
 function identity(entry: EntryName): string {

@@ -1,6 +1,7 @@
 /** What this host must have before weft starts, each lack told with what to do about it. */
 import fs from 'node:fs';
 import { errnoOf, textOf } from './errors.js';
+import { checkFamilies } from './families.js';
 import {
   addressSpaceLimit,
   checkDescriptors,
@@ -41,7 +42,7 @@ export async function preflight(runner: Runner, places: Places = {}, threads = 1
   const { tun = '/dev/net/tun', proc = '/proc' } = places;
   const limits = limitsOf(places);
   const tasks = checkTasks(0, limits, threads);
-  const others = [tasks, checkDescriptors(limits), checkRights(proc)];
+  const others = [tasks, checkDescriptors(limits), checkRights(proc), await checkFamilies()];
   // Without threads to be had, asking `ip` would end the process.
   if (tasks === null) others.push(await checkIp(runner));
   return { tun: checkTun(tun), others: others.filter((lack) => lack !== null) };

@@ -15,6 +15,11 @@ import type { Answer } from './status.js';
 
 export { isStartingName, listSockets, socketPath } from '../../control/host/control-socket.js';
 
+/**
+ * Of one process number, as many as have one digit behind them (cli/run-dir.ts counts on it). One that
+ * may not be asked counts for one in use, and where none may be, each is.
+ */
+const MOST_NAMES = 9;
 /** A main thread that does not answer for so long hangs. */
 const TIMEOUT_MS = 3_000;
 
@@ -49,6 +54,7 @@ export class StatusSocket {
     fs.mkdirSync(this.#directory, { recursive: true, mode: 0o755 });
     // Another container that shares the folder may have a process of the same number.
     for (let next = 2; await isListening(this.#file); next += 1) {
+      if (next > MOST_NAMES) throw new Error(`${this.#file} and those before it are in use`);
       this.#file = socketPath(`${this.#name}-${next}`, this.#directory);
     }
     // An earlier one may have died there.

@@ -35,6 +35,25 @@ test('a host that is off is a fault from the first moment on, and stays off', as
   assert.deepEqual(host.journal('flannel.1'), ['file']);
 });
 
+test('a host that is off loses packets once there are containers, and not before', async (t) => {
+  const host = new FakeHost(t);
+  set(host, 'ip_forward', '0');
+  set(host, 'conf/default/forwarding', '0');
+  const told = async () => {
+    const { findings, verdict } = (await host.status('flannel.1')) as Status;
+    return [verdict.state, ...findings.map(({ code, severity }) => `${code} ${severity}`)];
+  };
+  await host.started();
+  assert.deepEqual(await told(), ['well', 'forwarding warning']);
+  host.runner.add('docker0', { addresses: ['10.10.64.1/24'] });
+  set(host, 'conf/docker0/forwarding', '0');
+  await host.clock.pass(3_000);
+  assert.deepEqual(await told(), ['broken', 'forwarding error']);
+  host.runner.delete('docker0');
+  await host.clock.pass(3_000);
+  assert.deepEqual(await told(), ['well', 'forwarding warning']);
+});
+
 test('a bridge that has our subnet is looked at as long as weft runs, others are not', async (t) => {
   const host = new FakeHost(t);
   host.runner.add('docker0', { addresses: ['10.10.64.1/24'] });
@@ -78,11 +97,11 @@ test('rp_filter is strict where one of both is 1 and none is 2; it matters past 
     const member = new Forwarding({ ...options, tunnel: 'flannel.1', direct: () => underlay });
     return await member.reconcile().then(
       () => '',
-      (error: Error) => error.message,
+      (error: Error) => `${member.kind.severity}: ${error.message}`,
     );
   };
   const strict =
-    /^flannel\.1 drops packets .*: sysctl -w net\/ipv4\/conf\/flannel\.1\/rp_filter=2$/;
+    /^error: flannel\.1 drops packets .*: sysctl -w net\/ipv4\/conf\/flannel\.1\/rp_filter=2$/;
   assert.match(await said('1', '0', 'ens33'), strict);
   assert.match(await said('0', '1', 'ens33'), strict);
   for (const [all, own] of ['21', '12', '00', '02'] as const) {

@@ -129,3 +129,14 @@ test('where no socket can be made, open rejects and close is harmless', async ()
   await assert.rejects(socket.open(), { code: /ENOTDIR|EEXIST/ });
   socket.close();
 });
+
+test('where every starting name is taken, or none may be asked, open rejects in place of looking for ever', async () => {
+  const sockets = Array.from(
+    { length: 10 },
+    () => new StatusSocket(() => answer(''), 7, directory),
+  );
+  const last = sockets.pop()!;
+  for (const socket of sockets) await socket.open();
+  await assert.rejects(last.open(), /starting-7-9\.sock and those before it are in use/);
+  for (const socket of [...sockets, last]) socket.close();
+});
