@@ -8,13 +8,10 @@
 #include <linux/netlink.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 /* The answer is 60 bytes long; an error has the question behind it. */
 #define ANSWER_MAX 256
-/* The kernel answers before sendto returns, but where it loads a module first. */
-#define PATIENCE_SECONDS 1
 
 /* The generation that the answer holds, or -errno. Its lengths are the kernel's, and checked all
  * the same. */
@@ -59,24 +56,19 @@ napi_value nft_generation(napi_env env, napi_callback_info info) {
     struct nlmsghdr head;
     struct nfgenmsg body;
   } question;
-  const struct timeval patience = {PATIENCE_SECONDS, 0};
   uint8_t answer[ANSWER_MAX];
   napi_value result = NULL;
   memset(&question, 0, sizeof question);
   question.head.nlmsg_len = sizeof question;
   question.head.nlmsg_type = (NFNL_SUBSYS_NFTABLES << 8) | NFT_MSG_GETGEN;
   question.head.nlmsg_flags = NLM_F_REQUEST;
-  int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
+  int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_NETFILTER);
   if (fd < 0) return throw_errno(env, "socket", errno);
-  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-  /* Not bound and not connected: what has no address goes to the kernel. */
+  /* Not bound and not connected: what has no address goes to the kernel, which answers meanwhile.
+   */
   ssize_t done = send(fd, &question, sizeof question, 0);
   const char *call = done < 0 ? "send" : "recv";
-  while (done >= 0) {
-    done = recv(fd, answer, sizeof answer, 0);
-    if (done >= 0 || errno != EINTR) break;
-    done = 0;
-  }
+  if (done >= 0) done = recv(fd, answer, sizeof answer, 0);
   int error = errno;
   close(fd);
   if (done < 0) return throw_errno(env, call, error);
