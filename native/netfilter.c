@@ -64,8 +64,7 @@ napi_value nft_generation(napi_env env, napi_callback_info info) {
   question.head.nlmsg_flags = NLM_F_REQUEST;
   int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_NETFILTER);
   if (fd < 0) return throw_errno(env, "socket", errno);
-  /* Not bound and not connected: what has no address goes to the kernel, which answers meanwhile.
-   */
+  /* What has no address goes to the kernel, which answers meanwhile. */
   ssize_t done = send(fd, &question, sizeof question, 0);
   const char *call = done < 0 ? "send" : "recv";
   if (done >= 0) done = recv(fd, answer, sizeof answer, 0);
