@@ -19,17 +19,18 @@ interface Effect {
   readonly after: string;
 }
 
-const HEARS_NOTHING = 'until then it hears of no other host';
+const LOST_ALL =
+  'each flanneld that was running lost all its peers when it was written, for minutes or for good';
 
 const EFFECTS: Readonly<Record<NonNullable<UnsoundLease['flanneld']>, Effect>> = {
   'drops all': {
     severity: 'error',
-    text: 'each flanneld that was running lost all its peers when it was written, for minutes or for good',
+    text: LOST_ALL,
     after: 'then restart each flanneld',
   },
   'drops all, by key': {
     severity: 'error',
-    text: 'each flanneld that was running lost all its peers when it was written, for minutes or for good',
+    text: LOST_ALL,
     after: 'each flanneld loses its peers once more when it goes: then restart each',
   },
   stops: {
@@ -41,7 +42,9 @@ const EFFECTS: Readonly<Record<NonNullable<UnsoundLease['flanneld']>, Effect>> =
   },
   stalls: {
     severity: 'warning',
-    text: `each flanneld tries for a minute to set it, at each of its starts too: ${HEARS_NOTHING}`,
+    text:
+      'each flanneld tries for a minute to set it, at each of its starts too, and hears of no ' +
+      'other host until then',
     after: '',
   },
   'is cut off': {
