@@ -94,10 +94,10 @@ export class LeaseClock {
     const isOld = first === undefined || said.atMs - first.atMs > WINDOW_MS;
     if (isOther || isOld) this.#first = isOther ? said : last;
     this.#last = said;
+    // Where there is more left than we count, to renew it early does no harm.
     const lessSeconds = endsIn / 1_000 - ttl;
-    if (Math.abs(lessSeconds) <= TOLERATED_SECONDS) return;
+    if (lessSeconds <= TOLERATED_SECONDS) return;
     tell(lease, ttl);
-    if (lessSeconds < 0) return;
     log.info(`our lease has ${Math.round(lessSeconds)} s less left in etcd than by our clock`);
   }
 }
