@@ -6,7 +6,7 @@
 import type { UnsoundLease } from '../status/status.js';
 import type { AnyStatus } from './check.js';
 import { etcdOf, quoted } from './etcdctl.js';
-import type { Finding, Severity } from './finding.js';
+import { type Finding, type Severity, sortFindings } from './finding.js';
 
 /** More leases than this are told as a number. */
 const TOLD = 10;
@@ -100,7 +100,8 @@ export function judgeUnsound({ unsoundLeases, store }: AnyStatus): Finding[] {
 }
 
 function shortened(found: readonly Finding[], what: string): Finding[] {
-  const [told, more] = [found.slice(0, TOLD), found.slice(TOLD)];
+  const all = sortFindings(found);
+  const [told, more] = [all.slice(0, TOLD), all.slice(TOLD)];
   const [first] = more;
   if (first === undefined) return told;
   const text = `${more.length} more leases ${what}`;

@@ -69,6 +69,9 @@ test('a great many are a number', () => {
   const found = judge(...many);
   assert.equal(found.length, 11);
   assert.match(found.at(-1)!.text, /^20 more leases are not used$/);
+  const bad = { key: 'bad', why: 'is wrong', used: true, flanneld: 'stops' } as const;
+  const odd = many.map((lease) => ({ ...lease, used: true, flanneld: 'takes' as const }));
+  assert.equal(judge(...odd, bad)[0]!.about, 'lease bad', 'what weighs most comes first');
 });
 
 test('a config that a flanneld refuses, with the command that puts one that it takes', () => {
