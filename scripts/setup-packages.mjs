@@ -45,6 +45,7 @@ const needs = {
     ['g++', 'g++'],
     ['python3', 'python3'],
     ['etcdctl', 'etcd-client'],
+    ['faketime', 'faketime'],
     ['socat', 'socat'],
     ['strace', 'strace'],
     ['tcpdump', 'tcpdump'],

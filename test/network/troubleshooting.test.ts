@@ -88,6 +88,15 @@ const SYMPTOMS: Readonly<Record<string, readonly Symptom[]>> = {
       },
     },
   ],
+  'error parsing etcd event; all flannelds lost their peers at once': [
+    {
+      make: async ({ etcd }) => {
+        const key = `${PREFIX}/subnets/what-is-this`;
+        await etcd.put(key, '{}');
+        return () => etcd.delete(key);
+      },
+    },
+  ],
   'no route to host; nothing passes at all': [
     {
       make: async ({ alpha }) => {

@@ -26,6 +26,7 @@ import type { AnyStatus } from '../../operate/findings/check.js';
 import { hostChecks, STATUS_CHECKS } from '../../operate/findings/checks.js';
 import { withoutConsequences } from '../../operate/findings/consequences.js';
 import { type Finding, judge, sortFindings } from '../../operate/findings/finding.js';
+import { judgeRefused } from '../../operate/findings/unsound.js';
 import type { Answer, Starting } from '../../operate/status/status.js';
 import { readHostId } from '../host/host-id.js';
 import { Ip } from '../host/ip.js';
@@ -50,9 +51,11 @@ import {
   describeLogTrouble,
   describeLost,
   describeStanding,
+  describeUnused,
   isVxlan,
   report,
   reportHostGw,
+  reportUnsound,
 } from './report.js';
 import { Start } from './start.js';
 import { startHostGw } from './start-host-gw.js';
@@ -256,7 +259,7 @@ export class Daemon {
 
   /** What weft itself cannot put right just now. */
   #faults(made: Running): readonly Finding[] {
-    const { held, saveProblem } = this.#overlay ?? {};
+    const { held, saveProblem, unsound = [] } = this.#overlay ?? {};
     const { logStream, host } = this.#options;
     const { lost: lines, trouble } = logStream;
     const { pid } = host;
@@ -268,6 +271,7 @@ export class Daemon {
       ...made.faults(),
       ...asFindings(NOT_SAVED, [saveProblem]),
       ...asFindings(LEASE, [lease]),
+      ...judgeRefused(reportUnsound(unsound), made.parts().store.description),
       ...asFindings(LOG, [trouble === '' ? undefined : describeLogTrouble(lines, trouble, pid)]),
     ];
   }
@@ -292,11 +296,14 @@ export class Daemon {
   #status(made: Running): AnyStatus {
     const { held, storeState, drift, unsound = [], configProblem } = this.#overlay ?? {};
     const parts = made.parts();
+    const told = this.#faults(made).map(({ text }) => text);
+    // Some of them are findings of a check, for what is wrong with them besides.
+    const faults = [...new Set([...told, ...describeUnused(unsound)])];
     const findings = this.#findings(made);
     const now = {
       ...this.#process(),
       ...{ held, storeState, lost: this.#lost, drift, unsound, configProblem },
-      ...{ findings, faults: this.#faults(made).map(({ text }) => text) },
+      ...{ findings, faults },
       logLinesLost: this.#options.logStream.lost,
       verdict: judge(findings, parts.carrier.peers.length),
       overlayNetwork: this.#overlayNetwork,

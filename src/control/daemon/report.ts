@@ -180,15 +180,26 @@ function reportStore(store: Common['store'], now: Moment) {
   });
   const leases = { leaseDrift: drift ?? null, shortLease: store.shortLease ?? null };
   const state = { ...(storeState ?? NOT_FOLLOWED), certificates, ...leases };
-  const unsoundLeases = unsound.slice(0, MOST_UNSOUND).map(({ key, why, isRefused, does }) => {
-    return { key, why, used: !isRefused, flanneld: does ?? null };
-  });
+  const unsoundLeases = reportUnsound(unsound);
   const flanneldRefuses = configProblem ?? null;
   return { store: description, network, storeState: state, unsoundLeases, flanneldRefuses };
 }
 
 /** More of them would say no more. */
 const MOST_UNSOUND = 100;
+const UNUSED_TOLD = 10;
+
+/** Lines for the first of those that weft does not use. */
+export function describeUnused(unsound: readonly Unsound[]): string[] {
+  const unused = unsound.filter(({ isRefused }) => isRefused).slice(0, UNUSED_TOLD);
+  return unused.map(({ key, why }) => `lease ${key} ${why}`);
+}
+
+export function reportUnsound(unsound: readonly Unsound[]): Status['unsoundLeases'] {
+  return unsound.slice(0, MOST_UNSOUND).map(({ key, why, isRefused, does }) => {
+    return { key, why, used: !isRefused, flanneld: does ?? null };
+  });
+}
 
 const NOT_FOLLOWED: StoreState = {
   ...{ member: null, cluster: null, awaySeconds: null, reason: null, nextTrySeconds: null },

@@ -6,7 +6,7 @@
 import type { UnsoundLease } from '../status/status.js';
 import type { AnyStatus } from './check.js';
 import { etcdOf, quoted } from './etcdctl.js';
-import type { Finding, Severity } from './finding.js';
+import { type Finding, type Severity, sortFindings } from './finding.js';
 
 /** More leases than this are told as a number. */
 const TOLD = 10;
@@ -19,17 +19,18 @@ interface Effect {
   readonly after: string;
 }
 
-const HEARS_NOTHING = 'until then it hears of no other host';
+const LOST_ALL =
+  'each flanneld that was running lost all its peers when it was written, for minutes or for good';
 
 const EFFECTS: Readonly<Record<NonNullable<UnsoundLease['flanneld']>, Effect>> = {
   'drops all': {
     severity: 'error',
-    text: 'each flanneld that was running lost all its peers when it was written, for minutes or for good',
+    text: LOST_ALL,
     after: 'then restart each flanneld',
   },
   'drops all, by key': {
     severity: 'error',
-    text: 'each flanneld that was running lost all its peers when it was written, for minutes or for good',
+    text: LOST_ALL,
     after: 'each flanneld loses its peers once more when it goes: then restart each',
   },
   stops: {
@@ -41,7 +42,9 @@ const EFFECTS: Readonly<Record<NonNullable<UnsoundLease['flanneld']>, Effect>> =
   },
   stalls: {
     severity: 'warning',
-    text: `each flanneld tries for a minute to set it, at each of its starts too: ${HEARS_NOTHING}`,
+    text:
+      'each flanneld tries for a minute to set it, at each of its starts too, and hears of no ' +
+      'other host until then',
     after: '',
   },
   'is cut off': {
@@ -62,43 +65,54 @@ const EFFECTS: Readonly<Record<NonNullable<UnsoundLease['flanneld']>, Effect>> =
   },
 };
 
-/** What neither of the two uses, or flanneld alone, hurts no other host. */
-const REFUSED: Partial<typeof EFFECTS> = {
-  skips: { severity: 'warning', text: 'nor does a flanneld use it', after: '' },
-  takes: { severity: 'warning', text: 'a flanneld uses it', after: '' },
-};
+/** Those that hurt no other host: what weft does not use, and flanneld not either, or flanneld alone. */
+const HARMLESS: readonly UnsoundLease['flanneld'][] = [null, 'skips', 'takes'];
 
-export function judgeUnsound({ unsoundLeases, store }: AnyStatus): Finding[] {
-  const told = unsoundLeases.slice(0, TOLD).map((lease) => judgeLease(lease, store));
-  const more = unsoundLeases.length - told.length;
-  if (more === 0) return told;
-  return [
-    ...told,
-    {
-      ...{ code: 'lease-refused', severity: 'warning', scope: 'peer', about: 'more leases' },
-      text: `${more} more leases are not as they should be`,
-      cure: 'weft status -json   (has them in unsoundLeases)',
-    },
-  ];
+function isRefused({ used, flanneld }: UnsoundLease): boolean {
+  return !used && HARMLESS.includes(flanneld);
 }
 
-function judgeLease({ key, why, used, flanneld }: UnsoundLease, store: string): Finding {
-  const harmless = flanneld === null || used ? undefined : REFUSED[flanneld];
-  const effect = harmless ?? (flanneld === null ? undefined : EFFECTS[flanneld]);
-  const isHarm = effect !== undefined && harmless === undefined;
+/** Leases that weft does not use, and that hurt nobody else. `store` is as status has it. */
+export function judgeRefused(leases: readonly UnsoundLease[], store: string): Finding[] {
+  const kind = { code: 'lease-refused', severity: 'warning', scope: 'peer' } as const;
+  const found = leases.filter(isRefused).map(({ key, why }): Finding => {
+    const text = `lease ${key} ${why}`;
+    return { ...kind, about: `lease ${key}`, text, cure: removing(key, store) };
+  });
+  return shortened(found, 'are not used');
+}
+
+/** Those that would hurt a flanneld, whether weft uses them or not. */
+export function judgeUnsound({ unsoundLeases, store }: AnyStatus): Finding[] {
+  const found = unsoundLeases.flatMap((lease): Finding[] => {
+    const { key, why, flanneld } = lease;
+    if (flanneld === null || isRefused(lease)) return [];
+    const { severity, text, after } = EFFECTS[flanneld];
+    return [
+      {
+        ...{ code: 'lease-harmful', severity, scope: 'store', about: `lease ${key}` },
+        text: `lease ${key} ${why}; ${text}`,
+        cure: `${removing(key, store)}${after === '' ? '' : `   (${after})`}`,
+      },
+    ];
+  });
+  return shortened(found, 'would hurt a flanneld');
+}
+
+function shortened(found: readonly Finding[], what: string): Finding[] {
+  const all = sortFindings(found);
+  const [told, more] = [all.slice(0, TOLD), all.slice(TOLD)];
+  const [first] = more;
+  if (first === undefined) return told;
+  const text = `${more.length} more leases ${what}`;
+  const cure = 'weft status -json   (has them in unsoundLeases)';
+  return [...told, { ...first, about: 'more leases', text, cure }];
+}
+
+function removing(key: string, store: string): string {
   const etcd = etcdOf(store);
-  const after = effect?.after ? `   (${effect.after})` : '';
-  return {
-    code: isHarm ? 'lease-harmful' : 'lease-refused',
-    severity: effect?.severity ?? 'warning',
-    scope: isHarm ? 'store' : 'peer',
-    about: `lease ${key}`,
-    text: `lease ${key} ${why}${effect === undefined ? '' : `; ${effect.text}`}`,
-    cure:
-      etcd === undefined
-        ? `correct its entry in ${store}, or remove it`
-        : `${etcd.command} del ${quoted(`${etcd.prefix}/subnets/${key}`)}${after}`,
-  };
+  if (etcd === undefined) return `correct its entry in ${store}, or remove it`;
+  return `${etcd.command} del ${quoted(`${etcd.prefix}/subnets/${key}`)}`;
 }
 
 export function judgeConfig({ flanneldRefuses, store }: AnyStatus): Finding[] {

@@ -160,3 +160,15 @@ test('a great many clashes are a number', async () => {
   assert.match(clashes.faults.at(-1)!.cure, /^ip route show root 10\.5\.0\.0\/16 /);
   assert.equal(log.lines.length, 11);
 });
+
+test('of several clashes those that lose most come first', async () => {
+  const { clashes, rows } = rig();
+  rows.push({ dst: '10.0.0.0/8', dev: 'eth1', protocol: 'kernel', scope: 'link' });
+  rows.push({ dst: '10.5.93.128/25', dev: 'tun0' });
+  rows.push({ dst: '10.5.52.0/24', dev: 'tun0' });
+  await clashes.reconcile();
+  assert.deepEqual(
+    clashes.faults.map(({ loses }) => loses),
+    ['all', 'some', 'none'],
+  );
+});

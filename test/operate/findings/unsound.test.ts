@@ -1,12 +1,15 @@
 /** What is told of leases that are not as they should be. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { judgeConfig, judgeUnsound } from '../../../src/operate/findings/unsound.js';
+import { judgeConfig, judgeRefused, judgeUnsound } from '../../../src/operate/findings/unsound.js';
 import type { UnsoundLease } from '../../../src/operate/status/status.js';
 import { fullStatus } from '../status/full.js';
 
 const KEY = '10.10.9.0-24';
-const judge = (...unsoundLeases: UnsoundLease[]) => judgeUnsound({ ...fullStatus, unsoundLeases });
+const judge = (...unsoundLeases: UnsoundLease[]) => [
+  ...judgeUnsound({ ...fullStatus, unsoundLeases }),
+  ...judgeRefused(unsoundLeases, fullStatus.store),
+];
 const one = (flanneld: UnsoundLease['flanneld'], used: boolean, key = KEY) => {
   const [found, ...none] = judge({ key, why: 'is wrong', used, flanneld });
   assert.deepEqual(none, []);
@@ -40,7 +43,7 @@ test('what costs its own host alone is a warning; what neither uses is no harm',
   assert.equal(kind(one('skips', false)), 'warning lease-refused peer');
   assert.equal(kind(one('takes', false)), 'warning lease-refused peer');
   assert.equal(kind(one(null, false)), 'warning lease-refused peer');
-  assert.equal(one(null, false).text, 'lease 10.10.9.0-24 is wrong');
+  assert.equal(one('skips', false).text, 'lease 10.10.9.0-24 is wrong');
 });
 
 test('the cure is the whole command, with what is to be done afterwards', () => {
@@ -52,11 +55,10 @@ test('the cure is the whole command, with what is to be done afterwards', () => 
   assert.match(dual.cure, /del '\/\S+\/subnets\/10\.10\.9\.0-24&fd00::-64' +\(.* kill -9 /);
   const odd = one('drops all, by key', false, "o'clock");
   assert.match(odd.cure, /subnets\/o'\\''clock' +\(.*once more/);
-  const store = 'the file /n.json';
-  const [file] = judgeUnsound({
-    ...{ ...fullStatus, store },
-    unsoundLeases: [{ key: 'b', why: 'is wrong', used: false, flanneld: null }],
-  });
+  const [file] = judgeRefused(
+    [{ key: 'b', why: 'is wrong', used: false, flanneld: null }],
+    'the file /n.json',
+  );
   assert.equal(file!.cure, 'correct its entry in the file /n.json, or remove it');
 });
 
@@ -66,7 +68,10 @@ test('a great many are a number', () => {
   });
   const found = judge(...many);
   assert.equal(found.length, 11);
-  assert.match(found.at(-1)!.text, /^20 more leases are not as they should be$/);
+  assert.match(found.at(-1)!.text, /^20 more leases are not used$/);
+  const bad = { key: 'bad', why: 'is wrong', used: true, flanneld: 'stops' } as const;
+  const odd = many.map((lease) => ({ ...lease, used: true, flanneld: 'takes' as const }));
+  assert.equal(judge(...odd, bad)[0]!.about, 'lease bad', 'what weighs most comes first');
 });
 
 test('a config that a flanneld refuses, with the command that puts one that it takes', () => {

@@ -28,6 +28,8 @@ export interface Drift {
   readonly overSeconds: number;
 }
 
+/** The first answer is only what others are compared with. */
+const FIRST_MS = 5_000;
 const EVERY_MS = 30_000;
 /** What is compared is not older than that, so that a jump is told no longer. */
 const WINDOW_MS = 600_000;
@@ -51,7 +53,7 @@ export class LeaseClock {
   /** Asks from now on. */
   constructor(options: LeaseClockOptions) {
     this.#options = options;
-    this.#cancel = options.clock.after(EVERY_MS, () => void this.#ask());
+    this.#cancel = options.clock.after(FIRST_MS, () => void this.#ask());
   }
 
   /** Undefined while there is none worth telling. */
@@ -92,10 +94,10 @@ export class LeaseClock {
     const isOld = first === undefined || said.atMs - first.atMs > WINDOW_MS;
     if (isOther || isOld) this.#first = isOther ? said : last;
     this.#last = said;
+    // Where there is more left than we count, to renew it early does no harm.
     const lessSeconds = endsIn / 1_000 - ttl;
-    if (Math.abs(lessSeconds) <= TOLERATED_SECONDS) return;
+    if (lessSeconds <= TOLERATED_SECONDS) return;
     tell(lease, ttl);
-    if (lessSeconds < 0) return;
     log.info(`our lease has ${Math.round(lessSeconds)} s less left in etcd than by our clock`);
   }
 }
