@@ -12,7 +12,7 @@ import { Strangers } from '../../../src/dataplane/forward/strangers.js';
 import { Publisher } from '../../../src/dataplane/routes/publisher.js';
 import { describe } from '../../../src/operate/status/describe.js';
 import { UNKNOWN_HEALTH } from '../../../src/operate/status/peer-health.js';
-import { NOTHING_LOST, UNSEEN } from '../../operate/status/full.js';
+import { NOTHING_LOST, SET_UP, UNSEEN } from '../../operate/status/full.js';
 
 const PEER = {
   key: '10.10.2.0-24',
@@ -93,6 +93,7 @@ const NOW: Moment = {
   findings: [],
   verdict: { state: 'well', text: '1 peer' },
   overlayNetwork: '10.5.0.0/16',
+  setUp: SET_UP,
   logLinesLost: 0,
   timeOfDay: new Date(0),
 };
@@ -175,6 +176,7 @@ test('host-gw has no device, no port, no lanes', () => {
     findings: [],
     faults: [],
     overlayNetwork: '10.5.0.0/16',
+    setUp: SET_UP,
     logLinesLost: 0,
     backend: 'host-gw',
     mtu: 1500,
