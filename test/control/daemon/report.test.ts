@@ -209,6 +209,10 @@ lease     10.10.1.0/24, etcd lease def, ends in 2 h 0 min unless renewed
 store     etcd at http://etcd:2379
 backend   host-gw, MTU 1500: the kernel routes, no packet passes weft
 underlay  ens33  10.0.0.1
+file      /run/flannel/subnet.env
+rules     forward, by iptables
+forwards  IPv4
+health    not told: see -healthz-port
 routes    1 in the kernel
           no route to 10.10.3.0/24: because
 peers     2
