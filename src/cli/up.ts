@@ -107,6 +107,7 @@ export async function main(args: string[], laneProgram?: URL): Promise<number> {
       lanes,
       accept,
       firewall,
+      health: healthPort > 0 ? `http://${flags.text('healthz-ip')}:${healthPort}` : null,
       blackhole: flags.bool('ip-blackhole-route'),
       probePeers: flags.bool('probe-peers'),
       openStore: () =>

@@ -36,6 +36,11 @@ describe('weft status', { skip: lacks ?? false, timeout: 600_000 }, () => {
     assert.ok(!stdout.includes('\x1b'), 'no colours in a pipe');
     const { schema, state, verdict, findings } = await json();
     assert.deepEqual([schema, state, verdict.state, findings], [1, 'running', 'well', []]);
+    const { setUp }: Pick<Status, 'setUp'> = await json();
+    assert.deepEqual([setUp.forwarding, setUp.health], [true, null]);
+    assert.match(stdout, new RegExp(`^file {6}${setUp.subnetFile}$`, 'm'));
+    assert.match(stdout, /^forwards {2}IPv4$/m);
+    assert.match(stdout, /^rules {5}(?:none asked for|[a-z, ]+, by iptables)$/m);
   });
 
   test('in colours on a terminal, unless NO_COLOR is set', async () => {

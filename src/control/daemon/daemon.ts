@@ -27,11 +27,13 @@ import { hostChecks, STATUS_CHECKS } from '../../operate/findings/checks.js';
 import { withoutConsequences } from '../../operate/findings/consequences.js';
 import { type Finding, judge, sortFindings } from '../../operate/findings/finding.js';
 import { judgeRefused } from '../../operate/findings/unsound.js';
+import type { SetUp } from '../../operate/status/set-up.js';
 import type { Answer, Starting } from '../../operate/status/status.js';
 import { readHostId } from '../host/host-id.js';
 import { Ip } from '../host/ip.js';
 import { childrenMs, processorMs } from '../host/processor-time.js';
 import { removeIfUnused } from '../host/run-folder.js';
+import { readSysctl } from '../host/sysctls.js';
 import { Overlay } from '../overlay/network.js';
 import { formatSubnet } from '../overlay/subnet.js';
 import { readPreviousSubnet } from '../overlay/subnet-env.js';
@@ -84,6 +86,7 @@ export class Daemon {
   #examiner: Examiner | undefined;
   /** Of all hosts' containers; empty while the config is not known. */
   #overlayNetwork = '';
+  #nftables = false;
   #ip: Ip | undefined;
   /** Why the lease is not ours any more. */
   #lost: string | null = null;
@@ -130,6 +133,7 @@ export class Daemon {
     const config = await awaited(asked).finally(() => early.end());
     const { backend } = config;
     this.#overlayNetwork = formatSubnet(config.network);
+    this.#nftables = config.nftables;
     if (backend.type === 'vxlan' && laneLack !== null) throw new StartError(laneLack);
 
     // 4. underlay
@@ -307,9 +311,24 @@ export class Daemon {
       logLinesLost: this.#options.logStream.lost,
       verdict: judge(findings, parts.carrier.peers.length),
       overlayNetwork: this.#overlayNetwork,
+      setUp: this.#setUp(),
       timeOfDay: timeOfDay(),
     };
     return isVxlan(parts) ? report(parts, now) : reportHostGw(parts, now);
+  }
+
+  #setUp(): SetUp {
+    const { firewall, subnetFile, health, host } = this.#options;
+    const { masquerade, forward } = firewall;
+    const guard = firewall.guard && this.#made !== undefined && isVxlan(this.#made.parts());
+    const by = this.#nftables ? 'nftables' : 'iptables';
+    const forwards = readSysctl('net/ipv4/ip_forward', host.proc);
+    return {
+      subnetFile,
+      rules: { by, masquerade, forward, guard },
+      forwarding: forwards === undefined ? null : forwards !== '0',
+      health,
+    };
   }
 
   /** Looks for what is wrong from now on. */

@@ -40,6 +40,8 @@ export interface DaemonOptions {
   /** Whose packets the lanes let in. */
   readonly accept: Accept;
   readonly firewall: FirewallOptions;
+  /** Where health and metrics are told, for the status; null: nowhere. */
+  readonly health: string | null;
   /** `-ip-blackhole-route`. */
   readonly blackhole: boolean;
   /** `-probe-peers`. */

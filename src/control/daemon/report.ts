@@ -9,6 +9,7 @@ import type { Publisher } from '../../dataplane/routes/publisher.js';
 import { formatMac } from '../../dataplane/wire/ethernet.js';
 import { formatAddress } from '../../dataplane/wire/ipv4.js';
 import type { Finding, Verdict } from '../../operate/findings/finding.js';
+import type { SetUp } from '../../operate/status/set-up.js';
 import type { Build, HostGwStatus, Status } from '../../operate/status/status.js';
 import type { Interface } from '../host/interfaces.js';
 import type { OwnLease } from '../overlay/acquire.js';
@@ -85,6 +86,7 @@ export interface Moment {
   readonly findings: readonly Finding[];
   readonly verdict: Verdict;
   readonly overlayNetwork: string;
+  readonly setUp: SetUp;
   readonly timeOfDay: Date;
   readonly logLinesLost: number;
 }
@@ -167,8 +169,8 @@ export function report(parts: VxlanParts, now: Moment): Status {
   };
 }
 
-function reportVerdict({ verdict, findings, faults, overlayNetwork }: Moment) {
-  return { verdict, findings, faults, overlayNetwork };
+function reportVerdict({ verdict, findings, faults, overlayNetwork, setUp }: Moment) {
+  return { verdict, findings, faults, overlayNetwork, setUp };
 }
 
 function reportStore(store: Common['store'], now: Moment) {

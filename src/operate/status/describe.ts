@@ -4,6 +4,7 @@ import { describeFindings, describeVerdict } from '../findings/describe.js';
 import { bytes, count, duration } from './format.js';
 import { describeHost } from './host.js';
 import { type Line, layOut, under } from './lines.js';
+import { describeSetUp } from './set-up.js';
 import {
   type Answer,
   describeLanes,
@@ -57,6 +58,7 @@ function describeHostGw(status: HostGwStatus): Line[] {
     ...under('store', [store, ...describeStoreState(status.storeState)]),
     ['backend', `host-gw, MTU ${mtu}: the kernel routes, no packet passes weft`],
     ['underlay', `${underlay.interface}  ${underlay.address}`],
+    ...describeSetUp(status.setUp),
     ...describeRoutes(`${count(peers.filter((peer) => peer.direct).length)} in the kernel`, routes),
     ['peers', peers.length === 0 ? 'none yet' : String(peers.length)],
     ...peers.flatMap(({ subnet, publicIp, direct, health }): Line[] => [
@@ -107,6 +109,7 @@ function describeStatus(status: Status): Line[] {
       `${underlay.interface}  ${underlay.address}:${underlay.port}, MTU ${underlay.mtu}` +
         (underlay.publicIp === underlay.address ? '' : `, public IP ${underlay.publicIp}`),
     ],
+    ...describeSetUp(status.setUp),
     [
       'offload',
       `tier ${offload.tier}; TUN TSO ${yes(offload.tunTso)}, USO ${yes(offload.tunUso)}; ` +

@@ -10,6 +10,7 @@ import type { Finding, Verdict } from '../findings/finding.js';
 import type { DropSeen } from './drop-sample.js';
 import type { HostCounters } from './host.js';
 import type { PeerHealth } from './peer-health.js';
+import type { SetUp } from './set-up.js';
 import type { PeerSeen, StrangerSeen } from './traffic.js';
 
 /** The commit that a weft was built of. */
@@ -53,6 +54,7 @@ export interface Status {
   readonly faults: readonly string[];
   /** Of all hosts' containers: `10.5.0.0/16`. */
   readonly overlayNetwork: string;
+  readonly setUp: SetUp;
   /** Lines that standard error did not take; a fault tells why, as long as it takes none. */
   readonly logLinesLost: number;
   readonly backend: 'vxlan';
@@ -227,6 +229,7 @@ export interface HostGwStatus
     | 'findings'
     | 'faults'
     | 'overlayNetwork'
+    | 'setUp'
     | 'logLinesLost'
     | 'store'
     | 'network'

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
-import { describe, it } from 'node:test';
+import { describe, it, mock } from 'node:test';
 import { PcapngSink, RingSink, TextSink } from '../../../src/cli/capture/sinks.js';
 import type { LivePacket } from '../../../src/operate/capture/live-packet.js';
 import { openCapture } from '../../../src/operate/capture/open.js';
@@ -95,6 +95,22 @@ describe('where captured packets go', () => {
     sink.packet({ ...packet(1), comment: 'in: \x1b[2Jdropped' });
     await sink.close();
     assert.ok(!fs.readFileSync(wanted.file).includes(0x1b));
+  });
+
+  it('a disk that takes a part gets the rest', async () => {
+    const [file, whole] = [options('part.pcapng'), options('whole.pcapng')];
+    const part = mock.method(fs, 'writevSync', (fd: number, buffers: NodeJS.ArrayBufferView[]) =>
+      fs.writeSync(fd, buffers[0]!, 0, 5),
+    );
+    const sink = new PcapngSink(file);
+    for (let i = 0; i < 9; i += 1) sink.packet(packet(i));
+    await sink.close(NOTHING);
+    part.mock.restore();
+    assert.equal(part.mock.callCount(), 1);
+    const other = new PcapngSink(whole);
+    for (let i = 0; i < 9; i += 1) other.packet(packet(i));
+    await other.close(NOTHING);
+    assert.deepEqual(fs.readFileSync(file.file), fs.readFileSync(whole.file));
   });
 
   it('a disk that is full is told once', () => {

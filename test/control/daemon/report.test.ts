@@ -12,7 +12,7 @@ import { Strangers } from '../../../src/dataplane/forward/strangers.js';
 import { Publisher } from '../../../src/dataplane/routes/publisher.js';
 import { describe } from '../../../src/operate/status/describe.js';
 import { UNKNOWN_HEALTH } from '../../../src/operate/status/peer-health.js';
-import { NOTHING_LOST, UNSEEN } from '../../operate/status/full.js';
+import { NOTHING_LOST, SET_UP, UNSEEN } from '../../operate/status/full.js';
 
 const PEER = {
   key: '10.10.2.0-24',
@@ -96,6 +96,7 @@ const NOW: Moment = {
   findings: [],
   verdict: { state: 'well', text: '1 peer' },
   overlayNetwork: '10.5.0.0/16',
+  setUp: SET_UP,
   logLinesLost: 0,
   timeOfDay: new Date(0),
 };
@@ -178,6 +179,7 @@ test('host-gw has no device, no port, no lanes', () => {
     findings: [],
     faults: [],
     overlayNetwork: '10.5.0.0/16',
+    setUp: SET_UP,
     logLinesLost: 0,
     backend: 'host-gw',
     mtu: 1500,
@@ -213,6 +215,10 @@ lease     10.10.1.0/24, etcd lease def, ends in 2 h 0 min unless renewed
 store     etcd at http://etcd:2379
 backend   host-gw, MTU 1500: the kernel routes, no packet passes weft
 underlay  ens33  10.0.0.1
+file      /run/flannel/subnet.env
+rules     forward, by iptables
+forwards  IPv4
+health    not told: see -healthz-port
 routes    1 in the kernel
           no route to 10.10.3.0/24: because
 peers     2

@@ -13,6 +13,7 @@ import {
   udpPacket,
   vnetHeader,
 } from '../../dataplane/forward/packets.js';
+import { withSpoiledMemory } from './spoiled-memory.js';
 
 const PEER = parseAddress('192.168.64.4')!;
 const PLACE = { address: parseAddress('192.168.64.3')!, port: 8472, drops: DROP_NAMES };
@@ -29,6 +30,15 @@ function record(bytes: Uint8Array, more: Partial<LiveRecord> = {}): LiveRecord {
 }
 
 describe('a packet of a live capture', () => {
+  it('outer: nothing in the headers that are made of what their memory held before', () => {
+    const make = () => livePacket(record(frame(udpPacket({})), { isInner: false }), PLACE).bytes;
+    const bytes = Buffer.from(make());
+    assert.deepEqual(Buffer.from(withSpoiledMemory(make)), bytes);
+    assert.equal(bytes.readUInt16BE(6), 0, 'no fragment');
+    assert.ok(headerSumIsRight(bytes));
+    assert.ok(transportSumIsRight(bytes));
+  });
+
   it('says what became of it', () => {
     const packet = udpPacket({});
     const told = (more: Partial<LiveRecord>) => livePacket(record(packet, more), PLACE).comment;

@@ -6,6 +6,7 @@ import { describe, it } from 'node:test';
 import { openCapture } from '../../../src/operate/capture/open.js';
 import { PcapngWriter } from '../../../src/operate/capture/pcapng-writer.js';
 import { hex, temporaryFolder } from './captures.js';
+import { withSpoiledMemory } from './spoiled-memory.js';
 
 const folder = temporaryFolder();
 
@@ -45,6 +46,12 @@ describe('pcapng writer', () => {
       blocks[4]!.toString('hex', 8, 28),
       '01000000' + '00ca9a3b' + '01000000' + '04000000' + 'dc050000',
     );
+  });
+
+  it('has nothing in it of what its memory held before', () => {
+    assert.deepEqual(withSpoiledMemory(written), written());
+    const packet = written()[3]!;
+    assert.equal(packet.toString('hex', 28, 36), '4500000102000000', 'filled up with zeros');
   });
 
   it('is read back as it was written', () => {

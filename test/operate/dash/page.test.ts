@@ -31,7 +31,7 @@ function at(second: number, more: Partial<Status> = {}): Status {
       inbound_out_bytes: out / 3,
       inbound_out_packets: out / 2800,
     },
-    drops: { unknown_sender: 1200 + 7 * second },
+    drops: { unknown_sender: 1200 + 7 * second, foreign_vni: 3 },
     peers: [
       {
         ...one!,
@@ -96,9 +96,10 @@ describe('the page', { skip, timeout: 600_000 }, () => {
     assert.match(await textOf('#drops tbody'), /unknown_sender\s+2,0\d\d\s+7\/s\s+from an address/);
     assert.match(await textOf('#drops tbody'), /198\.51\.100\.7/);
     assert.match(
-      await textOf('#drops tbody td:last-child'),
+      await textOf('#drops tbody tr:first-child td:last-child'),
       /^VXLAN VNI 1: TCP 10\.5\.9\.2:40116 > .* \[S\] DF 60 bytes \(from 198\.51\.100\.7, 3 s ago\)$/,
     );
+    assert.equal(await textOf('#drops tbody tr:last-child td:last-child'), '–', 'none is kept');
     assert.match(await textOf('#facts'), /10\.10\.58\.0\/24 of 10\.10\.0\.0\/16/);
     assert.equal(page.url(), `http://127.0.0.1:${port}/`, 'the token is out of the address');
     assert.deepEqual(outside, [], 'nothing from outside, no error');

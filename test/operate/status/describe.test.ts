@@ -19,6 +19,10 @@ store     etcd at http://192.168.56.131:2379, prefix /coreos.com/network
 backend   vxlan with direct routing
 device    flannel.1  10.10.58.0/32, MTU 1450, VtepMAC 02:00:00:00:00:0a
 underlay  ens33  192.168.56.11:8472, MTU 1500, public IP 203.0.113.7
+file      /run/flannel/subnet.env
+rules     forward, by iptables
+forwards  IPv4
+health    not told: see -healthz-port
 offload   tier segment; TUN TSO yes, USO no; UDP GRO yes; receive buffer 16.8 MB
 lanes     2 (one for every 4 of 8 processors; -lanes sets it), 2 threads each; lane 1 NOT RUNNING
 routes    2 to other hosts, 1 of them past the tunnel

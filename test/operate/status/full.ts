@@ -16,6 +16,14 @@ const none = Object.fromEntries(SEEN_NAMES.map((name) => [name, 0])) as Record<S
 /** A peer of which nothing was seen. */
 export const UNSEEN: PeerSeen = { ...none, heardSecondsAgo: null, segmentAgainIn: 0, pathMtu: 0 };
 
+/** As a start without any flag leaves a host. */
+export const SET_UP: Status['setUp'] = {
+  subnetFile: '/run/flannel/subnet.env',
+  rules: { by: 'iptables', masquerade: false, forward: true, guard: false },
+  forwarding: true,
+  health: null,
+};
+
 /** A host whose queues lost nothing. */
 export const NOTHING_LOST: HostCounters = {
   udpSndbufErrors: 0,
@@ -46,6 +54,7 @@ export const fullStatus: Status = {
   ],
   overlayNetwork: '10.10.0.0/16',
   faults: ['the underlay address 192.168.56.11 is gone from ens33'],
+  setUp: SET_UP,
   logLinesLost: 0,
   backend: 'vxlan',
   directRouting: true,

@@ -107,6 +107,7 @@ export class FakeHost implements Host {
         ...{ masquerade: false, fullyRandom: true, forward: false },
         ...{ guard: false, resyncMs: 5_000 },
       },
+      health: null,
       blackhole: false,
       probePeers: true,
       openStore: () => this.store,

@@ -21,13 +21,13 @@ import { Random } from '../random.js';
 import { ALL } from './shown.js';
 
 /** Both sides of a ring, and bytes to record from. */
-function make(snap = 65_535, isLimited = false) {
+function make(snap = 65_535, isLimited = false, isOpen = true) {
   const memory = new LaneMemory();
   const random = new Random(5);
   memory.bytes.set(random.bytes(70_000), LAYOUT.outbound);
   const recorder = new Recorder(memory.bytes, memory.words);
   const ring = new CaptureRing(memory.memory);
-  recorder.begin(snap, isLimited, true);
+  recorder.begin(snap, isLimited, isOpen);
   const source = (at: number, length: number) =>
     Buffer.from(memory.bytes.subarray(LAYOUT.outbound + at, LAYOUT.outbound + at + length));
   const record = (kind: number, at: number, length: number) => {
@@ -127,6 +127,12 @@ describe('capture ring', () => {
     ring.read();
     recorder.batch(0);
     assert.equal(recorder.missesAll, false);
+  });
+
+  it('that is full and takes some packets alone still looks at each', () => {
+    const { recorder, record } = make(65_535, false, false);
+    while (record(INNER, 0, 1000) !== 0) recorder.publish();
+    assert.equal(recorder.missesAll, false, 'how many of those it misses is to be counted');
   });
 
   it('gives nothing of a batch whose verdicts are not final', () => {
