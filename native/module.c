@@ -95,6 +95,7 @@ NAPI_MODULE_INIT() {
       METHOD("wait", wait_ready),
       METHOD("close", close_fd),
       METHOD("notify", notify),
+      METHOD("rulesNumber", rules_number),
       METHOD("linesOpen", lines_open),
       METHOD("linesWrite", lines_write),
       METHOD("linesLost", lines_lost),

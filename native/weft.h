@@ -127,6 +127,7 @@ napi_value event_drain(napi_env env, napi_callback_info info);
 napi_value wait_ready(napi_env env, napi_callback_info info);
 napi_value close_fd(napi_env env, napi_callback_info info);
 napi_value notify(napi_env env, napi_callback_info info);
+napi_value rules_number(napi_env env, napi_callback_info info);
 napi_value lines_open(napi_env env, napi_callback_info info);
 napi_value lines_write(napi_env env, napi_callback_info info);
 napi_value lines_lost(napi_env env, napi_callback_info info);

@@ -3,6 +3,7 @@
  * the clock, the log and the store. One object, so that a test can stand in for a whole host.
  */
 import process from 'node:process';
+import { loadNative } from '../../dataplane/io/native.js';
 import { Echo, type EchoOptions, loadRawSockets } from '../host/echo.js';
 import { readHostId } from '../host/host-id.js';
 import { folderOf } from '../host/run-folder.js';
@@ -13,6 +14,8 @@ import type { Prober } from './paths.js';
 export interface Host {
   /** Starts `ip`, `iptables` and `nft`. */
   readonly runner: Runner;
+  /** See `Subject` of operate/findings. */
+  readonly rulesNumber: () => number | null;
   /** The sockets, the TUN and the lanes' threads. */
   readonly io: PacketIo;
   /** Of this process. */
@@ -39,6 +42,7 @@ export interface Host {
 export async function thisHost(runDirectory: string, laneProgram?: URL): Promise<Host> {
   return {
     runner: systemRunner,
+    rulesNumber: askRulesNumber,
     io: nativeIo(laneProgram),
     pid: process.pid,
     runDirectory,
@@ -49,4 +53,13 @@ export async function thisHost(runDirectory: string, laneProgram?: URL): Promise
     readEcho: loadRawSockets,
     openEcho: (options) => Echo.open(options),
   };
+}
+
+function askRulesNumber(): number | null {
+  try {
+    return loadNative().rulesNumber();
+  } catch {
+    // No nftables, or no right to ask; then rules are read to see whether they changed.
+    return null;
+  }
 }

@@ -7,7 +7,7 @@ import type { Host } from './host.js';
 import { isVxlan, type Parts } from './report.js';
 
 export interface Surroundings {
-  readonly host: Pick<Host, 'runner' | 'proc' | 'pid'>;
+  readonly host: Pick<Host, 'runner' | 'proc' | 'pid' | 'rulesNumber'>;
   readonly network: string;
   readonly subnetFile: string;
 }
@@ -37,5 +37,6 @@ export function subjectOf(parts: Parts, { host, network, subnetFile }: Surroundi
       direct: carrier.isDirect(peer),
     })),
     subnetFile,
+    rulesNumber: host.rulesNumber,
   };
 }

@@ -112,6 +112,8 @@ export interface Native {
   close(fd: number): number;
   /** One datagram to a unix socket; `@` in front: the abstract name space. */
   notify(path: string, text: string): number;
+  /** Of this network namespace's nftables: each change raises it. Throws where the kernel does not tell. */
+  rulesNumber(): number;
   /** Lines for a descriptor, by a thread that alone may stand still: native/lines.c. */
   linesOpen(fd: number): void;
   /** False when too much waits already. `carries`: added to the second of `linesLost` if it fails; see lines.c. */

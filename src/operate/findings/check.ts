@@ -36,6 +36,11 @@ export interface Subject {
     readonly direct: boolean;
   }[];
   readonly subnetFile: string;
+  /**
+   * A number that is another one after each change to nftables, which iptables' rules are part of
+   * today; null where the kernel does not tell. Absent where nobody asks it.
+   */
+  readonly rulesNumber?: () => number | null;
 }
 
 /** Looks at the host. It may start programs, so how often it looks depends on what that takes. */

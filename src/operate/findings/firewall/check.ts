@@ -12,6 +12,7 @@ import type { Finding } from '../finding.js';
 import { type Dropper, judgeTables, keyOfDrop } from './drops.js';
 import { Fingerprint, MOST_CHAINS } from './fingerprint.js';
 import type { Place } from './flows.js';
+import { Kept } from './kept.js';
 import { type Ruleset, readRuleset } from './read.js';
 import { tellDropper, tellMaybe } from './tell.js';
 import { addressTest } from './values.js';
@@ -26,6 +27,8 @@ const MOST_CONTAINERS = 64;
 const SHORT_LOOKS = 20;
 /** With findings, whose counters should be no older. */
 const SHORT_LOOKS_FOUND = 3;
+/** So many times as many with very many chains, where the kernel tells of each change. */
+const OF_LARGE = 10;
 
 interface Last {
   readonly seen: string;
@@ -37,15 +40,16 @@ interface Last {
 export class FirewallCheck implements HostCheck {
   readonly name = 'the firewall';
   readonly #fingerprint = new Fingerprint();
+  readonly #kept = new Kept();
   #last: Last | undefined;
   /** What the counters of rules said at the last look that may drop some of our packets. */
   #counted = new Map<string, number>();
 
   async look(subject: Subject): Promise<readonly Finding[]> {
-    const { runner, proc, subnet, device, underlay } = subject;
+    const { runner, subnet, device, underlay } = subject;
     const [behind, rules] = await Promise.all([
       bridgesOf(runner, subnet, device ?? ''),
-      this.#fingerprint.take(runner, proc),
+      this.#fingerprint.take(subject),
     ]);
     const bridges = behind.filter((name) => name !== underlay.interface);
     const seen = rules === null ? null : `${rules}\n${bridges}\n${wordsOf(subject)}`;
@@ -57,14 +61,15 @@ export class FirewallCheck implements HostCheck {
     this.#last = undefined;
     const findings = await this.#lookAtAll(subject, bridges);
     const isOpen = findings.length > 0 || this.#counted.size > 0;
-    const short = isOpen ? SHORT_LOOKS_FOUND : SHORT_LOOKS;
+    const times = this.#fingerprint.isLarge ? OF_LARGE : 1;
+    const short = times * (isOpen ? SHORT_LOOKS_FOUND : SHORT_LOOKS);
     if (seen !== null) this.#last = { seen, findings, short };
     return findings;
   }
 
   async #lookAtAll(subject: Subject, bridges: readonly string[]): Promise<Finding[]> {
     const { runner, proc } = subject;
-    const ruleset = await readRuleset(runner, proc);
+    const ruleset = await readRuleset(runner, proc, this.#kept);
     this.#fingerprint.isLarge = (ruleset.chains ?? Infinity) > MOST_CHAINS;
     const place = placeOf(subject, ruleset, bridges);
     const { flows, sure, maybe } = judgeTables(ruleset.tables, place);

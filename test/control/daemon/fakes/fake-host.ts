@@ -26,6 +26,7 @@ export const EARLIER = 'FLANNEL_NETWORK=10.10.0.0/16\nFLANNEL_SUBNET=10.10.64.1/
 const ROOT = 'Uid:\t0\t0\t0\t0\nCapEff:\t000001ffffffffff\n';
 
 export class FakeHost implements Host {
+  readonly rulesNumber = () => null;
   readonly pid = PID;
   readonly runDirectory: string;
   readonly folder: string;

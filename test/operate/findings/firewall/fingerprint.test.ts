@@ -10,9 +10,10 @@ test('after a listing of very many rules none is taken for a while', async () =>
   } as unknown as Runner;
   const fingerprint = new Fingerprint();
   fingerprint.isLarge = false;
-  assert.equal(await fingerprint.take(runner, '/nothing'), stdout);
+  assert.equal(await fingerprint.take({ runner, proc: '/nothing' }), stdout);
   stdout = 'x'.repeat(200_001);
-  assert.equal(await fingerprint.take(runner, '/nothing'), stdout);
-  for (let i = 0; i < 100; i += 1) assert.equal(await fingerprint.take(runner, '/nothing'), null);
-  assert.equal(await fingerprint.take(runner, '/nothing'), stdout);
+  assert.equal(await fingerprint.take({ runner, proc: '/nothing' }), stdout);
+  for (let i = 0; i < 100; i += 1)
+    assert.equal(await fingerprint.take({ runner, proc: '/nothing' }), null);
+  assert.equal(await fingerprint.take({ runner, proc: '/nothing' }), stdout);
 });
