@@ -13,7 +13,7 @@ import { type Dropper, judgeTables, keyOfDrop } from './drops.js';
 import { Fingerprint, MOST_CHAINS } from './fingerprint.js';
 import type { Place } from './flows.js';
 import { Kept } from './kept.js';
-import { type Ruleset, readRuleset } from './read.js';
+import { type Read, type Ruleset, readRuleset } from './read.js';
 import { tellDropper, tellMaybe } from './tell.js';
 import { addressTest } from './values.js';
 
@@ -40,7 +40,7 @@ interface Last {
 export class FirewallCheck implements HostCheck {
   readonly name = 'the firewall';
   readonly #fingerprint = new Fingerprint();
-  readonly #kept = new Kept();
+  readonly #kept = new Kept<Read>();
   #last: Last | undefined;
   /** What the counters of rules said at the last look that may drop some of our packets. */
   #counted = new Map<string, number>();

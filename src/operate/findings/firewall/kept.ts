@@ -3,14 +3,12 @@
  * seconds of a processor for one chain of them, whatever is in it. They are read anew the less often
  * the more chains they have; those of others are read each time.
  */
-import type { Read } from './read.js';
-
 /** From so many chains on. */
 const HUGE = 2_000;
 /** By one look in so many chains; a chain of 30,000 takes 4 s, one of 3,000 a hundredth of it. */
 const CHAINS_A_LOOK = 20;
 
-export class Kept {
+export class Kept<Read> {
   readonly #tables = new Map<string, { read: Read; looks: number }>();
 
   async take(table: string, chains: number, read: () => Promise<Read>): Promise<Read> {

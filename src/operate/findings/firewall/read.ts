@@ -40,7 +40,7 @@ interface Programs {
 export async function readRuleset(
   runner: Runner,
   proc: string,
-  kept = new Kept(),
+  kept = new Kept<Read>(),
 ): Promise<Ruleset> {
   const legacy = legacyTables(proc);
   const [heads, programs] = await Promise.all([chainsOf(runner), programsOf(runner)]);
