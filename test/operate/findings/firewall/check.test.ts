@@ -66,6 +66,11 @@ test("a rule about one peer is that peer's, one about one protocol says so", asy
   );
 });
 
+test('a rule that only counts what it drops by name drops all the same', async () => {
+  const counted = '-A FORWARD -i flannel.1 -m nfacct --nfacct-name dropped_pkts -j DROP';
+  assert.equal((await lookAt(filter(counted))).length, 1);
+});
+
 test('hosts that are reached past the tunnel: by the underlay, without its device', async () => {
   const peers = PEERS.map((peer) => ({ ...peer, direct: true }));
   assert.deepEqual(await lookAt(filter('-A INPUT -p udp -j DROP'), { peers }), []);
