@@ -27,14 +27,15 @@ static uint32_t number_in(const char *answer, size_t length) {
   while (at + sizeof(struct nlattr) <= length) {
     struct nlattr attribute;
     memcpy(&attribute, answer + at, sizeof attribute);
-    if (attribute.nla_len < NLA_HDRLEN || at + attribute.nla_len > length) return 0;
+    if (attribute.nla_len < sizeof(struct nlattr) || at + attribute.nla_len > length) return 0;
     if ((attribute.nla_type & NLA_TYPE_MASK) == ATTRIBUTE_GEN_ID &&
-        attribute.nla_len >= NLA_HDRLEN + sizeof(uint32_t)) {
+        attribute.nla_len >= sizeof(struct nlattr) + sizeof(uint32_t)) {
       uint32_t number;
-      memcpy(&number, answer + at + NLA_HDRLEN, sizeof number);
+      memcpy(&number, answer + at + sizeof(struct nlattr), sizeof number);
       return ntohl(number);
     }
-    at += NLA_ALIGN(attribute.nla_len);
+    /* Each begins at a multiple of 4. */
+    at += ((size_t)attribute.nla_len + 3) & ~(size_t)3;
   }
   return 0;
 }
