@@ -1,6 +1,7 @@
 /** Which devices of this host its containers are behind. */
 import type { Ask } from './ask-ip.js';
 import { HostError } from './errors.js';
+import { rowsOf } from './ip-rows.js';
 import type { Runner } from './runner.js';
 
 /** Names that a rule can hold, and that mean one device there. */
@@ -12,11 +13,8 @@ const PLAIN = /^[^\s"\\+]+$/;
  */
 export async function bridgesOf(runner: Runner, subnet: string, tunnel: string): Promise<string[]> {
   const argv = ['ip', '-j', '-4', 'addr', 'show', 'to', subnet];
-  const { code, stdout, stderr } = await runner.run(argv);
-  if (code !== 0) throw new HostError('EIP', `${argv.join(' ')}: ${stderr.trim()}`);
-  return bridgesIn(JSON.parse(stdout.trim() || '[]') as unknown[], tunnel).filter((name) =>
-    PLAIN.test(name),
-  );
+  const rows = rowsOf(argv, await runner.run(argv));
+  return bridgesIn(rows, tunnel).filter((name) => PLAIN.test(name));
 }
 
 /** The same by `ask`. */

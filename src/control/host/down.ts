@@ -5,6 +5,7 @@ import { errnoOf, HostError, textOf } from './errors.js';
 import { takeBackIptables } from './firewall/iptables.js';
 import { takeBackNftables } from './firewall/nftables.js';
 import { readHostId } from './host-id.js';
+import { rowsOf } from './ip-rows.js';
 import {
   describeOwner,
   type Entry,
@@ -142,10 +143,10 @@ async function takeBackDevice(name: string, index: number | null, runner: Runner
 }
 
 async function findLink(name: string, runner: Runner): Promise<LinkRow | null> {
-  const shown = await runner.run(['ip', '-j', '-d', 'link', 'show', 'dev', name]);
-  if (shown.code === 0) return (JSON.parse(shown.stdout) as LinkRow[])[0] ?? null;
-  if (/does not exist|Cannot find device/.test(shown.stderr)) return null;
-  throw new HostError('EIP', `ip link show ${name}: ${shown.stderr.trim()}`);
+  const argv = ['ip', '-j', '-d', 'link', 'show', 'dev', name];
+  const shown = await runner.run(argv);
+  if (shown.code !== 0 && /does not exist|Cannot find device/.test(shown.stderr)) return null;
+  return (rowsOf(argv, shown) as LinkRow[])[0] ?? null;
 }
 
 function kindOf(link: LinkRow): string {

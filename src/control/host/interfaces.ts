@@ -6,6 +6,7 @@ import { type Address, type AddressInfo, readAddress, usableAddresses } from './
 import { HostError, textOf } from './errors.js';
 import type { Pattern } from './go-pattern.js';
 import type { Ip } from './ip.js';
+import { rowsOf } from './ip-rows.js';
 import { parseAddress } from './ipv4.js';
 import type { Runner } from './runner.js';
 
@@ -344,13 +345,6 @@ interface RouteRow {
 
 /** Runs `ip -j …` and returns its rows. */
 async function ask(runner: Runner, args: readonly string[]): Promise<unknown[]> {
-  const { code, stdout, stderr } = await runner.run(['ip', '-j', ...args]);
-  if (code !== 0) throw new HostError('EIP', `ip ${args.join(' ')}: ${stderr.trim()}`);
-  try {
-    const rows: unknown = JSON.parse(stdout.trim() === '' ? '[]' : stdout);
-    if (Array.isArray(rows)) return rows;
-  } catch {
-    // Said below.
-  }
-  throw new HostError('EIP', `ip ${args.join(' ')} did not answer in JSON; is it iproute2's ip?`);
+  const argv = ['ip', '-j', ...args];
+  return rowsOf(argv, await runner.run(argv));
 }

@@ -159,8 +159,7 @@ export class Ip {
     ]);
     if (code === null) throw endedEarly({ code, signal }, stderr);
     if (code !== 0) return stderr.trim().replaceAll('\n', ' ');
-    // Old versions say nothing where there is nothing.
-    return stdout.trim() === '' ? [] : (parseArray(stdout) ?? 'ip did not answer in JSON');
+    return parseArray(stdout) ?? 'ip did not answer in JSON';
   }
 
   /** Puts what each of these lines is answered to `answers`. */

@@ -110,8 +110,9 @@ export function holds(pid: number, inodes: ReadonlySet<string>, proc: string): b
 }
 
 async function findVxlan(runner: Runner, port: number): Promise<string | null> {
-  const found = (await listVxlans(runner)).find((one) => one.up && one.port === port);
-  return found?.name ?? null;
+  // Who asks has a fault to tell already, with or without this name.
+  const all = await listVxlans(runner).catch(() => []);
+  return all.find((one) => one.up && one.port === port)?.name ?? null;
 }
 
 // A process may end between two looks at it: what cannot be read counts as not there.

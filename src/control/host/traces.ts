@@ -7,9 +7,13 @@ import fs from 'node:fs';
 import { GUARD, GUARD_TABLE } from './firewall/guard-rules.js';
 import { PLACES } from './firewall/iptables-rules.js';
 import { TABLE } from './firewall/nftables-rules.js';
+import { rowsOf } from './ip-rows.js';
 import type { Runner } from './runner.js';
 
-/** A phrase for each, with what removes it. `files`: those that would be there. */
+/**
+ * A phrase for each, with what removes it. `files`: those that would be there. Throws a HostError when
+ * `ip` says that all is well and lists nothing, not even an empty list.
+ */
 export async function findTraces(runner: Runner, files: readonly string[]): Promise<string[]> {
   const found = [...(await findTuns(runner)), ...(await findChains(runner))];
   found.push(...(await findTables(runner)));
@@ -17,9 +21,15 @@ export async function findTraces(runner: Runner, files: readonly string[]): Prom
   return [...found, ...there.map((file) => `the file ${file} (rm ${file})`)];
 }
 
+interface Tun {
+  readonly ifname?: string;
+  readonly flags?: readonly string[];
+}
+
 async function findTuns(runner: Runner): Promise<string[]> {
-  const listing = await ask(runner, ['ip', '-j', 'link', 'show', 'type', 'tun']);
-  const rows = JSON.parse(listing.trim() || '[]') as { ifname?: string; flags?: string[] }[];
+  const argv = ['ip', '-j', 'link', 'show', 'type', 'tun'];
+  const ran = await runner.run(argv).catch(() => null);
+  const rows = (ran?.code === 0 ? rowsOf(argv, ran) : []) as Tun[];
   return rows.flatMap(({ ifname = '', flags = [] }) => {
     if (!/^flannel\.\d+$/.test(ifname)) return [];
     // Held open: its owner lives.

@@ -1,4 +1,5 @@
 /** The kernel's VXLAN devices in this network namespace. */
+import { rowsOf } from './ip-rows.js';
 import type { Runner } from './runner.js';
 
 export interface Vxlan {
@@ -15,9 +16,9 @@ export interface Vxlan {
 
 /** Empty where the kernel has no VXLAN. Rejects with a HostError when there is no `ip`. */
 export async function listVxlans(runner: Runner): Promise<Vxlan[]> {
-  const { code, stdout } = await runner.run(['ip', '-j', '-d', 'link', 'show', 'type', 'vxlan']);
-  if (code !== 0 || stdout.trim() === '') return [];
-  const rows = JSON.parse(stdout) as Row[];
+  const argv = ['ip', '-j', '-d', 'link', 'show', 'type', 'vxlan'];
+  const ran = await runner.run(argv);
+  const rows = (ran.code === 0 ? rowsOf(argv, ran) : []) as Row[];
   return rows.flatMap(({ ifname, flags, address = '', linkinfo }) => {
     const { id, port, local6, group6, remote6 } = linkinfo?.info_data ?? {};
     // Old versions of `ip` print an empty object for each link they leave out.

@@ -71,6 +71,6 @@ test('one line says what was removed; a second one where other containers are ou
   assert.match(inContainer.lines[1]!, /^warn: no flanneld is to be seen from here/);
 
   const gone = new Lines();
-  await clear(new FakeRunner({ [LIST]: {} }), CLAIM, gone, root);
+  await clear(new FakeRunner({ [LIST]: { stdout: '[ ]\n' } }), CLAIM, gone, root);
   assert.deepEqual(gone.lines, []);
 });

@@ -50,7 +50,7 @@ test('the VXLAN devices of a host', async () => {
     { name: 'flannel-v6.1', vni: 1, port: 8472, up: true, mac, ipv6: true },
     { name: 'vx', vni: 7, port: 4789, up: false, mac, ipv6: false },
   ]);
-  assert.deepEqual(await listVxlans(new FakeRunner({ [LIST]: {} })), []);
+  assert.deepEqual(await listVxlans(new FakeRunner({ [LIST]: { stdout: '[ ]\n' } })), []);
   assert.deepEqual(await listVxlans(new FakeRunner({ [LIST]: { code: 255 } })), []);
 });
 

@@ -52,6 +52,6 @@ test('a kernel VXLAN device is named, else the way to find out', async (t) => {
   const runner = new FakeRunner({ [VXLAN]: { stdout: JSON.stringify(links) } });
   const told = await describePortUser(runner, '192.168.56.11', 8472, root);
   assert.match(told!, /VXLAN device vx; remove it \(ip link del vx\), or set another "Port"/);
-  const none = new FakeRunner({ [VXLAN]: { stdout: '' } });
+  const none = new FakeRunner({ [VXLAN]: { stdout: '[ ]\n' } });
   assert.match((await describePortUser(none, '192.168.56.11', 8472, root))!, /ss -lnup/);
 });

@@ -32,7 +32,7 @@ test('all that a weft leaves is named, with what removes it; what is none is not
 
 test('programs that are not there, or are refused, have nothing to show', async () => {
   const runner = new FakeRunner({
-    [TUNS]: { stdout: '' },
+    [TUNS]: { code: 1, stdout: '' },
     'iptables-save': { code: 4, stdout: ':FLANNEL-FWD - [0:0]\n' },
     'nft list tables': new Error('cannot run nft'),
   });

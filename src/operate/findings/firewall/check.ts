@@ -12,7 +12,8 @@ import type { Finding } from '../finding.js';
 import { type Dropper, judgeTables, keyOfDrop } from './drops.js';
 import { Fingerprint, MOST_CHAINS } from './fingerprint.js';
 import type { Place } from './flows.js';
-import { type Ruleset, readRuleset } from './read.js';
+import { Kept } from './kept.js';
+import { type Read, type Ruleset, readRuleset } from './read.js';
 import { tellDropper, tellMaybe } from './tell.js';
 import { addressTest } from './values.js';
 
@@ -25,9 +26,11 @@ const MOST_CONTAINERS = 64;
 /** While nothing changes, so many looks are short, and the next is a whole one all the same. */
 const SHORT_LOOKS = 20;
 /** With findings, whose counters should be no older. */
-const SHORT_LOOKS_FOUND = 1;
+const SHORT_LOOKS_FOUND = 3;
 /** Sets whose elements come with packets, and go with time: no change of the rules. */
 const ALIVE = /"(?:dynamic|timeout)"/;
+/** So many times as many with very many chains, where the kernel tells of each change. */
+const OF_LARGE = 10;
 
 interface Last {
   readonly seen: string;
@@ -39,6 +42,7 @@ interface Last {
 export class FirewallCheck implements HostCheck {
   readonly name = 'the firewall';
   readonly #fingerprint = new Fingerprint();
+  readonly #kept = new Kept<Read>();
   #last: Last | undefined;
   /** What the counters of rules said at the last look that may drop some of our packets. */
   #counted = new Map<string, number>();
@@ -57,14 +61,15 @@ export class FirewallCheck implements HostCheck {
     this.#last = undefined;
     const findings = await this.#lookAtAll(subject, bridges);
     const isOpen = findings.length > 0 || this.#counted.size > 0;
-    const short = isOpen ? SHORT_LOOKS_FOUND : SHORT_LOOKS;
+    const times = this.#fingerprint.isLarge ? OF_LARGE : 1;
+    const short = times * (isOpen ? SHORT_LOOKS_FOUND : SHORT_LOOKS);
     if (seen !== null) this.#last = { seen, findings, short };
     return findings;
   }
 
   async #lookAtAll(subject: Subject, bridges: readonly string[]): Promise<Finding[]> {
     const { runner, proc } = subject;
-    const ruleset = await readRuleset(runner, proc);
+    const ruleset = await readRuleset(runner, proc, this.#kept);
     this.#fingerprint.isLarge = (ruleset.chains ?? Infinity) > MOST_CHAINS;
     this.#fingerprint.isAlive = ALIVE.test(ruleset.text);
     const place = placeOf(subject, ruleset, bridges);

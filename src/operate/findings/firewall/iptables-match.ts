@@ -38,7 +38,7 @@ const OPTIONS: Readonly<Record<string, Question>> = {
 };
 
 /** Options whose value says nothing of its own, or names a thing. */
-const SILENT = ['--comment', '--dir'];
+const SILENT = ['--comment', '--dir', '--nfacct-name'];
 /** Options without a value. What stands behind a bridge's port is routed here, not bridged. */
 const FLAGS: Readonly<Record<string, Truth>> = {
   '-f': false,
@@ -47,7 +47,7 @@ const FLAGS: Readonly<Record<string, Truth>> = {
 /** Modules that ask nothing by themselves; of the others, an option that is not known is open. */
 const PLAIN = [
   ...['udp', 'tcp', 'comment', 'conntrack', 'state', 'mark', 'multiport', 'iprange'],
-  ...['addrtype', 'pkttype', 'policy', 'physdev'],
+  ...['addrtype', 'pkttype', 'policy', 'physdev', 'nfacct'],
 ];
 
 /** `words`: the rule's, up to its target. */

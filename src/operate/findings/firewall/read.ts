@@ -9,6 +9,7 @@ import { errnoOf, HostError, textOf } from '../../../control/host/errors.js';
 import { versionOf } from '../../../control/host/firewall/run-iptables.js';
 import type { Runner } from '../../../control/host/runner.js';
 import { TABLES, tablesIn } from './iptables-rules.js';
+import { Kept } from './kept.js';
 import type { Chain, Hook, Table } from './model.js';
 import { type ChainHead, type Entry, entriesIn, headsIn, tableIn } from './nft-rules.js';
 
@@ -20,7 +21,7 @@ export interface Ruleset {
   readonly chains: number | null;
 }
 
-type Read = Omit<Ruleset, 'chains'>;
+export type Read = Omit<Ruleset, 'chains'>;
 
 /** Of a table with more chains just those are read that packets of ours can come to. */
 const MANY_CHAINS = 300;
@@ -35,14 +36,22 @@ interface Programs {
   readonly isNft: boolean;
 }
 
-/** Throws a HostError when the rules cannot be read. */
-export async function readRuleset(runner: Runner, proc: string): Promise<Ruleset> {
+/** Throws a HostError when the rules cannot be read. `kept`: of earlier looks. */
+export async function readRuleset(
+  runner: Runner,
+  proc: string,
+  kept = new Kept<Read>(),
+): Promise<Ruleset> {
   const legacy = legacyTables(proc);
   const [heads, programs] = await Promise.all([chainsOf(runner), programsOf(runner)]);
   const read = await Promise.all([
     legacyOf(runner, programs.legacy, legacy),
     ...(heads === null && programs.isNft ? [allOf(runner)] : []),
-    ...tablesOf(heads ?? []).map((own) => readTable(runner, programs.nft, own)),
+    ...tablesOf(heads ?? []).map((own) =>
+      kept.take(`${own[0]!.family} ${own[0]!.table}`, own.length, () =>
+        readTable(runner, programs.nft, own),
+      ),
+    ),
   ]);
   return { ...sum(read), chains: heads?.length ?? null };
 }

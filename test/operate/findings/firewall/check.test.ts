@@ -66,6 +66,11 @@ test("a rule about one peer is that peer's, one about one protocol says so", asy
   );
 });
 
+test('a rule that only counts what it drops by name drops all the same', async () => {
+  const counted = '-A FORWARD -i flannel.1 -m nfacct --nfacct-name dropped_pkts -j DROP';
+  assert.equal((await lookAt(filter(counted))).length, 1);
+});
+
 test('hosts that are reached past the tunnel: by the underlay, without its device', async () => {
   const peers = PEERS.map((peer) => ({ ...peer, direct: true }));
   assert.deepEqual(await lookAt(filter('-A INPUT -p udp -j DROP'), { peers }), []);
@@ -148,6 +153,46 @@ test('while nothing changes a look is two programs; a change is seen at once', a
   assert.equal(await look(), 1);
   assert.equal(await look(), 1);
   assert.equal(runner.ran.length, 2, 'the same again');
+});
+
+test("with the kernel's number no program lists rules while it stays, however many there are", async () => {
+  fs.writeFileSync(`${proc}/net/ip_tables_names`, '');
+  const many = Array.from({ length: 400 }, (_, i) => {
+    return `{"chain": {"family": "ip", "table": "nat", "name": "svc${i}"}}`;
+  });
+  const runner = new Fake({
+    'nft -j list chains': NFT_FILTER.replace(']}', `, ${many.join(', ')}]}`),
+    'iptables -t filter -S -v': '-P FORWARD ACCEPT -c 0 0\n',
+  });
+  const check = new FirewallCheck();
+  let number = 7;
+  const look = async () => {
+    runner.ran.length = 0;
+    return (await check.look(subjectOf(runner, proc, { nftGeneration: number }))).length;
+  };
+  assert.equal(await look(), 0);
+  for (let i = 0; i < 100; i += 1) {
+    assert.equal(await look(), 0);
+    assert.deepEqual(runner.ran, ['ip -j -force -batch -']);
+  }
+  number += 1;
+  runner.answers['iptables -t filter -S -v'] =
+    '-P FORWARD ACCEPT -c 0 0\n-A FORWARD -c 5 300 -j DROP\n';
+  assert.equal(await look(), 1);
+});
+
+test("beside the kernel's number, iptables-legacy's rules are listed: it does not tell of those", async () => {
+  fs.writeFileSync(`${proc}/net/ip_tables_names`, 'filter\n');
+  const runner = new Fake({ 'nft -j list chains': '{"nftables": []}' });
+  const check = new FirewallCheck();
+  const look = async (text: string) => {
+    runner.answers['iptables-legacy-save -t filter'] = text;
+    runner.answers['iptables-legacy-save -c -t filter'] = text;
+    return (await check.look(subjectOf(runner, proc, { nftGeneration: 7 }))).length;
+  };
+  assert.equal(await look(filter()), 0);
+  assert.equal(await look(filter('-A FORWARD -j DROP')), 1);
+  assert.equal(await look(filter()), 0);
 });
 
 test('what nft refuses is said, not taken for no rules', async () => {
