@@ -19,7 +19,7 @@ import { CONFIG, PREFIX, startWeft, weftFlags } from './overlay.js';
 const lacks = labLacks({ programs: ['etcd', 'iperf3', 'setpriv'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
-describe('weft up on a host', { skip: lacks ?? false, timeout: 240_000 }, () => {
+describe('weft up on a host', { skip: lacks ?? false, timeout: 360_000 }, () => {
   let lab: Lab;
   let network: Network;
   let etcd: Etcd;
