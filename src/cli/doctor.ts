@@ -38,7 +38,7 @@ export async function main(args: string[]): Promise<number> {
   checkEtcdAccess(flags);
   const visible = hidePassword(['weft', 'doctor', ...args], process.env);
   const { answer, others } = await findRunning(flags, process.env);
-  const looks = answer === undefined ? await before(flags) : await running(answer, flags);
+  const looks = answer === undefined ? await before(flags, null) : await running(answer, flags);
   const warnings = etcdWarnings(flags, readEndpoints(flags), visible);
   if (warnings.length > 0) looks.push({ at: 'flags', saw: '', findings: warnings.map(ofFlags) });
   const verdict = verdictOf(looks);
@@ -55,7 +55,7 @@ function ofFlags(text: string): Finding {
   return { ...kind, about: 'flags', text, cure: '' };
 }
 
-function before(flags: Flags): Promise<Look[]> {
+function before(flags: Flags, weft: number | null): Promise<Look[]> {
   return lookBeforeStart({
     clock: systemClock,
     openStore: () => openStore(flags),
@@ -63,6 +63,7 @@ function before(flags: Flags): Promise<Look[]> {
     subnetFile: flags.text('subnet-file'),
     forwardRules: flags.bool('iptables-forward-rules'),
     checks: hostChecks(),
+    weft,
   });
 }
 
@@ -73,7 +74,7 @@ async function running(answer: Answer, flags: Flags): Promise<Look[]> {
     return [
       weft,
       wrong('start', 'starting', `no packets flow yet; ${answer.waitingFor}`),
-      ...(await before(flags)),
+      ...(await before(flags, pid)),
     ];
   }
   const { findings, peers } = answer;

@@ -199,13 +199,13 @@ function readOnLeaseLoss(text: string): 'exit' | 'reacquire' {
   throw new UsageError(`-on-lease-loss=${text}: give exit or reacquire`);
 }
 
-/** 0 and below: no listener, as with flanneld. */
 /** Of this process. */
 function usage(): Usage {
   const { user, system } = process.cpuUsage();
   return { residentBytes: process.memoryUsage.rss(), cpuSeconds: (user + system) / 1e6 };
 }
 
+/** 0 and below: no listener, as with flanneld. */
 function readHealthPort(flags: Flags): number {
   const port = flags.int('healthz-port');
   if (port > 65535) throw new UsageError(`-healthz-port=${port}: a port is at most 65535`);

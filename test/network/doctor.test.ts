@@ -12,6 +12,7 @@ import { Lab } from '../../src/lab/lab.js';
 import type { Finding } from '../../src/operate/findings/finding.js';
 import { CONFIG, PREFIX, startWeft, weftFlags } from './overlay.js';
 
+const SOCKET = new URL('../../src/operate/status/socket.js', import.meta.url).href;
 const lacks = labLacks({ programs: ['etcd', 'ip', 'socat', 'iptables', 'nft'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
@@ -46,7 +47,7 @@ describe('weft doctor', { skip: lacks ?? false, timeout: 120_000 }, () => {
   };
   const traces = async () => [
     (await host.run(['ip', '-4', '-d', 'addr'])).stdout.replace(/\d+sec/g, ''),
-    (await host.run(['ip', 'route', 'show', 'table', 'all'])).stdout,
+    (await host.run(['ip', '-4', 'route', 'show', 'table', 'all'])).stdout,
   ];
 
   test('a host that weft can start on: what a start needs, in its order, and no error', async () => {
@@ -124,6 +125,36 @@ describe('weft doctor', { skip: lacks ?? false, timeout: 120_000 }, () => {
     } finally {
       await waiting.stop();
     }
+  });
+
+  test('of a weft that waits for a lease: no word of the port and the device that it has', async () => {
+    // Such a wait is too short to be met: this has the port, and answers as one.
+    const standIn = `
+      const { StatusSocket } = await import('${SOCKET}');
+      (await import('node:dgram')).createSocket('udp4').bind(8472);
+      const answer = { version: '0.1.0', build: null, pid: process.pid, uptimeSeconds: 1 };
+      const waitingFor = 'acquiring a lease';
+      const told = () => ({ ...answer, waitingFor });
+      await new StatusSocket(told, process.pid, '/run/weft').open();
+      console.log('it waits');`;
+    const waiting = host.start([process.execPath, '--input-type=module', '-e', standIn]);
+    try {
+      await waiting.waitFor(/it waits/, 10_000);
+      const { stdout } = await doctor(...weftFlags(etcd));
+      assert.deepEqual(await findings(...weftFlags(etcd)), ['starting'], stdout);
+      assert.doesNotMatch(stdout, /kill|is free/);
+    } finally {
+      await waiting.stop();
+    }
+  });
+
+  test('an MTU that leaves too little for the tunnel', async () => {
+    const config = { Network: '10.10.0.0/16', Backend: { Type: 'vxlan', MTU: 100 } };
+    await etcd.put('/small/config', JSON.stringify(config));
+    const [endpoints = ''] = weftFlags(etcd);
+    const { code, stdout } = await doctor(endpoints, '-etcd-prefix=/small', '-iface=ens33');
+    assert.equal(code, 1, stdout);
+    assert.match(stdout, /^BROKEN {4}Backend\.MTU 100 leaves 50 bytes for the tunnel/);
   });
 
   test('of a weft that runs: what it finds itself, and no word of its own port and device', async () => {

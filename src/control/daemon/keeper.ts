@@ -173,7 +173,7 @@ class Kept {
 }
 
 /** Whatever else is thrown is a mistake in weft. */
-export function messageOfHost(error: unknown): string {
+function messageOfHost(error: unknown): string {
   if (error instanceof HostError) return error.message;
   throw error;
 }

@@ -59,7 +59,7 @@ function subjectOf(runner: Runner, more: Partial<Subject> = {}): Subject {
       network: '10.5.0.0/16',
       subnet: '10.5.52.0/24',
     },
-    ...{ device: 'flannel.1', mtu: 1450, subnetFile: '/run/flannel/subnet.env', peers: PEERS },
+    ...{ device: 'flannel.1', mtu: 1450, peers: PEERS },
     underlay: {
       ...{ interface: 'ens33', address: '192.168.56.11', publicIp: '192.168.56.11' },
       ...{ mtu: 1500, port: 8472 },
