@@ -12,13 +12,7 @@ import { layOut } from '../operate/status/lines.js';
 import { plainJson } from '../operate/status/plain.js';
 import { type Answer, isStarting } from '../operate/status/status.js';
 import { lookBeforeStart } from './doctor/before-start.js';
-import {
-  checkEtcdAccess,
-  etcdWarnings,
-  hidePassword,
-  readEndpoints,
-  readEtcdAccess,
-} from './etcd-access.js';
+import { type EtcdAccess, takeEtcdFlags } from './etcd-access.js';
 import { findRunning } from './find-running.js';
 import { type Flags, parseFlags, UsageError } from './flags.js';
 import { DOCTOR, doctorFlags } from './manual/doctor.js';
@@ -35,11 +29,11 @@ export async function main(args: string[]): Promise<number> {
     return 0;
   }
   if (flags.rest.length > 0) throw new UsageError(`${JSON.stringify(flags.rest[0])} is not a flag`);
-  checkEtcdAccess(flags);
-  const visible = hidePassword(['weft', 'doctor', ...args], process.env);
+  const access = takeEtcdFlags(flags, ['weft', 'doctor', ...args], process.env);
   const { answer, others } = await findRunning(flags, process.env);
-  const looks = answer === undefined ? await before(flags, null) : await running(answer, flags);
-  const warnings = etcdWarnings(flags, readEndpoints(flags), visible);
+  const looks =
+    answer === undefined ? await before(flags, access, null) : await running(answer, flags, access);
+  const { warnings } = access;
   if (warnings.length > 0) looks.push({ at: 'flags', saw: '', findings: warnings.map(ofFlags) });
   const verdict = verdictOf(looks);
   if (flags.bool('json')) printJson(plainJson({ schema: SCHEMA, verdict, looks }));
@@ -55,10 +49,10 @@ function ofFlags(text: string): Finding {
   return { ...kind, about: 'flags', text, cure: '' };
 }
 
-function before(flags: Flags, weft: number | null): Promise<Look[]> {
+function before(flags: Flags, access: EtcdAccess, weft: number | null): Promise<Look[]> {
   return lookBeforeStart({
     clock: systemClock,
-    openStore: () => openStore(flags),
+    openStore: () => openStore(flags, access),
     underlay: readSelection(flags),
     subnetFile: flags.text('subnet-file'),
     forwardRules: flags.bool('iptables-forward-rules'),
@@ -67,14 +61,14 @@ function before(flags: Flags, weft: number | null): Promise<Look[]> {
   });
 }
 
-async function running(answer: Answer, flags: Flags): Promise<Look[]> {
+async function running(answer: Answer, flags: Flags, access: EtcdAccess): Promise<Look[]> {
   const { version, pid } = answer;
   const weft = saw('weft', `${version}, process ${pid}`);
   if (isStarting(answer)) {
     return [
       weft,
       wrong('start', 'starting', `no packets flow yet; ${answer.waitingFor}`),
-      ...(await before(flags, pid)),
+      ...(await before(flags, access, pid)),
     ];
   }
   const { findings, peers } = answer;
@@ -82,14 +76,11 @@ async function running(answer: Answer, flags: Flags): Promise<Look[]> {
 }
 
 /** Throws an Error that names the flag of a file that cannot be used. */
-async function openStore(flags: Flags): Promise<Store> {
+async function openStore(flags: Flags, access: EtcdAccess): Promise<Store> {
   const log = createLog(0, directStream);
   const file = flags.text('store-file');
   if (file !== '') return new FileStore({ file, clock: systemClock, log });
   const { EtcdStore } = await import('../control/store/etcd.js');
-  const endpoints = readEndpoints(flags);
-  const readAccess = () => readEtcdAccess(flags, endpoints, process.env);
-  readAccess();
-  const prefix = flags.text('etcd-prefix');
-  return new EtcdStore({ endpoints, prefix, clock: systemClock, log, readAccess });
+  access.readAccess();
+  return new EtcdStore({ ...access, clock: systemClock, log });
 }

@@ -31,6 +31,8 @@ type Sender = Pick<Echo, 'send'> & { close?: () => void };
 /** A weft that runs here, and how to ask it. */
 interface Found {
   readonly status: Ready;
+  /** Its socket's. */
+  readonly name: string;
   readonly file: string;
 }
 
@@ -73,7 +75,7 @@ async function findRunning(flags: Flags): Promise<Found | undefined | number> {
     try {
       const status = await readStatus(file);
       if (isStarting(status)) why = `the weft here is starting (${status.waitingFor})`;
-      else found.push({ status, file });
+      else found.push({ status, name, file });
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
       const dead = code === 'ENOENT' || code === 'ECONNREFUSED';
@@ -81,7 +83,7 @@ async function findRunning(flags: Flags): Promise<Found | undefined | number> {
     }
   }
   if (found.length > 1) {
-    const list = names.join(', ');
+    const list = found.map(({ name }) => name).join(', ');
     complain(`weft probe: several run on this host; name one with -device: ${list}`);
     return 2;
   }
@@ -125,15 +127,16 @@ async function probePeers(
   const iface = await chooseInterface(systemRunner, { iface: [here] }).catch(() => undefined);
   const vxlan = status.backend === 'vxlan' ? status : undefined;
   const [tunnelName, overlay] = [vxlan?.device.name ?? '', vxlan?.device.address.split('/')[0]];
-  const outside = await openSender(here, iface?.vrf);
-  const tunnel = overlay === undefined ? undefined : await openSender(overlay);
   const seen = async () => {
     const now = vxlan === undefined ? undefined : await readStatus(file).catch(() => undefined);
     return now === undefined || isStarting(now) || now.backend !== 'vxlan'
       ? undefined
       : seenBy(now);
   };
+  const outside = await openSender(here, iface?.vrf);
+  let tunnel: Sender | undefined;
   try {
+    if (overlay !== undefined) tunnel = await openSender(overlay);
     return await probe(
       vxlan === undefined ? targets.map((one) => ({ ...one, direct: true })) : targets,
       { count, port: vxlan?.underlay.port ?? PORT, mtu: vxlan?.device.mtu ?? 0, here, underlay },

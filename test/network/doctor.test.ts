@@ -148,13 +148,18 @@ describe('weft doctor', { skip: lacks ?? false, timeout: 120_000 }, () => {
     }
   });
 
-  test('an MTU that leaves too little for the tunnel', async () => {
-    const config = { Network: '10.10.0.0/16', Backend: { Type: 'vxlan', MTU: 100 } };
-    await etcd.put('/small/config', JSON.stringify(config));
-    const [endpoints = ''] = weftFlags(etcd);
-    const { code, stdout } = await doctor(endpoints, '-etcd-prefix=/small', '-iface=ens33');
-    assert.equal(code, 1, stdout);
-    assert.match(stdout, /^BROKEN {4}Backend\.MTU 100 leaves 50 bytes for the tunnel/);
+  test('an interface whose MTU leaves too little for the tunnel', async () => {
+    await host.run(['ip', 'link', 'set', 'ens33', 'mtu', '100']);
+    try {
+      const { code, stdout } = await doctor(...weftFlags(etcd));
+      assert.equal(code, 1, stdout);
+      assert.match(
+        stdout,
+        /^BROKEN {4}ens33 has an MTU of 100, and the tunnel needs 118; raise it/,
+      );
+    } finally {
+      await host.run(['ip', 'link', 'set', 'ens33', 'mtu', '1500']);
+    }
   });
 
   test('of a weft that runs: what it finds itself, and no word of its own port and device', async () => {

@@ -12,6 +12,7 @@
  */
 import { formatAddress } from '../../dataplane/wire/ipv4.js';
 import type { Clock, Log, Random } from '../runtime.js';
+import type { StoreState } from '../store/state.js';
 import { type Following, messageOf, type Store, StoreUnreachable } from '../store/store.js';
 import { acquire, describeLease, type Identity, type OwnLease } from './acquire.js';
 import type { HostAddress, Refused } from './admit.js';
@@ -23,7 +24,7 @@ import { LEASE_TTL } from './lease/known.js';
 import { type Membership, Peers } from './peers.js';
 import type { ReadNetwork } from './saved.js';
 import { Saver } from './saver.js';
-import { describeStore, type StoreState } from './store-state.js';
+import { describeStore } from './store-state.js';
 import { formatSubnet, type Subnet, sameSubnet } from './subnet.js';
 
 export interface OverlayOptions {
