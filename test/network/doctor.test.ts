@@ -10,7 +10,7 @@ import type { Etcd } from '../../src/lab/etcd.js';
 import { type Host, WEFT } from '../../src/lab/host.js';
 import { Lab } from '../../src/lab/lab.js';
 import type { Finding } from '../../src/operate/findings/finding.js';
-import { CONFIG, PREFIX, startWeft, weftFlags } from './overlay.js';
+import { openSite, startWeft, weftFlags } from './overlay.js';
 
 const SOCKET = new URL('../../src/operate/status/socket.js', import.meta.url).href;
 const lacks = labLacks({ programs: ['etcd', 'ip', 'socat', 'iptables', 'nft'], tun: true });
@@ -22,11 +22,7 @@ describe('weft doctor', { skip: lacks ?? false, timeout: 120_000 }, () => {
   let host: Host;
 
   before(async () => {
-    lab = await Lab.open();
-    const network = await lab.network();
-    etcd = await network.etcd();
-    await etcd.put(`${PREFIX}/config`, CONFIG);
-    host = await network.host('host1', { address: '192.168.56.11/24' });
+    ({ lab, etcd, host } = await openSite());
   });
   after(() => lab?.close());
 
