@@ -12,7 +12,7 @@ export const build = readBuild(new URL('../../build.json', import.meta.url));
 /** `0.1.0 (commit e096475 of 2026-11-28)`. */
 export const versionAndBuild = build === null ? version : `${version} (${describeBuild(build)})`;
 
-export function readBuild(file: URL): Build | null {
+function readBuild(file: URL): Build | null {
   try {
     const { commit, date, changed } = JSON.parse(fs.readFileSync(file, 'utf8')) as Partial<Build>;
     if (typeof commit !== 'string' || commit === '') return null;

@@ -5,8 +5,9 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { DOCKER_OPTIONS } from '../control/host/down.js';
+import { HostError } from '../control/host/errors.js';
 import { Journal } from '../control/host/journal.js';
-import { systemRunner } from '../control/host/runner.js';
+import { type Runner, systemRunner } from '../control/host/runner.js';
 import { messageOf } from '../control/store/store.js';
 import { formatAddress, parseAddress } from '../dataplane/wire/ipv4.js';
 import { type Flags, parseFlags, UsageError } from './flags.js';
@@ -56,7 +57,7 @@ export async function main(args: string[]): Promise<number> {
     for (const line of contradictions(text, options.before, readDaemonJson())) complain(line);
     await record(flags, path.resolve(flags.text('d')), text);
     write(flags.text('d'), text);
-    const route = await routeOfOthers(env.get('FLANNEL_SUBNET') ?? '');
+    const route = await routeOfOthers(env.get('FLANNEL_SUBNET') ?? '', systemRunner);
     if (route === undefined) return 0;
     throw new OptionError(`Your routing table already contains the subnet: ${route}`);
   } catch (error) {
@@ -201,16 +202,23 @@ function write(file: string, text: string): void {
   }
 }
 
-/** The route that leads this host's own subnet through a gateway, as `ip` shows it. */
-async function routeOfOthers(subnet: string): Promise<string | undefined> {
+/**
+ * The route that leads this host's own subnet through a gateway, as `ip` shows it; none, with a line on
+ * stderr, where it cannot be asked: the file is written all the same.
+ */
+export async function routeOfOthers(subnet: string, runner: Runner): Promise<string | undefined> {
   const [dotted = '', length] = subnet.split('/');
   const address = parseAddress(dotted);
   if (address === undefined) return undefined;
   const mask = Number(length) === 0 ? 0 : -1 << (32 - Number(length));
   const network = `${formatAddress(address & mask)}/${length}`;
-  const { stdout } = await systemRunner.run(['ip', '-4', 'route', 'show', network]);
-  return stdout
-    .split('\n')
-    .find((line) => / via /.test(line))
-    ?.trim();
+  try {
+    const { stdout } = await runner.run(['ip', '-4', 'route', 'show', network]);
+    const line = stdout.split('\n').find((one) => / via /.test(one));
+    return line?.trim();
+  } catch (error) {
+    if (!(error instanceof HostError)) throw error;
+    complain(`whether another route has this subnet is not known: ${error.message}`);
+    return undefined;
+  }
 }

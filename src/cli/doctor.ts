@@ -14,13 +14,7 @@ import { socketPath } from '../operate/status/socket.js';
 import { type Answer, isStarting } from '../operate/status/status.js';
 import { lookBeforeStart } from './doctor/before-start.js';
 import { lookAtPeers } from './doctor/peers.js';
-import {
-  checkEtcdAccess,
-  etcdWarnings,
-  hidePassword,
-  readEndpoints,
-  readEtcdAccess,
-} from './etcd-access.js';
+import { type EtcdAccess, takeEtcdFlags } from './etcd-access.js';
 import { findRunning } from './find-running.js';
 import { type Flags, parseFlags, UsageError } from './flags.js';
 import { DOCTOR, doctorFlags } from './manual/doctor.js';
@@ -36,15 +30,17 @@ export async function main(args: string[]): Promise<number> {
     printText(helpOf(DOCTOR));
     return 0;
   }
-  checkEtcdAccess(flags);
-  const visible = hidePassword(['weft', 'doctor', ...args], process.env);
+  const access = takeEtcdFlags(flags, ['weft', 'doctor', ...args], process.env);
   const { answer, name, folder, others } = await findRunning(flags, process.env);
   if (flags.rest.length > 0 && (answer === undefined || isStarting(answer))) {
     throw new UsageError(`${flags.rest[0]}: peers can be named once weft runs`);
   }
   const file = socketPath(name, folder);
-  const looks = answer === undefined ? await before(flags) : await running(answer, file, flags);
-  const warnings = etcdWarnings(flags, readEndpoints(flags), visible);
+  const looks =
+    answer === undefined
+      ? await before(flags, access, null)
+      : await running(answer, file, flags, access);
+  const { warnings } = access;
   if (warnings.length > 0) looks.push({ at: 'flags', saw: '', findings: warnings.map(ofFlags) });
   const verdict = verdictOf(looks);
   if (flags.bool('json')) printJson(plainJson({ schema: SCHEMA, verdict, looks }));
@@ -60,25 +56,31 @@ function ofFlags(text: string): Finding {
   return { ...kind, about: 'flags', text, cure: '' };
 }
 
-function before(flags: Flags): Promise<Look[]> {
+function before(flags: Flags, access: EtcdAccess, weft: number | null): Promise<Look[]> {
   return lookBeforeStart({
     clock: systemClock,
-    openStore: () => openStore(flags),
+    openStore: () => openStore(flags, access),
     underlay: readSelection(flags),
     subnetFile: flags.text('subnet-file'),
     forwardRules: flags.bool('iptables-forward-rules'),
     checks: hostChecks(),
+    weft,
   });
 }
 
-async function running(answer: Answer, file: string, flags: Flags): Promise<Look[]> {
+async function running(
+  answer: Answer,
+  file: string,
+  flags: Flags,
+  access: EtcdAccess,
+): Promise<Look[]> {
   const { version, pid } = answer;
   const weft = saw('weft', `${version}, process ${pid}`);
   if (isStarting(answer)) {
     return [
       weft,
       wrong('start', 'starting', `no packets flow yet; ${answer.waitingFor}`),
-      ...(await before(flags)),
+      ...(await before(flags, access, pid)),
     ];
   }
   const { findings, peers } = answer;
@@ -87,14 +89,11 @@ async function running(answer: Answer, file: string, flags: Flags): Promise<Look
 }
 
 /** Throws an Error that names the flag of a file that cannot be used. */
-async function openStore(flags: Flags): Promise<Store> {
+async function openStore(flags: Flags, access: EtcdAccess): Promise<Store> {
   const log = createLog(0, directStream);
   const file = flags.text('store-file');
   if (file !== '') return new FileStore({ file, clock: systemClock, log });
   const { EtcdStore } = await import('../control/store/etcd.js');
-  const endpoints = readEndpoints(flags);
-  const readAccess = () => readEtcdAccess(flags, endpoints, process.env);
-  readAccess();
-  const prefix = flags.text('etcd-prefix');
-  return new EtcdStore({ endpoints, prefix, clock: systemClock, log, readAccess });
+  access.readAccess();
+  return new EtcdStore({ ...access, clock: systemClock, log });
 }

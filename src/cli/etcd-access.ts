@@ -88,6 +88,36 @@ export function readEndpoints(flags: Flags): string[] {
   }
 }
 
+/** How a command gets at etcd, as its flags say. */
+export interface EtcdAccess {
+  readonly endpoints: readonly string[];
+  readonly prefix: string;
+  /** What the operator should know of the flags, a line each. */
+  readonly warnings: readonly string[];
+  /** Reads the files anew: see `readEtcdAccess`. */
+  readonly readAccess: () => Access;
+}
+
+/**
+ * Takes the flags, and the password out of what others can read. No file is read yet. Throws a
+ * UsageError.
+ * @param argv with which the command can be told from others: `weft up -v=1`
+ */
+export function takeEtcdFlags(
+  flags: Flags,
+  argv: readonly string[],
+  environment: NodeJS.ProcessEnv,
+): EtcdAccess {
+  checkEtcdAccess(flags);
+  const wasVisible = hidePassword(argv, environment);
+  const endpoints = readEndpoints(flags);
+  return {
+    ...{ endpoints, prefix: flags.text('etcd-prefix') },
+    warnings: etcdWarnings(flags, endpoints, wasVisible),
+    readAccess: () => readEtcdAccess(flags, endpoints, environment),
+  };
+}
+
 /** Throws a UsageError for a half of a pair: flanneld goes on without, unencrypted or unnamed. */
 export function checkEtcdAccess(flags: Flags): void {
   const has = (name: string) => flags.text(name) !== '';

@@ -15,13 +15,7 @@ import { messageOf, StoreError, StoreUnreachable } from '../control/store/store.
 import { parseAddress } from '../dataplane/wire/ipv4.js';
 import { listSockets, readStatus, socketPath } from '../operate/status/socket.js';
 import { isStarting } from '../operate/status/status.js';
-import {
-  checkEtcdAccess,
-  etcdWarnings,
-  hidePassword,
-  readEndpoints,
-  readEtcdAccess,
-} from './etcd-access.js';
+import { type EtcdAccess, takeEtcdFlags } from './etcd-access.js';
 import { type Flags, parseFlags, UsageError } from './flags.js';
 import { flagsOf } from './manual/command.js';
 import { helpOf } from './manual/help.js';
@@ -36,14 +30,12 @@ export async function main(args: string[]): Promise<number> {
     return 0;
   }
   if (flags.rest.length > 0) throw new UsageError(`${JSON.stringify(flags.rest[0])} is not a flag`);
-  checkEtcdAccess(flags);
-  const visible = hidePassword(['weft', 'release', ...args], process.env);
-  const endpoints = readEndpoints(flags);
+  const access = takeEtcdFlags(flags, ['weft', 'release', ...args], process.env);
   const runDirectory = readRunDirectory(flags, process.env);
-  for (const line of etcdWarnings(flags, endpoints, visible)) tell(line);
+  for (const line of access.warnings) tell(line);
   let store: EtcdStore;
   try {
-    store = openStore(flags, endpoints);
+    store = openStore(access);
   } catch (error) {
     tell(messageOf(error));
     return 1;
@@ -79,16 +71,9 @@ function tell(line: string): void {
 }
 
 /** Throws an Error that names the flag of a file that cannot be used. */
-function openStore(flags: Flags, endpoints: readonly string[]): EtcdStore {
-  const readAccess = () => readEtcdAccess(flags, endpoints, process.env);
-  readAccess();
-  return new EtcdStore({
-    endpoints,
-    prefix: flags.text('etcd-prefix'),
-    clock: systemClock,
-    log: createLog(0, directStream),
-    readAccess,
-  });
+function openStore(access: EtcdAccess): EtcdStore {
+  access.readAccess();
+  return new EtcdStore({ ...access, clock: systemClock, log: createLog(0, directStream) });
 }
 
 /** The saved network says which lease is ours, and has to go with it: looked at before etcd is. */

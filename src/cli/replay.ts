@@ -15,13 +15,7 @@ import { openCapture, STDIN } from '../operate/capture/open.js';
 import { PcapWriter } from '../operate/capture/pcap-writer.js';
 import { Replay } from '../operate/capture/replay.js';
 import type { ReplayHost } from '../operate/capture/verdict.js';
-import {
-  checkEtcdAccess,
-  etcdWarnings,
-  hidePassword,
-  readEndpoints,
-  readEtcdAccess,
-} from './etcd-access.js';
+import { takeEtcdFlags } from './etcd-access.js';
 import { type Flags, parseFlags, UsageError } from './flags.js';
 import { flagsOf } from './manual/command.js';
 import { helpOf } from './manual/help.js';
@@ -137,20 +131,16 @@ async function hostFromEtcd(
   mtu: number,
 ): Promise<ReplayHost> {
   const address = needed(as);
-  checkEtcdAccess(flags);
-  const visible = hidePassword(['weft', 'replay', ...args], process.env);
-  const endpoints = readEndpoints(flags);
-  for (const line of etcdWarnings(flags, endpoints, visible)) tell(line);
-  const readAccess = () => readEtcdAccess(flags, endpoints, process.env);
+  const access = takeEtcdFlags(flags, ['weft', 'replay', ...args], process.env);
+  for (const line of access.warnings) tell(line);
   try {
-    readAccess();
+    access.readAccess();
   } catch (error) {
     throw new StoreError((error as Error).message);
   }
-  const prefix = flags.text('etcd-prefix');
-  const store = new EtcdStore({ endpoints, prefix, clock: systemClock, log: LOG, readAccess });
+  const store = new EtcdStore({ ...access, clock: systemClock, log: LOG });
   try {
-    return await hostFromStore(store, `etcd ${prefix}`, address, mtu, LOG);
+    return await hostFromStore(store, `etcd ${access.prefix}`, address, mtu, LOG);
   } finally {
     await store.close();
   }

@@ -1,17 +1,18 @@
 /** `weft status`: asks the running weft and tells, for people or as JSON. */
 import { systemClock } from '../control/daemon/clock.js';
-import { systemRunner } from '../control/host/runner.js';
+import { HostError } from '../control/host/errors.js';
+import { type Runner, systemRunner } from '../control/host/runner.js';
 import { describe } from '../operate/status/describe.js';
-import { type Line, layOut } from '../operate/status/lines.js';
+import { layOut } from '../operate/status/lines.js';
 import { plainJson } from '../operate/status/plain.js';
-import {
-  type Answer,
-  type HostGwStatus,
-  isStarting,
-  type Status,
-} from '../operate/status/status.js';
+import { type Answer, isStarting } from '../operate/status/status.js';
 import { describeDropsView } from '../operate/status/views/drops.js';
-import { fateOf, isAddress, readKernelRoute } from '../operate/status/views/fate.js';
+import {
+  fateOf,
+  isAddress,
+  type KernelRoute,
+  readKernelRoute,
+} from '../operate/status/views/fate.js';
 import { describePeersView } from '../operate/status/views/peers.js';
 import { describeRoutesView } from '../operate/status/views/routes.js';
 import { type Found, findRunning } from './find-running.js';
@@ -24,8 +25,6 @@ import { watch } from './status-watch.js';
 
 /** Of the JSON; a field that is taken away, or means something else, makes it one more. */
 const SCHEMA = 1;
-
-type AnyStatus = Status | HostGwStatus;
 
 export async function main(args: string[]): Promise<number> {
   const flags = parseFlags(flagsOf(STATUS), args);
@@ -120,19 +119,22 @@ async function tellFate(answer: Answer, address: string, json: boolean): Promise
     show(describe(answer, isTerminal(1)), '');
     return 1;
   }
-  const fate = await findFate(answer, address);
+  const fate = fateOf(address, answer, await askKernel(systemRunner, address));
   const lines = fate.lines.map(([label, text]) => ({ label, text }));
   if (json) printJson(plainJson({ schema: SCHEMA, address, arrives: fate.arrives, lines }));
   else show(layOut(fate.lines, isTerminal(1)), '');
   return fate.arrives ? 0 : 1;
 }
 
-async function findFate(
-  status: AnyStatus,
-  address: string,
-): Promise<{ arrives: boolean; lines: readonly Line[] }> {
-  const { stdout, stderr } = await systemRunner.run(['ip', '-j', 'route', 'get', address]);
-  return fateOf(address, status, readKernelRoute(stdout, stderr));
+/** Which way the kernel would send to an address; why it tells none, where there is no `ip`, too. */
+export async function askKernel(runner: Runner, address: string): Promise<KernelRoute> {
+  try {
+    const { stdout, stderr } = await runner.run(['ip', '-j', 'route', 'get', address]);
+    return readKernelRoute(stdout, stderr);
+  } catch (error) {
+    if (!(error instanceof HostError)) throw error;
+    return { refused: error.message };
+  }
 }
 
 function watchIt(flags: Flags, view: View | undefined): Promise<number> {

@@ -26,13 +26,7 @@ import { Health } from '../operate/health/health.js';
 import type { Usage } from '../operate/metrics/metrics.js';
 import type { LaneCount } from '../operate/status/status.js';
 import { build, version, versionAndBuild } from './build.js';
-import {
-  checkEtcdAccess,
-  etcdWarnings,
-  hidePassword,
-  readEndpoints,
-  readEtcdAccess,
-} from './etcd-access.js';
+import { takeEtcdFlags } from './etcd-access.js';
 import { type Flags, parseFlags, UsageError } from './flags.js';
 import { flagsOf } from './manual/command.js';
 import { helpOf } from './manual/help.js';
@@ -59,14 +53,11 @@ export async function main(args: string[], laneProgram?: URL): Promise<number> {
     throw new UsageError(`${JSON.stringify(flags.rest[0])} is not a flag`);
   }
   refuseOtherThanDefault(flags);
-  checkEtcdAccess(flags);
-  const onCommandLine = hidePassword(['weft', 'up', ...args], process.env);
+  const access = takeEtcdFlags(flags, ['weft', 'up', ...args], process.env);
   const file = flags.text('store-file');
   if (file !== '' && (flags.given('etcd-endpoints') || flags.given('etcd-prefix'))) {
     throw new UsageError('-store-file and -etcd-… contradict each other: give one of them');
   }
-  const endpoints = readEndpoints(flags);
-  const prefix = flags.text('etcd-prefix');
   const healthPort = readHealthPort(flags);
   const offload = readTier(flags.text('offload'));
   const accept = readAccept(flags.text('accept'));
@@ -90,14 +81,13 @@ export async function main(args: string[], laneProgram?: URL): Promise<number> {
   lifecycle.install();
   log.info(`weft ${versionAndBuild}`);
   tellOfDebugger((line) => log.warn(line));
-  for (const line of etcdWarnings(flags, endpoints, onCommandLine)) log.warn(line);
+  for (const line of access.warnings) log.warn(line);
   const clock = systemClock;
   try {
     const host = await thisHost(runDirectory, laneProgram);
     loadNative().passOverRealtimeSignals();
-    const readAccess = () => readEtcdAccess(flags, endpoints, process.env);
     // What cannot be used is refused at the start; later it is only passed over.
-    if (etcd !== undefined) readAccess();
+    if (etcd !== undefined) access.readAccess();
     const daemon = new Daemon({
       version,
       build,
@@ -113,7 +103,7 @@ export async function main(args: string[], laneProgram?: URL): Promise<number> {
       openStore: () =>
         etcd === undefined
           ? new FileStore({ file, clock, log })
-          : new etcd.EtcdStore({ endpoints, prefix, clock, random: Math.random, log, readAccess }),
+          : new etcd.EtcdStore({ ...access, clock, random: Math.random, log }),
       renewMarginMs,
       onLeaseLoss,
       clock,
@@ -200,13 +190,13 @@ function readOnLeaseLoss(text: string): 'exit' | 'reacquire' {
   throw new UsageError(`-on-lease-loss=${text}: give exit or reacquire`);
 }
 
-/** 0 and below: no listener, as with flanneld. */
 /** Of this process. */
 function usage(): Usage {
   const { user, system } = process.cpuUsage();
   return { residentBytes: process.memoryUsage.rss(), cpuSeconds: (user + system) / 1e6 };
 }
 
+/** 0 and below: no listener, as with flanneld. */
 function readHealthPort(flags: Flags): number {
   const port = flags.int('healthz-port');
   if (port > 65535) throw new UsageError(`-healthz-port=${port}: a port is at most 65535`);

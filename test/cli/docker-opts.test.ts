@@ -6,7 +6,8 @@ import os from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { contradictions, dockerOptions } from '../../src/cli/docker-opts.js';
+import { contradictions, dockerOptions, routeOfOthers } from '../../src/cli/docker-opts.js';
+import { NO_IP } from '../control/host/fakes.js';
 import { whatTunTestsMiss } from '../dataplane/io/root.js';
 
 interface Case {
@@ -150,4 +151,8 @@ test("what of dockerd's other options contradicts these is told", () => {
   assert.equal(told('{"ip-masq":true}'), 0, 'not written here');
   for (const json of ['', '{', '[]', 'null', '7']) assert.equal(told(json), 0, json);
   assert.deepEqual(contradictions('', '--bridge=br0', '{"bridge":"br0"}'), []);
+});
+
+test('without ip the file is written, and whether a route is in the way is not known', async () => {
+  assert.equal(await routeOfOthers('10.10.69.1/24', NO_IP), undefined);
 });

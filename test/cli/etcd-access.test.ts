@@ -13,6 +13,7 @@ import {
   PASSWORD_FILE,
   readEndpoints,
   readEtcdAccess,
+  takeEtcdFlags,
   unusedTlsFlags,
 } from '../../src/cli/etcd-access.js';
 import { parseFlags } from '../../src/cli/flags.js';
@@ -155,4 +156,28 @@ test('how long certificates are valid: the own one, and a CA that is alone', {
   assert.deepEqual(names(`-etcd-cafile=${both}`), []);
   assert.deepEqual(read([], HTTPS, { SSL_CERT_FILE: made.ca }).certificates, []);
   assert.equal(read([ca], ['http://a:1']).certificates, undefined);
+});
+
+test('halves of a pair are refused by name, and pairs are taken; the password is hidden then', () => {
+  const all = [...ETCD_PLACE, ...ETCD_ACCESS, PASSWORD_FILE];
+  const title = process.title;
+  const take = (environment: NodeJS.ProcessEnv, ...args: string[]) =>
+    takeEtcdFlags(parseFlags(all, args, environment), ['weft', 'up'], environment);
+  const refused: readonly (readonly [readonly string[], RegExp])[] = [
+    [['-etcd-certfile=a'], /^-etcd-certfile is given without -etcd-keyfile$/],
+    [['-etcd-keyfile=a'], /^-etcd-keyfile is given without -etcd-certfile$/],
+    [['-etcd-username=a'], /^-etcd-username is given without /],
+    [['-etcd-password=a'], /^a password for etcd is given without -etcd-username$/],
+    [['-etcd-username=a', '-etcd-password=a', '-etcd-password-file=b'], /give one of them$/],
+  ];
+  for (const [args, message] of refused) assert.throws(() => take({}, ...args), { message });
+  const environment = { FLANNELD_ETCD_PASSWORD: 'secret' };
+  const pairs = ['-etcd-certfile=a', '-etcd-keyfile=b', '-etcd-username=c', '-etcd-prefix=/p'];
+  const { prefix, warnings } = take(environment, ...pairs);
+  assert.equal(prefix, '/p');
+  assert.deepEqual(
+    warnings.map((line) => line.split(' ')[0]),
+    ['-etcd-certfile', '-etcd-keyfile'],
+  );
+  assert.deepEqual([environment, process.title], [{}, title]);
 });

@@ -7,7 +7,7 @@ import { enterLab, labLacks } from '../../src/lab/enter.js';
 import { type Host, WEFT } from '../../src/lab/host.js';
 import { Lab } from '../../src/lab/lab.js';
 import { until } from '../control/fakes.js';
-import { CONFIG, PREFIX, startWeft } from './overlay.js';
+import { openSite, startWeft } from './overlay.js';
 
 const lacks = labLacks({ programs: ['etcd', 'ss'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
@@ -20,11 +20,9 @@ describe('weft dash', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let address: string;
 
   before(async () => {
-    lab = await Lab.open();
-    const network = await lab.network();
-    const etcd = await network.etcd();
-    await etcd.put(`${PREFIX}/config`, CONFIG);
-    host = await network.host('host1', { address: '192.168.56.11/24' });
+    const site = await openSite();
+    ({ lab, host } = site);
+    const { etcd } = site;
     weft = await startWeft(host, etcd);
     dash = host.start([process.execPath, WEFT, 'dash']);
     const said = await dash.waitFor(/http:\/\/127\.0\.0\.1:8473\/\?token=[0-9a-f]{32}/, 20_000);

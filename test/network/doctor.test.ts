@@ -10,8 +10,9 @@ import type { Etcd } from '../../src/lab/etcd.js';
 import { type Host, WEFT } from '../../src/lab/host.js';
 import { Lab } from '../../src/lab/lab.js';
 import type { Finding } from '../../src/operate/findings/finding.js';
-import { CONFIG, PREFIX, startWeft, weftFlags } from './overlay.js';
+import { openSite, PREFIX, startWeft, weftFlags } from './overlay.js';
 
+const SOCKET = new URL('../../src/operate/status/socket.js', import.meta.url).href;
 const lacks = labLacks({ programs: ['etcd', 'ip', 'socat', 'iptables', 'nft'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
@@ -21,11 +22,7 @@ describe('weft doctor', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let host: Host;
 
   before(async () => {
-    lab = await Lab.open();
-    const network = await lab.network();
-    etcd = await network.etcd();
-    await etcd.put(`${PREFIX}/config`, CONFIG);
-    host = await network.host('host1', { address: '192.168.56.11/24' });
+    ({ lab, etcd, host } = await openSite());
   });
   after(() => lab?.close());
 
@@ -134,6 +131,41 @@ describe('weft doctor', { skip: lacks ?? false, timeout: 600_000 }, () => {
       assert.deepEqual(codes, ['starting', 'store-away']);
     } finally {
       await waiting.stop();
+    }
+  });
+
+  test('of a weft that waits for a lease: no word of the port and the device that it has', async () => {
+    // Such a wait is too short to be met: this has the port, and answers as one.
+    const standIn = `
+      const { StatusSocket } = await import('${SOCKET}');
+      (await import('node:dgram')).createSocket('udp4').bind(8472);
+      const answer = { version: '0.1.0', build: null, pid: process.pid, uptimeSeconds: 1 };
+      const waitingFor = 'acquiring a lease';
+      const told = () => ({ ...answer, waitingFor });
+      await new StatusSocket(told, process.pid, '/run/weft').open();
+      console.log('it waits');`;
+    const waiting = host.start([process.execPath, '--input-type=module', '-e', standIn]);
+    try {
+      await waiting.waitFor(/it waits/, 10_000);
+      const { stdout } = await doctor(...weftFlags(etcd));
+      assert.deepEqual(await findings(...weftFlags(etcd)), ['starting'], stdout);
+      assert.doesNotMatch(stdout, /kill|is free/);
+    } finally {
+      await waiting.stop();
+    }
+  });
+
+  test('an interface whose MTU leaves too little for the tunnel', async () => {
+    await host.run(['ip', 'link', 'set', 'ens33', 'mtu', '100']);
+    try {
+      const { code, stdout } = await doctor(...weftFlags(etcd));
+      assert.equal(code, 1, stdout);
+      assert.match(
+        stdout,
+        /^BROKEN {4}ens33 has an MTU of 100, and the tunnel needs 118; raise it/,
+      );
+    } finally {
+      await host.run(['ip', 'link', 'set', 'ens33', 'mtu', '1500']);
     }
   });
 

@@ -94,7 +94,6 @@ export class Spoiled {
         ...{ mtu: 1500, port: 8472 },
       },
       peers: [{ publicIp: peer.address, subnet: own(peer), direct: false }],
-      subnetFile: '/run/flannel/subnet.env',
     };
   }
 

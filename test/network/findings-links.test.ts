@@ -8,7 +8,7 @@ import type { Host } from '../../src/lab/host.js';
 import { Lab } from '../../src/lab/lab.js';
 import { until } from '../control/fakes.js';
 import { cure, finds, findsOne, readyz, verdictOf } from './findings.js';
-import { CONFIG, PREFIX, startWeft } from './overlay.js';
+import { openSite, PREFIX, startWeft } from './overlay.js';
 
 const lacks = labLacks({ programs: ['etcd', 'ping'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
@@ -20,11 +20,9 @@ describe('devices and tables', { skip: lacks ?? false, timeout: 600_000 }, () =>
   let host: Host;
 
   before(async () => {
-    lab = await Lab.open();
-    const network = await lab.network();
-    const etcd = await network.etcd();
-    await etcd.put(`${PREFIX}/config`, CONFIG);
-    host = await network.host('host1', { address: '192.168.56.11/24' });
+    const site = await openSite();
+    ({ lab, host } = site);
+    const { etcd, network } = site;
     const other = await network.host('host2', { address: '192.168.56.12/24' });
     await etcd.register(PREFIX, await other.kernelPeer({ subnet: '10.10.201.0/24' }));
     await startWeft(host, etcd, `-healthz-port=${PORT}`);

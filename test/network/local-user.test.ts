@@ -11,7 +11,7 @@ import type { Running } from '../../src/lab/command.js';
 import { enterLab, findProgram, labLacks } from '../../src/lab/enter.js';
 import { type Host, WEFT } from '../../src/lab/host.js';
 import { Lab } from '../../src/lab/lab.js';
-import { CONFIG, PREFIX, weftFlags } from './overlay.js';
+import { openSite, weftFlags } from './overlay.js';
 import { statusOf } from './spoil.js';
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
@@ -28,11 +28,9 @@ describe('a user without rights', { skip: lacks ?? false, timeout: 600_000 }, ()
   let weft: Running;
 
   before(async () => {
-    lab = await Lab.open();
-    const network = await lab.network();
-    const etcd = await network.etcd();
-    await etcd.put(`${PREFIX}/config`, CONFIG);
-    host = await network.host('host1', { address: '192.168.56.11/24' });
+    const site = await openSite();
+    ({ lab, host } = site);
+    const { etcd } = site;
     // As it is on other machines: anybody may open the file.
     await host.run(['sh', '-c', 'cp -a /dev/net/tun /run/tun && chmod 666 /run/tun']);
     await host.run(['mount', '--bind', '/run/tun', '/dev/net/tun']);

@@ -14,6 +14,7 @@ import type { Host } from '../../src/lab/host.js';
 import type { KernelPeer } from '../../src/lab/kernel-peer.js';
 import { Lab } from '../../src/lab/lab.js';
 import type { Namespace } from '../../src/lab/namespace.js';
+import type { Network } from '../../src/lab/network.js';
 
 export const PREFIX = '/docker-test/network';
 /**
@@ -44,6 +45,29 @@ export async function startWeft(host: Host, etcd: Etcd, ...more: string[]) {
   const weft = host.weft(...weftFlags(etcd), ...more);
   await weft.waitFor(/ready: flannel/, 20_000);
   return weft;
+}
+
+/** A host and an etcd with the usual config, and no weft yet. */
+export interface Site {
+  readonly lab: Lab;
+  readonly network: Network;
+  readonly etcd: Etcd;
+  /** `host1`, 192.168.56.11. */
+  readonly host: Host;
+}
+
+export async function openSite(): Promise<Site> {
+  const lab = await Lab.open();
+  try {
+    const network = await lab.network();
+    const etcd = await network.etcd();
+    await etcd.put(`${PREFIX}/config`, CONFIG);
+    const host = await network.host('host1', { address: '192.168.56.11/24' });
+    return { lab, network, etcd, host };
+  } catch (error) {
+    await lab.close();
+    throw error;
+  }
 }
 
 /** For tests that count packets: none of weft's own go to peers. */

@@ -7,7 +7,7 @@ import { enterLab, labLacks } from '../../src/lab/enter.js';
 import type { Etcd, KeyValue } from '../../src/lab/etcd.js';
 import { type Host, WEFT } from '../../src/lab/host.js';
 import { Lab } from '../../src/lab/lab.js';
-import { CONFIG, PREFIX, startWeft, weftFlags } from './overlay.js';
+import { openSite, PREFIX, startWeft, weftFlags } from './overlay.js';
 
 const lacks = labLacks({ programs: ['etcd'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
@@ -20,11 +20,7 @@ describe('weft release', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let host: Host;
 
   before(async () => {
-    lab = await Lab.open();
-    const network = await lab.network();
-    etcd = await network.etcd();
-    await etcd.put(`${PREFIX}/config`, CONFIG);
-    host = await network.host('host1', { address: `${OWN_IP}/24` });
+    ({ lab, etcd, host } = await openSite());
   });
   after(() => lab?.close());
 

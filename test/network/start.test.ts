@@ -13,7 +13,7 @@ import type { Etcd } from '../../src/lab/etcd.js';
 import { type Host, WEFT } from '../../src/lab/host.js';
 import { Lab } from '../../src/lab/lab.js';
 import type { Starting, Status } from '../../src/operate/status/status.js';
-import { CONFIG, PREFIX, weftFlags } from './overlay.js';
+import { CONFIG, openSite, PREFIX, weftFlags } from './overlay.js';
 
 const lacks = labLacks({ programs: ['etcd', 'ps'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
@@ -35,11 +35,7 @@ describe('weft up that cannot start, or waits', { skip: lacks ?? false, timeout:
   let host: Host;
 
   before(async () => {
-    lab = await Lab.open();
-    const network = await lab.network();
-    etcd = await network.etcd();
-    await etcd.put(`${PREFIX}/config`, CONFIG);
-    host = await network.host('host1', { address: '192.168.56.11/24' });
+    ({ lab, etcd, host } = await openSite());
   });
   after(() => lab?.close());
   afterEach(async () => {

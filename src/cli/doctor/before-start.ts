@@ -1,8 +1,8 @@
-/** What `weft doctor` looks at where no weft runs: all that a start needs, in the order of a start. */
+/** What `weft doctor` looks at where no weft runs yet: all that a start needs, in the order of a start. */
 import os from 'node:os';
 import { lookWith } from '../../control/daemon/examiner.js';
 import { defaultLanes } from '../../control/daemon/lanes.js';
-import { measuring } from '../../control/daemon/mtu.js';
+import { measuring, tunnelMtu } from '../../control/daemon/mtu.js';
 import { deviceName } from '../../control/daemon/open.js';
 import { askingOnce } from '../../control/host/ask-ip.js';
 import { HostError } from '../../control/host/errors.js';
@@ -28,8 +28,6 @@ const PROC = '/proc';
 const PLACES = { proc: PROC, cgroups: '/sys/fs/cgroup', tun: '/dev/net/tun' };
 /** A store that says nothing for so long is away. */
 const STORE_MS = 6_000;
-/** VXLAN over IPv4. */
-const OVERHEAD = 50;
 
 export interface BeforeStart {
   readonly clock: Clock;
@@ -39,6 +37,8 @@ export interface BeforeStart {
   /** `-iptables-forward-rules`. */
   readonly forwardRules: boolean;
   readonly checks: readonly HostCheck[];
+  /** The process that is starting just now, which may have port and device already; null: none. */
+  readonly weft: number | null;
 }
 
 /** Changes nothing. */
@@ -49,8 +49,10 @@ export async function lookBeforeStart(options: BeforeStart): Promise<Look[]> {
   const store = await lookAtStore(options);
   looks.push(...store.looks);
   if (underlay.found === undefined || store.config === undefined) return looks;
-  looks.push(...(await lookAtPlace(store.config, underlay.found)));
-  const subject = await subjectOf(options, store.config, underlay.found);
+  const mtu = mtuOf(store.config, underlay.found);
+  if (typeof mtu !== 'number') return [...looks, mtu];
+  if (options.weft === null) looks.push(...(await lookAtPlace(store.config, underlay.found)));
+  const subject = subjectOf(options, store.config, underlay.found, mtu);
   const others = store.hosts?.filter((host) => host !== underlay.found?.publicIp) ?? [];
   looks.push(...(await lookAtHosts(others)));
   for (const check of options.checks) {
@@ -97,7 +99,7 @@ async function lookAtUnderlay({
       const told = publicIp === address ? '' : `, public IP ${publicIp}`;
       return { look: saw('underlay', `${name}, address ${address}, MTU ${mtu}${told}`), found };
     } finally {
-      ip.close();
+      await ip.close();
     }
   } catch (error) {
     if (!(error instanceof HostError)) throw error;
@@ -207,28 +209,31 @@ async function lookAtPlace({ backend }: Config, { address }: Interface): Promise
   return looks;
 }
 
-async function subjectOf(
-  { subnetFile }: BeforeStart,
+/** The containers'; what is wrong where it is too small. */
+function mtuOf({ backend }: Config, underlay: Interface): number | Look {
+  try {
+    return backend.type === 'vxlan' ? tunnelMtu(backend.mtu, underlay) : underlay.mtu;
+  } catch (error) {
+    if (!(error instanceof HostError)) throw error;
+    return wrong('config', 'mtu', error.message);
+  }
+}
+
+function subjectOf(
+  { subnetFile, weft }: BeforeStart,
   { network, backend }: Config,
   underlay: Interface,
-): Promise<Subject> {
+  mtu: number,
+): Subject {
   const previous = readPreviousSubnet(subnetFile);
   const vxlan = backend.type === 'vxlan' ? backend : undefined;
   return {
-    ...{
-      pid: process.pid,
-      runner: systemRunner,
-      ask: askingOnce(systemRunner),
-      nftGeneration: null,
-      proc: PROC,
-      backend: backend.type,
-      peers: [],
-      subnetFile,
-    },
+    ...{ pid: weft, runner: systemRunner, proc: PROC, backend: backend.type, peers: [] },
+    ...{ ask: askingOnce(systemRunner), nftGeneration: null },
     network: formatSubnet(network),
     subnet: formatSubnet(previous ?? network),
     device: vxlan === undefined ? null : deviceName(vxlan.vni),
-    mtu: vxlan === undefined ? underlay.mtu : (vxlan.mtu ?? underlay.mtu) - OVERHEAD,
+    mtu,
     underlay: {
       interface: underlay.name,
       address: underlay.address,

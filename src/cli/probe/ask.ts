@@ -58,15 +58,16 @@ export async function probePeers(
   const iface = await chooseInterface(systemRunner, { iface: [here] }).catch(() => undefined);
   const vxlan = status.backend === 'vxlan' ? status : undefined;
   const [tunnelName, overlay] = [vxlan?.device.name ?? '', vxlan?.device.address.split('/')[0]];
-  const outside = await openSender(here, iface?.vrf);
-  const tunnel = overlay === undefined ? undefined : await openSender(overlay);
   const seen = async () => {
     const now = vxlan === undefined ? undefined : await readStatus(file).catch(() => undefined);
     return now === undefined || isStarting(now) || now.backend !== 'vxlan'
       ? undefined
       : seenBy(now);
   };
+  const outside = await openSender(here, iface?.vrf);
+  let tunnel: Sender | undefined;
   try {
+    if (overlay !== undefined) tunnel = await openSender(overlay);
     return await probe(
       vxlan === undefined ? targets.map((one) => ({ ...one, direct: true })) : targets,
       { count, port: vxlan?.underlay.port ?? PORT, mtu: vxlan?.device.mtu ?? 0, here, underlay },

@@ -333,12 +333,12 @@ export class Daemon {
 
   /** Looks for what is wrong from now on. */
   #examine(made: Running): void {
-    const { clock, log, host, lifecycle, subnetFile } = this.#options;
+    const { clock, log, host, lifecycle } = this.#options;
     const network = this.#overlayNetwork;
     const examiner = new Examiner({
       ...{ clock, log, hostChecks: hostChecks(), statusChecks: STATUS_CHECKS },
       spent: () => this.#spentByChecks(),
-      subject: () => subjectOf(made.parts(), { host, network, subnetFile }),
+      subject: () => subjectOf(made.parts(), { host, network }),
       status: () => this.#status(made),
     });
     this.#examiner = examiner;

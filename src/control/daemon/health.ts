@@ -12,9 +12,9 @@
  *
  * A peer that the kernel routes to directly is asked by its own address, and the lanes see none of it.
  */
-import { type Code, judge } from '../../operate/diagnose/judge.js';
+import { judge } from '../../operate/diagnose/judge.js';
 import { type Answers, NO_ANSWERS, type Observed } from '../../operate/diagnose/observed.js';
-import type { PeerState } from '../../operate/status/peer-health.js';
+import type { Code, PeerState } from '../../operate/status/peer-health.js';
 import type { EchoResult } from '../host/echo.js';
 
 /** The lanes' counts for a peer, since it is one. */

@@ -215,7 +215,7 @@ const WHO_UNDOES =
   'nft monitor trace, auditctl -a always,exit -S setsockopt';
 
 /** Whatever else is thrown is a mistake in weft. */
-export function messageOfHost(error: unknown): string {
+function messageOfHost(error: unknown): string {
   if (error instanceof HostError) return error.message;
   throw error;
 }

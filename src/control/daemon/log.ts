@@ -11,8 +11,6 @@ import type { LineStream } from './line-stream.js';
 const PRIORITIES = { E: 3, W: 4, I: 6, D: 7 } as const;
 export type Severity = keyof typeof PRIORITIES;
 
-export type FormatLine = (severity: Severity, time: Date, text: string) => string;
-
 /** One line, its line end included, whatever a name from the store holds. */
 export function formatLine(severity: Severity, time: Date, text: string): string {
   return `${severity} ${time.toISOString().slice(11, 23)} ${plain(text)}\n`;

@@ -10,10 +10,9 @@ import { isVxlan, type Parts } from './report.js';
 export interface Surroundings {
   readonly host: Pick<Host, 'runner' | 'proc' | 'pid' | 'nftGeneration'>;
   readonly network: string;
-  readonly subnetFile: string;
 }
 
-export function subjectOf(parts: Parts, { host, network, subnetFile }: Surroundings): Subject {
+export function subjectOf(parts: Parts, { host, network }: Surroundings): Subject {
   const { name, mtu, underlay, lease, carrier } = parts;
   const port = isVxlan(parts) ? parts.backend.port : null;
   return {
@@ -39,6 +38,5 @@ export function subjectOf(parts: Parts, { host, network, subnetFile }: Surroundi
       subnet: formatSubnet(peer.subnet),
       direct: carrier.isDirect(peer),
     })),
-    subnetFile,
   };
 }

@@ -13,6 +13,7 @@
 
 import { formatAddress } from '../../dataplane/wire/ipv4.js';
 import type { Clock, Fault, Log, Random } from '../runtime.js';
+import type { StoreState } from '../store/state.js';
 import { type Following, messageOf, type Store, StoreUnreachable } from '../store/store.js';
 import { acquire, describeLease, type Identity, type OwnLease } from './acquire.js';
 import type { HostAddress } from './admit.js';
@@ -26,7 +27,7 @@ import { LEASE_TTL } from './lease/known.js';
 import { type Membership, Peers } from './peers.js';
 import type { ReadNetwork } from './saved.js';
 import { Saver } from './saver.js';
-import { describeStore, type StoreState } from './store-state.js';
+import { describeStore } from './store-state.js';
 import { formatSubnet, type Subnet, sameSubnet } from './subnet.js';
 import type { Unsound } from './unsound.js';
 

@@ -5,27 +5,8 @@
  * looked through from the surest to the least sure: no route; what the kernel told the lanes; what
  * the lanes heard; what ICMP said; what the underlay answers.
  */
-import type { PeerState } from '../status/peer-health.js';
+import type { Code, PeerState } from '../status/peer-health.js';
 import type { Answers, Observed } from './observed.js';
-
-export type Code =
-  // no faults
-  | 'well'
-  | 'answers-no-echo'
-  | 'underlay-only'
-  // nothing is known
-  | 'untold'
-  // faults
-  | 'lossy'
-  | 'small-mtu'
-  | 'no-route'
-  | 'denied'
-  | 'refused'
-  | 'other-device'
-  | 'host-gone'
-  | 'rejected'
-  | 'filtered'
-  | 'silent';
 
 export interface Verdict {
   readonly code: Code;

@@ -40,7 +40,6 @@ export interface Subject {
     /** Reached past the tunnel. */
     readonly direct: boolean;
   }[];
-  readonly subnetFile: string;
 }
 
 /** Looks at the host. It may start programs, so how often it looks depends on what that takes. */

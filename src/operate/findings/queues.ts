@@ -98,8 +98,8 @@ export function judgeQueues(now: AnyStatus, before: AnyStatus | undefined): Find
     if (lost < LEAST_A_SECOND * seconds || !(part >= LEAST_PART)) return [];
     // Anybody may send wrong sums here: that must not make this host look broken.
     const isError = counter === 'udpInCsumErrors' && part >= MOST;
-    const kind = isError ? 'error' : 'warning';
+    const severity = isError ? 'error' : 'warning';
     const scope = isError ? 'peer' : 'host';
-    return [{ code, severity: kind, scope, ...words(count(Math.round(lost / seconds)), now) }];
+    return [{ code, severity, scope, ...words(count(Math.round(lost / seconds)), now) }];
   });
 }

@@ -120,7 +120,7 @@ function describeLed(
   rules: readonly Rule[],
   { network, peers, device, underlay }: Subject,
 ): Finding {
-  const [{ probe, astray } = wrong[0]!] = wrong;
+  const { probe, astray } = wrong[0]!;
   const rule = rules.find((one) => describeRule(one) === text);
   const count = countPeers(wrong);
   const by = probe.devices[0] ?? device ?? underlay.interface;

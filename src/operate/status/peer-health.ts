@@ -1,5 +1,4 @@
 /** How it stands with a peer, as the status tells it. */
-import type { Code } from '../diagnose/judge.js';
 
 /**
  * `unknown`: nothing is known against it, nor for it. `silent`: packets leave for it and nothing
@@ -14,6 +13,26 @@ export type PeerState =
   | 'unreachable'
   | 'lossy'
   | 'small-mtu';
+
+/** Why, as diagnose/judge.ts finds it. */
+export type Code =
+  // no faults
+  | 'well'
+  | 'answers-no-echo'
+  | 'underlay-only'
+  // nothing is known
+  | 'untold'
+  // faults
+  | 'lossy'
+  | 'small-mtu'
+  | 'no-route'
+  | 'denied'
+  | 'refused'
+  | 'other-device'
+  | 'host-gone'
+  | 'rejected'
+  | 'filtered'
+  | 'silent';
 
 export interface PeerHealth {
   readonly state: PeerState;

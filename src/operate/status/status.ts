@@ -2,6 +2,7 @@
  * What `weft status` tells: plain values that the daemon fills and anybody may read as JSON.
  * Field names are stable; new ones may be added.
  */
+import type { StoreState } from '../../control/store/state.js';
 import type { CounterName } from '../../dataplane/forward/counters.js';
 import type { DropName } from '../../dataplane/forward/drops.js';
 import type { Accept } from '../../dataplane/forward/inbound.js';
@@ -81,25 +82,7 @@ export interface Status {
   readonly store: string;
   /** Which network it is, however the store is reached. */
   readonly network: string;
-  readonly storeState: {
-    /** The etcd member that is talked to; null for a file. */
-    readonly member: string | null;
-    /** How long the store has not answered; null while it does. */
-    readonly awaySeconds: number | null;
-    /** What went wrong last; null while it answers. */
-    readonly reason: string | null;
-    /** In how many seconds it is tried again; null while it answers or is being tried. */
-    readonly nextTrySeconds: number | null;
-    /** The id of the etcd cluster that was joined, as etcdctl shows it; null for a file. */
-    readonly cluster: string | null;
-    /** How often listing again found changes that the watch had not told. */
-    readonly mended: number;
-    /** Since a start without the store: when the network in force was saved (ISO 8601). */
-    readonly savedAt: string | null;
-    /** How long it took to answer a small question; null: not known, or a file. */
-    readonly answerMs: number | null;
-    /** Why etcd takes no writes (`NOSPACE`); null where it does, as far as is known. */
-    readonly alarm: string | null;
+  readonly storeState: StoreState & {
     /**
      * How many seconds less our lease has left than by our clock, and over how long that came to be;
      * below 0: more. Null where there is no such difference.

@@ -123,22 +123,21 @@ test('a check that cannot look is a note', async () => {
 });
 
 test('a status check is told what was before; nothing is looked at after the end', async () => {
-  let rounds = 0;
+  const told: boolean[] = [];
   const { clock, examiner } = make(
     () => [],
     (...both: unknown[]) => {
-      rounds += 1;
-      assert.equal(both[1] === undefined, rounds === 1);
+      told.push(both[1] !== undefined);
       return [];
     },
   );
   examiner.start();
   await settle();
   await clock.pass(2_000);
-  assert.equal(rounds, 2);
+  assert.deepEqual(told, [false, true]);
   await examiner.stop();
   await clock.pass(30_000);
-  assert.equal(rounds, 2);
+  assert.equal(told.length, 2);
 });
 
 test('a mistake in a check costs that check, never the process, and is a note', async () => {
@@ -147,8 +146,10 @@ test('a mistake in a check costs that check, never the process, and is a note', 
     throw new TypeError('x is undefined');
   };
   const others = [finding('docker0')];
+  const stacks: string[] = [];
+  const log = { ...new FakeLog(), debug: (line: string) => void stacks.push(line) };
   const examiner = new Examiner({
-    ...{ clock, log: new FakeLog() },
+    ...{ clock, log },
     hostChecks: [
       { name: 'the thing', look: async () => broken() },
       { name: 'the other', look: async () => others },
@@ -167,5 +168,8 @@ test('a mistake in a check costs that check, never the process, and is a note', 
   ]);
   const [note] = examiner.findings.filter(({ about }) => about === 'the thing');
   assert.match(note!.text, /^the thing cannot be looked at: unexpected error: TypeError: x is /);
+  const once = stacks.length;
+  await clock.pass(20_000);
+  assert.deepEqual([once > 0, stacks.length], [true, once], 'the stack of each is told once');
   await examiner.stop();
 });

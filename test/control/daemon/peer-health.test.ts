@@ -110,6 +110,12 @@ test('packets that ask for no answer are no fault of a peer that answers', async
   assert.deepEqual([...(await during({ sends: 5 }, 60))], ['well']);
 });
 
+test('packets that leave for a peer that never answered are missed, however often it was asked before', async () => {
+  const { until, during } = begin();
+  assert.deepEqual([...(await during(FILTERED, 120))], ['unknown']);
+  assert.ok((await until({ ...FILTERED, sends: 1 }, 'silent')) <= 10);
+});
+
 test('one packet without an answer to a peer that drops pings is no fault', async () => {
   const { during } = begin();
   await during(MUTE, 30);

@@ -1,6 +1,7 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { HostError } from '../../../src/control/host/errors.js';
 import type { Timers } from '../../../src/control/host/ip.js';
 import { contains, parsePrefix } from '../../../src/control/host/ipv4.js';
 import type { Ended, Listener, Ran, Runner } from '../../../src/control/host/runner.js';
@@ -29,6 +30,17 @@ export class FakeRunner implements Runner {
     throw new Error('nothing is to be started');
   }
 }
+
+/** A host without `ip`. */
+export const NO_IP: Runner = {
+  run: async () => {
+    const why = 'there is no such program in the PATH; install iproute2';
+    throw new HostError('ENOENT', `cannot run ip: ${why}`);
+  },
+  start: () => {
+    throw new Error('nothing is to be started');
+  },
+};
 
 /**
  * A Runner whose `start` plays `ip -batch -` on a table of routes: numbers the lines, names the

@@ -1,13 +1,14 @@
 /** Every combination of what can be seen of a peer, and what is said of it. */
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { type Code, isFault, judge } from '../../../src/operate/diagnose/judge.js';
+import { isFault, judge } from '../../../src/operate/diagnose/judge.js';
 import {
   type Answers,
   NO_ANSWERS,
   type Observed,
   SAW_NOTHING,
 } from '../../../src/operate/diagnose/observed.js';
+import type { Code } from '../../../src/operate/status/peer-health.js';
 
 const HERE = '192.168.56.11';
 const PEER = '192.168.56.12';

@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Code } from '../../../src/operate/diagnose/judge.js';
 import type { Finding } from '../../../src/operate/findings/finding.js';
 import { judgePeers } from '../../../src/operate/findings/peers.js';
-import type { PeerState } from '../../../src/operate/status/peer-health.js';
+import type { Code, PeerState } from '../../../src/operate/status/peer-health.js';
 import { fullStatus } from '../status/full.js';
 
 const [one, two] = fullStatus.peers;

@@ -45,7 +45,6 @@ export class FakeSubject {
         ...{ mtu: 1500, port: 8472 },
       },
       peers: [{ publicIp: '192.168.56.12', subnet: '10.10.59.0/24', direct: false }],
-      subnetFile: '/run/flannel/subnet.env',
       ...this.#more,
     };
   }

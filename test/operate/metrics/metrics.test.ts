@@ -54,6 +54,13 @@ test('what the status says stands there in numbers', async () => {
   );
 });
 
+test('a round trip is in seconds, as all times are', async () => {
+  const [first] = fullStatus.peers;
+  const peers = [{ ...first!, health: { ...first!.health, roundTripMs: 12 } }];
+  const body = await scrape({ ...fullStatus, peers });
+  assert.deepEqual(linesOf(body, 'weft_peer_round_trip_seconds'), ['{peer="192.168.56.12"} 0.012']);
+});
+
 test('while it starts it is not ready, and nothing else is made up', async () => {
   const body = await scrape({
     ...{ version: '1', build: null, pid: 1, uptimeSeconds: 2, waitingFor: 'etcd' },
