@@ -53,7 +53,11 @@ const SET_UPS: readonly SetUp[] = [
   {
     is: 'every second packet to a peer is lost',
     finds: ['peer-lossy'],
-    spoil: ({ beta }) => nft(beta, 'input', 'udp dport 8472 numgen inc mod 2 0 drop'),
+    // Of alpha's alone, or gamma's may be those that are lost.
+    spoil: ({ alpha, beta }) => {
+      const second = 'udp dport 8472 numgen inc mod 2 0 drop';
+      return nft(beta, 'input', `ip saddr ${alpha.address} ${second}`);
+    },
     mend: ({ beta }) => unshut(beta),
   },
   {
