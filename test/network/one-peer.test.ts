@@ -144,7 +144,8 @@ describe("one peer's trouble", { skip: lacks ?? false, timeout: 600_000 }, () =>
       const before = await status();
       const packets = await forged();
       const sending = stranger.send(packets, rate, 8);
-      assert.equal((await ping(boxes[1]!))[0], 300);
+      const [answered, said] = await ping(boxes[1]!);
+      assert.equal(answered, 300, `${said} ${JSON.stringify((await status()).drops)}`);
       const count = boxes[1]!.start([process.execPath, TRAFFIC, 'udp-count-all', '40009']);
       await count.waitFor(/listening/, 20_000);
       const paced = ['udp-pace', boxes[1]!.address, '40009', '20000', '2'];
