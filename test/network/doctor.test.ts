@@ -46,7 +46,7 @@ describe('weft doctor', { skip: lacks ?? false, timeout: 600_000 }, () => {
   };
   const traces = async () => [
     (await host.run(['ip', '-4', '-d', 'addr'])).stdout.replace(/\d+sec/g, ''),
-    (await host.run(['ip', 'route', 'show', 'table', 'all'])).stdout,
+    (await host.run(['ip', '-4', 'route', 'show', 'table', 'all'])).stdout,
   ];
 
   test('a host that weft can start on: what a start needs, in its order, and no error', async () => {
