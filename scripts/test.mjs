@@ -22,9 +22,9 @@ process.chdir(root);
 /**
  * Seconds for a test without one inside that begins or ends, for a file to end after its last test,
  * and for a whole file. Alone, the slowest test takes two minutes, and the slowest file too; several at
- * a time on a busy machine take a few times as long. A boot ends itself after ten minutes.
+ * a time on a busy machine take a few times as long. A boot ends itself after seven.
  */
-const LIMITS = 'test=660&after=60&file=900';
+const LIMITS = 'test=480&after=60&file=900';
 
 const JOBS = Number(process.env.WEFT_TEST_JOBS || os.availableParallelism() + 2);
 

@@ -63,7 +63,7 @@ const transferred = 1_048_576;
 /** Lines of the console worth a look when all went well. */
 const excerpt = /^(kernel |Error: |node |h\d weft: |STEP |(sent|got) |up for )/;
 
-test('weft on a kernel without VXLAN', { timeout: 700_000 }, async (t) => {
+test('weft on a kernel without VXLAN', { timeout: 600_000 }, async (t) => {
   const kernel = requirements();
   if (typeof kernel === 'string') {
     t.skip(kernel);
@@ -74,7 +74,7 @@ test('weft on a kernel without VXLAN', { timeout: 700_000 }, async (t) => {
   const initramfs = path.join(folder, 'initramfs');
   pack(kernel, initramfs, folder);
 
-  const { console: said, ended } = await boot(kernel.image, initramfs, 580_000);
+  const { console: said, ended } = await boot(kernel.image, initramfs, 400_000);
   const outcome = [...said.matchAll(/^STEP (\S+): (ok|FAILED)$/gm)].map((m) => `${m[1]}: ${m[2]}`);
   const expected = steps.map((name) => `${name}: ok`);
   const good = ended === 'exit 0' && outcome.join() === expected.join();
