@@ -70,7 +70,7 @@ describe('integrity of a pair', { skip: lacks ?? false, timeout: 600_000 }, () =
     }
     const { 'udp-flood': flood } = buildPrograms();
     const receiver = to.start([flood, 'receive', '--seconds', '2']);
-    await receiver.waitFor(/listening/, 20_000);
+    await receiver.waitFor(/listening/, 60_000);
     await from.run([flood, 'send', '--host', to.address, '--rate', '100', '--seconds', '0.1']);
     await receiver.stop();
     assert.match((await checkCounters(pair)).join(), /^\d+ bad checksums seen by TCP or UDP$/);
