@@ -45,6 +45,11 @@ test('a long file begins first and is printed when it has ended, each as a whole
   assert.deepEqual([status, passed, failed], [0, 3, 0]);
 });
 
+test('files begin in the order in which they are named', () => {
+  const { names } = run(1, { z: "test('z', () => {});", a: "test('a', () => {});" });
+  assert.deepEqual(names, ['z', 'a']);
+});
+
 test('a test that fails, one that is skipped, and a file that cannot begin are counted', () => {
   const { status, passed, failed, skipped, stdout } = run(3, {
     some: `describe('a suite', () => {
