@@ -150,7 +150,7 @@ describe('the comparators of the bench', { skip: lacks ?? false, timeout: 600_00
     const { hosts, containers } = await openPair(7, ['limit', 'limit'], true);
     const [from, to] = containers;
     const receiver = to.start([programs['udp-flood'], 'receive']);
-    await receiver.waitFor(/listening/, 20_000);
+    await receiver.waitFor(/listening/, 60_000);
     const send = [programs['udp-flood'], 'send', '--host', to.address, '--size', '512'];
     const sender = await from.run([...send, '--rate', '20000', '--seconds', '0.5']);
     await receiver.exited;
@@ -171,7 +171,7 @@ describe('the comparators of the bench', { skip: lacks ?? false, timeout: 600_00
     );
     await hosts[0]!.run(rule.split(' '));
     const lossy = to.start([programs['udp-flood'], 'receive']);
-    await lossy.waitFor(/listening/, 20_000);
+    await lossy.waitFor(/listening/, 60_000);
     await from.run([...send, '--rate', '20000', '--seconds', '0.5']);
     await lossy.exited;
     const { lost, received } = JSON.parse(lossy.tail(1));
@@ -182,7 +182,7 @@ describe('the comparators of the bench', { skip: lacks ?? false, timeout: 600_00
     const { containers } = await openPair(8, ['limit', 'limit'], true);
     const [from, to] = containers;
     const server = to.start([programs['request-response'], 'server']);
-    await server.waitFor(/listening/, 20_000);
+    await server.waitFor(/listening/, 60_000);
     const ask = [programs['request-response'], 'client', '--host', to.address, '--seconds', '0.5'];
     for (const more of [[], ['--connections', '32'], ['--connections', '4', '--new', '1']]) {
       const { stdout } = await from.run([...ask, ...more]);

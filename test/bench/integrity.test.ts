@@ -50,10 +50,12 @@ describe('integrity of a pair', { skip: lacks ?? false, timeout: 600_000 }, () =
   test('a packet that weft dropped shows', async () => {
     const pair = await open('weft');
     const [host] = pair.hosts;
-    await host.ip('route add 10.10.77.0/24 dev flannel.1');
-    await host.run(['ping', '-c', '1', '-W', '1', '10.10.77.1'], { mayFail: true });
+    await host.ip('route add 10.10.177.0/24 dev flannel.1');
+    await host.run(['ping', '-c', '1', '-W', '1', '10.10.177.1'], { mayFail: true });
     const wrong = await checkCounters(pair);
-    assert.deepEqual(wrong, ['end 1: dropped {"outbound_no_route":1}']);
+    // The other end may have heard this one before it knew of it.
+    const own = wrong.filter((line) => !line.startsWith('end 2: dropped {"unknown_sender"'));
+    assert.deepEqual(own, ['end 1: dropped {"outbound_no_route":1}']);
   });
 
   test('a bad checksum that a container saw shows', async () => {
@@ -70,7 +72,7 @@ describe('integrity of a pair', { skip: lacks ?? false, timeout: 600_000 }, () =
     }
     const { 'udp-flood': flood } = buildPrograms();
     const receiver = to.start([flood, 'receive', '--seconds', '2']);
-    await receiver.waitFor(/listening/, 20_000);
+    await receiver.waitFor(/listening/, 60_000);
     await from.run([flood, 'send', '--host', to.address, '--rate', '100', '--seconds', '0.1']);
     await receiver.stop();
     assert.match((await checkCounters(pair)).join(), /^\d+ bad checksums seen by TCP or UDP$/);

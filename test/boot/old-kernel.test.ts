@@ -74,7 +74,7 @@ test('weft on a kernel without VXLAN', { timeout: 600_000 }, async (t) => {
   const initramfs = path.join(folder, 'initramfs');
   pack(kernel, initramfs, folder);
 
-  const { console: said, ended } = await boot(kernel.image, initramfs, 480_000);
+  const { console: said, ended } = await boot(kernel.image, initramfs, 400_000);
   const outcome = [...said.matchAll(/^STEP (\S+): (ok|FAILED)$/gm)].map((m) => `${m[1]}: ${m[2]}`);
   const expected = steps.map((name) => `${name}: ok`);
   const good = ended === 'exit 0' && outcome.join() === expected.join();

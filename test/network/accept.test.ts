@@ -81,7 +81,7 @@ describe('what weft takes off the wire', { skip: lacks ?? false, timeout: 600_00
     const receiver = (to ?? overlay.containers[1]).start([
       ...[process.execPath, TOOL, 'receive', String(PORT)],
     ]);
-    await receiver.waitFor(/listening/, 20_000);
+    await receiver.waitFor(/listening/, 60_000);
     const before = await status();
     const packets = segment === 0 ? 1 : Math.ceil(payload.length / segment);
     await send(from, payload, segment);
@@ -148,13 +148,13 @@ describe('what weft takes off the wire', { skip: lacks ?? false, timeout: 600_00
       const receiver = to.start([
         ...[process.execPath, TRAFFIC, 'udp-count', '40021', String(count)],
       ]);
-      await receiver.waitFor(/listening/, 20_000);
+      await receiver.waitFor(/listening/, 60_000);
       const before = (await status()).counters.inbound_in_packets;
       await from.run([
         ...[process.execPath, TRAFFIC, 'udp-gso', to.address, '40021', String(size)],
         String(total),
       ]);
-      const [, arrived] = await receiver.waitFor(/^([\d,]+ \w+)$/m, 20_000);
+      const [, arrived] = await receiver.waitFor(/^([\d,]+ \w+)$/m, 60_000);
       const sizes = Array.from({ length: count }, (_, i) => Math.min(size, total - i * size));
       assert.equal(arrived, `${sizes.join(',')} right`);
       const came = (await status()).counters.inbound_in_packets - before;

@@ -80,7 +80,7 @@ const SET_UPS: readonly SetUp[] = [
     finds: ['port-shared'],
     spoil: async ({ alpha }) => {
       running = alpha.start([process.execPath, JOINER, '192.168.56.11', '8472']);
-      await running.waitFor(/joined/, 20_000);
+      await running.waitFor(/joined/, 60_000);
     },
     mend: () => running.stop(),
   },

@@ -56,7 +56,11 @@ const SET_UPS: readonly SetUp[] = [
   {
     is: 'every second packet to a peer is lost',
     finds: ['peer-lossy'],
-    spoil: ({ beta }) => nft(beta, 'input', 'udp dport 8472 numgen inc mod 2 0 drop'),
+    // Of alpha's small echoes alone: else gamma's, or the large ones, may be those that are lost.
+    spoil: ({ alpha, beta }) => {
+      const second = 'udp dport 8472 meta length < 500 numgen inc mod 2 0 drop';
+      return nft(beta, 'input', `ip saddr ${alpha.address} ${second}`);
+    },
     mend: ({ beta }) => unshut(beta),
   },
   {

@@ -142,7 +142,7 @@ describe('weft capture', { skip: lacks ?? false, timeout: 600_000 }, () => {
   test('on a pipe, as Wireshark reads it, packet by packet', async () => {
     const command = `${process.execPath} ${WEFT} capture -what inner -count 6 | tshark -n -l -r - -T fields -e frame.comment`;
     const both = host.start(['bash', '-c', command]);
-    await both.waitFor(/capturing on/, 20_000);
+    await both.waitFor(/capturing on/, 60_000);
     await ping(...overlay.containers);
     assert.equal(await both.exited, 0, both.output);
     assert.equal(both.output.match(/: (sent|delivered)$/gm)?.length, 6, both.output);
@@ -160,10 +160,10 @@ describe('weft capture', { skip: lacks ?? false, timeout: 600_000 }, () => {
   test('a reader who takes nothing costs packets of the capture, and no traffic', async () => {
     const command = `exec ${process.execPath} ${WEFT} capture -rate 0 -w - > >(exec sleep 60 > /dev/null 2>&1)`;
     const capture = host.start(['bash', '-c', command]);
-    await capture.waitFor(/capturing on/, 20_000);
+    await capture.waitFor(/capturing on/, 60_000);
     await tcpTransfer(...overlay.containers, 100_000_000);
     const { drops } = await statusOf(host);
-    await capture.waitFor(/what takes the packets does not keep up/, 20_000);
+    await capture.waitFor(/what takes the packets does not keep up/, 60_000);
     capture.kill('SIGINT');
     const begun = Date.now();
     assert.equal(await capture.exited, 1, capture.output);
@@ -185,7 +185,7 @@ describe('weft capture', { skip: lacks ?? false, timeout: 600_000 }, () => {
     );
     first.kill('SIGKILL');
     await first.exited;
-    await overlay.wefts[0]!.waitFor(/captures no more packets/, 20_000);
+    await overlay.wefts[0]!.waitFor(/captures no more packets/, 60_000);
     const third = await startCapture(host, ...again.slice(3));
     await ping(...overlay.containers);
     assert.equal(await third.exited, 0, third.output);

@@ -6,7 +6,7 @@ import { type Host, WEFT } from '../../src/lab/host.js';
 /** Starts it, and returns once the lanes show their packets. */
 export async function startCapture(host: Host, ...flags: string[]): Promise<Running> {
   const capture = host.start([process.execPath, WEFT, 'capture', ...flags]);
-  await capture.waitFor(/capturing on flannel\.1/, 20_000);
+  await capture.waitFor(/capturing on flannel\.1/, 60_000);
   return capture;
 }
 

@@ -46,7 +46,7 @@ describe('an etcd of three members', { skip: lacks ?? false, timeout: 600_000 },
       const host = await network.host(`host${n}`, { address: `192.168.56.${10 + n}/24` });
       const flags = [`-etcd-endpoints=${endpoints}`, `-etcd-prefix=${PREFIX}`, '-iface=ens33'];
       const weft = host.weft(...flags);
-      await weft.waitFor(/ready: flannel/, 20_000);
+      await weft.waitFor(/ready: flannel/, 60_000);
       hosts.push(host);
       wefts.push(weft);
     }
@@ -54,7 +54,7 @@ describe('an etcd of three members', { skip: lacks ?? false, timeout: 600_000 },
     const xbox2 = await hosts[1]!.container('xbox2');
     await agree(members[0]!, 20_000);
     pings = xbox1.start(['ping', '-i', '0.05', xbox2.address]);
-    await pings.waitFor(/bytes from/, 20_000);
+    await pings.waitFor(/bytes from/, 60_000);
   });
   after(() => lab?.close());
 

@@ -25,7 +25,7 @@ describe('weft dash', { skip: lacks ?? false, timeout: 600_000 }, () => {
     const { etcd } = site;
     weft = await startWeft(host, etcd);
     dash = host.start([process.execPath, WEFT, 'dash']);
-    const said = await dash.waitFor(/http:\/\/127\.0\.0\.1:8473\/\?token=[0-9a-f]{32}/, 20_000);
+    const said = await dash.waitFor(/http:\/\/127\.0\.0\.1:8473\/\?token=[0-9a-f]{32}/, 60_000);
     [address = ''] = said;
   });
   after(() => lab?.close());
@@ -97,7 +97,7 @@ describe('weft dash', { skip: lacks ?? false, timeout: 600_000 }, () => {
     await dash.stop();
     await until(() => gone(pid));
     dash = host.start([process.execPath, WEFT, 'dash']);
-    await dash.waitFor(/token=/, 20_000);
+    await dash.waitFor(/token=/, 60_000);
     const second = await pidOfServer();
     dash.kill('SIGKILL');
     await until(() => gone(second));

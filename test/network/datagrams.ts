@@ -33,11 +33,11 @@ async function exchange(
   port = PORT,
 ): Promise<void> {
   const receiver = to.start([process.execPath, TOOL, 'receive', String(PORT)]);
-  await receiver.waitFor(/listening/, 20_000);
+  await receiver.waitFor(/listening/, 60_000);
   const { stdout } = await from.run([process.execPath, TOOL, 'send', address, String(port), name], {
     timeout: 60_000,
   });
-  const [, got] = await receiver.waitFor(/got (.+)/, 20_000);
+  const [, got] = await receiver.waitFor(/got (.+)/, 60_000);
   await receiver.stop();
   assert.equal(got, /sent (.+)/.exec(stdout)?.[1]);
 }

@@ -126,7 +126,7 @@ describe('weft doctor', { skip: lacks ?? false, timeout: 600_000 }, () => {
   test('of a weft that waits: what it waits for, and the looks of a start', async () => {
     const waiting = host.weft('-etcd-endpoints=http://192.168.56.99:2379');
     try {
-      await waiting.waitFor(/etcd/, 20_000);
+      await waiting.waitFor(/etcd/, 60_000);
       const codes = await findings('-etcd-endpoints=http://192.168.56.99:2379');
       assert.deepEqual(codes, ['starting', 'store-away']);
     } finally {

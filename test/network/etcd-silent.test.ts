@@ -85,7 +85,7 @@ describe('an etcd that goes silent', { skip: lacks ?? false, timeout: 600_000 },
     const before = portOf(await listed('established'));
     assert.ok(before);
     weft.kill('SIGHUP');
-    await weft.waitFor(/reloading: looking at the host, the store and the paths anew/, 20_000);
+    await weft.waitFor(/reloading: looking at the host, the store and the paths anew/, 60_000);
     await etcd.register(PREFIX, {
       subnet: '10.10.221.0/24',
       publicIp: '192.168.56.98',

@@ -38,7 +38,7 @@ describe('a shared port', { skip: lacks ?? false, timeout: 600_000 }, () => {
   test('too few sockets for the peers, for as long as there are so many', async () => {
     const few = await network.host('host2', { address: '192.168.56.12/24' });
     const limited = ['prlimit', '--nofile=100', process.execPath, WEFT, 'up', ...weftFlags(etcd)];
-    await few.start(limited, { name: 'weft up' }).waitFor(/ready: flannel/, 20_000);
+    await few.start(limited, { name: 'weft up' }).waitFor(/ready: flannel/, 60_000);
     await finds(few, []);
     const taken = await etcd.peers(PREFIX);
     const isFree = (subnet: string) => taken.every((one) => one.subnet !== subnet);
@@ -57,7 +57,7 @@ describe('a shared port', { skip: lacks ?? false, timeout: 600_000 }, () => {
 
   test('the process is named while it is there, and the cure ends it', async () => {
     const joiner = host.start([process.execPath, JOINER, '192.168.56.11', '8472']);
-    const [, pid] = await joiner.waitFor(/joined by (\d+)/, 20_000);
+    const [, pid] = await joiner.waitFor(/joined by (\d+)/, 60_000);
     const found = await findsOne(host, 'port-shared');
     assert.match(
       found.text,

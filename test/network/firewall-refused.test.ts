@@ -56,7 +56,7 @@ describe('an iptables that refuses', { skip: lacks ?? false, timeout: 600_000 },
     const flags = [...weftFlags(firewall.etcd), '-ip-masq', FAST];
     const start = async (): Promise<Running> => {
       const weft = host.start([process.execPath, WEFT, 'up', ...flags], { env });
-      await weft.waitFor(/ready: flannel/, 20_000);
+      await weft.waitFor(/ready: flannel/, 60_000);
       return weft;
     };
     return { host, start, env };
@@ -73,7 +73,7 @@ describe('an iptables that refuses', { skip: lacks ?? false, timeout: 600_000 },
     const mangle = (await host.run(['iptables-save', '-t', 'mangle'])).stdout;
     assert.match(mangle, /^-A INPUT -p udp -m udp --dport 8472 -j WEFT-GUARD$/m);
     await host.run(['iptables', '-t', 'nat', '-F', 'FLANNEL-POSTRTG']);
-    await weft.waitFor(/set again: FLANNEL-POSTRTG lacked 6 rules/, 20_000);
+    await weft.waitFor(/set again: FLANNEL-POSTRTG lacked 6 rules/, 60_000);
     assert.equal(await saved(host), listing);
     assert.equal(weft.output.match(/without comments/g)!.length, 2, 'once for each set of rules');
     assert.deepEqual((await statusOf(host)).faults, []);
@@ -95,10 +95,10 @@ describe('an iptables that refuses', { skip: lacks ?? false, timeout: 600_000 },
     const weft = await start();
     assert.match(weft.output, /^W .*no masquerade and forward rules: .*xtables lock/m);
     assert.ok((await statusOf(host)).faults.length >= 2);
-    await weft.waitFor(/no guard: .*xtables lock/, 20_000);
+    await weft.waitFor(/no guard: .*xtables lock/, 60_000);
     await host.run(['rm', '/run/locked']);
-    await weft.waitFor(/masquerade and forward rules for 10\.20\.0\.0\/16 set with/, 20_000);
-    await weft.waitFor(/guard rules: all is well again/, 20_000);
+    await weft.waitFor(/masquerade and forward rules for 10\.20\.0\.0\/16 set with/, 60_000);
+    await weft.waitFor(/guard rules: all is well again/, 60_000);
     assert.equal(await saved(host), firewall.expected(MASQUERADED, host));
     assert.deepEqual((await statusOf(host)).faults, []);
     assert.equal(weft.output.match(/no masquerade/g)!.length, 1);
@@ -146,10 +146,10 @@ describe('an iptables that refuses', { skip: lacks ?? false, timeout: 600_000 },
       'require("net").createServer((s) => { console.log("from " + s.remoteAddress); s.end(); })' +
       '.listen(40009, "0.0.0.0", () => console.log("listening"))';
     const server = box.start([process.execPath, '-e', listen]);
-    await server.waitFor(/listening/, 20_000);
+    await server.waitFor(/listening/, 60_000);
     const connect = `require("net").connect(40009, "${box.address}").on("close", () => {}).resume()`;
     await outside.run([process.execPath, '-e', connect], { timeout: 10_000 });
-    const [, source] = await server.waitFor(/from (\S+)/, 20_000);
+    const [, source] = await server.waitFor(/from (\S+)/, 60_000);
     assert.equal(source, '192.168.56.200');
     assert.equal(await weft.stop(), 0);
   });

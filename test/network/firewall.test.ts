@@ -83,9 +83,9 @@ describe('firewall rules', { skip: lacks ?? false, timeout: 600_000 }, () => {
       '.listen(40009, "0.0.0.0", () => console.log("listening"))';
     const connect = `require("net").connect(40009, "${address}").on("close", () => {}).resume()`;
     const server = to.start([process.execPath, '-e', listen]);
-    await server.waitFor(/listening/, 20_000);
+    await server.waitFor(/listening/, 60_000);
     await from.run([process.execPath, '-e', connect], { timeout: 10_000 });
-    const [, source] = await server.waitFor(/from (\S+)/, 20_000);
+    const [, source] = await server.waitFor(/from (\S+)/, 60_000);
     await server.stop();
     return source!;
   };
@@ -131,7 +131,7 @@ describe('firewall rules', { skip: lacks ?? false, timeout: 600_000 }, () => {
       ['', [], /FLANNEL-FWD was gone/],
     ];
     const eventually = async (check: () => Promise<boolean>, what: string) => {
-      const deadline = Date.now() + 5_000;
+      const deadline = Date.now() + 20_000;
       while (!(await check())) {
         assert.ok(Date.now() < deadline, `${what} was not set right:\n${weft.output}`);
         await sleep(50);
@@ -151,7 +151,7 @@ describe('firewall rules', { skip: lacks ?? false, timeout: 600_000 }, () => {
 
     await host1.run(['iptables', '-I', 'FLANNEL-FWD', '-s', '1.2.3.4', '-j', 'DROP']);
     await host1.run(['iptables', '-I', 'FORWARD', '-j', 'LOG']);
-    await weft.waitFor(/FLANNEL-FWD had rules of others before ours/, 20_000);
+    await weft.waitFor(/FLANNEL-FWD had rules of others before ours/, 60_000);
     await sleep(200);
     const filter = await firewall.say('iptables-save', '-t', 'filter');
     const lines = filter.split('\n').filter((line) => line.startsWith('-A '));
@@ -162,9 +162,14 @@ describe('firewall rules', { skip: lacks ?? false, timeout: 600_000 }, () => {
       '-A FLANNEL-FWD -d 10.20.0.0/16 -m comment --comment "flanneld forward" -j ACCEPT',
       '-A FLANNEL-FWD -s 1.2.3.4/32 -j DROP',
     ]);
-    const warnings = weft.output.match(/set again/g)!.length;
-    await sleep(2_500);
-    assert.equal(weft.output.match(/set again/g)!.length, warnings, 'nothing is done again');
+    // On a busy machine it is still at what was flushed last.
+    const done = () => weft.output.match(/set again/g)!.length;
+    let was = -1;
+    for (let looks = 0; was !== done() && looks < 4; looks += 1) {
+      was = done();
+      await sleep(2_500);
+    }
+    assert.equal(done(), was, `done again and again:\n${weft.output}`);
     assert.equal(await weft.stop(), 0);
     await host1.run(['iptables', '-F', 'FORWARD']);
     await host1.run(['iptables', '-F', 'FLANNEL-FWD']);
@@ -195,7 +200,7 @@ describe('firewall rules', { skip: lacks ?? false, timeout: 600_000 }, () => {
       ],
     ] as const) {
       await host1.run(['nft', ...argv]);
-      await weft.waitFor(said, 20_000);
+      await weft.waitFor(said, 60_000);
       await sleep(200);
       assert.equal(await firewall.table(), listing);
     }
@@ -220,8 +225,8 @@ describe('firewall rules', { skip: lacks ?? false, timeout: 600_000 }, () => {
 
     const flags = ['-ip-masq', FAST];
     const weft = host.start([...argv, 'up', ...weftFlags(firewall.etcd), ...flags], { env });
-    await weft.waitFor(/rules for 10\.20\.0\.0\/16 set with iptables [\d.]+ \(legacy\)/, 20_000);
-    await weft.waitFor(/ready: flannel/, 20_000);
+    await weft.waitFor(/rules for 10\.20\.0\.0\/16 set with iptables [\d.]+ \(legacy\)/, 60_000);
+    await weft.waitFor(/ready: flannel/, 60_000);
     const listing = async () => {
       const text = await firewall.saved('/run/legacy/iptables-save', host);
       // This variant lists the tables the other way round.
@@ -230,7 +235,7 @@ describe('firewall rules', { skip: lacks ?? false, timeout: 600_000 }, () => {
     };
     assert.equal(await listing(), firewall.expected(MASQUERADED, host));
     await host.run(['/run/legacy/iptables', '-t', 'nat', '-F']);
-    await weft.waitFor(/FLANNEL-POSTRTG lacked 6 rules/, 20_000);
+    await weft.waitFor(/FLANNEL-POSTRTG lacked 6 rules/, 60_000);
     await sleep(200);
     assert.equal(await listing(), firewall.expected(MASQUERADED, host));
     assert.equal(

@@ -68,7 +68,7 @@ export class Firewall {
   /** On another host, for longer than a test. */
   async startOn(host: Host, ...flags: string[]): Promise<Running> {
     const weft = host.weft(...weftFlags(this.etcd), ...flags);
-    await weft.waitFor(/ready: flannel/, 20_000);
+    await weft.waitFor(/ready: flannel/, 60_000);
     return weft;
   }
 

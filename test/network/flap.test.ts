@@ -47,7 +47,7 @@ describe('an address that flaps', { skip: lacks ?? false, timeout: 600_000 }, ()
   const start = async () => {
     const flags = weftFlags(overlay.etcd).filter((flag) => !flag.startsWith('-iface'));
     const started = host.weft(...flags);
-    await started.waitFor(/ready: flannel/, 20_000);
+    await started.waitFor(/ready: flannel/, 60_000);
     return started;
   };
   const works = () =>
@@ -140,7 +140,7 @@ describe('an address that flaps', { skip: lacks ?? false, timeout: 600_000 }, ()
     // The operator's word goes before all.
     assert.equal(await weft.stop(), 0);
     weft = host.weft(...weftFlags(overlay.etcd).slice(0, 2), `-iface=${VIP}`);
-    await weft.waitFor(/ready: flannel/, 20_000);
+    await weft.waitFor(/ready: flannel/, 60_000);
     assert.doesNotMatch(weft.output, /several addresses/);
     assert.equal(await published(), VIP);
   });

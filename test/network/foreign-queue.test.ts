@@ -67,7 +67,7 @@ describe('a foreign queue', { skip: lacks ?? false, timeout: 600_000 }, () => {
     boxes = [await host.container('xbox1'), await other.container('xbox2')];
     await ping(...boxes);
     const server = boxes[1].start([process.execPath, '-e', SERVER]);
-    await server.waitFor(/up/, 20_000);
+    await server.waitFor(/up/, 60_000);
   });
   after(() => lab?.close());
 
@@ -80,7 +80,7 @@ describe('a foreign queue', { skip: lacks ?? false, timeout: 600_000 }, () => {
   test('no connection suffers, and status and log name the process while it lasts', async () => {
     assert.deepEqual(await faults(), []);
     const opener = host.start([process.execPath, OPENER, 'flannel.1']);
-    const [, pid] = await opener.waitFor(/opened by (\d+)/, 20_000);
+    const [, pid] = await opener.waitFor(/opened by (\d+)/, 60_000);
     assert.equal(await worked(), CONNECTIONS);
     const named = new RegExp(`process ${pid} \\(.+\\) has opened flannel\\.1 too \\(1 queue more`);
     await eventually(

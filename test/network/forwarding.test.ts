@@ -185,7 +185,7 @@ describe('hosts that do not forward', { skip: lacks ?? false, timeout: 600_000 }
     await etcd.put('/gw/config', HOST_GW);
     const flags = [`-etcd-endpoints=${etcd.endpoint}`, '-etcd-prefix=/gw', '-iface=ens33'];
     wefts = [host.weft(...flags)];
-    await wefts[0]!.waitFor(/ready: host-gw/, 20_000);
+    await wefts[0]!.waitFor(/ready: host-gw/, 60_000);
     await says(/is 0, and so it is for ens33\), so containers/);
     assert.deepEqual(await switches(), off);
     await host.sysctl('net.ipv4.ip_forward=1', 'net.ipv4.conf.ens33.forwarding=0');

@@ -136,12 +136,12 @@ describe("the guard against containers' own VXLAN", {
       `s.bind(${VTEP_PORT}, () => console.log("listening"));` +
       's.once("message", (m, from) => { console.log("from " + from.address); s.close(); })';
     const inner = xbox2.start([process.execPath, '-e', listen]);
-    await inner.waitFor(/listening/, 20_000);
+    await inner.waitFor(/listening/, 60_000);
     const send =
       'const s = require("dgram").createSocket("udp4");' +
       `s.send("x", ${VTEP_PORT}, "${xbox2.address}", () => s.close())`;
     await xbox1.run([process.execPath, '-e', send]);
-    const [, from] = await inner.waitFor(/from (\S+)/, 20_000);
+    const [, from] = await inner.waitFor(/from (\S+)/, 60_000);
     assert.equal(from, xbox1.address);
     await inner.stop();
   };
@@ -172,7 +172,7 @@ describe("the guard against containers' own VXLAN", {
 
       test('what somebody takes away is set again within the period, and said', async () => {
         await host1.run(takeAway);
-        await weft.waitFor(/W .*guard rules set again: /, 20_000);
+        await weft.waitFor(/W .*guard rules set again: /, 60_000);
         assert.deepEqual(await arrived(), NONE);
       });
 

@@ -56,7 +56,7 @@ describe('weft up on a hardened host', { skip: lacks ?? false, timeout: 600_000 
   };
   const ready = async (argv: string[], env: Record<string, string> = {}): Promise<Running> => {
     const weft = up(argv, env);
-    await weft.waitFor(/ready: flannel/, 20_000);
+    await weft.waitFor(/ready: flannel/, 60_000);
     return weft;
   };
   /** Its one error line. Nothing was changed on the host. */
@@ -205,7 +205,7 @@ describe('weft up on a hardened host', { skip: lacks ?? false, timeout: 600_000 
     const silent = await host.run([process.execPath, WEFT, 'status'], { mayFail: true });
     assert.match(silent.stderr, /\/run\/weft is read-only.*-run-dir/);
     await host.run(['mount', '-o', 'remount,rw', '/run/weft']);
-    await weft.waitFor(/put right: .*wrote \/run\/weft\/flannel\.1\.json/, 20_000);
+    await weft.waitFor(/put right: .*wrote \/run\/weft\/flannel\.1\.json/, 60_000);
     assert.deepEqual((await status()).faults, []);
     await weft.stop();
     const down = await host.run([process.execPath, WEFT, 'down']);

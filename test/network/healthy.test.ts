@@ -43,7 +43,7 @@ describe('healthy hosts', { skip: lacks ?? false, timeout: 600_000 }, () => {
       const host = await network.host(`host${i}`, { address: `192.168.56.${11 + i}/24` });
       await prepare?.(host);
       const argv = [...by, process.execPath, WEFT, 'up', ...weftFlags(etcd)];
-      await host.start(argv, { name: 'weft up' }).waitFor(/ready: flannel/, 20_000);
+      await host.start(argv, { name: 'weft up' }).waitFor(/ready: flannel/, 60_000);
       const box = await host.container(`box${i}`, { bridge });
       await finish?.(host);
       hosts.push({ host, box });

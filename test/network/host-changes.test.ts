@@ -82,7 +82,7 @@ describe('a host that changes under a running weft', {
     const script = `data:text/javascript,${encodeURIComponent(jumping)}`;
     const command = [process.execPath, '--import', script, WEFT, 'up'];
     weft = host.start([...command, ...weftFlags(overlay.etcd)]);
-    await weft.waitFor(/ready: flannel/, 20_000);
+    await weft.waitFor(/ready: flannel/, 60_000);
     await isWell();
     const from = weft.output.length;
     const lease = await leaseOf();

@@ -48,7 +48,7 @@ describe('host-gw', { skip: lacks ?? false, timeout: 600_000 }, () => {
 
   const start = async (on: Host, ...more: string[]): Promise<Running> => {
     const running = on.weft(...weftFlags(etcd), ...more);
-    await running.waitFor(/ready: host-gw 10\.10\.\d+\.0\/24, MTU 1500, \d+ peers$/m, 20_000);
+    await running.waitFor(/ready: host-gw 10\.10\.\d+\.0\/24, MTU 1500, \d+ peers$/m, 60_000);
     return running;
   };
   const say = async (command: string) =>
@@ -87,7 +87,7 @@ describe('host-gw', { skip: lacks ?? false, timeout: 600_000 }, () => {
     // On hosts that have no TUN at all.
     const argv = [process.execPath, WEFT, 'up', ...weftFlags(etcd)];
     weft = host.start([...WITHOUT_TUN, ...argv], { name: 'weft up' });
-    await weft.waitFor(/ready: host-gw 10\.10\.11\.0\/24, MTU 1500, 2 peers$/m, 20_000);
+    await weft.waitFor(/ready: host-gw 10\.10\.11\.0\/24, MTU 1500, 2 peers$/m, 60_000);
     await start(other);
     for (const [i, on] of [host, other, plain].entries()) {
       boxes.push(await on.container(`xbox${i + 1}`));
@@ -146,7 +146,7 @@ describe('host-gw', { skip: lacks ?? false, timeout: 600_000 }, () => {
     const mtu = () => /^FLANNEL_MTU=(\d+)$/m.exec(host.read(SUBNET_FILE) ?? '')?.[1];
     await host.ip(`route del ${OTHER}/24`);
     await until(async () => (await routes()).length === 2);
-    await weft.waitFor(/W .*put right: 1 missing route$/m, 20_000);
+    await weft.waitFor(/W .*put right: 1 missing route$/m, 60_000);
 
     await host.ip('link set ens33 mtu 1400');
     await until(async () => mtu() === '1400', 20_000);
@@ -172,7 +172,7 @@ describe('host-gw', { skip: lacks ?? false, timeout: 600_000 }, () => {
     );
     await until(async () => (await routes()).join() === BOTH.join(), 20_000);
     await ping(boxes[0]!, boxes[1]!);
-    await weft.waitFor(/W .*underlay ens33: ens33 in place of br9/, 20_000);
+    await weft.waitFor(/W .*underlay ens33: ens33 in place of br9/, 60_000);
     changed = toldSince(weft).filter((line) => line.startsWith('W ')).length;
   });
 
@@ -237,7 +237,7 @@ describe('host-gw', { skip: lacks ?? false, timeout: 600_000 }, () => {
     if (labLacks({ tun: true }) === undefined) {
       await etcd.put(`${PREFIX}/config`, '{"Network":"10.10.0.0/16","Backend":{"Type":"vxlan"}}');
       weft = host.weft(...weftFlags(etcd));
-      await weft.waitFor(/ready: flannel\.1/, 20_000);
+      await weft.waitFor(/ready: flannel\.1/, 60_000);
       assert.deepEqual(await routes(), [], 'the peer is of the old backend');
       assert.equal(await weft.stop(), 0);
       await etcd.put(`${PREFIX}/config`, CONFIG);

@@ -118,7 +118,7 @@ describe("the host's own queues", { skip: lacks ?? false, timeout: 600_000 }, ()
     // What is looked at each second, asked or not, stays known when the device goes.
     await new Promise((resolve) => setTimeout(resolve, 1_500));
     await overlay.hosts[0].ip('link delete flannel.1');
-    await overlay.wefts[0]!.waitFor(/put right: flannel\.1 was gone/, 20_000);
+    await overlay.wefts[0]!.waitFor(/put right: flannel\.1 was gone/, 60_000);
     const first = await drops();
     assert.ok(first > 100, `${first}`);
     assert.match(

@@ -35,7 +35,7 @@ describe('a host', { skip: lacks ?? false, timeout: 600_000 }, () => {
   const started = async (on: Host, ...flags: string[]): Promise<Running> => {
     const weft = on.weft(`-etcd-endpoints=${etcd.endpoint}`, `-etcd-prefix=${PREFIX}`, ...flags);
     wefts.push(weft);
-    await weft.waitFor(/ready: flannel/, 20_000);
+    await weft.waitFor(/ready: flannel/, 60_000);
     return weft;
   };
   const blackholes = async () =>

@@ -100,7 +100,7 @@ describe("weft in flanneld's place", { skip: lacks ?? false, timeout: 600_000 },
     wefts.push(weft);
     return weft;
   };
-  const ready = (weft: Running) => weft.waitFor(/ready: flannel/, 20_000);
+  const ready = (weft: Running) => weft.waitFor(/ready: flannel/, 60_000);
   const secureFlags = (...more: string[]) => [
     ...[`-etcd-endpoints=${SECURE}`, `-etcd-prefix=${PREFIX}`, '-iface=ens33'],
     ...[`-etcd-cafile=${certificates.ca}`, `-etcd-certfile=${certificates.client}`],
@@ -130,7 +130,9 @@ describe("weft in flanneld's place", { skip: lacks ?? false, timeout: 600_000 },
       }
     };
     const commands = [String(pid), ...children].map((each) => read(`/proc/${each}/cmdline`));
-    const environments = children.map((each) => read(`/proc/${each}/environ`));
+    // One that is just being made is weft still, with what weft has.
+    const made = children.filter((each) => read(`/proc/${each}/cmdline`) !== commands[0]);
+    const environments = made.map((each) => read(`/proc/${each}/environ`));
     assert.ok(children.length > 0, 'weft has its ip program running');
     return { commands: commands.join('\n'), childEnvironments: environments.join('\n') };
   }
@@ -203,14 +205,14 @@ describe("weft in flanneld's place", { skip: lacks ?? false, timeout: 600_000 },
     const weft = start(
       secureFlags(`-etcd-password=${PASSWORD}`, `-etcd-cafile=${certificates.otherCa}`),
     );
-    await weft.waitFor(/^W .*(unable to verify|self.signed)/m, 20_000);
+    await weft.waitFor(/^W .*(unable to verify|self.signed)/m, 60_000);
     assert.equal(await weft.stop(), 0);
   });
 
   test('health: alive at once, ready with the first packet and the subnet file', async () => {
     await etcd.delete(`${PREFIX}/config`);
     const weft = start([...weftFlags(etcd), '-healthz-port=8999']);
-    await weft.waitFor(/waiting for the network config/, 20_000);
+    await weft.waitFor(/waiting for the network config/, 60_000);
     assert.match(await get('/healthz'), /^HTTP\/1\.1 200 OK\r\n[\s\S]*flanneld is running$/);
     assert.match(await get('/readyz'), /^HTTP\/1\.1 503 .*\r\n[\s\S]*flanneld is not ready yet$/);
     await etcd.put(`${PREFIX}/config`, CONFIG);
@@ -240,7 +242,7 @@ describe("weft in flanneld's place", { skip: lacks ?? false, timeout: 600_000 },
     for (let i = 0; i < 100 && !fs.existsSync(host.path('/run/notify')); i += 1) await sleep(50);
     const env = { NOTIFY_SOCKET: '/run/notify', WATCHDOG_USEC: '2000000' };
     const weft = start(weftFlags(etcd), env);
-    await systemd.waitFor(/^READY=1\nSTATUS=flannel\.1 10\.10\.\d+\.0\/24, 0 peers$/m, 20_000);
+    await systemd.waitFor(/^READY=1\nSTATUS=flannel\.1 10\.10\.\d+\.0\/24, 0 peers$/m, 60_000);
     assert.match(systemd.output, /^STATUS=/);
     const fed = () => systemd.output.match(/^WATCHDOG=1$/gm)?.length ?? 0;
     const before = fed();
@@ -251,13 +253,13 @@ describe("weft in flanneld's place", { skip: lacks ?? false, timeout: 600_000 },
     assert.doesNotMatch(childEnvironments, /NOTIFY_SOCKET|WATCHDOG/);
     await host.ip('link set flannel.1 mtu 1300');
     weft.kill('SIGHUP');
-    await systemd.waitFor(/RELOADING=1\nMONOTONIC_USEC=\d{6,}\n(WATCHDOG=1\n)*READY=1\n/, 20_000);
+    await systemd.waitFor(/RELOADING=1\nMONOTONIC_USEC=\d{6,}\n(WATCHDOG=1\n)*READY=1\n/, 60_000);
     assert.match(
       await host.run(['ip', 'link', 'show', 'flannel.1']).then((r) => r.stdout),
       /mtu 1450/,
     );
     assert.equal(await weft.stop(), 0);
-    await systemd.waitFor(/STOPPING=1\nSTATUS=stopping: got SIGTERM\n$/, 20_000);
+    await systemd.waitFor(/STOPPING=1\nSTATUS=stopping: got SIGTERM\n$/, 60_000);
     await systemd.stop();
   });
 
@@ -265,9 +267,9 @@ describe("weft in flanneld's place", { skip: lacks ?? false, timeout: 600_000 },
     const systemd = host.start(['socat', '-u', 'UNIX-RECV:/run/notify-2', '-']);
     for (let i = 0; i < 100 && !fs.existsSync(host.path('/run/notify-2')); i += 1) await sleep(50);
     const weft = start(weftFlags(etcd), { NOTIFY_SOCKET: '/run/notify-2' });
-    await weft.waitFor(/ready: flannel/, 20_000);
+    await weft.waitFor(/ready: flannel/, 60_000);
     assert.equal(await weft.stop(), 0);
-    await systemd.waitFor(/STOPPING=1/, 20_000);
+    await systemd.waitFor(/STOPPING=1/, 60_000);
     assert.match(systemd.output, /^READY=1\nSTATUS=flannel\.1[\s\S]*^STOPPING=1/m);
     await systemd.stop();
   });

@@ -72,10 +72,10 @@ describe('an underlay of MTU 65535', { skip: lacks ?? false, timeout: 600_000 },
       const before = (await status()).counters;
       for (let i = 0; i < 3; i += 1) {
         const count = to.start([process.execPath, TRAFFIC, 'udp-count', '40002', '2']);
-        await count.waitFor(/listening/, 20_000);
+        await count.waitFor(/listening/, 60_000);
         const total = String(64_954 + 400);
         await near.run([process.execPath, TRAFFIC, 'udp-gso', to.address, '40002', '64954', total]);
-        const [, arrived] = await count.waitFor(/^([\d,]+ \w+)$/m, 20_000);
+        const [, arrived] = await count.waitFor(/^([\d,]+ \w+)$/m, 60_000);
         assert.equal(arrived, `${sizes} right`);
       }
       const { counters, drops } = await status();

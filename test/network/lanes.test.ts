@@ -108,7 +108,7 @@ describe('lanes', { skip: lacks ?? false, timeout: 600_000 }, () => {
     const receivers = ends.map((box) =>
       box.start([process.execPath, FLOWS, 'receive', ...[PORT, CONNECTIONS, SOURCES].map(String)]),
     );
-    for (const receiver of receivers) await receiver.waitFor(/listening/, 20_000);
+    for (const receiver of receivers) await receiver.waitFor(/listening/, 60_000);
     const sent = await Promise.all(
       ends.map((box, i) => {
         const args = [ends[1 - i]!.address, PORT, CONNECTIONS, BYTES, sources(box), COUNT];
@@ -117,7 +117,7 @@ describe('lanes', { skip: lacks ?? false, timeout: 600_000 }, () => {
       }),
     );
     for (const [i, receiver] of receivers.entries()) {
-      const [line] = await receiver.waitFor(/^\{.*\}$/m, 20_000);
+      const [line] = await receiver.waitFor(/^\{.*\}$/m, 60_000);
       const got: Seen = JSON.parse(line);
       const gave: Seen = JSON.parse(sent[1 - i]!.stdout);
       assert.deepEqual(got.connections, gave.connections);
@@ -213,7 +213,7 @@ describe('lanes', { skip: lacks ?? false, timeout: 600_000 }, () => {
     const less = ['setpriv', '--bounding-set=-sys_admin,-bpf', process.execPath, WEFT, 'up'];
     const weft = host.start([...less, ...weftFlags(etcd), NO_PROBES, '-lanes=4']);
     wefts[1] = weft;
-    await weft.waitFor(/ready: /, 20_000);
+    await weft.waitFor(/ready: /, 60_000);
     if (/ lanes 4, /.test(weft.output)) return t.skip('this kernel lets anybody load programs');
     const warnings = toldSince(weft).filter((line) => line.startsWith('W '));
     assert.equal(warnings.length, 1, weft.output);
@@ -235,7 +235,7 @@ describe('lanes', { skip: lacks ?? false, timeout: 600_000 }, () => {
       "require('dgram').createSocket({ type: 'udp4', reusePort: true })" +
         ".bind(8472, () => console.log('bound'))",
     ]);
-    await holder.waitFor(/bound/, 20_000);
+    await holder.waitFor(/bound/, 60_000);
     const weft = host.weft(...weftFlags(etcd), NO_PROBES, '-lanes=2');
     assert.equal(await weft.exited, 1);
     assert.match(weft.output, /^E .*UDP port 8472 on .* is in use by process \d+ \(node\)/m);
@@ -250,7 +250,7 @@ describe('lanes', { skip: lacks ?? false, timeout: 600_000 }, () => {
     await restart(1, '-lanes=2', '-lane-threads=2');
     for (const i of [0, 1] as const) {
       await hosts[i].ip('link delete flannel.1');
-      await wefts[i]?.waitFor(/put right: flannel\.1 was gone: made anew, and the lanes/, 20_000);
+      await wefts[i]?.waitFor(/put right: flannel\.1 was gone: made anew, and the lanes/, 60_000);
     }
     await exchange(boxes[0], boxes[1], [MIXED, MIXED]);
     for (const weft of wefts) assert.equal(await weft?.stop(), 0);

@@ -171,7 +171,7 @@ describe('the lease of a host', { skip: lacks ?? false, timeout: 600_000 }, () =
     const { subnet } = (await status(host1)).lease;
     const key = subnet.replace('/', '-');
     await etcd.delete(SUBNETS + key);
-    await weft.waitFor(/our lease \S+ is in the store again/, 20_000);
+    await weft.waitFor(/our lease \S+ is in the store again/, 60_000);
     assert.ok((await keys()).includes(key));
     await until(async () => (await status(host2)).peers.length === 1);
     await ping(xbox1, xbox2);

@@ -149,15 +149,15 @@ describe('weft up on a host', { skip: lacks ?? false, timeout: 600_000 }, () => 
       mac: '02:00:00:00:00:99',
     };
     await etcd.register(PREFIX, peer);
-    await weft.waitFor(/peer joined: 10\.10\.220\.0\/24 at 192\.168\.56\.99/, 20_000);
+    await weft.waitFor(/peer joined: 10\.10\.220\.0\/24 at 192\.168\.56\.99/, 60_000);
     await sleep(50);
     const route = async () =>
       (await host1.run(['ip', 'route', 'show', '10.10.220.0/24'])).stdout.trim();
     assert.match(await route(), /^10\.10\.220\.0\/24 dev flannel\.1/);
     await etcd.register(PREFIX, { ...peer, publicIp: '192.168.56.98' });
-    await weft.waitFor(/peer changed: .* at 192\.168\.56\.98/, 20_000);
+    await weft.waitFor(/peer changed: .* at 192\.168\.56\.98/, 60_000);
     await etcd.delete(`${PREFIX}/subnets/10.10.220.0-24`);
-    await weft.waitFor(/peer left: 10\.10\.220\.0\/24/, 20_000);
+    await weft.waitFor(/peer left: 10\.10\.220\.0\/24/, 60_000);
     await sleep(50);
     assert.equal(await route(), '');
     await weft.stop();
@@ -176,7 +176,7 @@ describe('weft up on a host', { skip: lacks ?? false, timeout: 600_000 }, () => 
     };
     for (const [key, value] of Object.entries(bad))
       await etcd.put(`${PREFIX}/subnets/${key}`, value);
-    await weft.waitFor(/10\.10\.223\.0-24&2001/, 20_000);
+    await weft.waitFor(/10\.10\.223\.0-24&2001/, 60_000);
     await sleep(200);
     for (const key of Object.keys(bad)) {
       const lines = weft.output.split('\n').filter((line) => line.includes(key));
@@ -203,7 +203,7 @@ describe('weft up on a host', { skip: lacks ?? false, timeout: 600_000 }, () => 
       publicIp: '192.168.56.11',
       mac: '02:00:00:00:00:77',
     });
-    await weft.waitFor(/W .*10\.10\.230\.0.*192\.168\.56\.11/, 20_000);
+    await weft.waitFor(/W .*10\.10\.230\.0.*192\.168\.56\.11/, 60_000);
     await etcd.delete(`${PREFIX}/subnets/10.10.230.0-24`);
     await weft.stop();
   });
@@ -222,7 +222,7 @@ describe('weft up on a host', { skip: lacks ?? false, timeout: 600_000 }, () => 
     const xbox1 = await host1.container('xbox1');
     const xbox2 = await host2.container('xbox2');
     const server = xbox2.start(['iperf3', '-s', '-1', '--forceflush']);
-    await server.waitFor(/listening/, 20_000);
+    await server.waitFor(/listening/, 60_000);
     const client = xbox1.start(['iperf3', '-c', xbox2.address, '-t', '20', '--bidir']);
     await sleep(1_500);
     for (const weft of wefts) {
@@ -328,11 +328,11 @@ describe('weft up on a host', { skip: lacks ?? false, timeout: 600_000 }, () => 
       20_000,
     );
     await etcd.put(`${PREFIX}/config`, 'hello');
-    await weft.waitFor(/not JSON/, 20_000);
+    await weft.waitFor(/not JSON/, 60_000);
     await etcd.put(`${PREFIX}/config`, '{"Network":"10.10.0.0/29","Backend":{"Type":"vxlan"}}');
-    await weft.waitFor(/too small/, 20_000);
+    await weft.waitFor(/too small/, 60_000);
     await etcd.put(`${PREFIX}/config`, CONFIG);
-    await weft.waitFor(/ready/, 20_000);
+    await weft.waitFor(/ready/, 60_000);
     await weft.stop();
 
     await etcd.put(`${PREFIX}/config`, '{"Network":"10.10.0.0/16"}');
@@ -346,11 +346,11 @@ describe('weft up on a host', { skip: lacks ?? false, timeout: 600_000 }, () => 
     await host1.run([process.execPath, WEFT, 'down']); // with the saved network
     await etcd.process.stop();
     const weft = host1.weft(...weftFlags(etcd));
-    await weft.waitFor(/waiting/, 20_000);
+    await weft.waitFor(/waiting/, 60_000);
     await sleep(2_500);
     assert.equal(weft.output.match(/waiting/g)?.length, 1);
     await etcd.launch();
-    await weft.waitFor(/ready/, 20_000);
+    await weft.waitFor(/ready/, 60_000);
     await weft.stop();
   });
 });

@@ -146,7 +146,7 @@ describe('membership', { skip: lacks ?? false, timeout: 600_000 }, () => {
       ['192.168.0.0-16', /192\.168\.0\.0-16 is not used/],
     ] as const) {
       await put(key, value(61));
-      await weft.waitFor(why, 20_000);
+      await weft.waitFor(why, 60_000);
     }
     await agree(['10.60.0.0/24']);
     assert.match((await host.run(['ip', 'route', 'get', '192.168.56.131'])).stdout, /dev ens33/);
@@ -155,7 +155,7 @@ describe('membership', { skip: lacks ?? false, timeout: 600_000 }, () => {
   test('one subnet of two peers belongs to one key; nested subnets are two routes', async () => {
     await put('10.70.0.0-24', value(70));
     await put('10.70.0.9-24', value(71));
-    await weft.waitFor(/10\.70\.0\.9-24 is not used/, 20_000);
+    await weft.waitFor(/10\.70\.0\.9-24 is not used/, 60_000);
     await put('10.70.0.128-25', value(72));
     const { peers } = await agree(['10.70.0.0/24', '10.70.0.128/25']);
     assert.equal(peers.find(({ subnet }) => subnet === '10.70.0.0/24')?.publicIp, '192.168.56.70');
@@ -168,7 +168,7 @@ describe('membership', { skip: lacks ?? false, timeout: 600_000 }, () => {
     await agree(['10.80.0.0/24']);
     const { epoch } = (await status()).routes;
     await put('10.80.0.0-24', value(81));
-    await weft.waitFor(/peer changed: 10\.80\.0\.0\/24 at 192\.168\.56\.81/, 20_000);
+    await weft.waitFor(/peer changed: 10\.80\.0\.0\/24 at 192\.168\.56\.81/, 60_000);
     const now = await agree(['10.80.0.0/24']);
     assert.equal(now.routes.epoch, epoch + 1);
     assert.equal(now.peers[0]!.publicIp, '192.168.56.81');
@@ -192,7 +192,7 @@ describe('membership', { skip: lacks ?? false, timeout: 600_000 }, () => {
     );
     for (const [key, [publicIp]] of Object.entries(impossible)) await put(key, at(publicIp));
     for (const [key, [, why]] of Object.entries(impossible)) {
-      await weft.waitFor(new RegExp(`${key} is not used: its PublicIP \\S+ ${why.source}`), 20_000);
+      await weft.waitFor(new RegExp(`${key} is not used: its PublicIP \\S+ ${why.source}`), 60_000);
     }
     const { faults } = await agree(['10.90.0.0/24']);
     assert.equal(faults.length, Object.keys(impossible).length, faults.join('\n'));

@@ -43,7 +43,7 @@ describe('other numbers than the usual ones', { skip: lacks ?? false, timeout: 6
   /** Starts weft on both hosts, pings across, stops; what they said. */
   const across = async (device: string): Promise<void> => {
     const wefts = [await startWeft(hosts[0], etcd), await startWeft(hosts[1], etcd)];
-    await wefts[0]!.waitFor(/peer (joined|changed)/, 20_000);
+    await wefts[0]!.waitFor(/peer (joined|changed)/, 60_000);
     for (const host of hosts) assert.equal(await deviceMtu(host, device), 1450);
     const target = /FLANNEL_SUBNET=(\d+\.\d+\.\d+)/.exec(hosts[1].read('/run/flannel/subnet.env')!);
     await hosts[0].run(['ping', '-c', '2', '-i', '0.1', '-W', '2', `${target![1]}.0`]);
@@ -86,7 +86,7 @@ describe('other numbers than the usual ones', { skip: lacks ?? false, timeout: 6
       '-etcd-prefix=/second',
       '-subnet-file=/run/flannel/second.env',
     );
-    await two.waitFor(/ready: flannel\.2/, 20_000);
+    await two.waitFor(/ready: flannel\.2/, 60_000);
     assert.equal(await two.stop(), 0);
     assert.equal(await deviceMtu(hosts[0], 'flannel.1'), 1450);
     assert.equal(await one.stop(), 0);
@@ -101,7 +101,7 @@ describe('other numbers than the usual ones', { skip: lacks ?? false, timeout: 6
     assert.equal(await deviceMtu(hosts[0], 'flannel.1'), 1400);
     const small = await hosts[0].container('small');
     const large = await hosts[1].container('large');
-    await wefts[0]!.waitFor(/peer (joined|changed)/, 20_000);
+    await wefts[0]!.waitFor(/peer (joined|changed)/, 60_000);
     await ping(small, large);
     await tcpTransfer(small, large, 10_000_000);
     await tcpTransfer(large, small, 10_000_000);

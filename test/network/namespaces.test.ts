@@ -53,7 +53,7 @@ describe('wefts that share /run/weft', { skip: lacks ?? false, timeout: 600_000 
     host.start([...CONTAINER, ...COMMAND, 'up', ...weftFlags(etcd), ...flags], { name: 'weft up' });
   const start = async (host: Host, ...flags: string[]): Promise<Running> => {
     const weft = up(host, ...flags);
-    await weft.waitFor(/ready: flannel/, 20_000);
+    await weft.waitFor(/ready: flannel/, 60_000);
     return weft;
   };
   const kill = async (weft: Running) => {
@@ -177,7 +177,7 @@ describe('wefts that share /run/weft', { skip: lacks ?? false, timeout: 600_000 
       [...CONTAINER, ...COMMAND, 'up', ...weftFlags(etcd), '-subnet-file=/run/flannel/subnet.env'],
       { name: 'weft up', env: { RUNTIME_DIRECTORY: '/run/flannel:/run/weft-two' } },
     );
-    await second.waitFor(/ready: flannel/, 20_000);
+    await second.waitFor(/ready: flannel/, 60_000);
     assert.deepEqual(files(two.path('/run/weft-two')), ['flannel.1.json', 'flannel.1.sock']);
     assert.match((await weft(two, 'status', '-run-dir=/run/weft-two')).stdout, /192\.168\.56\.12/);
     await kill(second);

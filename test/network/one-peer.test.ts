@@ -144,9 +144,10 @@ describe("one peer's trouble", { skip: lacks ?? false, timeout: 600_000 }, () =>
       const before = await status();
       const packets = await forged();
       const sending = stranger.send(packets, rate, 8);
-      assert.equal((await ping(boxes[1]!))[0], 300);
+      const [answered, said] = await ping(boxes[1]!);
+      assert.equal(answered, 300, `${said} ${JSON.stringify((await status()).drops)}`);
       const count = boxes[1]!.start([process.execPath, TRAFFIC, 'udp-count-all', '40009']);
-      await count.waitFor(/listening/, 20_000);
+      await count.waitFor(/listening/, 60_000);
       const paced = ['udp-pace', boxes[1]!.address, '40009', '20000', '2'];
       const { stdout } = await boxes[0]!.run([process.execPath, TRAFFIC, ...paced]);
       await count.stop();
@@ -176,7 +177,7 @@ describe("one peer's trouble", { skip: lacks ?? false, timeout: 600_000 }, () =>
     }
     const argv = ['prlimit', '--nofile=96:96', process.execPath, WEFT, 'up', ...flags];
     const weft = hosts[0]!.start(argv);
-    await weft.waitFor(/ready: flannel/, 20_000);
+    await weft.waitFor(/ready: flannel/, 60_000);
     const sweep = ['udp-sweep', ...Array.from({ length: 100 }, (_, i) => `10.10.${101 + i}.2`)];
     await boxes[0]!.run([process.execPath, TRAFFIC, ...sweep], { timeout: 30_000 });
     const there = await ping(boxes[1]!, 50);

@@ -43,7 +43,7 @@ export function weftFlags(etcd: Etcd): string[] {
 /** Starts weft on a host and waits until it is ready. */
 export async function startWeft(host: Host, etcd: Etcd, ...more: string[]) {
   const weft = host.weft(...weftFlags(etcd), ...more);
-  await weft.waitFor(/ready: flannel/, 20_000);
+  await weft.waitFor(/ready: flannel/, 60_000);
   return weft;
 }
 
@@ -153,12 +153,12 @@ export async function tcpTransfer(
   bytes: number,
 ): Promise<string> {
   const receiver = to.start([process.execPath, TRAFFIC, 'tcp-receive', '40000']);
-  await receiver.waitFor(/listening/, 20_000);
+  await receiver.waitFor(/listening/, 60_000);
   const sent = await from.run(
     [process.execPath, TRAFFIC, 'tcp-send', to.address, '40000', String(bytes)],
     { timeout: 60_000 },
   );
-  const [, arrived] = await receiver.waitFor(/^(\d+ [0-9a-f]{64})$/m, 20_000);
+  const [, arrived] = await receiver.waitFor(/^(\d+ [0-9a-f]{64})$/m, 60_000);
   await receiver.stop();
   assert.equal(arrived, sent.stdout.trim());
   assert.ok(arrived!.startsWith(`${bytes} `));
@@ -168,7 +168,7 @@ export async function tcpTransfer(
 /** UDP payloads of every size, there and back. */
 export async function udpSizes(from: Container, to: Container, sizes: string): Promise<void> {
   const echo = to.start([process.execPath, TRAFFIC, 'udp-echo', '40001']);
-  await echo.waitFor(/listening/, 20_000);
+  await echo.waitFor(/listening/, 60_000);
   const { stdout } = await from.run(
     [process.execPath, TRAFFIC, 'udp-ask', to.address, '40001', sizes],
     { timeout: 60_000 },
@@ -182,7 +182,7 @@ export async function udpSuperPacket(from: Container, to: Container): Promise<vo
   const sizes = [...Array(7).fill(1200), 500];
   const total = 7 * 1200 + 500;
   const count = to.start([process.execPath, TRAFFIC, 'udp-count', '40002', String(sizes.length)]);
-  await count.waitFor(/listening/, 20_000);
+  await count.waitFor(/listening/, 60_000);
   await from.run([
     process.execPath,
     TRAFFIC,
@@ -192,7 +192,7 @@ export async function udpSuperPacket(from: Container, to: Container): Promise<vo
     '1200',
     String(total),
   ]);
-  const [, arrived] = await count.waitFor(/^([\d,]+ \w+)$/m, 20_000);
+  const [, arrived] = await count.waitFor(/^([\d,]+ \w+)$/m, 60_000);
   assert.equal(arrived, `${sizes.join(',')} right`);
 }
 
@@ -200,9 +200,9 @@ export async function udpSuperPacket(from: Container, to: Container): Promise<vo
 export async function udpWithoutSums(from: Container, to: Container): Promise<void> {
   const sizes = '1,100,100,100,1001,1422,3001,777,20001,12';
   const count = to.start([process.execPath, TRAFFIC, 'udp-count', '40003', '10']);
-  await count.waitFor(/listening/, 20_000);
+  await count.waitFor(/listening/, 60_000);
   await from.run([process.execPath, TRAFFIC, 'udp-no-sum', to.address, '40003', sizes]);
-  const [, arrived] = await count.waitFor(/^([\d,]+ \w+)$/m, 20_000);
+  const [, arrived] = await count.waitFor(/^([\d,]+ \w+)$/m, 60_000);
   assert.equal(arrived, `${sizes} right`);
 }
 

@@ -67,7 +67,7 @@ describe('a path without fragments', { skip: lacks ?? false, timeout: 600_000 },
       // The kernel's VTEP says nothing, and its senders try for ever.
       assert.equal(await answers(behindKernel, LONG, 'do'), undefined);
       const receiver = far.start([process.execPath, TRAFFIC, 'tcp-receive', '40000']);
-      await receiver.waitFor(/listening/, 20_000);
+      await receiver.waitFor(/listening/, 60_000);
       const send = [process.execPath, TRAFFIC, 'tcp-send', far.address, '40000', '10000000'];
       await assert.rejects(behindKernel.run(send, { timeout: 5_000 }), /was not done after/);
       await receiver.stop();

@@ -33,7 +33,7 @@ describe('the health of a peer without a tunnel', {
     for (const number of [11, 12]) {
       const host = await network.host(`host${number}`, { address: `192.168.56.${number}/24` });
       hosts.push(host);
-      await host.weft(...weftFlags(etcd)).waitFor(/ready: host-gw/, 20_000);
+      await host.weft(...weftFlags(etcd)).waitFor(/ready: host-gw/, 60_000);
     }
   });
   after(() => lab?.close());

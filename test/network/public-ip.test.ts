@@ -110,7 +110,7 @@ describe('a public IP that is another address of this host', {
       assert.deepEqual(toldSince(weft, from), []);
 
       await host1.ip(`address del ${address}/${mtu} dev ${device}`);
-      await weft.waitFor(/underlay ens33: address 192\.168\.56\.11 \(was .*moved there$/m, 20_000);
+      await weft.waitFor(/underlay ens33: address 192\.168\.56\.11 \(was .*moved there$/m, 60_000);
       await host1.ip(`address add ${address}/${mtu} dev ${device}`);
       await eventually(
         () => passes(xbox1, xbox2),
@@ -131,7 +131,7 @@ describe('a public IP that is another address of this host', {
     };
     const flags = weftFlags(etcd).filter((flag) => !flag.startsWith('-iface'));
     weft = host1.weft(...flags, `-iface=${FAR}`);
-    await weft.waitFor(/ready: flannel/, 20_000);
+    await weft.waitFor(/ready: flannel/, 60_000);
     assert.deepEqual(await mtus(), [1450, 1500, 1450]);
     const own = (await etcd.peers(PREFIX)).find((one) => one.publicIp === FAR);
     await peer.addPeer(own!);

@@ -174,7 +174,7 @@ describe('the underlay changes', { skip: lacks ?? false, timeout: 600_000 }, () 
     await sleep(4_000);
     assert.match((await statusOf(host)).faults.join(), /is gone from ens33/);
     await host.ip('addr del 169.254.9.9/16 dev ens33', `addr add ${OWN}/24 dev ens33`);
-    await weft.waitFor(/underlay: all is well again/, 20_000);
+    await weft.waitFor(/underlay: all is well again/, 60_000);
     await eventually(
       () => passes(...containers),
       () => weft.output,
@@ -192,7 +192,7 @@ describe('the underlay changes', { skip: lacks ?? false, timeout: 600_000 }, () 
       `addr del ${OWN}/24 dev ens33`,
       `addr add ${OWN}/24 dev br9`,
     );
-    await weft.waitFor(/W .*underlay br9: br9 in place of ens33/, 20_000);
+    await weft.waitFor(/W .*underlay br9: br9 in place of ens33/, 60_000);
     await eventually(
       () => passes(...containers),
       () => weft.output,
@@ -204,7 +204,7 @@ describe('the underlay changes', { skip: lacks ?? false, timeout: 600_000 }, () 
       'link del br9',
       `addr add ${OWN}/24 dev ens33`,
     );
-    await weft.waitFor(/W .*underlay ens33: ens33 in place of br9/, 20_000);
+    await weft.waitFor(/W .*underlay ens33: ens33 in place of br9/, 60_000);
     await eventually(
       () => passes(...containers),
       () => weft.output,
@@ -244,13 +244,13 @@ describe('the underlay changes', { skip: lacks ?? false, timeout: 600_000 }, () 
     assert.equal(await weft.stop(), 0);
     const flags = weftFlags(overlay.etcd).filter((flag) => !flag.startsWith('-iface'));
     weft = host.weft(...flags, `-public-ip=${OWN}`);
-    await weft.waitFor(/ready: flannel/, 20_000);
+    await weft.waitFor(/ready: flannel/, 60_000);
     await moveTo(OTHER, OWN);
-    await weft.waitFor(/W .*underlay address 192\.168\.56\.11 is gone/, 20_000);
+    await weft.waitFor(/W .*underlay address 192\.168\.56\.11 is gone/, 60_000);
     await sleep(3_000);
     assert.equal(await published(), OWN);
     await moveTo(OWN, OTHER);
-    await weft.waitFor(/underlay: all is well again/, 20_000);
+    await weft.waitFor(/underlay: all is well again/, 60_000);
     await eventually(
       () => passes(...containers),
       () => weft.output,
@@ -261,7 +261,7 @@ describe('the underlay changes', { skip: lacks ?? false, timeout: 600_000 }, () 
     const threads = ['-lanes=2', '-lane-threads=2'];
     weft = await startWeft(host, overlay.etcd, `-public-ip=${OWN}`, ...threads);
     await moveTo(OTHER, OWN);
-    await weft.waitFor(/underlay ens33: address 192\.168\.56\.33 .*, moved there$/m, 20_000);
+    await weft.waitFor(/underlay ens33: address 192\.168\.56\.33 .*, moved there$/m, 60_000);
     assert.equal(await published(), OWN);
     await moveTo(OWN, OTHER);
     await eventually(

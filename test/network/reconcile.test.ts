@@ -240,7 +240,7 @@ describe('a host that others change', { skip: lacks ?? false, timeout: 600_000 }
   test('its name taken by somebody else: said once, in the status too, and made anew later', async () => {
     const before = weft.output.length;
     await host.ip('link delete flannel.1', 'link add flannel.1 type bridge');
-    await weft.waitFor(/W .*there is a device flannel\.1 already/, 20_000);
+    await weft.waitFor(/W .*there is a device flannel\.1 already/, 60_000);
     const others = await show(host, 'addr show dev flannel.1');
     await sleep(7_000);
     assert.equal(await show(host, 'addr show dev flannel.1'), others);
@@ -252,7 +252,7 @@ describe('a host that others change', { skip: lacks ?? false, timeout: 600_000 }
       () => passes(...containers),
       () => weft.output,
     );
-    await weft.waitFor(/flannel\.1: all is well again/, 20_000);
+    await weft.waitFor(/flannel\.1: all is well again/, 60_000);
     assert.deepEqual((await statusOf(host)).faults, []);
   });
 
@@ -265,7 +265,7 @@ describe('a host that others change', { skip: lacks ?? false, timeout: 600_000 }
       /^ *(\d+) +[^Z]\S* +ip monitor/m.exec(await ps('--ppid', String(pid)))?.[1];
     const first = await monitor();
     await host.run(['kill', '-9', first!]);
-    await weft.waitFor(/W .*ip monitor ended \(SIGKILL\)/, 20_000);
+    await weft.waitFor(/W .*ip monitor ended \(SIGKILL\)/, 60_000);
     await eventually(
       async () => (await monitor()) !== undefined,
       () => weft.output,

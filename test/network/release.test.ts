@@ -108,7 +108,7 @@ describe('weft release', { skip: lacks ?? false, timeout: 600_000 }, () => {
 
     await etcd.process.stop();
     const weft = host.weft(...weftFlags(etcd));
-    await weft.waitFor(/waiting for the network config: etcd/, 20_000);
+    await weft.waitFor(/waiting for the network config: etcd/, 60_000);
     assert.doesNotMatch(weft.output, /saved/);
     assert.equal(await weft.stop(), 0);
   });

@@ -72,7 +72,7 @@ async function record(
   const dump = host.start([
     ...['tcpdump', '-i', device, '-n', '-U', '-B', '65536', '-Z', 'root', '-w', file],
   ]);
-  await dump.waitFor(/listening on/, 20_000);
+  await dump.waitFor(/listening on/, 60_000);
   return {
     file,
     stop: async () => {
@@ -96,7 +96,7 @@ async function replay(
 
 async function iperf(from: Container, to: Container, ...flags: string[]): Promise<void> {
   const server = to.start(['iperf3', '-s', '-1', '--forceflush']);
-  await server.waitFor(/listening/, 20_000);
+  await server.waitFor(/listening/, 60_000);
   await from.run(['iperf3', '-c', to.address, ...flags], { timeout: 30_000 });
   await server.stop();
 }

@@ -11,7 +11,7 @@ import type { Etcd } from '../../src/lab/etcd.js';
 import type { Host } from '../../src/lab/host.js';
 import { Lab } from '../../src/lab/lab.js';
 import { CONFIG, PREFIX, ping, startWeft } from './overlay.js';
-import { eventually, statusOf, toldSince } from './spoil.js';
+import { eventually, ofChildren, statusOf, toldSince } from './spoil.js';
 
 const lacks = labLacks({ programs: ['ping', 'etcd'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
@@ -70,10 +70,9 @@ describe('signals', { skip: lacks ?? false, timeout: 600_000 }, () => {
   });
 
   test('a program that weft has started has every signal as it is for any other', async () => {
-    const children = fs.readFileSync(`/proc/${weft.pid}/task/${weft.pid}/children`, 'utf8').trim();
-    assert.notEqual(children, '', 'ip monitor is one');
-    for (const pid of children.split(' ')) {
-      const status = fs.readFileSync(`/proc/${pid}/status`, 'utf8');
+    const all = ofChildren(weft.pid!, (pid) => fs.readFileSync(`/proc/${pid}/status`, 'utf8'));
+    assert.notEqual(all.length, 0, 'ip monitor is one');
+    for (const status of all) {
       assert.match(status, /^SigBlk:\s+0{16}$/m, status);
       assert.match(status, /^SigIgn:\s+0{16}$/m, status);
     }

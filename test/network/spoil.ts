@@ -1,5 +1,6 @@
 /** Doing something to a host on which weft runs, and seeing that weft puts it right. */
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Running } from '../../src/lab/command.js';
@@ -66,6 +67,23 @@ const BUSY = /cannot follow the leases|answers again, the leases|the firewall pr
 export function toldSince(weft: Running, from = 0): string[] {
   const lines = weft.output.slice(from).split('\n');
   return lines.filter((line) => line !== '' && !BUSY.test(line));
+}
+
+/**
+ * What is read of each program that a process has started and that runs: not of one that is just being
+ * made, which is still what started it, nor of one that ends meanwhile.
+ */
+export function ofChildren<T>(pid: number, read: (child: string) => T): T[] {
+  const own = fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+  const children = fs.readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ');
+  return children.flatMap((child) => {
+    try {
+      if (fs.readFileSync(`/proc/${child}/cmdline`, 'utf8') === own) return [];
+      return [read(child)];
+    } catch {
+      return [];
+    }
+  });
 }
 
 export interface Spoilt {

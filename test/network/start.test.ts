@@ -57,7 +57,7 @@ describe('weft up that cannot start, or waits', { skip: lacks ?? false, timeout:
   const start = async (...flags: string[]): Promise<Running> => {
     const up = host.weft(...weftFlags(etcd), ...flags);
     wefts.push(up);
-    await up.waitFor(/ready: flannel/, 20_000);
+    await up.waitFor(/ready: flannel/, 60_000);
     return up;
   };
 
@@ -138,7 +138,7 @@ describe('weft up that cannot start, or waits', { skip: lacks ?? false, timeout:
       '-e',
       "require('dgram').createSocket('udp4').bind(8472, '192.168.56.11', () => console.log('bound'))",
     ]);
-    await rival.waitFor(/bound/, 20_000);
+    await rival.waitFor(/bound/, 60_000);
     try {
       // Node calls itself node, and node-MainThread from 24 on.
       assert.match(
@@ -203,7 +203,7 @@ describe('weft up that cannot start, or waits', { skip: lacks ?? false, timeout:
   test('status of a weft that waits says for what; of one that was killed then, nothing', async () => {
     await etcd.delete(`${PREFIX}/config`);
     const up = host.weft(...weftFlags(etcd));
-    await up.waitFor(/waiting for the network config/, 20_000);
+    await up.waitFor(/waiting for the network config/, 60_000);
     const told = await weft('status');
     assert.equal(told.code, 1);
     assert.match(
@@ -221,7 +221,7 @@ describe('weft up that cannot start, or waits', { skip: lacks ?? false, timeout:
 
     await etcd.process.stop();
     const blind = host.weft(...weftFlags(etcd));
-    await blind.waitFor(/waiting/, 20_000);
+    await blind.waitFor(/waiting/, 60_000);
     const [line] = /^W .*waiting.*$/m.exec(blind.output)!;
     assert.match(
       line,
@@ -253,7 +253,7 @@ describe('weft up that cannot start, or waits', { skip: lacks ?? false, timeout:
     let ready = 0;
     for (let ms = 40; ms <= 340; ms += 15) {
       const up = host.weft(...weftFlags(etcd));
-      await up.waitFor(/weft \d/, 20_000);
+      await up.waitFor(/weft \d/, 60_000);
       await sleep(ms - 40);
       up.kill('SIGTERM');
       const code = await Promise.race([up.exited, sleep(3_000, undefined)]);
@@ -275,7 +275,7 @@ describe('weft up that cannot start, or waits', { skip: lacks ?? false, timeout:
       '-c',
       `${process.execPath} ${WEFT} up ${weftFlags(etcd).join(' ')} 2>&1 | head -n 1; echo all ended`,
     ]);
-    await up.waitFor(/weft 0/, 20_000);
+    await up.waitFor(/weft 0/, 60_000);
     // While it starts, its status has no lanes yet.
     for (
       let i = 0;
@@ -287,7 +287,7 @@ describe('weft up that cannot start, or waits', { skip: lacks ?? false, timeout:
     const { pid, lanes } = await status();
     assert.equal(lanes[0]!.running, true);
     await host.run(['kill', '-TERM', String(pid)]);
-    await up.waitFor(/all ended/, 20_000);
+    await up.waitFor(/all ended/, 60_000);
     assert.doesNotMatch(await links(), /flannel/);
   });
 });

@@ -102,7 +102,7 @@ describe('a host moves to weft and back', { skip: lacks ?? false, timeout: 600_0
     fs.writeFileSync(file, '#!/bin/sh\necho runs\nwhile :; do sleep 0.1; done\n', { mode: 0o755 });
     const running = host.start([file.replace(lab.shared, '/run/shared')]);
     started.push(running);
-    await running.waitFor(/runs/, 20_000);
+    await running.waitFor(/runs/, 60_000);
     return running;
   };
   /** Runs a weft that ends by itself; its one error line. */

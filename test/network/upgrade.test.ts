@@ -100,7 +100,7 @@ describe('an upgrade under a running weft', { skip: lacks ?? false, timeout: 600
 
   test('moved away', async () => {
     const [weft, place] = await installed('moved');
-    await weft.waitFor(/ready: flannel/, 20_000);
+    await weft.waitFor(/ready: flannel/, 60_000);
     for (const name of CODE) fs.renameSync(path.join(place, name), path.join(place, `${name}.old`));
     await lives(weft);
   });
@@ -109,18 +109,18 @@ describe('an upgrade under a running weft', { skip: lacks ?? false, timeout: 600
     const config = `${PREFIX}/config`;
     await etcd.delete(config);
     const [weft, place] = await installed('waiting');
-    await weft.waitFor(/waiting for the network config/, 20_000);
+    await weft.waitFor(/waiting for the network config/, 60_000);
     // The lanes' threads read their code beside the first seconds of the start.
     await sleep(1_000);
     fs.renameSync(place, `${place}.old`);
     await etcd.put(config, CONFIG);
-    await weft.waitFor(/ready: flannel/, 20_000);
+    await weft.waitFor(/ready: flannel/, 60_000);
     await lives(weft);
   });
 
   test("every file of JavaScript is another build's, and the addon too", async () => {
     const [weft, place] = await installed('replaced');
-    await weft.waitFor(/ready: flannel/, 20_000);
+    await weft.waitFor(/ready: flannel/, 60_000);
     for (const name of CODE) {
       for (const file of fs.readdirSync(path.join(place, name), { recursive: true })) {
         const at = path.join(place, name, String(file));

@@ -46,7 +46,7 @@ describe('weft on the wire', { skip: lacks ?? false, timeout: 600_000 }, () => {
       ...['tcpdump', '-i', 'host2', '-n', '-U', '-B', '16384', '-Z', 'root', '-w', capture],
       ...['udp', 'port', '8472'],
     ]);
-    await dump.waitFor(/listening on/, 20_000);
+    await dump.waitFor(/listening on/, 60_000);
     const [xbox1, xbox2] = overlay.containers;
     await ping(xbox1, xbox2);
     await tcpTransfer(xbox1, xbox2, 3_000_000);

@@ -61,7 +61,7 @@ const ALL = Object.fromEntries(
     ...['dockerd', 'docker', 'iptables', 'make', 'g++', 'python3', 'etcdctl', 'socat', 'strace'],
     ...['tcpdump', 'tshark', 'ethtool', 'nft', 'clang-format', 'qemu-system-x86_64', 'cpio'],
     ...['gzip', 'openssl', 'systemd-analyze', 'groff', 'zsh', 'fish', 'wireguard-go', 'wg'],
-    ...['nebula', 'ovs-vswitchd'],
+    ...['nebula', 'ovs-vswitchd', 'faketime', 'ufw', 'firewalld', 'dbus-daemon'],
     ...['chromium', 'promtool'],
   ].map((name) => [name, name === 'cc' ? CC : '']),
 );

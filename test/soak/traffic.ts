@@ -67,11 +67,11 @@ export class Drip {
 
   static async start({ stations: [one, other] }: Site): Promise<Drip> {
     const to = other.container.start([process.execPath, DRIP, 'take', DRIP_PORT]);
-    await to.waitFor(/listening/, 20_000);
+    await to.waitFor(/listening/, 60_000);
     const from = one.container.start([
       ...[process.execPath, DRIP, 'give', other.container.address, DRIP_PORT],
     ]);
-    await to.waitFor(/connected/, 20_000);
+    await to.waitFor(/connected/, 60_000);
     return new Drip(to, from);
   }
 

@@ -25,12 +25,12 @@ step() {
   if "$@"; then echo "STEP $name: ok"; else echo "STEP $name: FAILED"; fi
 }
 
-# eventually COMMAND…: tries five times a second, 30 s long.
+# eventually COMMAND…: tries five times a second, 2 min long.
 eventually() {
   tries=0
   until "$@" >/dev/null 2>&1; do
     tries=$((tries + 1))
-    [ $tries -lt 150 ] || return 1
+    [ $tries -lt 600 ] || return 1
     sleep 0.2
   done
 }
@@ -135,8 +135,8 @@ out_of_vrf() {
 
 # reach FROM TO: five pings from container to container, small ones and full ones.
 reach() {
-  ip netns exec c$1 ping -q -c 3 -i 0.2 -W 2 -w 20 10.10.$2.2 &&
-    ip netns exec c$1 ping -q -c 2 -i 0.2 -W 2 -w 20 -s 1422 10.10.$2.2
+  ip netns exec c$1 ping -q -c 3 -i 0.2 -W 10 -w 60 10.10.$2.2 &&
+    ip netns exec c$1 ping -q -c 2 -i 0.2 -W 10 -w 60 -s 1422 10.10.$2.2
 }
 
 # transfer FROM TO: a megabyte of noise over TCP; both ends' sums must be the same. cat has the

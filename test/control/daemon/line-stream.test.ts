@@ -112,7 +112,7 @@ function liner(shell: string, lines: number, length = 20): { told: Told; took: n
   const script = shell.replace('LINER', `"$0" "$1" ${lines} ${length}`);
   const { stdout, status, error } = spawnSync('bash', ['-c', script, process.execPath, LINER], {
     encoding: 'utf8',
-    timeout: 15_000,
+    timeout: 60_000,
     killSignal: 'SIGKILL',
   });
   assert.equal(error, undefined, shell);
@@ -153,7 +153,7 @@ test('a pipe that nobody reads: nobody waits, and the end comes in bounded time'
   assert.equal(told.trouble, 'it takes no more');
   assert.ok(told.lost > 500, JSON.stringify(told));
   assert.ok(told.longest < BLOCKED_MS, JSON.stringify(told));
-  assert.ok(took < 12_000);
+  assert.ok(took < 40_000);
 });
 
 test('a pipe that another process made non-blocking, read late: nothing is lost', {
@@ -203,7 +203,7 @@ if pid == 0:
     ${first}
     os.execv(sys.argv[1], sys.argv[1:])
 ${act}
-deadline = time.time() + 12
+deadline = time.time() + 40
 while time.time() < deadline:
     done, status = os.waitpid(pid, os.WNOHANG)
     if done: sys.exit(os.waitstatus_to_exitcode(status))
@@ -211,20 +211,20 @@ while time.time() < deadline:
 os.kill(pid, signal.SIGKILL)
 sys.exit(99)`;
   const argv = ['-c', python, process.execPath, LINER, String(lines), '100'];
-  const { stdout, status } = spawnSync('python3', argv, { encoding: 'utf8', timeout: 20_000 });
+  const { stdout, status } = spawnSync('python3', argv, { encoding: 'utf8', timeout: 60_000 });
   return { told: JSON.parse(stdout) as Told, status };
 }
 
 describe('a terminal', { skip: noPython }, () => {
   test('stopped by Ctrl-S: nobody waits, and it ends in order', () => {
-    const { told, status } = onTerminal("time.sleep(0.2); os.write(master, b'\\x13')", 3_000);
+    const { told, status } = onTerminal("os.read(master, 1); os.write(master, b'\\x13')", 3_000);
     assert.equal(status, 0);
     assert.equal(told.trouble, 'it takes no more');
     assert.ok(told.longest < BLOCKED_MS, JSON.stringify(told));
   });
 
   test('that is gone (its master was closed): lines are lost, nothing else', () => {
-    const { told, status } = onTerminal('time.sleep(0.4); os.close(master)', 1_000);
+    const { told, status } = onTerminal('os.read(master, 1); os.close(master)', 1_000);
     assert.equal(status, 0);
     assert.equal(told.trouble, 'EIO');
     assert.ok(told.lost > 100, JSON.stringify(told));
