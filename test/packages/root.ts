@@ -11,6 +11,9 @@ import { findProgram } from '../../src/lab/enter.js';
 
 const CACHE = path.resolve('.cache/roots');
 
+/** debootstrap's own. */
+const MIRROR = 'http://deb.debian.org/debian/dists/stable/InRelease';
+
 /** What every such root is made of: what a machine does not let its root do is told by the first word. */
 const TRY =
   'cd "$(mktemp -d)" && mount -t tmpfs try . && mknod tun c 10 200 && mkdir u w m && \
@@ -23,7 +26,11 @@ export function rootLacks(): string | undefined {
   if (missing.length > 0) return `not installed: ${missing.join(', ')}`;
   const argv = ['--mount', '--propagation', 'private', 'sh', '-c', TRY];
   const { status, stderr } = spawnSync('unshare', argv, { encoding: 'utf8', timeout: 10_000 });
-  return status === 0 ? undefined : `root may not mount and make devices here (${stderr.trim()})`;
+  if (status !== 0) return `root may not mount and make devices here (${stderr.trim()})`;
+  // By what debootstrap downloads with.
+  const asked = ['--quiet', '--spider', '--tries=1', '--timeout=20', MIRROR];
+  const { status: reached } = spawnSync('wget', asked, { timeout: 30_000 });
+  return reached === 0 ? undefined : `Debian's packages cannot be reached (${MIRROR})`;
 }
 
 /** `release` is Debian's word (bookworm), `packages` are there beside the least that it has. */
