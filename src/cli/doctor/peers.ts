@@ -7,6 +7,7 @@ import { isFault } from '../../operate/diagnose/judge.js';
 import type { Look } from '../../operate/diagnose/look.js';
 import type { Probed } from '../../operate/diagnose/probe.js';
 import type { Finding, Severity } from '../../operate/findings/finding.js';
+import { SEVERITY } from '../../operate/findings/peers.js';
 import { type Asked, pick, probeAddresses, probePeers } from '../probe/ask.js';
 
 /** Peers that are asked where none is named; and echoes of each kind. */
@@ -32,12 +33,20 @@ export async function lookAtPeers(
   if (chosen.length === 0) return [];
   const probed = await asking((ip) => probePeers(ip, asked, chosen, COUNT));
   if (!Array.isArray(probed)) return [probed];
-  const isKnown = ({ publicIp }: Probed): boolean =>
-    known.some(({ severity, scope, about }) => {
-      if (severity !== 'error') return false;
-      return scope === 'host' || (scope === 'peer' && about.split(' ').includes(publicIp));
-    });
-  return [lookOf(probed, peers.length, 'error', isKnown)];
+  return [lookOf(probed, peers.length, 'error', (one) => isToldBy(known, one))];
+}
+
+/** An error of this host, or of this peer, or the same that was learnt just now. */
+export function isToldBy(
+  known: readonly Finding[],
+  { publicIp, verdict }: Pick<Probed, 'publicIp' | 'verdict'>,
+): boolean {
+  return known.some(({ code, severity, scope, about }) => {
+    const isError = severity === 'error';
+    if (scope === 'host') return isError;
+    const isSame = isError || code === `peer-${verdict.state}`;
+    return scope === 'peer' && about.split(' ').includes(publicIp) && isSame;
+  });
 }
 
 /** Of a network that this host has not joined yet: on the underlay alone, by their addresses. */
@@ -75,7 +84,16 @@ function lookOf(
   const findings = told.map(({ publicIp, verdict }): Finding => {
     const about = `peer ${publicIp}`;
     const code = `probe-${verdict.code}`;
-    return { code, severity, scope: 'peer', about, text: verdict.words, cure: verdict.todo };
+    // What weft itself would only warn of is no more for being learnt here.
+    const weighs = SEVERITY[verdict.state] === 'warning' ? 'warning' : severity;
+    return {
+      code,
+      severity: weighs,
+      scope: 'peer',
+      about,
+      text: verdict.words,
+      cure: verdict.todo,
+    };
   });
   const above = faults.length - told.length;
   const saw =

@@ -3,7 +3,8 @@ import type { PeerState } from '../status/peer-health.js';
 import type { AnyStatus } from './check.js';
 import type { Finding, Severity } from './finding.js';
 
-const SEVERITY: Readonly<Record<PeerState, Severity | undefined>> = {
+/** What it weighs, by what is known of a peer; undefined where that is no fault. */
+export const SEVERITY: Readonly<Record<PeerState, Severity | undefined>> = {
   unknown: undefined,
   well: undefined,
   silent: 'error',
