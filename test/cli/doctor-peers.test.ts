@@ -6,7 +6,7 @@ import type { Finding } from '../../src/operate/findings/finding.js';
 
 const probed = (state: Verdict['state'], publicIp = '192.168.56.12') => ({
   publicIp,
-  verdict: { code: 'x', state, words: '', todo: '' } as Verdict,
+  verdict: { code: 'silent', state, words: '', todo: '' } satisfies Verdict,
 });
 const finding = (more: Partial<Finding>): Finding => ({
   ...{ code: 'peer-silent', severity: 'error', scope: 'peer', about: 'peer 192.168.56.12' },
