@@ -156,16 +156,22 @@ describe('weft doctor', { skip: lacks ?? false, timeout: 600_000 }, () => {
   });
 
   test('an interface whose MTU leaves too little for the tunnel', async () => {
-    await host.run(['ip', 'link', 'set', 'ens33', 'mtu', '100']);
+    // Another than the one by which etcd is reached.
+    await host.run(['ip', 'link', 'add', 'small0', 'type', 'veth', 'peer', 'name', 'small1']);
     try {
-      const { code, stdout } = await doctor(...weftFlags(etcd));
+      for (const name of ['small0', 'small1']) {
+        await host.run(['ip', 'link', 'set', name, 'mtu', '100', 'up']);
+      }
+      await host.run(['ip', 'addr', 'add', '192.168.99.1/24', 'dev', 'small0']);
+      const flags = weftFlags(etcd).filter((flag) => !flag.startsWith('-iface'));
+      const { code, stdout } = await doctor(...flags, '-iface=small0');
       assert.equal(code, 1, stdout);
       assert.match(
         stdout,
-        /^BROKEN {4}ens33 has an MTU of 100, and the tunnel needs 118; raise it/,
+        /^BROKEN {4}small0 has an MTU of 100, and the tunnel needs 118; raise it/,
       );
     } finally {
-      await host.run(['ip', 'link', 'set', 'ens33', 'mtu', '1500']);
+      await host.run(['ip', 'link', 'del', 'small0']);
     }
   });
 
