@@ -20,7 +20,7 @@ async function load(command: string): Promise<Main | undefined> {
       // The start leaves much garbage: with a young space that does not grow it is collected on
       // the way, and some 7 MB less stay resident. A lane allocates nothing, so it is none the slower.
       v8.setFlagsFromString('--semi-space-growth-factor=1');
-      return (await import('./up.js')).main;
+      return (await loadUp()).main;
     case 'status':
       return (await import('./status.js')).main;
     case 'doctor':
@@ -52,6 +52,16 @@ async function load(command: string): Promise<Main | undefined> {
     default:
       return undefined;
   }
+}
+
+/** In parts: Node opens all files of what is imported at once, and descriptors may be few. */
+async function loadUp(): Promise<{ main: Main }> {
+  await import('../control/host/firewall/iptables.js');
+  await import('../dataplane/forward/lane-thread.js');
+  await import('../control/overlay/network.js');
+  await import('../operate/findings/checks.js');
+  await import('../control/daemon/start-vxlan.js');
+  return import('./up.js');
 }
 
 /** Under flanneld's name it behaves as `weft up`: a unit file or an image needs no new word. */

@@ -107,7 +107,12 @@ describe('hosts that do not forward', { skip: lacks ?? false, timeout: 600_000 }
       () => wefts[0]!.output,
       4_000,
     );
-    assert.match(wefts[0]!.output.slice(before), /put right: flannel\.1: IPv4 forwarding on$/m);
+    // The line comes behind the deed.
+    await eventually(
+      async () =>
+        /put right: flannel\.1: IPv4 forwarding on$/m.test(wefts[0]!.output.slice(before)),
+      () => wefts[0]!.output,
+    );
     await host.sysctl('net.ipv4.ip_forward=1');
     await host.sysctl('net.ipv4.conf.docker0.forwarding=0');
     await says(
