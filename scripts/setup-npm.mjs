@@ -43,15 +43,21 @@ export async function npmPackages() {
     }
     fail(`npm ci failed (${done.why}). It said:\n${ending(done.output)}`);
   }
-  if (fs.existsSync('node_modules/raw-socket/build/Release/raw.node')) return;
+  const load = spawnSync(process.execPath, ['-e', 'require("raw-socket")'], { stdio: 'ignore' });
+  if (load.status === 0) return;
+  const built = fs.existsSync('node_modules/raw-socket/build/Release/raw.node');
   const asked = spawnSync(program, [...words, 'config', 'get', 'ignore-scripts'], {
     encoding: 'utf8',
   });
   const headers = Object.values(nodeHeaders()).map((folder) => ` --nodedir=${folder}`);
-  const [why, flag] =
-    asked.stdout?.trim() === 'true'
-      ? ['npm is told to run no scripts (ignore-scripts)', ' --ignore-scripts=false']
-      : ["it is built by make, g++ and python3 from Node's headers", ''];
+  const scripts = asked.stdout?.trim() !== 'true';
+  let why = 'npm is told to run no scripts (ignore-scripts)';
+  if (built) {
+    why =
+      'this Node does not load what was built: it takes a C++ compiler and libstdc++ for the C library ' +
+      'that Node is built for (Alpine: apk add make g++ python3)';
+  } else if (scripts) why = "it is built by make, g++ and python3 from Node's headers";
+  const flag = scripts ? '' : ' --ignore-scripts=false';
   say(
     'going on without the optional package raw-socket: path MTUs are those of routes and devices, ' +
       `not measured; ${why}; to have it: npm rebuild raw-socket${flag}${headers.join('')}`,

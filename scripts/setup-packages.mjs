@@ -23,6 +23,7 @@ const needs = {
   build: [
     [compiler(), 'gcc'],
     [{ file: '/usr/include/stdio.h' }, 'libc6-dev'],
+    [{ file: '/usr/include/linux/if_tun.h' }, 'linux-libc-dev'],
   ],
   demo: [
     ['ip', 'iproute2'],
@@ -160,7 +161,9 @@ function mayNotInstall() {
 
 function tellMissing(missing, names, why) {
   const what = missing.map(([need]) => (typeof need === 'string' ? need : need.file)).join(' ');
-  const list = why === 'apt' ? `${what}  (Debian's packages: ${names.join(' ')})` : names.join(' ');
+  const alpine = builds(missing) ? '; Alpine: apk add gcc musl-dev linux-headers' : '';
+  const list =
+    why === 'apt' ? `${what}  (Debian's packages: ${names.join(' ')}${alpine})` : names.join(' ');
   const line =
     why === 'apt'
       ? `this system has no apt-get; install by its own means what brings ${list}`

@@ -4,8 +4,8 @@
  *   1. node      is it new enough?
  *   2. packages  Debian packages that this purpose needs (apt systems, as root)
  *   3. npm       node_modules, as the lock file says
- *   4. addon     native/*.c -> native/build/weft.node
- *   5. compile   TypeScript -> dist
+ *   4. compile   TypeScript -> dist
+ *   5. addon     native/*.c -> native/build/weft.node
  *
  * Usage: node scripts/setup.mjs [demo|docker|test|bench|package|packages|units|fresh]
  * (default: build only what compiling needs; docker: the demo with Docker engines)
@@ -21,7 +21,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
-import { addonSources, BUILT, buildAddon } from './addon.mjs';
+import { addonSources, BUILT, buildAddon, otherLibrary } from './addon.mjs';
 import { npmPackages } from './setup-npm.mjs';
 import { debianPackages } from './setup-packages.mjs';
 import { fail, say } from './setup-step.mjs';
@@ -77,7 +77,11 @@ await debianPackages(purpose);
 
 // 3. npm
 const manifest = ['package.json', 'package-lock.json'].map((name) => fs.readFileSync(name));
-const platform = `${process.versions.modules} ${process.platform} ${process.arch}`;
+// npm chooses packages by the C library, which it tells by this.
+if (process.report !== undefined) process.report.excludeNetwork = true;
+const glibc = process.report?.getReport().header.glibcVersionRuntime !== undefined;
+const machine = `${process.platform} ${process.arch}${glibc ? '' : ' musl'}`;
+const platform = `${process.versions.modules} ${machine}`;
 const npmStamp = hash(...manifest, platform);
 const npmStampFile = 'node_modules/.weft-stamp';
 if (!stampMatches(npmStampFile, npmStamp)) {
@@ -85,25 +89,7 @@ if (!stampMatches(npmStampFile, npmStamp)) {
   fs.writeFileSync(npmStampFile, npmStamp);
 }
 
-// 4. addon
-const addon = `native/${BUILT}`;
-const cc = process.env.CC ?? 'cc';
-const addonStamp = hash(
-  npmStamp,
-  cc,
-  ...addonSources('native').map((name) => fs.readFileSync(name)),
-);
-if (!fs.existsSync(addon) || !stampMatches(`${addon}.stamp`, addonStamp)) {
-  say('building the addon');
-  // A warning of a compiler that we do not know stops nobody; `npm run check` looks at ours.
-  const warnings = ['-Wall', '-Wextra'];
-  const headers = 'node_modules/node-api-headers/include';
-  const why = buildAddon({ native: 'native', headers, compiler: cc, file: addon, warnings });
-  if (why !== undefined) fail(`the addon in native/ is missing: ${why}`);
-  fs.writeFileSync(`${addon}.stamp`, addonStamp);
-}
-
-// 5. compile
+// 4. compile
 const tsSources = ['src', 'test', 'bench'].flatMap((folder) =>
   filesBelow(folder, (name) => name.endsWith('.ts')),
 );
@@ -131,3 +117,22 @@ function buildOf() {
   return { commit, date, changed };
 }
 fs.writeFileSync('dist/build.json', `${JSON.stringify(buildOf())}\n`);
+
+// 5. addon
+const addon = `native/${BUILT}`;
+const cc = process.env.CC ?? 'cc';
+const addonStamp = hash(
+  npmStamp,
+  cc,
+  ...addonSources('native').map((name) => fs.readFileSync(name)),
+);
+if (!fs.existsSync(addon) || !stampMatches(`${addon}.stamp`, addonStamp)) {
+  say('building the addon');
+  // A warning of a compiler that we do not know stops nobody; `npm run check` looks at ours.
+  const warnings = ['-Wall', '-Wextra'];
+  const headers = 'node_modules/node-api-headers/include';
+  const unfit = otherLibrary(cc, await import('../dist/src/dataplane/io/c-library.js'));
+  const why = buildAddon({ native: 'native', headers, compiler: cc, file: addon, warnings, unfit });
+  if (why !== undefined) fail(`the addon in native/ is missing: ${why}`);
+  fs.writeFileSync(`${addon}.stamp`, addonStamp);
+}

@@ -5,8 +5,10 @@
  */
 import fs from 'node:fs';
 import { createRequire } from 'node:module';
+import path from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
+import { COMPILERS, mismatch } from './c-library.js';
 
 /** Flags of `tunOpen`. */
 export const TUN_VNET_HEADER = 1;
@@ -140,6 +142,14 @@ export class AddonError extends Error {
 
 /** Loads the addon that is this file. Throws an AddonError. */
 export function loadAddon(file: string): Native {
+  const node = `${process.version}, ${process.arch}`;
+  const other = mismatch(file);
+  if (other !== undefined) {
+    throw new AddonError(
+      `weft's addon ${file} is built for ${other.addon}, and this Node (${node}) for ${other.node}; ` +
+        `build it with ${COMPILERS[other.node]}: ${howToBuild()}`,
+    );
+  }
   try {
     return createRequire(import.meta.url)(file) as Native;
   } catch (error) {
@@ -148,10 +158,17 @@ export function loadAddon(file: string): Native {
     const why = fs.existsSync(file) ? reason : 'there is no such file';
     throw new AddonError(
       `weft's addon ${file} cannot be loaded: ${why}; build it on this machine, for this Node ` +
-        `(${process.version}, ${process.arch}): npm run setup`,
+        `(${node}): ${howToBuild()}`,
       { cause: error },
     );
   }
+}
+
+/** In a clone its set-up; the npm package brings what its installation runs. */
+function howToBuild(): string {
+  const script = fileURLToPath(new URL('../../../../scripts/install.mjs', import.meta.url));
+  const clone = fs.existsSync(path.join(path.dirname(script), 'setup.mjs'));
+  return clone || !fs.existsSync(script) ? 'npm run setup' : `node ${script}`;
 }
 
 /** What was built on this machine, else what came with the package for machines like it. */
