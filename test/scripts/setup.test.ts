@@ -10,6 +10,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { cLibraryOfNode } from '../../src/dataplane/io/c-library.js';
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 /** As `unshare` makes it for anybody: root inside, and what is mounted there is seen by nobody else. */
@@ -36,10 +37,11 @@ const APT = `for word; do case $word in $LACKING) echo "E: Unable to locate pack
 for word; do case $word in -*|install|update) ;; *) echo "Setting up $word ..."
   : >"$BIN/$word"; /bin/chmod 755 "$BIN/$word";; esac; done
 for file in /usr/sbin/*; do echo "beside it: $file"; done`;
-/** Brings a compiler of TypeScript that makes weft's command, and nothing more. */
+/** Brings a compiler of TypeScript that makes weft's command and what the set-up asks, and nothing more. */
 const NPM = `case "$*" in *ignore-scripts) echo $SAYS; exit;; esac
 /bin/mkdir -p node_modules/typescript/bin
 echo 'const fs = require("node:fs"); fs.mkdirSync("dist/src/cli", { recursive: true })
+fs.cpSync("c-library.js", "dist/src/dataplane/io/c-library.js")
 fs.writeFileSync("dist/src/cli/weft.js", "")' >node_modules/typescript/bin/tsc`;
 /** Makes the file after -o. */
 const CC = `while [ "$1" != -o ]; do shift; done; : >"$2"`;
@@ -82,6 +84,8 @@ function setUp(t: { after(call: () => void): void }, machine: Machine) {
   for (const name of ['package.json', 'package-lock.json']) {
     fs.copyFileSync(path.join(ROOT, name), path.join(project, name));
   }
+  const asked = path.join(ROOT, 'dist/src/dataplane/io/c-library.js');
+  fs.copyFileSync(asked, path.join(project, 'c-library.js'));
   if (machine.locked !== undefined)
     fs.mkdirSync(path.join(project, machine.locked), { mode: 0o555 });
   fs.mkdirSync(bin);
@@ -289,6 +293,48 @@ describe('the set-up', { skip: lacks() }, () => {
       'the addon in native/ is missing: cc could not build it (exit 4; its messages stand above)',
     ]);
     assert.equal(code, 1);
+  });
+
+  test('a compiler for another C library than Node’s: one sentence with both, and what it takes', (t) => {
+    const node = cLibraryOfNode();
+    if (node === undefined) return t.skip('Node does not show its C library here');
+    const [addon, name] = node === 'glibc' ? ['musl', 'libc.so'] : ['glibc', 'libc.so.6'];
+    const cc = `while [ "$1" != -o ]; do shift; done; printf '\\0${name}\\0' >"$2"`;
+    const { code, lines } = setUp(t, { programs: { ...ALL, cc, npm: NPM } });
+    assert.ok(
+      lines
+        .at(-1)
+        ?.startsWith(
+          `the addon in native/ is missing: cc builds for ${addon}, and this Node is built for ` +
+            `${node}: it takes a compiler for ${node}`,
+        ),
+      lines.join('\n'),
+    );
+    assert.deepEqual([code, lines.at(-2)], [1, 'building the addon']);
+  });
+
+  test('musl-gcc finds the kernel’s headers after its own; no other compiler is told of them', (t) => {
+    for (const [CC, told] of [
+      ['gcc', false],
+      ['musl-gcc', true],
+      ['x86_64-linux-musl-gcc', true],
+    ] as const) {
+      const programs = { ...ALL, npm: NPM, [CC]: `echo "called: $*" >&2; ${ALL.cc}` };
+      const { code, lines } = setUp(t, { programs, env: { CC } });
+      assert.equal(/ -idirafter \/usr\/include /.test(lines.join('\n')), told, lines.join('\n'));
+      assert.equal(code, 0);
+    }
+  });
+
+  test('a raw-socket that was built and that Node does not load is told so', (t) => {
+    const raw = 'node_modules/raw-socket/build/Release';
+    const npm = `/bin/mkdir -p ${raw}; : >${raw}/raw.node\n${NPM}`;
+    const { code, lines } = setUp(t, { programs: { ...ALL, npm } });
+    assert.match(
+      lines[1]!,
+      /raw-socket: .*; this Node does not load what was built: .*npm rebuild/,
+    );
+    assert.equal(code, 0);
   });
 
   test('a clone that is another user’s: one sentence', (t) => {
