@@ -33,7 +33,7 @@ export function compilerWords(text = '') {
  * musl-gcc, a compiler for musl on a system of glibc, is left without the kernel's headers: they are found
  * after all of its own.
  */
-function kernelHeaders(program) {
+export function kernelHeaders(program) {
   if (!/(?:^|-)musl-gcc$/.test(path.basename(program))) return [];
   const machine = { x64: 'x86_64', arm64: 'aarch64' }[process.arch];
   return ['/usr/include', `/usr/include/${machine}-linux-gnu`].flatMap((folder) => [

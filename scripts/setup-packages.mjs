@@ -63,6 +63,7 @@ const needs = {
     ['openssl', 'openssl'],
     ['systemd-analyze', 'systemd'],
     ['groff', 'groff-base'],
+    ['musl-gcc', 'musl-tools'],
     ['zsh', 'zsh'],
     ['fish', 'fish'],
     ['wireguard-go', 'wireguard-go'],

@@ -3,8 +3,9 @@ import { spawnSync } from 'node:child_process';
 import process from 'node:process';
 
 const script = new URL('../../../scripts/addon.mjs', import.meta.url);
-const { compilerWords } = (await import(script.href)) as {
+const { compilerWords, kernelHeaders } = (await import(script.href)) as {
   compilerWords(text?: string): string[];
+  kernelHeaders(program: string): string[];
 };
 
 /** What a person calls it. */
@@ -13,5 +14,8 @@ export const COMPILER = compilerWords(process.env.CC).join(' ');
 export function compile(args: readonly string[], cwd?: string) {
   const [program, ...words] = compilerWords(process.env.CC);
   const options = cwd === undefined ? {} : { cwd };
-  return spawnSync(program!, [...words, ...args], { ...options, encoding: 'utf8' });
+  return spawnSync(program!, [...words, ...kernelHeaders(program!), ...args], {
+    ...options,
+    encoding: 'utf8',
+  });
 }

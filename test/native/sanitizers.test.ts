@@ -12,6 +12,7 @@ import path from 'node:path';
 import process from 'node:process';
 import test from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { cLibraryOfNode } from '../../src/dataplane/io/c-library.js';
 import { whatTunTestsMiss } from '../dataplane/io/root.js';
 import { COMPILER, compile } from './compiler.js';
 
@@ -51,9 +52,12 @@ function run(library: string, command: readonly string[], cwd: string) {
   return { status: done.status, output: `${done.stdout}\n${done.stderr}` };
 }
 
-const library = runtime();
-const missing =
-  library === undefined ? `needs libasan, of the compiler gcc (${COMPILER} names none)` : undefined;
+/** musl-gcc names the libasan of a gcc for glibc. */
+const musl = cLibraryOfNode() === 'musl';
+const library = musl ? undefined : runtime();
+const missing = musl
+  ? 'gcc has its sanitizers for glibc, and this Node is built for musl'
+  : `needs libasan, of the compiler gcc (${COMPILER} names none)`;
 
 test('sanitizers: they see an overrun in an addon', { timeout: 60_000 }, (t) => {
   if (library === undefined) return t.skip(missing);

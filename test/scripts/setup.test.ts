@@ -64,6 +64,7 @@ const ALL = Object.fromEntries(
     ...['tcpdump', 'tshark', 'ethtool', 'nft', 'clang-format', 'qemu-system-x86_64', 'cpio'],
     ...['gzip', 'openssl', 'systemd-analyze', 'groff', 'zsh', 'fish', 'wireguard-go', 'wg'],
     ...['nebula', 'ovs-vswitchd', 'faketime', 'ufw', 'firewalld', 'dbus-daemon'],
+    'musl-gcc',
     ...['chromium', 'promtool'],
   ].map((name) => [name, name === 'cc' ? CC : '']),
 );
