@@ -10,7 +10,7 @@ import { after, before, describe, test } from 'node:test';
 import { enterLab, labLacks } from '../../src/lab/enter.js';
 import { Lab } from '../../src/lab/lab.js';
 import { type Fault, Spoiled } from './findings-firewall.js';
-import { statusOf } from './spoil.js';
+import { eventually, statusOf } from './spoil.js';
 
 const lacks = labLacks({
   programs: ['etcd', 'iptables', 'iptables-legacy', 'nft', 'ping'],
@@ -143,9 +143,20 @@ describe("others' rules that drop packets", { skip: lacks ?? false, timeout: 600
     const { verdict } = await statusOf(host);
     assert.equal(verdict.state, 'broken');
     assert.match(verdict.text, /chain FORWARD drops all packets/);
+    // The log is told of what has lasted.
+    const lines = () =>
+      overlay.wefts[0]!.output.split('\n').filter((line) => /policy drop/.test(line));
+    await eventually(
+      async () => lines().length > 0,
+      () => overlay.wefts[0]!.output,
+    );
     await spoiled.sh('iptables-legacy -P FORWARD ACCEPT');
     await spoiled.untilCodes();
-    const told = overlay.wefts[0]!.output.split('\n').filter((line) => /policy drop/.test(line));
+    await eventually(
+      async () => lines().length > 1,
+      () => overlay.wefts[0]!.output,
+    );
+    const told = lines();
     assert.equal(told.length, 2, told.join('\n'));
     assert.match(told[0]!, /^W .*iptables-legacy's table filter, chain FORWARD .*; do: iptables/);
     assert.match(told[1]!, /^I .*over: /);
