@@ -44,6 +44,28 @@ describe('the way to a peer', { skip: lacks ?? false, timeout: 600_000 }, () => 
     await paths.becomes({ mtu: 1500, from: 'device' }, 5_000);
   });
 
+  test('a forged "fragmentation needed" causes one measurement and changes nothing', async () => {
+    const [box, , far] = paths.boxes;
+    let sport = 0;
+    // By a socket of its own: a peer that could not be reached before has none for a while.
+    await until(async () => {
+      await box.run(['ping', '-c', '1', far.address], { mayFail: true });
+      const { stdout } = await paths.weft.run(['ss', '-Huan', 'dst', FAR]);
+      sport = Number(/192\.168\.56\.11(?:%\w+)?:(\d+)/.exec(stdout)?.[1] ?? 0);
+      return sport > 0;
+    }, 20_000);
+    const quoted = { from: '192.168.56.11', fromPort: sport, to: FAR, toPort: 8472 };
+    const errors = [68, 0, 600, 1400].map((mtu) => icmpError('192.168.56.1', 3, 4, mtu, quoted));
+    await until(async () => ((await paths.pathMtu())?.measuredSecondsAgo ?? 0) >= 7, 20_000);
+    await stranger.send(errors, 20, 2);
+    const { mtu, measuredSecondsAgo } = (await paths.pathMtu())!;
+    assert.equal(mtu, 1500);
+    assert.ok(measuredSecondsAgo! < 4, `measured ${measuredSecondsAgo} s ago`);
+    await paths.allPasses(1500);
+    const { stdout: learnt } = await paths.weft.run(['ip', 'route', 'get', FAR]);
+    assert.doesNotMatch(learnt, /expires/);
+  });
+
   for (const [route, reason] of [
     [`unreachable ${FAR}/32`, /an unreachable route forbids it/],
     [`blackhole ${FAR}/32`, /a blackhole route throws its packets away/],
@@ -66,28 +88,6 @@ describe('the way to a peer', { skip: lacks ?? false, timeout: 600_000 }, () => 
       await paths.becomes({ mtu: 1500, from: 'device', checking: false });
     });
   }
-
-  test('a forged "fragmentation needed" causes one measurement and changes nothing', async () => {
-    const [box, , far] = paths.boxes;
-    let sport = 0;
-    // After the faults before, the peer's socket may be made anew.
-    await until(async () => {
-      await box.run(['ping', '-c', '1', far.address], { mayFail: true });
-      const { stdout } = await paths.weft.run(['ss', '-Huan', 'dst', FAR]);
-      sport = Number(/192\.168\.56\.11(?:%\w+)?:(\d+)/.exec(stdout)?.[1] ?? 0);
-      return sport > 0;
-    }, 20_000);
-    const quoted = { from: '192.168.56.11', fromPort: sport, to: FAR, toPort: 8472 };
-    const errors = [68, 0, 600, 1400].map((mtu) => icmpError('192.168.56.1', 3, 4, mtu, quoted));
-    await until(async () => ((await paths.pathMtu())?.measuredSecondsAgo ?? 0) >= 7, 20_000);
-    await stranger.send(errors, 20, 2);
-    const { mtu, measuredSecondsAgo } = (await paths.pathMtu())!;
-    assert.equal(mtu, 1500);
-    assert.ok(measuredSecondsAgo! < 4, `measured ${measuredSecondsAgo} s ago`);
-    await paths.allPasses(1500);
-    const { stdout: learnt } = await paths.weft.run(['ip', 'route', 'get', FAR]);
-    assert.doesNotMatch(learnt, /expires/);
-  });
 
   test('a flood of forged messages beside a transfer: the path MTU stays', async () => {
     const quoted = { from: '192.168.56.11', fromPort: 1, to: FAR, toPort: 8472 };
