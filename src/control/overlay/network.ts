@@ -10,7 +10,6 @@
  * With `saveTo` the network is saved as it is followed. A start while the store is away takes
  * config, lease and peers from there, and the store's word for all of it as soon as it answers.
  */
-
 import { formatAddress } from '../../dataplane/wire/ipv4.js';
 import type { Clock, Fault, Log, Random } from '../runtime.js';
 import type { StoreState } from '../store/state.js';
@@ -26,9 +25,10 @@ import { type Held, LeaseHolder } from './lease/holder.js';
 import { LEASE_TTL } from './lease/known.js';
 import { type Membership, Peers } from './peers.js';
 import type { ReadNetwork } from './saved.js';
+import { whyUnfit } from './saved-fit.js';
 import { Saver } from './saver.js';
 import { describeStore } from './store-state.js';
-import { formatSubnet, type Subnet, sameSubnet } from './subnet.js';
+import type { Subnet } from './subnet.js';
 import type { Unsound } from './unsound.js';
 
 export interface OverlayOptions {
@@ -243,20 +243,9 @@ export class Overlay {
     if (saved === undefined || this.#unfit) return undefined;
     this.#unfit = true;
     const { own, subnet, vtepMac, reserved } = saved;
-    if (saved.config !== this.#configText) {
-      log.warn(
-        `the network config has changed since the network was saved ${saved.savedAt}: not used`,
-      );
-      return undefined;
-    }
-    if (saved.publicIp !== publicIp) {
-      const [then, now] = [formatAddress(saved.publicIp), formatAddress(publicIp)];
-      log.warn(`the saved network is of the public IP ${then}, and ours is ${now}: not used`);
-      return undefined;
-    }
-    if (previousSubnet !== undefined && !sameSubnet(previousSubnet, subnet)) {
-      const [then, now] = [formatSubnet(subnet), formatSubnet(previousSubnet)];
-      log.warn(`the saved network has our subnet as ${then}, subnet.env as ${now}: not used`);
+    const unfit = whyUnfit(saved, { config: this.#configText, publicIp, previousSubnet });
+    if (unfit !== undefined) {
+      log.warn(`${unfit}: not used`);
       return undefined;
     }
     log.warn(
@@ -286,31 +275,20 @@ export class Overlay {
     if (own === undefined || identity === undefined) throw new Error('join the network first');
     const { publicIp } = identity;
     const holder = new LeaseHolder({
-      store,
-      own,
-      publicIp,
-      marginMs,
-      reacquire,
+      ...{ store, own, publicIp, marginMs, reacquire, clock, random, log },
       unverified: this.#fromSaved,
-      clock,
-      random,
-      log,
       lost: (reason) => {
         this.#saver?.forget();
         listener.lost(reason);
       },
     });
     const peers = new Peers({
-      ownKey: own.key,
-      ownSubnet: own.subnet,
-      publicIp,
+      ...{ ownKey: own.key, ownSubnet: own.subnet, publicIp, clock, log },
       addresses: this.#addresses,
-      clock,
       backend: this.#backend,
       besideFlanneld: this.#isBesideFlanneld
         ? { network: this.#config, vtepMac: own.vtepMac }
         : undefined,
-      log,
       update: (membership) => listener.members(membership),
     });
     this.#holder = holder;
@@ -323,11 +301,8 @@ export class Overlay {
     }
     this.#peers = peers;
     if (this.#fromSaved) {
-      const entries = (this.#saved?.leases ?? []).map((lease) => ({
-        ...lease,
-        revision: 0n,
-        lease: 0n,
-      }));
+      const leases = this.#saved?.leases ?? [];
+      const entries = leases.map((lease) => ({ ...lease, revision: 0n, lease: 0n }));
       peers.snapshot({ entries, revision: 0n });
     }
     const saver = this.#saver;
