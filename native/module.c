@@ -101,6 +101,7 @@ NAPI_MODULE_INIT() {
       METHOD("linesLost", lines_lost),
       METHOD("linesFlush", lines_flush),
       METHOD("passOverRealtimeSignals", pass_over_realtime_signals),
+      METHOD("exitAtOnce", exit_at_once),
       /* clang-format on */
   };
   napi_define_properties(env, exports, sizeof methods / sizeof methods[0], methods);

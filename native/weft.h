@@ -133,5 +133,6 @@ napi_value lines_write(napi_env env, napi_callback_info info);
 napi_value lines_lost(napi_env env, napi_callback_info info);
 napi_value lines_flush(napi_env env, napi_callback_info info);
 napi_value pass_over_realtime_signals(napi_env env, napi_callback_info info);
+napi_value exit_at_once(napi_env env, napi_callback_info info);
 
 #endif

@@ -5,7 +5,8 @@
  * the addon, nothing but its stop word ends it; a watchdog kills the process when the way out
  * takes too long.
  */
-import fs from 'node:fs';
+
+import { loadNative } from '../../dataplane/io/native.js';
 import type { Log } from '../runtime.js';
 import { messageOf } from '../store/store.js';
 import { describeUnexpected, stackOf } from './unexpected.js';
@@ -30,17 +31,8 @@ export class Leaving extends Error {
   override readonly name = 'Leaving';
 }
 
-/** Node sets terminals back at its end, and aborts where one is gone: it is to find none. */
-function end(code: number): void {
-  for (const fd of [0, 1, 2]) {
-    try {
-      fs.closeSync(fd);
-    } catch {
-      // Closed already.
-    }
-  }
-  process.exit(code);
-}
+/** Not process.exit(): see native/process.c. */
+const end = (code: number) => loadNative().exitAtOnce(code);
 
 export class Lifecycle {
   readonly #log: Log;
@@ -54,7 +46,7 @@ export class Lifecycle {
   #stopping = 'nothing yet';
 
   /** `exit` ends the process; `flush` waits a moment for the last lines of log. */
-  constructor(log: Log, exit = end, flush = () => {}) {
+  constructor(log: Log, exit: (code: number) => void = end, flush = () => {}) {
     this.#log = log;
     this.#exit = exit;
     this.#flush = flush;

@@ -84,6 +84,13 @@ test('the first reason counts, and is told once', async () => {
   });
 });
 
+test('threads that start just then do not change the exit code', async () => {
+  for (let i = 0; i < 10; i++) {
+    const { code, signal, log } = await leaver(['threads']);
+    assert.deepEqual([code, signal, log], [1, null, ['E the reason']]);
+  }
+});
+
 test('a stop that fails is told, and the others are stopped all the same', async () => {
   const { code, steps, log } = await leaver(['stop-fails'], (child, said) => {
     if (said.includes('ready')) child.kill('SIGTERM');

@@ -30,6 +30,7 @@ test('the addon exports what the interface says, and no more', () => {
       'linesLost',
       'linesFlush',
       'passOverRealtimeSignals',
+      'exitAtOnce',
       'notify',
       'nftGeneration',
     ],
