@@ -168,7 +168,8 @@ async function checkLog(
   const now = performance.now();
   const news = findings.filter((one) => now - (said.get(keyOf(one)) ?? -Infinity) >= SAID_MS);
   const log = async () => await site.log(from);
-  const deadline = now + 5_000;
+  // It waits for what lasts, and on a busy machine a round of looks takes seconds.
+  const deadline = now + 15_000;
   for (const one of news) {
     while (!plain(await log()).includes(plain(one.text))) {
       assert.ok(performance.now() < deadline, `the log lacks ${one.text}:\n${await log()}`);
