@@ -7,6 +7,7 @@ interface Counts {
   failed: number;
   skipped: { name: string; file: string; reason: string; suite: boolean }[];
   ended: string[];
+  again: string[];
 }
 interface Event {
   type: string;
@@ -61,6 +62,7 @@ test('tests are counted, suites are not, skipped ones keep their reason', async 
       { name: 'a lab', file: 'lab.test', reason: 'run as root', suite: true },
     ],
     ended: [],
+    again: [],
   });
 });
 
@@ -68,7 +70,7 @@ test('what was ended is kept as it was said, from among what tests say', async (
   const said = (message: string) => ({ type: 'test:stderr', data: { name: '', message } });
   const line = 'x.js still runs after 600 s; ending it';
   const counts = await counted(said(`weft: up\n${line}\n`), said('and more\n'));
-  assert.deepEqual(counts, { passed: 0, failed: 0, skipped: [], ended: [line] });
+  assert.deepEqual(counts, { passed: 0, failed: 0, skipped: [], ended: [line], again: [] });
 });
 
 test('the closing lines name each reason once, and end with the counts', () => {
@@ -83,10 +85,13 @@ test('the closing lines name each reason once, and end with the counts', () => {
     failed: 0,
     skipped: [skip('a', 'run as root'), skip('b', 'no etcd'), skip('c', 'run as root', true)],
     ended: ['x.js stands for 9 s in the test "d"; ending it'],
+    again: ['e  [y.test]'],
   });
   assert.deepEqual(lines, [
     '',
     'x.js stands for 9 s in the test "d"; ending it',
+    'failed beside others and passed alone, see above:',
+    '    e  [y.test]',
     'skipped 1 test and 1 whole suite: run as root',
     '    a  [x.test]',
     '    c (suite)  [x.test]',
@@ -94,7 +99,7 @@ test('the closing lines name each reason once, and end with the counts', () => {
     '    b  [x.test]',
     '5 passed, 0 failed',
   ]);
-  assert.deepEqual(closing({ passed: 1, failed: 2, skipped: [], ended: [] }), [
+  assert.deepEqual(closing({ passed: 1, failed: 2, skipped: [], ended: [], again: [] }), [
     '',
     'skipped nothing',
     '1 passed, 2 failed',
