@@ -162,13 +162,13 @@ describe("one peer's trouble", { skip: lacks ?? false, timeout: 600_000 }, () =>
     });
   }
 
-  test('few descriptors: a hundred peers share, all are reached, status answers', async (t) => {
+  test('few descriptors: a hundred peers share, all are reached, status answers', async () => {
     await wefts[0]!.stop();
     const flags = [`-etcd-endpoints=${etcd.endpoint}`, `-etcd-prefix=${PREFIX}`, '-iface=ens33'];
     for (let i = 0; i < 100; i += 1) {
       const mac = `02:00:00:00:01:${i.toString(16).padStart(2, '0')}`;
       await etcd.put(
-        `${PREFIX}/subnets/10.10.${101 + i}.0-24`,
+        `${PREFIX}/subnets/10.10.${121 + i}.0-24`,
         JSON.stringify({
           ...{ PublicIP: `192.168.56.${101 + i}`, PublicIPv6: null },
           ...{ BackendType: 'vxlan', BackendData: { VNI: 1, VtepMAC: mac } },
@@ -178,16 +178,12 @@ describe("one peer's trouble", { skip: lacks ?? false, timeout: 600_000 }, () =>
     const argv = ['prlimit', '--nofile=96:96', process.execPath, WEFT, 'up', ...flags];
     const weft = hosts[0]!.start(argv);
     await weft.waitFor(/ready: flannel/, 60_000);
-    const sweep = ['udp-sweep', ...Array.from({ length: 100 }, (_, i) => `10.10.${101 + i}.2`)];
+    const sweep = ['udp-sweep', ...Array.from({ length: 100 }, (_, i) => `10.10.${121 + i}.2`)];
     await boxes[0]!.run([process.execPath, TRAFFIC, ...sweep], { timeout: 30_000 });
     const there = await ping(boxes[1]!, 50);
     assert.equal(there[0], 50, `${there[1]}; ${JSON.stringify(await status())}; ${weft.output}`);
     // A hundred neighbours that nobody is are asked for meanwhile.
-    let other = await ping(boxes[2]!, 50);
-    for (let i = 0; i < 10 && other[0] !== 50; i += 1) {
-      t.diagnostic(`to the other: ${other[1]}`);
-      other = await ping(boxes[2]!, 50);
-    }
+    const other = await ping(boxes[2]!, 50);
     assert.equal(other[0], 50, `${other[1]}; ${JSON.stringify(await status())}; ${weft.output}`);
     const { peers, counters } = await status();
     assert.equal(peers.length, 102);

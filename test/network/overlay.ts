@@ -18,7 +18,7 @@ import type { Network } from '../../src/lab/network.js';
 
 export const PREFIX = '/docker-test/network';
 /**
- * The configuration as the tutorials have it. A weft takes one of 10.10.1.0 to 10.10.100.0 by chance;
+ * The configuration as the tutorials have it. A weft takes one of the first hundred free from 10.10.1.0 on;
  * what tests give to others lies above, since a host that loses its lease to another gives up.
  */
 export const CONFIG = '{"Network":"10.10.0.0/16","Subnetlen":24,"Backend":{"Type":"Vxlan"}}';
