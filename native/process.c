@@ -1,4 +1,5 @@
-/* What Node has no call for: signals without a name of its own, and an end that does nothing else. */
+/* What Node has no call for: signals without a name of its own, and an end that does nothing else.
+ */
 #include "weft.h"
 
 #include <errno.h>
@@ -26,9 +27,9 @@ napi_value pass_over_realtime_signals(napi_env env, napi_callback_info info) {
 }
 
 /*
- * exitAtOnce(code): ends the process and all of its threads at once, and nothing else. process.exit() first
- * sets the first three descriptors back, and aborts where one of them was a terminal that is gone,
- * or is closed meanwhile by another thread.
+ * exitAtOnce(code): ends the process and all of its threads at once, and nothing else.
+ * process.exit() first sets the first three descriptors back, and aborts where one of them was a
+ * terminal that is gone, or is closed meanwhile by another thread.
  */
 napi_value exit_at_once(napi_env env, napi_callback_info info) {
   int32_t a[1];

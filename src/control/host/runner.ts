@@ -93,7 +93,7 @@ function launch(
   } catch (error) {
     // Node tells some errors of a start by an event, and throws the others: ENOMEM, EPERM, E2BIG.
     const failure = cannotStart(argv[0] ?? '', error);
-    setImmediate(() => listener.ended({ code: null, signal: null }, failure));
+    queueMicrotask(() => listener.ended({ code: null, signal: null }, failure));
     return undefined;
   }
 }
