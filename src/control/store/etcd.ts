@@ -11,6 +11,7 @@ import { EtcdAlarms } from './etcd-alarms.js';
 import type { Known, StoredEntry, StoredListing } from './etcd-applied.js';
 import { follow, type Watched } from './etcd-follow.js';
 import { hintForMissingConfig } from './etcd-hint.js';
+import { keyBytes, keyText } from './etcd-key.js';
 import { listPages, REVISION_GONE, type ReadRange } from './etcd-listing.js';
 import { EtcdMembers, type EtcdMembersOptions } from './etcd-members.js';
 import { type Condition, putIf, removeAt, type Transact } from './etcd-txn.js';
@@ -177,7 +178,7 @@ export class EtcdStore implements Store {
     try {
       const { kvs } = await this.#members.read(`read ${key} as it was`, (client) =>
         client.kv.range({
-          key: Buffer.from(this.#folder + key),
+          key: this.#bytesOf(key),
           revision: String(at),
           keys_only: true,
         }),
@@ -213,7 +214,7 @@ export class EtcdStore implements Store {
     value: string,
     ttl: number | undefined,
   ): Promise<Written | undefined> {
-    const bytes = Buffer.from(this.#folder + key);
+    const bytes = this.#bytesOf(key);
     const transact = this.#transact(`write ${key}`);
     const put = (lease: bigint) => putIf(transact, bytes, condition, { value, lease });
     if (ttl === undefined) {
@@ -245,12 +246,12 @@ export class EtcdStore implements Store {
   }
 
   async #remove(key: string, revision: bigint): Promise<boolean> {
-    return removeAt(this.#transact(`remove ${key}`), Buffer.from(this.#folder + key), revision);
+    return removeAt(this.#transact(`remove ${key}`), this.#bytesOf(key), revision);
   }
 
   async #lookAt(key: string): Promise<Looked> {
     const { kvs, header } = await this.#members.call(`look at ${key}`, (client) =>
-      client.kv.range({ key: Buffer.from(this.#folder + key) }),
+      client.kv.range({ key: this.#bytesOf(key) }),
     );
     const [kv] = kvs;
     const entry = kv && this.#entry(kv);
@@ -344,9 +345,13 @@ export class EtcdStore implements Store {
     };
   }
 
+  #bytesOf(key: string): Buffer {
+    return Buffer.concat([Buffer.from(this.#folder), keyBytes(key)]);
+  }
+
   #entry({ key, value, create_revision, mod_revision, lease }: IKeyValue): StoredEntry {
     return {
-      key: key.toString().slice(this.#folder.length),
+      key: keyText(key.subarray(Buffer.byteLength(this.#folder))),
       value: value.toString(),
       created: BigInt(create_revision),
       revision: BigInt(mod_revision),
