@@ -169,8 +169,10 @@ export class Echo {
 
   #failed(why: string): void {
     // A read that found nothing after all.
-    if (/temporarily unavailable/i.test(why)) return;
+    if (this.#closed !== '' || /temporarily unavailable/i.test(why)) return;
     this.#end(why);
+    // The package leaves one open that cannot be read.
+    this.#socket.close();
   }
 
   #end(why: string): void {

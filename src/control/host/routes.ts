@@ -78,6 +78,8 @@ export class RouteSync {
   #refused: readonly string[] = [];
   /** Our routes in the kernel by key; null when not known (at start, after a failure). */
   #installed: Map<string, Found> | null = null;
+  /** The same as it was known last. */
+  #known: ReadonlyMap<string, Found> = new Map();
   /** Subnets outside the network that we have, or may have, a route to: ours all the same. */
   readonly #outside = new Set<string>();
   /** The names of the routes that outlive the process, of this run and of earlier ones. */
@@ -158,10 +160,9 @@ export class RouteSync {
     return this.#taken;
   }
 
-  /** Whether packets for a subnet go by its host's address just now. */
+  /** Whether packets for a subnet go by its host's address, as far as is known. */
   isDirect(subnet: string): boolean {
-    const found = this.#installed?.get(subnet);
-    return found !== undefined && found.route.via !== null;
+    return (this.#known.get(subnet)?.route.via ?? null) !== null;
   }
 
   #request(): Promise<RouteReport> {
@@ -204,6 +205,7 @@ export class RouteSync {
     try {
       this.#installed ??= await this.#list();
       const installed = this.#installed;
+      this.#known = installed;
       const wanted = await this.#resolve();
       const changes: Change[] = [];
       const problems: string[] = [];

@@ -53,8 +53,7 @@ export const systemRunner: Runner = {
     return new Promise((resolve, reject) => {
       let stdout = '';
       let stderr = '';
-      const child = launch(argv, options.timeoutMs ?? 10_000);
-      listen(child, argv, {
+      const child = launch(argv, options.timeoutMs ?? 10_000, {
         stdout: (text) => {
           stdout += text;
         },
@@ -63,26 +62,43 @@ export const systemRunner: Runner = {
         },
         ended: (how, error) => (error ? reject(error) : resolve({ ...how, stdout, stderr })),
       });
-      child.stdin?.end(options.input ?? '');
+      child?.stdin?.end(options.input ?? '');
     });
   },
 
   start(argv, listener) {
-    const child = launch(argv, 0);
-    listen(child, argv, listener);
+    const child = launch(argv, 0, listener);
     return {
-      pid: child.pid,
+      pid: child?.pid,
       write: (text) => {
-        child.stdin?.write(text);
+        child?.stdin?.write(text);
       },
       kill: () => {
-        child.kill('SIGKILL');
+        child?.kill('SIGKILL');
       },
     };
   },
 };
 
-function launch(argv: readonly string[], timeoutMs: number): ChildProcess {
+/** Undefined where it cannot be started, which the listener is told, but never at once. */
+function launch(
+  argv: readonly string[],
+  timeoutMs: number,
+  listener: Listener,
+): ChildProcess | undefined {
+  try {
+    const child = start(argv, timeoutMs);
+    listen(child, argv, listener);
+    return child;
+  } catch (error) {
+    // Node tells some errors of a start by an event, and throws the others: ENOMEM, EPERM, E2BIG.
+    const failure = cannotStart(argv[0] ?? '', error);
+    queueMicrotask(() => listener.ended({ code: null, signal: null }, failure));
+    return undefined;
+  }
+}
+
+function start(argv: readonly string[], timeoutMs: number): ChildProcess {
   const [program = '', ...args] = argv;
   return spawn(program, args, {
     stdio: ['pipe', 'pipe', 'pipe'],

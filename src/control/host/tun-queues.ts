@@ -2,6 +2,7 @@
  * The queues of a multi-queue TUN: how many are attached, and which other processes have it open.
  */
 import fs from 'node:fs/promises';
+import { parseArray } from './ip.js';
 import { processName } from './process-name.js';
 import type { Runner } from './runner.js';
 
@@ -13,9 +14,8 @@ export interface Opener {
 /** How many queues the TUN has, attached ones and disabled ones; null where `ip` does not tell. */
 export async function countQueues(runner: Runner, device: string): Promise<number | null> {
   const { code, stdout } = await runner.run(['ip', '-j', '-d', 'link', 'show', 'dev', device]);
-  if (code !== 0 || stdout.trim() === '') return null;
-  const rows = JSON.parse(stdout) as Row[];
-  const data = rows.find(({ ifname }) => ifname === device)?.linkinfo?.info_data;
+  const rows = (code === 0 ? parseArray(stdout) : null) as Row[] | null;
+  const data = rows?.find(({ ifname }) => ifname === device)?.linkinfo?.info_data;
   return data?.numqueues === undefined ? null : data.numqueues + (data.numdisabled ?? 0);
 }
 

@@ -18,6 +18,8 @@ import { keyOf, parseKey, type Subnet } from './subnet.js';
 
 const VERSION = 1;
 const ENDING = '.saved';
+/** Behind the name while it is being written: a weft that is killed then leaves it. */
+const NEW = '.new';
 
 /** What is kept of a store. */
 export interface SavedNetwork {
@@ -60,10 +62,13 @@ export function savedFile(directory: string, network: string): string {
   return path.join(directory, `network-${digest}${ENDING}`);
 }
 
-/** Removes every saved network in a folder; gives their paths. */
+/** Removes every saved network in a folder, half written ones too; gives their paths. */
 export function removeSaved(directory: string): string[] {
   if (!fs.existsSync(directory)) return [];
-  const names = fs.readdirSync(directory).filter((name) => name.endsWith(ENDING));
+  const endings = [ENDING, `${ENDING}${NEW}`];
+  const names = fs
+    .readdirSync(directory)
+    .filter((name) => endings.some((ending) => name.endsWith(ending)));
   const files = names.map((name) => path.join(directory, name));
   for (const file of files) fs.rmSync(file, { force: true });
   return files;
@@ -85,7 +90,7 @@ export function writeSaved(file: string, saved: SavedNetwork): void {
     leases: leases.map(plain),
   });
   fs.mkdirSync(path.dirname(file), { recursive: true, mode: 0o755 });
-  const temporary = `${file}.new`;
+  const temporary = `${file}${NEW}`;
   try {
     fs.writeFileSync(temporary, text, { mode: 0o600 });
     fs.renameSync(temporary, file);

@@ -103,7 +103,7 @@ export function follow(source: Source, listener: Listener): Following {
         const listing = await unlessStopped(listed());
         if (stopped || listing === undefined) return;
         tell(listing);
-        await watch(listing);
+        if (!stopped) await watch(listing);
       } catch (error) {
         if (!stopped) await pause(error);
       }

@@ -11,8 +11,10 @@ import { EtcdAlarms } from './etcd-alarms.js';
 import type { Known, StoredEntry, StoredListing } from './etcd-applied.js';
 import { follow, type Watched } from './etcd-follow.js';
 import { hintForMissingConfig } from './etcd-hint.js';
+import { keyBytes, keyText } from './etcd-key.js';
 import { listPages, REVISION_GONE, type ReadRange } from './etcd-listing.js';
 import { EtcdMembers, type EtcdMembersOptions } from './etcd-members.js';
+import { type Condition, putIf, removeAt, type Transact } from './etcd-txn.js';
 import {
   type Certificate,
   type Following,
@@ -176,7 +178,7 @@ export class EtcdStore implements Store {
     try {
       const { kvs } = await this.#members.read(`read ${key} as it was`, (client) =>
         client.kv.range({
-          key: Buffer.from(this.#folder + key),
+          key: this.#bytesOf(key),
           revision: String(at),
           keys_only: true,
         }),
@@ -212,8 +214,11 @@ export class EtcdStore implements Store {
     value: string,
     ttl: number | undefined,
   ): Promise<Written | undefined> {
+    const bytes = this.#bytesOf(key);
+    const transact = this.#transact(`write ${key}`);
+    const put = (lease: bigint) => putIf(transact, bytes, condition, { value, lease });
     if (ttl === undefined) {
-      const revision = await this.#write(key, condition, { value, lease: 0n });
+      const revision = await put(0n);
       return revision === undefined ? undefined : { revision, lease: 0n, ttl: 0 };
     }
     const spare = this.#spareLease;
@@ -222,7 +227,7 @@ export class EtcdStore implements Store {
     this.#spareLease = lease;
     let revision: bigint | undefined;
     try {
-      revision = await this.#write(key, condition, { value, lease: lease.id });
+      revision = await put(lease.id);
     } catch (error) {
       if (!LEASE_GONE.test(messageOf(error))) throw error;
       this.#spareLease = undefined;
@@ -241,19 +246,12 @@ export class EtcdStore implements Store {
   }
 
   async #remove(key: string, revision: bigint): Promise<boolean> {
-    const bytes = Buffer.from(this.#folder + key);
-    const { succeeded } = await this.#members.call(`remove ${key}`, (client) =>
-      client.kv.txn({
-        compare: [{ key: bytes, target: 'Mod', result: 'Equal', mod_revision: String(revision) }],
-        success: [{ request_delete_range: { key: bytes } }],
-      }),
-    );
-    return succeeded;
+    return removeAt(this.#transact(`remove ${key}`), this.#bytesOf(key), revision);
   }
 
   async #lookAt(key: string): Promise<Looked> {
     const { kvs, header } = await this.#members.call(`look at ${key}`, (client) =>
-      client.kv.range({ key: Buffer.from(this.#folder + key) }),
+      client.kv.range({ key: this.#bytesOf(key) }),
     );
     const [kv] = kvs;
     const entry = kv && this.#entry(kv);
@@ -278,14 +276,15 @@ export class EtcdStore implements Store {
 
   /**
    * The id of a lease is chosen here, so that a grant without an answer is asked for again by the
-   * same id, and leaves no lease on the server.
+   * same id, of the next member or in the next call, and leaves no lease on the server.
    */
   async #grant(ttl: number): Promise<Granted> {
     const grantedAtMs = this.#options.clock.now();
     const asked = this.#askedLease;
     const id = asked ?? freshLeaseId();
     this.#askedLease = id;
-    let granted: string | number;
+    let granted: string;
+    let isAskedAgain = asked !== undefined;
     try {
       const { TTL } = await this.#members.call('grant a lease', (client) =>
         client.leaseClient.leaseGrant({ ID: String(id), TTL: String(ttl) }),
@@ -293,15 +292,17 @@ export class EtcdStore implements Store {
       granted = TTL;
     } catch (error) {
       if (!LEASE_EXISTS.test(messageOf(error))) throw error;
-      granted = asked === undefined ? 0 : (await this.#timeToLive(id)).TTL;
+      // By chance it is nobody else's.
+      granted = (await this.#timeToLive(id)).TTL;
+      isAskedAgain = true;
       this.#askedLease = undefined;
-      // It has run out since, or is another's, which is next to impossible.
+      // It has run out since.
       if (Number(granted) <= 0) return this.#grant(ttl);
     }
     this.#askedLease = undefined;
     this.#grants.add(id);
     // One that was asked for before has run since.
-    const isShort = asked === undefined && Number(granted) < ttl;
+    const isShort = !isAskedAgain && Number(granted) < ttl;
     this.#shortLease = isShort ? { asked: ttl, granted: Number(granted) } : undefined;
     return { id, ttl: Number(granted), grantedAtMs };
   }
@@ -323,21 +324,8 @@ export class EtcdStore implements Store {
     });
   }
 
-  /** Puts a key if the condition holds; gives the revision of the write. */
-  async #write(
-    key: string,
-    condition: Condition,
-    { value, lease }: { value: string; lease: bigint },
-  ): Promise<bigint | undefined> {
-    const bytes = Buffer.from(this.#folder + key);
-    const put = { key: bytes, value: Buffer.from(value), lease: String(lease) };
-    const { succeeded, header } = await this.#members.call(`write ${key}`, (client) =>
-      client.kv.txn({
-        compare: [{ key: bytes, result: 'Equal', ...condition }],
-        success: [{ request_put: put }],
-      }),
-    );
-    return succeeded ? BigInt(header.revision) : undefined;
+  #transact(what: string): Transact {
+    return (request) => this.#members.call(what, (client) => client.kv.txn(request));
   }
 
   async #read(key: string): Promise<string | undefined> {
@@ -357,9 +345,13 @@ export class EtcdStore implements Store {
     };
   }
 
+  #bytesOf(key: string): Buffer {
+    return Buffer.concat([Buffer.from(this.#folder), keyBytes(key)]);
+  }
+
   #entry({ key, value, create_revision, mod_revision, lease }: IKeyValue): StoredEntry {
     return {
-      key: key.toString().slice(this.#folder.length),
+      key: keyText(key.subarray(Buffer.byteLength(this.#folder))),
       value: value.toString(),
       created: BigInt(create_revision),
       revision: BigInt(mod_revision),
@@ -376,10 +368,6 @@ const LEASE_EXISTS = /lease already exists/;
 function freshLeaseId(): bigint {
   return randomBytes(8).readBigUInt64BE() >> 1n || 1n;
 }
-
-type Condition =
-  | { readonly target: 'Version'; readonly version: number }
-  | { readonly target: 'Mod'; readonly mod_revision: string };
 
 /** A lease that the server gave. */
 interface Granted {

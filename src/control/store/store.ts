@@ -83,7 +83,7 @@ export interface KeyStore {
     ttl: number | undefined,
     revision: bigint,
   ): Promise<Written | undefined>;
-  /** Removes a key that is still at `revision`. False: it has another revision or is gone. */
+  /** Removes a key that is still at `revision`. Whether it is gone; false: it has another revision. */
   remove(key: string, revision: bigint): Promise<boolean>;
 }
 

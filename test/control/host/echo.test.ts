@@ -210,13 +210,14 @@ test('under a flood so many messages a second are looked at, and no silence is b
   assert.deepEqual(after, [{ kind: 'answered' }]);
 });
 
-test('after an error of the socket nothing can be asked, and what waits is told', async () => {
+test('after an error of the socket it is closed, nothing can be asked, and what waits is told', async () => {
   const { raw, echo, ask } = await open();
   const results = ask();
   raw.emit('error', new Error('Resource temporarily unavailable'));
-  assert.equal(echo.closed, '');
+  assert.deepEqual([echo.closed, raw.closed], ['', false]);
   raw.emit('error', new Error('Network is down'));
   await settle();
+  assert.equal(raw.closed, true);
   assert.deepEqual(results, [{ kind: 'cannot', why: 'Network is down' }]);
   assert.equal(echo.closed, 'Network is down');
   assert.deepEqual(await echo.send(PEER, 100, 1_000), { kind: 'cannot', why: 'Network is down' });

@@ -227,6 +227,21 @@ test('hosts on the network of the underlay get a route by their address, others 
   );
 });
 
+test('which way a peer has is known while all is listed again, and while another route is refused', async () => {
+  const { fake, sync } = directRig('flannel.1');
+  const refused = 'route add 10.5.2.0/24 dev flannel.1 proto boot scope link';
+  fake.refuse.set(refused, 'RTNETLINK answers: Network is down');
+  assert.equal((await sync.set(PEERS)).problems.length, 1);
+  assert.equal(sync.isDirect('10.5.1.0/24'), true);
+  fake.refuse.delete(refused);
+  const reconciled = sync.reconcile();
+  assert.equal(sync.isDirect('10.5.1.0/24'), true);
+  await reconciled;
+  fake.ways.set('192.168.64.4', { dev: 'eth0', gateway: '192.168.64.1' });
+  await sync.reconcile();
+  assert.equal(sync.isDirect('10.5.1.0/24'), false);
+});
+
 test('each host is asked about once, and again when all is reconciled', async () => {
   const { fake, sync } = directRig('flannel.1');
   await sync.set(PEERS);

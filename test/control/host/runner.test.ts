@@ -51,3 +51,19 @@ test('a started program that is not there ends once, with the error', async () =
   });
   assert.match(error!.message, /cannot run weft-no-such/);
 });
+
+test('nor does a start that the kernel refuses throw: of more than it takes, as for want of memory', async () => {
+  const argv = ['true', 'x'.repeat(1 << 18)];
+  await assert.rejects(systemRunner.run(argv), { name: 'HostError', code: 'E2BIG' });
+  const ends: (string | undefined)[] = [];
+  const program = systemRunner.start(argv, {
+    stdout: () => {},
+    stderr: () => {},
+    ended: (_, error) => ends.push(error?.message),
+  });
+  program.write('x\n');
+  program.kill();
+  assert.deepEqual(ends, []);
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  assert.deepEqual(ends, ['cannot run true: spawn E2BIG']);
+});

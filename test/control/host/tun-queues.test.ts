@@ -17,6 +17,8 @@ test('attached queues and disabled ones count; what is not told is not known', a
   assert.equal(await count(link({})), null);
   assert.equal(await count(''), null);
   assert.equal(await count('', 1), null);
+  // An `ip` whose details are no JSON.
+  assert.equal(await count('[{"ifname":"flannel.1","tun"type tun}]'), null);
 });
 
 /** A /proc with one process a row: its number, network namespace, and the device it has open. */

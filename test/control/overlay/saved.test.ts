@@ -6,6 +6,7 @@ import { afterEach, beforeEach, test } from 'node:test';
 import { formatLeaseValue } from '../../../src/control/overlay/lease-value.js';
 import {
   readSaved,
+  removeSaved,
   type SavedNetwork,
   savedFile,
   writeSaved,
@@ -50,6 +51,17 @@ test('gives back what was saved, and leaves nothing else in the folder', () => {
   assert.deepEqual(fs.readdirSync(path.dirname(file)), [path.basename(file)]);
   assert.equal(fs.statSync(file).mode & 0o777, 0o600);
   assert.notEqual(savedFile(directory, '/other/config'), savedFile(directory, NETWORK));
+});
+
+test('all that was saved goes, what a killed weft left half written too, and nothing else', () => {
+  writeSaved(file, SAVED);
+  const folder = path.dirname(file);
+  for (const name of ['network-1.saved.new', 'flannel.1.json']) {
+    fs.writeFileSync(path.join(folder, name), '{');
+  }
+  const half = path.join(folder, 'network-1.saved.new');
+  assert.deepEqual(removeSaved(folder).sort(), [half, file].sort());
+  assert.deepEqual(fs.readdirSync(folder), ['flannel.1.json']);
 });
 
 test('a value of ours that somebody had spoilt is no value to come up with', () => {

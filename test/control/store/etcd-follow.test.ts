@@ -42,6 +42,8 @@ let snapshots: Listing[];
 let batches: (readonly Change[])[];
 let following: Following;
 let chance: number;
+/** Called with each snapshot. */
+let heard: () => void;
 
 const entries = (): StoredEntry[] =>
   [...store].map(([key, at]) => ({ key, value: `v${at.revision}`, ...at, lease: 1n }));
@@ -61,6 +63,7 @@ beforeEach(async () => {
   answers = true;
   looks = lists = left = 0;
   chance = 0;
+  heard = () => {};
   snapshots = [];
   batches = [];
   following = follow(
@@ -103,7 +106,10 @@ beforeEach(async () => {
       log,
     },
     {
-      snapshot: (listing) => snapshots.push(listing),
+      snapshot: (listing) => {
+        snapshots.push(listing);
+        heard();
+      },
       changes: (batch) => batches.push(batch),
     },
   );
@@ -379,4 +385,14 @@ test('the deadlines and pauses of many hosts come apart', async () => {
     clock.waits.map((ms) => Math.round(ms / 100)),
     [36],
   );
+});
+
+test('who stops following when a snapshot is told is not kept waiting, and nothing is watched', async () => {
+  let ended: Promise<void> | undefined;
+  heard = () => {
+    ended = following.stop();
+  };
+  await clock.pass(300_000);
+  assert.equal(await Promise.race([ended, settle().then(() => 'waits')]), undefined);
+  assert.deepEqual([snapshots.length, stream.over, watchedFrom.length], [2, true, 1]);
 });
