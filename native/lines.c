@@ -26,7 +26,8 @@ struct line {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t more = PTHREAD_COND_INITIALIZER;
-static pthread_cond_t done = PTHREAD_COND_INITIALIZER;
+/* Made by linesOpen: it waits by a clock that nobody sets. */
+static pthread_cond_t done;
 static struct line *first, **end = &first;
 static size_t waiting; /* bytes, those that are being written too */
 static int output = -1;
@@ -84,9 +85,14 @@ napi_value lines_open(napi_env env, napi_callback_info info) {
   int32_t a[1];
   sigset_t all, before;
   pthread_t thread;
+  pthread_condattr_t steady;
   if (!get_ints(env, info, 1, a)) return NULL;
   if (output >= 0) return throw_errno(env, "linesOpen", EBUSY);
   output = a[0];
+  pthread_condattr_init(&steady);
+  pthread_condattr_setclock(&steady, CLOCK_MONOTONIC);
+  pthread_cond_init(&done, &steady);
+  pthread_condattr_destroy(&steady);
   /* No signal is for it; and a terminal with `tostop` stops nobody who holds SIGTTOU back. */
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -158,7 +164,7 @@ napi_value lines_flush(napi_env env, napi_callback_info info) {
   struct timespec until;
   if (!get_ints(env, info, 1, a)) return NULL;
   if (a[0] < 0) return throw_range(env, "the time");
-  clock_gettime(CLOCK_REALTIME, &until);
+  clock_gettime(CLOCK_MONOTONIC, &until);
   until.tv_sec += a[0] / 1000;
   until.tv_nsec += (long)(a[0] % 1000) * 1000000;
   if (until.tv_nsec >= 1000000000) {

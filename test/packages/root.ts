@@ -28,8 +28,9 @@ export function rootLacks(): string | undefined {
   const { status, stderr } = spawnSync('unshare', argv, { encoding: 'utf8', timeout: 10_000 });
   if (status !== 0) return `root may not mount and make devices here (${stderr.trim()})`;
   // By what debootstrap downloads with.
-  const asked = ['--quiet', '--spider', '--tries=1', '--timeout=20', MIRROR];
-  const { status: reached } = spawnSync('wget', asked, { timeout: 30_000 });
+  const again = ['--tries=3', '--waitretry=2', '--retry-on-http-error=502,503,504'];
+  const asked = ['--quiet', '--spider', ...again, '--timeout=20', MIRROR];
+  const { status: reached } = spawnSync('wget', asked, { timeout: 70_000 });
   return reached === 0 ? undefined : `Debian's packages cannot be reached (${MIRROR})`;
 }
 
