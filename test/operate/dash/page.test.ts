@@ -131,6 +131,27 @@ describe('the page', { skip, timeout: 600_000 }, () => {
     assert.equal(back, 'rgb(16, 21, 27)');
   });
 
+  test('of 500 peers 200 are shown, the head of the table stays, and it says where the others are', async () => {
+    const [one] = fullStatus.peers;
+    const peers = Array.from({ length: 500 }, (_, i) => ({
+      ...one!,
+      publicIp: `192.168.${100 + (i >> 8)}.${i & 255}`,
+    }));
+    await open();
+    server.tell(at(123, { peers }), 1.7e9 + 123);
+    await until(async () => (await page.locator('#peers tbody tr').count()) === 200);
+    assert.match(
+      await textOf('#peers-now'),
+      /^500, 300 of them not shown: weft status peers has all$/,
+    );
+    const head = `(() => {
+      const box = document.querySelector('.scroll');
+      box.scrollTop = 1000;
+      return document.querySelector('#peers th').getBoundingClientRect().top - box.getBoundingClientRect().top;
+    })()`;
+    assert.ok(Math.abs(Number(await page.evaluate(head))) < 2);
+  });
+
   test('what a peer or a store says is text, never markup', async () => {
     await open();
     const evil = '<img src=x onerror="document.title=1"><b>bold</b>';

@@ -42,7 +42,8 @@ function makeChart(
       {
         ...{ width: target.clientWidth, height: HEIGHT },
         scales: {
-          y: { range: (_: unknown, _low: number, high: number) => [0, Math.max(high * 1.1, 1)] },
+          // At least so much that the lines of a quiet host stand at whole numbers, as their labels say.
+          y: { range: (_: unknown, _low: number, high: number) => [0, Math.max(high * 1.1, 20)] },
         },
         axes: [
           axis,
@@ -88,7 +89,8 @@ function show(view: View): void {
   const packets = sample === null ? '' : both(rate, sample.outPackets, sample.inPackets);
   setText(find('packets-now'), packets);
   const more = view.peerCount - view.peers.length;
-  setText(find('peers-now'), `${view.peerCount}${more > 0 ? `, ${more} of them not shown` : ''}`);
+  const rest = more > 0 ? `, ${more} of them not shown: weft status peers has all` : '';
+  setText(find('peers-now'), `${view.peerCount}${rest}`);
   rows(
     find('peers'),
     view.peers.map((peer) => peerCells(peer, view)),
