@@ -242,7 +242,7 @@ function nodeCache(arch) {
 /** What stands outside of /usr/lib/weft. */
 function debianFiles(tree) {
   const doc = `${tree}/usr/share/doc/weft`;
-  const scripts = ['postinst', 'prerm', 'postrm', 'conffiles'];
+  const scripts = ['preinst', 'postinst', 'prerm', 'postrm', 'conffiles'];
   for (const name of scripts) copy(`packaging/debian/${name}`, `${tree}/DEBIAN/${name}`);
   copy('packaging/debian/weft', `${tree}/usr/bin/weft`);
   copy('packaging/debian/default', `${tree}/etc/default/weft`);
@@ -292,7 +292,7 @@ function kibibytes(tree) {
 
 /** The same modes and times, whoever builds. */
 function settle(tree) {
-  const programs = /(?:bin\/weft|\/node|\/weft\.js|postinst|prerm|postrm)$/;
+  const programs = /(?:bin\/weft|\/node|\/weft\.js|preinst|postinst|prerm|postrm)$/;
   const all = fs
     .readdirSync(tree, { recursive: true })
     .map((name) => path.join(tree, String(name)));
