@@ -1,6 +1,9 @@
 /** What the scripts of package.json say to words that they do not know: a line or two, and exit code 2. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
 import process from 'node:process';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -20,6 +23,7 @@ function run(program: string, args: readonly string[], env: NodeJS.ProcessEnv = 
 const WRONG: readonly [string, readonly string[], RegExp][] = [
   ['scripts/setup.mjs', ['nonsense'], /^weft setup: what is "nonsense"\? usage: npm run setup /],
   ['scripts/setup.mjs', ['test', 'more'], /what is "test more"\?/],
+  ['scripts/check.mjs', ['src'], /^what is "src"\? usage: npm run check, or npm run format$/],
   ['scripts/package.mjs', ['rpm'], /what is "rpm"\? usage: npm run package \[-- npm\|deb\]/],
   ['dist/test/soak/soak.js', ['--nope'], /^Unknown option '--nope'\nusage: npm run soak -- /],
   ['dist/test/soak/soak.js', ['--minutes=ten'], /^--minutes=ten is no number\nusage: /],
@@ -51,4 +55,20 @@ test('a flag that npm kept for itself is told of before anything is set up', () 
     `weft setup: npm keeps ${meant} for itself; say: npm run bench -- ${meant}`,
   ]);
   assert.equal(status, 2);
+});
+
+test('a fresh clone is set up before it is checked or formatted', (t) => {
+  const clone = fs.mkdtempSync(path.join(os.tmpdir(), 'weft-clone-'));
+  t.after(() => fs.rmSync(clone, { recursive: true, force: true }));
+  fs.mkdirSync(path.join(clone, 'scripts'));
+  for (const name of ['check.mjs', 'house-rules.mjs']) {
+    fs.copyFileSync(path.join(ROOT, 'scripts', name), path.join(clone, 'scripts', name));
+  }
+  fs.writeFileSync(path.join(clone, 'scripts/setup.mjs'), 'console.log("set up"); process.exit(3)');
+  for (const args of [[], ['--format']]) {
+    assert.deepEqual(run(path.join(clone, 'scripts/check.mjs'), args), {
+      status: 3,
+      lines: ['set up'],
+    });
+  }
 });
