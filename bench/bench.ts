@@ -42,4 +42,12 @@ if (!PROGRAMS.includes(program)) {
 // As if it had been started itself: a lab runs its script again.
 const file = fileURLToPath(new URL(`./${program}.js`, import.meta.url));
 process.argv.splice(1, named ? 2 : 1, file);
-await import(file);
+try {
+  await import(file);
+} catch (error) {
+  const { code = '', message } = error as NodeJS.ErrnoException;
+  if (!code.startsWith('ERR_PARSE_ARGS')) throw error;
+  const why = message.split('. To specify')[0]!;
+  console.error(`bench ${program}: ${why}; bench/README.md has what there is`);
+  process.exit(2);
+}

@@ -4,6 +4,8 @@
  * (clang-format, said loudly where it is not installed), and the arrows between folders
  * (dependency-cruiser). Fails when the latter saw fewer modules than there are files, since
  * it reports "no violations" for modules it never found.
+ *
+ * Usage: npm run check; npm run format (`--format`) formats, and looks at nothing else.
  */
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -14,6 +16,20 @@ import { violations as houseViolations } from './house-rules.mjs';
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..');
 process.chdir(root);
+if (process.argv.length > 2 && process.argv[2] !== '--format') {
+  console.error(`what is "${process.argv[2]}"? usage: npm run check, or npm run format`);
+  process.exit(2);
+}
+// In a fresh clone there is nothing yet to check with.
+if (!fs.existsSync('node_modules/.weft-stamp')) {
+  const setup = spawnSync(process.execPath, ['scripts/setup.mjs'], { stdio: 'inherit' });
+  if (setup.status !== 0) process.exit(setup.status ?? 1);
+}
+if (process.argv[2] === '--format') {
+  const argv = ['check', '--write', '.'];
+  const { status } = spawnSync('node_modules/.bin/biome', argv, { stdio: 'inherit' });
+  process.exit(status ?? 1);
+}
 
 const biome = spawnSync('node_modules/.bin/biome', ['check', '--error-on-warnings', '.'], {
   stdio: ['ignore', 'inherit', 'inherit'],

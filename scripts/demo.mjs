@@ -7,18 +7,11 @@ import { spawnSync } from 'node:child_process';
 import path from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
+import { keptByNpm } from './npm-flags.mjs';
 
-// npm takes a flag that stands before `--` for its own, and says nothing.
-const kept = ['docker', 'keep', 'enter', 'backend', 'store'].filter(
-  (name) => process.env[`npm_config_${name}`] !== undefined,
-);
-if (kept.length > 0 && process.argv.length === 2) {
-  const flags = kept.map((name) => {
-    const value = process.env[`npm_config_${name}`];
-    return ['', 'true'].includes(value) ? `--${name}` : `--${name}=${value}`;
-  });
-  const meant = flags.join(' ');
-  process.stderr.write(`weft demo: npm keeps ${meant} for itself; say: npm run demo -- ${meant}\n`);
+const kept = process.argv.length === 2 ? keptByNpm(process.env, 'demo') : undefined;
+if (kept !== undefined) {
+  process.stderr.write(`weft demo: ${kept}\n`);
   process.exit(2);
 }
 

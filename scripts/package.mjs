@@ -38,6 +38,10 @@ const EXAMPLES = [
 
 const manifest = JSON.parse(fs.readFileSync('package.json', 'utf8'));
 const only = process.argv[2];
+if (![undefined, 'npm', 'deb'].includes(only) || process.argv.length > 3) {
+  say(`what is "${process.argv.slice(2).join(' ')}"? usage: npm run package [-- npm|deb]`);
+  process.exit(2);
+}
 const [commit, seconds] = output('git', ['log', '-1', '--format=%H %ct']).split(' ');
 const time = Number(seconds);
 
@@ -52,8 +56,10 @@ const missing = wanted.filter(({ file }) => !isMade(file));
 if (missing.length > 0) {
   const staged = stage();
   for (const { make, file } of missing) {
+    // Ended half way, it is no commit's; and neither is what was made of changed files.
+    fs.rmSync(`${file}.commit`, { force: true });
     make(staged);
-    fs.writeFileSync(`${file}.commit`, commit);
+    if (isClean()) fs.writeFileSync(`${file}.commit`, commit);
   }
 }
 for (const { file } of wanted) tell(file);
@@ -62,7 +68,11 @@ for (const { file } of wanted) tell(file);
 function isMade(file) {
   const stamp = `${file}.commit`;
   const same = fs.existsSync(stamp) && fs.readFileSync(stamp, 'utf8') === commit;
-  return same && fs.existsSync(file) && output('git', ['status', '--porcelain']) === '';
+  return same && fs.existsSync(file) && isClean();
+}
+
+function isClean() {
+  return output('git', ['status', '--porcelain']) === '';
 }
 
 function say(line) {
@@ -231,18 +241,22 @@ function prune(folder) {
 function nodeCache(arch) {
   const cache = `.cache/node-${NODE}-${arch}`;
   if (fs.existsSync(`${cache}/bin/node`)) return cache;
-  fs.mkdirSync(cache, { recursive: true });
-  const packed = output('npm', ['pack', '--silent', `node-linux-${arch}@${NODE}`], { cwd: cache });
+  // Whole or not at all: ended half way, it is done again.
+  const half = `${cache}.half`;
+  for (const folder of [cache, half]) fs.rmSync(folder, { recursive: true, force: true });
+  fs.mkdirSync(half, { recursive: true });
+  const packed = output('npm', ['pack', '--silent', `node-linux-${arch}@${NODE}`], { cwd: half });
   const parts = ['package/include', 'package/bin/node'];
-  run('tar', ['-xzf', packed, '--strip-components=1', ...parts], { cwd: cache });
-  fs.rmSync(`${cache}/${packed}`);
+  run('tar', ['-xzf', packed, '--strip-components=1', ...parts], { cwd: half });
+  fs.rmSync(`${half}/${packed}`);
+  fs.renameSync(half, cache);
   return cache;
 }
 
 /** What stands outside of /usr/lib/weft. */
 function debianFiles(tree) {
   const doc = `${tree}/usr/share/doc/weft`;
-  const scripts = ['postinst', 'prerm', 'postrm', 'conffiles'];
+  const scripts = ['preinst', 'postinst', 'prerm', 'postrm', 'conffiles'];
   for (const name of scripts) copy(`packaging/debian/${name}`, `${tree}/DEBIAN/${name}`);
   copy('packaging/debian/weft', `${tree}/usr/bin/weft`);
   copy('packaging/debian/default', `${tree}/etc/default/weft`);
@@ -292,7 +306,7 @@ function kibibytes(tree) {
 
 /** The same modes and times, whoever builds. */
 function settle(tree) {
-  const programs = /(?:bin\/weft|\/node|\/weft\.js|postinst|prerm|postrm)$/;
+  const programs = /(?:bin\/weft|\/node|\/weft\.js|preinst|postinst|prerm|postrm)$/;
   const all = fs
     .readdirSync(tree, { recursive: true })
     .map((name) => path.join(tree, String(name)));

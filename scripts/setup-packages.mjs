@@ -94,6 +94,9 @@ needs.units = [...needs.packages, ...needs.docker];
 needs.test = [...needs.docker, ...needs.test];
 needs.bench = needs.test;
 
+/** What a set-up may be for. */
+export const PURPOSES = Object.keys(needs);
+
 /** The services of these packages would start at the next boot; what is set up here starts its own. */
 const services = {
   etcd: ['etcd'],

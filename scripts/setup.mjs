@@ -22,13 +22,25 @@ import path from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { addonSources, BUILT, buildAddon, otherLibrary } from './addon.mjs';
+import { keptByNpm } from './npm-flags.mjs';
 import { npmPackages } from './setup-npm.mjs';
-import { debianPackages } from './setup-packages.mjs';
+import { debianPackages, PURPOSES } from './setup-packages.mjs';
 import { fail, say } from './setup-step.mjs';
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..');
 const purpose = process.argv[2] ?? 'build';
 process.chdir(root);
+if (!PURPOSES.includes(purpose) || process.argv.length > 3) {
+  say(
+    `what is "${process.argv.slice(2).join(' ')}"? usage: npm run setup [-- ${PURPOSES.join('|')}]`,
+  );
+  process.exit(2);
+}
+const kept = keptByNpm(process.env);
+if (kept !== undefined) {
+  say(kept);
+  process.exit(2);
+}
 
 function hash(...parts) {
   const sum = createHash('sha256');

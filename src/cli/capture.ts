@@ -91,13 +91,21 @@ async function capture(
     begun: () => complain(`weft capture: capturing on ${device}`),
     tell: (line) => complain(`weft capture: ${line}`),
   });
-  const sink = makeSink(wanted, {
+  const options = {
     ...{ device, file: wanted.file, snap: request.filter.snap },
     about: { application: `weft ${version}`, comment: ['weft capture', ...args].join(' ') },
-    failed: (error) =>
+    failed: (error: NodeJS.ErrnoException) =>
       run.broken(error.code === 'EPIPE' ? undefined : `${wanted.file}: ${error.message}`),
     drained: () => run.drained(),
-  });
+  };
+  let sink: Sink;
+  try {
+    sink = makeSink(wanted, options);
+  } catch (error) {
+    // An open connection would keep this process, and the weft showing it packets.
+    connection.destroy();
+    throw new Error(`${wanted.file} cannot be written: ${messageOf(error)}`);
+  }
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.once(signal, () => run.end());
   }

@@ -52,7 +52,8 @@ function readOperands({ rest }: Flags): { view: View | undefined; address: strin
   }
   const address = view === 'route' ? (more.shift() ?? '') : '';
   if (view === 'route' && !isAddress(address)) {
-    throw new UsageError(`route ${address}: give an IPv4 address, such as 10.5.72.9`);
+    const given = address === '' ? 'route' : `route ${address}`;
+    throw new UsageError(`${given}: give an IPv4 address, such as 10.5.72.9`);
   }
   if (more.length > 0) throw new UsageError(`${JSON.stringify(more[0])} is too much`);
   return { view, address };

@@ -7,6 +7,7 @@ import process from 'node:process';
 import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { DROP_NAMES } from '../../src/dataplane/forward/drops.js';
+import { TIER_NAMES } from '../../src/dataplane/io/tiers.js';
 import { WEFT } from '../../src/lab/host.js';
 import { blocksOf, missing, typedOf } from './blocks.js';
 
@@ -105,6 +106,14 @@ describe('the documents', () => {
       assert.deepEqual(wrong, []);
     });
 
+    test(`${name}: every test that it names with its title exists`, () => {
+      const named = prose(read(name)).matchAll(/`((?:[a-z]+\/)+[\w-]+)`:? "([^"]+)"/g);
+      const wrong = [...named]
+        .filter(([, file, title]) => !isTest(file!, title!))
+        .map(([, file, title]) => `${file} "${title}"`);
+      assert.deepEqual(wrong, []);
+    });
+
     test(`${name}: a drop reason that it names is one`, () => {
       const wrong = spans(read(name)).filter(
         (code) =>
@@ -115,6 +124,14 @@ describe('the documents', () => {
       assert.deepEqual(wrong, []);
     });
   }
+
+  test('a tier that a document names is one', () => {
+    for (const name of DOCUMENTS) {
+      const tiers = spans(read(name)).flatMap((code) => /^tier ([\w-]+)$/.exec(code)?.[1] ?? []);
+      for (const tier of tiers)
+        assert.ok((TIER_NAMES as readonly string[]).includes(tier), `${name}: ${tier}`);
+    }
+  });
 
   test('docs/drops.md explains every drop reason once, in the order of the list', () => {
     const rows = [
@@ -164,4 +181,22 @@ function isFile(name: string): boolean {
     fs.readdirSync(here(folder), { recursive: true }).map((one) => `${folder}/${String(one)}`),
   );
   return fs.existsSync(here(name)) || files.some((file) => file.endsWith(`/${name}`));
+}
+
+/** Whether a file of tests has one with these words in its title; … stands for the rest of it. */
+function isTest(file: string, words: string): boolean {
+  const [begin = ''] = words.replaceAll(/\s+/g, ' ').split(' …');
+  return fs
+    .readdirSync(here('test'), { recursive: true })
+    .map(String)
+    .filter((one) => `/${one}`.includes(`/${file}.`))
+    .some((one) => {
+      const text = read(`test/${one}`);
+      if (text.includes(begin)) return true;
+      // What is computed in a title may be anything.
+      const computed = [...text.matchAll(/\btest\(\s*`([^`]*\$\{[^`]*)`/g)].map(([, title]) =>
+        title!.split(/\$\{[^}]*\}/).map((part) => part.replaceAll(/[.*+?^$()|[\]\\{}]/g, '\\$&')),
+      );
+      return computed.some((parts) => new RegExp(`^${parts.join('.+')}$`).test(begin));
+    });
 }

@@ -17,6 +17,7 @@ import process from 'node:process';
 import { parseArgs } from 'node:util';
 import { skipAll } from '../packages/arguments.js';
 import { freshCommand, makeRoot, rootLacks } from '../packages/root.js';
+import { orUsage } from '../usage.js';
 
 const RELEASES: Record<string, string> = { 12: 'bookworm', 13: 'trixie' };
 /** The npm that comes with each Node. */
@@ -97,14 +98,18 @@ function script(
   return lines.join('\n');
 }
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    debian: { type: 'string', default: '12' },
-    node: { type: 'string', default: '22' },
-    user: { type: 'string' },
-  },
-});
+const USAGE =
+  'test-fresh -- [--debian=12|13] [--node=20|22|24|26[,…]] [--user=NAME] [part of a test file …]';
+const { values, positionals } = orUsage(USAGE, () =>
+  parseArgs({
+    allowPositionals: true,
+    options: {
+      debian: { type: 'string', default: '12' },
+      node: { type: 'string', default: '22' },
+      user: { type: 'string' },
+    },
+  }),
+);
 const release = RELEASES[values.debian];
 const nodes = values.node.split(',');
 const odd = nodes.find((node) => NPM[node] === undefined);
@@ -113,7 +118,7 @@ const wrong =
   (odd === undefined ? undefined : `--node=${odd}: 20, 22, 24 or 26`);
 if (release === undefined || wrong !== undefined) {
   console.error(`test-fresh: ${wrong}`);
-  process.exit(1);
+  process.exit(2);
 }
 const lacks = rootLacks();
 if (lacks !== undefined) skipAll('test-fresh', lacks);

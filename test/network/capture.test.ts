@@ -229,6 +229,18 @@ describe('weft capture', { skip: lacks ?? false, timeout: 600_000 }, () => {
     assert.match(none.stderr, /the weft of flannel\.9 does not answer/);
   });
 
+  test('a file that cannot be written ends it at once, and nobody is left who captures', async () => {
+    const file = '/run/missing/x.pcapng';
+    for (const ring of [[], ['-ring=2']]) {
+      const argv = [process.execPath, WEFT, 'capture', '-w', file, ...ring];
+      const { code, stderr } = await host.run(argv, { mayFail: true });
+      assert.equal(code, 1, stderr);
+      assert.match(stderr, /missing\/x\S* cannot be written: ENOENT/);
+      assert.doesNotMatch(stderr, /has just ended/);
+    }
+    await stopCapture(await startCapture(host, '-w', FILE));
+  });
+
   test('a weft that ends gives what it has, and the capture says so', async () => {
     const capture = await startCapture(host, '-w', FILE);
     await ping(...overlay.containers);

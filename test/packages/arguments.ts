@@ -1,5 +1,6 @@
 /** What the programs that try fresh machines are told, and what they say where none can be made. */
 import process from 'node:process';
+import { orUsage } from '../usage.js';
 
 export interface Chosen {
   /** Debian releases, as `--only=13` names one; all of them unless told. */
@@ -8,17 +9,23 @@ export interface Chosen {
   readonly brief: boolean;
 }
 
-/** Throws an Error for arguments that mean nothing. `script` is npm's. */
+/** Ends the process for arguments that mean nothing. `script` is npm's. */
 export function readArguments(
   script: string,
   known: readonly string[],
   args: readonly string[] = process.argv.slice(2),
 ): Chosen {
   const brief = args.includes('--brief');
-  const only = args.filter((arg) => arg !== '--brief').map((arg) => /^--only=(.*)$/.exec(arg)?.[1]);
-  if (only.some((number) => !known.includes(number ?? ''))) {
-    throw new Error(`usage: npm run ${script} -- [--only=${known.join('|')}] [--brief]`);
-  }
+  const only = orUsage(`${script} -- [--only=${known.join('|')}] [--brief]`, () =>
+    args
+      .filter((arg) => arg !== '--brief')
+      .map((arg) => {
+        const number = /^--only=(.*)$/.exec(arg)?.[1];
+        if (number === undefined) throw new Error(`Unknown option '${arg}'`);
+        if (!known.includes(number)) throw new Error(`${arg}: there is no such release`);
+        return number;
+      }),
+  );
   return { releases: only.length === 0 ? known : known.filter((one) => only.includes(one)), brief };
 }
 

@@ -11,5 +11,5 @@ for (const name of args.length > 0 ? ['packages.js'] : ['packages.js', 'document
   const program = fileURLToPath(new URL(name, import.meta.url));
   const argv = ['--test-reporter=spec', program, ...args];
   const { status } = spawnSync(process.execPath, argv, { stdio: ['ignore', 'inherit', 'inherit'] });
-  if (status !== 0) process.exitCode = 1;
+  if (status !== 0) process.exitCode = status ?? 1;
 }

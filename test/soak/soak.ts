@@ -13,6 +13,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { enterLab, labLacks } from '../../src/lab/enter.js';
 import { Lab } from '../../src/lab/lab.js';
+import { orUsage } from '../usage.js';
 import { cpu, type Held, leaks, look } from './leaks.js';
 import { type Chance, chanceOf } from './random.js';
 import { logOf, openSite, type Site, type Station, statusOf } from './site.js';
@@ -39,13 +40,22 @@ const TROUBLES: readonly Trouble[] = [
   ...storeTroubles,
 ];
 
-const { values } = parseArgs({
-  options: {
-    minutes: { type: 'string', default: '20' },
-    seed: { type: 'string', default: String(Math.floor(Math.random() * 2 ** 31)) },
-    only: { type: 'string', default: '' },
-    except: { type: 'string', default: '^$' },
-  },
+const USAGE = 'soak -- [--minutes=20] [--seed=NUMBER] [--only=PATTERN] [--except=PATTERN]';
+const values = orUsage(USAGE, () => {
+  const { values: given } = parseArgs({
+    options: {
+      minutes: { type: 'string', default: '20' },
+      seed: { type: 'string', default: String(Math.floor(Math.random() * 2 ** 31)) },
+      only: { type: 'string', default: '' },
+      except: { type: 'string', default: '^$' },
+    },
+  });
+  for (const name of ['minutes', 'seed'] as const) {
+    if (!(Number(given[name] || Number.NaN) >= 0)) {
+      throw new Error(`--${name}=${given[name]} is no number`);
+    }
+  }
+  return given;
 });
 const lacks = labLacks({
   programs: ['etcd', 'ping', 'iptables', 'ss', 'prlimit', 'mkfifo'],

@@ -22,7 +22,7 @@ const RELEASES: readonly Release[] = [
   { number: '13', name: 'trixie', packages: [...EVERYWHERE, 'docker-cli'] },
 ];
 
-/** Those that `--only=NUMBER` leaves, and whether it is to be brief. Throws for other arguments. */
+/** Those that `--only=NUMBER` leaves, and whether it is to be brief. Ends the process for other arguments. */
 export function chosenReleases(): { releases: readonly Release[]; brief: boolean } {
   const { releases, brief } = readArguments(
     'test-units',

@@ -181,13 +181,11 @@ function wasOurs({ entry, value }: Lease, before: FormerSelf | undefined): boole
 /** flannel's choice: one of the first 100 free subnets. */
 function chooseFree({ config, random }: AcquireOptions, others: readonly Lease[]): Subnet {
   const { network, subnetLength: length, subnetMin, subnetMax } = config;
-  const free: Subnet[] = [];
-  for (let at = subnetMin >>> 0; at <= subnetMax >>> 0; at += sizeOf(length)) {
-    const candidate = { address: at | 0, length };
-    if (others.some(({ subnet }) => overlaps(subnet, candidate))) continue;
-    free.push(candidate);
-    if (free.length === CANDIDATES) break;
-  }
+  const free = freeSubnets(
+    config,
+    others.map(({ subnet }) => subnet),
+    CANDIDATES,
+  );
   if (free.length === 0) {
     const range = `${formatAddress(subnetMin)} to ${formatAddress(subnetMax)}`;
     throw new OutOfSubnets(
@@ -196,6 +194,19 @@ function chooseFree({ config, random }: AcquireOptions, others: readonly Lease[]
     );
   }
   return free[Math.floor(random() * free.length)] as Subnet;
+}
+
+/** The first so many that overlap none of those that are taken, in their order. */
+export function freeSubnets(config: Config, taken: readonly Subnet[], most: number): Subnet[] {
+  const { subnetLength: length, subnetMin, subnetMax } = config;
+  const free: Subnet[] = [];
+  for (let at = subnetMin >>> 0; at <= subnetMax >>> 0; at += sizeOf(length)) {
+    const candidate = { address: at | 0, length };
+    if (taken.some((subnet) => overlaps(subnet, candidate))) continue;
+    free.push(candidate);
+    if (free.length === most) break;
+  }
+  return free;
 }
 
 async function create(

@@ -5,7 +5,7 @@
 import { formatAddress } from '../../dataplane/wire/ipv4.js';
 import type { Random } from '../runtime.js';
 import { type Entry, type Store, subnetNameOf } from '../store/store.js';
-import { type Identity, type OwnLease, randomMac } from './acquire.js';
+import { freeSubnets, type Identity, type OwnLease, randomMac } from './acquire.js';
 import type { Config } from './config.js';
 import {
   backendProblem,
@@ -33,7 +33,7 @@ export async function findAssigned(options: AssignedOptions): Promise<OwnLease> 
   const { store, config } = options;
   const { entries } = await store.list();
   const found = entries.map(withSubnet).find((lease) => lease && isOurs(lease.entry, options));
-  if (found === undefined) throw new Error(describeMissing(options));
+  if (found === undefined) throw new Error(describeMissing(options, entries));
   const { entry, subnet } = found;
   if (store.writes.kind !== 'none') return write(options, found);
 
@@ -69,15 +69,22 @@ async function write(
   return { ...written, key, subnet, vtepMac, value };
 }
 
-function describeMissing({ store, config, identity }: AssignedOptions): string {
+/** With an entry that may be added as it stands: neither subnet nor MAC is another host's. */
+function describeMissing(
+  { store, config, identity, random }: AssignedOptions,
+  entries: readonly Entry[],
+): string {
   const { subnets } = store;
-  const example = ownLeaseValue(config.backend, identity.publicIp, EXAMPLE_MAC);
+  const mac = identity.vtepMac ?? randomMac(random);
+  const example = ownLeaseValue(config.backend, identity.publicIp, mac);
+  const taken = entries.flatMap((entry) => parseKey(subnetNameOf(entry))?.subnet ?? []);
+  const [free] = freeSubnets(config, taken, 1);
   if (subnets.kind !== 'assigned') throw new Error('the subnets of this store are not assigned');
   const which =
     subnets.ownKey === undefined
       ? `no entry has our public IP ${formatAddress(identity.publicIp)}`
       : `there is no entry ${subnets.ownKey} with a subnet`;
-  return `${store.description}: ${which}; ${subnets.remedy(example)}`;
+  return `${store.description}: ${which}; ${subnets.remedy(example, free && keyOf(free))}`;
 }
 
 function withSubnet(entry: Entry): Assigned | undefined {
@@ -96,4 +103,3 @@ function read({ value }: Entry): LeaseValue | undefined {
 
 /** In place of a VTEP's, with host-gw. */
 const NO_MAC = new Uint8Array(6);
-const EXAMPLE_MAC = Uint8Array.of(0x02, 0, 0, 0, 0, 0x0a);

@@ -45,7 +45,10 @@ export class FileStore implements Store {
   readonly writes = { kind: 'none' } as const;
   readonly subnets: Subnets = {
     kind: 'assigned',
-    remedy: (example) => `add one under "subnets", such as "10.10.58.0-24": ${example}`,
+    remedy: (example, free) =>
+      free === undefined
+        ? 'and all subnets of the network are taken: remove the entry of a host that has left'
+        : `add one under "subnets", such as "${free}": ${example}`,
   };
 
   readonly #options: FileOptions;

@@ -118,8 +118,8 @@ export type Subnets =
       readonly kind: 'assigned';
       /** The key of this host's entry; undefined: the entry with its public IP. */
       readonly ownKey?: string;
-      /** What to do where there is none, given a value that would do. */
-      readonly remedy: (example: string) => string;
+      /** What to do where there is none, given a value that would do and the name of a free subnet, if any. */
+      readonly remedy: (example: string, free?: string) => string;
     };
 
 export interface Store {

@@ -100,7 +100,7 @@ section { background: var(--card); border: 1px solid var(--line); border-radius:
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .3rem .75rem .3rem 0; border-bottom: 1px solid var(--line); white-space: nowrap; }
 #drops td:nth-child(n + 4) { white-space: normal; min-width: 16rem; overflow-wrap: anywhere; }
-th { color: var(--faint); font-weight: 600; }
+th { color: var(--faint); font-weight: 600; position: sticky; top: 0; background: var(--card); }
 td[data-tone=good] { color: var(--good); } td[data-tone=bad] { color: var(--bad); font-weight: 600; }
 td[data-tone=attention] { color: var(--attention); }
 dl { display: grid; grid-template-columns: minmax(6rem, auto) 1fr; gap: .25rem 1rem; margin: 0; }

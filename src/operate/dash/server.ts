@@ -14,7 +14,6 @@ import { viewOf } from './view.js';
 /** Seconds that are kept for a page that is opened. */
 const KEPT = 300;
 const MOST_PAGES = 32;
-const COOKIE = 'weft-dash';
 /** What a page that does not read its events may owe, in bytes, before it is cut off. */
 const MOST_OWED = 1 << 20;
 
@@ -87,10 +86,10 @@ export class DashServer {
       refuse(response, ...refused);
     } else if (given !== null && this.#isToken(given)) {
       // Out of the address line, and so out of the browser's history.
-      const cookie = `${COOKIE}=${given}; HttpOnly; SameSite=Strict; Path=/`;
+      const cookie = `${cookieOf(request)}=${given}; HttpOnly; SameSite=Strict; Path=/`;
       response.writeHead(303, { ...HEADERS, Location: '/', 'Set-Cookie': cookie });
       response.end();
-    } else if (!this.#isToken(tokenIn(request.headers.cookie ?? ''))) {
+    } else if (!this.#isToken(tokenIn(request))) {
       refuse(response, 403, 'open the address that weft dash printed, with its token');
     } else if (url.pathname === '/events') {
       this.#follow(response);
@@ -142,9 +141,18 @@ function refuse(response: http.ServerResponse, code: number, why: string): void 
   response.end(`${why}\n`);
 }
 
-function tokenIn(cookies: string): string {
-  const found = cookies.split(/; */).find((one) => one.startsWith(`${COOKIE}=`));
-  return found?.slice(COOKIE.length + 1) ?? '';
+/**
+ * A browser keeps cookies by host, not by port, and the pages of several hosts are all at 127.0.0.1, each
+ * at the port that ssh forwards: with one name, the page opened last would shut the others out.
+ */
+function cookieOf({ headers }: http.IncomingMessage): string {
+  return `weft-dash-${/:(\d+)$/.exec(headers.host ?? '')?.[1] ?? '80'}`;
+}
+
+function tokenIn(request: http.IncomingMessage): string {
+  const name = `${cookieOf(request)}=`;
+  const cookies = (request.headers.cookie ?? '').split(/; */);
+  return cookies.find((one) => one.startsWith(name))?.slice(name.length) ?? '';
 }
 
 function eventOf(name: string, data: unknown): string {

@@ -330,8 +330,17 @@ test('an overlay on a file: our entry is the one with our public IP', async () =
     const config = await overlay.waitForConfig();
     await assert.rejects(
       overlay.join(config, { publicIp: ip('192.168.64.9') }),
-      /routes.json: no entry has our public IP 192.168.64.9; add one under "subnets", such as/,
+      /routes.json: no entry has our public IP 192.168.64.9; add one under "subnets", such as "10\.5\.1\.0-24": /,
     );
+    write({ '10.5.1.0-24': lease(3), '10.5.2.0-24': lease(4), '10.5.3.0-24': 'what is this' });
+    const free = await until(() =>
+      overlay.join(config, { publicIp: ip('192.168.64.9') }).then(
+        () => undefined,
+        (error: Error) => /such as "([^"]*)": (?!.*02:00:00:00:00:0)/.exec(error.message)?.[1],
+      ),
+    );
+    assert.equal(free, '10.5.4.0-24', 'no subnet and no MAC of another host is proposed');
+    write({ '10.5.52.0-24': lease(3), '10.5.72.0-24': lease(4) });
     const own = await overlay.join(config, { publicIp: ip('192.168.64.3') });
     assert.equal(own.key, '10.5.52.0-24');
     assert.equal(formatMac(own.vtepMac), '02:00:00:00:00:03');

@@ -114,6 +114,8 @@ describe('the page', { skip, timeout: 600_000 }, () => {
     assert.equal(await page.title(), 'weft');
     server.tell('no weft runs on this host; start one with: weft up', 1.7e9 + 122);
     await page.waitForSelector('#verdict[data-state=gone]');
+    assert.equal(await textOf('#bits-now'), '', 'nothing flows through a weft that is gone');
+    assert.equal(await textOf('#packets-now'), '');
     assert.match(await textOf('#verdict'), /NO WEFT no weft runs on this host/);
     server.tell(at(123), 1.7e9 + 123);
     await page.waitForSelector('#verdict[data-state=broken]');
@@ -127,6 +129,27 @@ describe('the page', { skip, timeout: 600_000 }, () => {
     await shoot('phone-dark');
     const back = await page.evaluate('getComputedStyle(document.body).backgroundColor');
     assert.equal(back, 'rgb(16, 21, 27)');
+  });
+
+  test('of 500 peers 200 are shown, the head of the table stays, and it says where the others are', async () => {
+    const [one] = fullStatus.peers;
+    const peers = Array.from({ length: 500 }, (_, i) => ({
+      ...one!,
+      publicIp: `192.168.${100 + (i >> 8)}.${i & 255}`,
+    }));
+    await open();
+    server.tell(at(123, { peers }), 1.7e9 + 123);
+    await until(async () => (await page.locator('#peers tbody tr').count()) === 200);
+    assert.match(
+      await textOf('#peers-now'),
+      /^500, 300 of them not shown: weft status peers has all$/,
+    );
+    const head = `(() => {
+      const box = document.querySelector('.scroll');
+      box.scrollTop = 1000;
+      return document.querySelector('#peers th').getBoundingClientRect().top - box.getBoundingClientRect().top;
+    })()`;
+    assert.ok(Math.abs(Number(await page.evaluate(head))) < 2);
   });
 
   test('what a peer or a store says is text, never markup', async () => {
@@ -166,15 +189,62 @@ describe('the page', { skip, timeout: 600_000 }, () => {
     });
   }
 
+  test('the pages of two hosts, each behind a port of its own, do not shut each other out', async () => {
+    const other = new DashServer({ token: 'b'.repeat(32), files: readFiles() });
+    try {
+      const there = await other.listen(0);
+      const jar = new Map<string, string>();
+      for (const [at, token] of [
+        [port, TOKEN],
+        [there, 'b'.repeat(32)],
+      ] as const) {
+        const first = await fetch(`http://127.0.0.1:${at}/?token=${token}`, { redirect: 'manual' });
+        const [name, value] = first.headers.get('set-cookie')!.split(';')[0]!.split('=');
+        jar.set(name!, value!);
+      }
+      // A browser sends to a host what it keeps of it, whatever the port.
+      const Cookie = [...jar].map((pair) => pair.join('=')).join('; ');
+      for (const at of [port, there]) {
+        const { status } = await fetch(`http://127.0.0.1:${at}/`, { headers: { Cookie } });
+        assert.equal(status, 200);
+      }
+    } finally {
+      other.close();
+    }
+  });
+
+  test('of a weft dash that was started anew it says that its address is another', async () => {
+    const old = new DashServer({ token: TOKEN, files: readFiles() });
+    let now = old;
+    try {
+      const there = await old.listen(0);
+      old.tell(at(1), 1.7e9 + 1);
+      page = await browser.newPage({});
+      await page.goto(`http://127.0.0.1:${there}/?token=${TOKEN}`);
+      await page.waitForSelector('#verdict[data-state=broken]');
+      old.close();
+      await until(async () => (await textOf('#link')).startsWith('weft dash does not answer'));
+      now = new DashServer({ token: 'c'.repeat(32), files: readFiles() });
+      await now.listen(there);
+      await until(
+        async () => /open the address that it printed/.test(await textOf('#link')),
+        30_000,
+      );
+    } finally {
+      now.close();
+    }
+  });
+
   test('without the token nothing is shown; with a foreign name neither', async () => {
     const get = (url: string, headers: Record<string, string> = {}) =>
       fetch(`http://127.0.0.1:${port}${url}`, { headers, redirect: 'manual' });
     for (const url of ['/', '/events', '/page.js', `/?token=${'b'.repeat(32)}`, '/?token=']) {
       assert.equal((await get(url)).status, 403, url);
     }
-    assert.equal((await get('/', { Cookie: `weft-dash=${TOKEN}` })).status, 200);
-    assert.equal((await get('/__proto__', { Cookie: `weft-dash=${TOKEN}` })).status, 404);
-    assert.equal((await get('/../package.json', { Cookie: `weft-dash=${TOKEN}` })).status, 404);
+    const cookie = { Cookie: `weft-dash-${port}=${TOKEN}` };
+    assert.equal((await get('/', cookie)).status, 200);
+    assert.equal((await get('/__proto__', cookie)).status, 404);
+    assert.equal((await get('/../package.json', cookie)).status, 404);
     const first = await get(`/?token=${TOKEN}`);
     assert.equal(first.status, 303);
     assert.match(first.headers.get('set-cookie') ?? '', /HttpOnly; SameSite=Strict/);

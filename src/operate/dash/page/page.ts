@@ -42,7 +42,8 @@ function makeChart(
       {
         ...{ width: target.clientWidth, height: HEIGHT },
         scales: {
-          y: { range: (_: unknown, _low: number, high: number) => [0, Math.max(high * 1.1, 1)] },
+          // At least so much that the lines of a quiet host stand at whole numbers, as their labels say.
+          y: { range: (_: unknown, _low: number, high: number) => [0, Math.max(high * 1.1, 20)] },
         },
         axes: [
           axis,
@@ -81,11 +82,15 @@ function show(view: View): void {
   if (sample !== null) {
     samples = [...samples, sample].filter(({ time }) => time > sample.time - SHOWN);
     for (const chart of charts) chart.draw();
-    setText(find('bits-now'), `${bits(sample.outBits)} out, ${bits(sample.inBits)} in`);
-    setText(find('packets-now'), `${rate(sample.outPackets)} out, ${rate(sample.inPackets)} in`);
   }
+  const both = (format: (n: number) => string, out: number, into: number) =>
+    `${format(out)} out, ${format(into)} in`;
+  setText(find('bits-now'), sample === null ? '' : both(bits, sample.outBits, sample.inBits));
+  const packets = sample === null ? '' : both(rate, sample.outPackets, sample.inPackets);
+  setText(find('packets-now'), packets);
   const more = view.peerCount - view.peers.length;
-  setText(find('peers-now'), `${view.peerCount}${more > 0 ? `, ${more} of them not shown` : ''}`);
+  const rest = more > 0 ? `, ${more} of them not shown: weft status peers has all` : '';
+  setText(find('peers-now'), `${view.peerCount}${rest}`);
   rows(
     find('peers'),
     view.peers.map((peer) => peerCells(peer, view)),
@@ -211,6 +216,12 @@ stream.addEventListener('view', (event) => {
   alive(true, 'live');
   show(JSON.parse((event as MessageEvent<string>).data) as View);
 });
+// A browser asks again by itself after a broken connection, and not after a refusal.
 stream.addEventListener('error', () =>
-  alive(false, 'weft dash does not answer: what is shown is old'),
+  alive(
+    false,
+    stream.readyState === EventSource.CLOSED
+      ? 'weft dash was started anew: open the address that it printed; what is shown is old'
+      : 'weft dash does not answer: what is shown is old',
+  ),
 );
