@@ -53,15 +53,21 @@ export function stopped(fd: 1 | 2): boolean {
 /** Made once: each one opens the terminal for itself. */
 let terminal: tty.WriteStream | undefined;
 
-/** Lines of the terminal that is standard output. */
-export function terminalRows(): number {
+export interface TerminalSize {
+  readonly rows: number;
+  readonly columns: number;
+}
+
+/** Of the terminal that is standard output, just now. */
+export function terminalSize(): TerminalSize {
+  let [columns, rows] = [0, 0];
   try {
     terminal ??= new tty.WriteStream(1);
-    const [, rows] = terminal.getWindowSize();
-    return rows > 0 ? rows : 24;
+    [columns, rows] = terminal.getWindowSize();
   } catch {
-    return 24;
+    // What a terminal has that does not tell.
   }
+  return { rows: rows > 0 ? rows : 24, columns: columns > 0 ? columns : 80 };
 }
 
 /** Why not all of the output could be written; undefined where it was, or nobody wanted it. */
