@@ -50,9 +50,6 @@ export function stopped(fd: 1 | 2): boolean {
   return failed.has(fd);
 }
 
-/** Made once: each one opens the terminal for itself. */
-let terminal: tty.WriteStream | undefined;
-
 export interface TerminalSize {
   readonly rows: number;
   readonly columns: number;
@@ -62,8 +59,10 @@ export interface TerminalSize {
 export function terminalSize(): TerminalSize {
   let [columns, rows] = [0, 0];
   try {
-    terminal ??= new tty.WriteStream(1);
+    // It looks once, as it is made; and has the terminal open for itself.
+    const terminal = new tty.WriteStream(1);
     [columns, rows] = terminal.getWindowSize();
+    terminal.destroy();
   } catch {
     // What a terminal has that does not tell.
   }

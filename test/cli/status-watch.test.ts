@@ -22,6 +22,7 @@ test('a terminal that changes its size has its picture anew, at once and in its 
   const command = `stty rows 9 cols 40; (${shrink}) & exec ${status}`;
   const env: NodeJS.ProcessEnv = { ...process.env, TERM: 'xterm', NO_COLOR: '' };
   const script = spawn('script', ['-qc', command, '/dev/null'], { env });
+  t.after(() => script.kill());
   let output = '';
   script.stdout.on('data', (bytes: Buffer) => {
     output += bytes.toString();
