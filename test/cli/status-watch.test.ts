@@ -44,7 +44,10 @@ test('a terminal that changes its size has its picture anew, at once and in its 
         return [bare.length, Math.max(...bare.map((row) => row.length))];
       });
   const shown = async (columns: number): Promise<void> => {
-    while (pictures().at(-1)?.[1] !== columns) await sleep(20);
+    for (const end = Date.now() + 20_000; pictures().at(-1)?.[1] !== columns; ) {
+      assert.ok(Date.now() < end, output);
+      await sleep(20);
+    }
   };
   await shown(40);
   fs.writeFileSync(flag, '');
