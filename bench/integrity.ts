@@ -30,7 +30,7 @@ export async function checkTransfer(
 }
 
 /** Bad checksums that TCP and UDP have seen in the four namespaces of a pair. */
-export function checksumErrors({ hosts, ends }: Pair): number {
+function checksumErrors({ hosts, ends }: Pair): number {
   let total = 0;
   for (const { holder } of [...hosts, ...ends]) {
     for (const group of ['Tcp', 'Udp']) total += kernelCount(holder, group, 'InCsumErrors');

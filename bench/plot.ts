@@ -29,7 +29,7 @@ const HEAD = 30;
 const AXIS = 36;
 const TICK = '#c8ccd2';
 
-export function escapeXml(text: string): string {
+function escapeXml(text: string): string {
   return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
 }
 

@@ -22,7 +22,7 @@ export function busySeconds(before: Ticks): number {
 }
 
 /** The part of the machine that is busy while the bench itself does nothing, 0 to 1. */
-export async function foreignLoad(milliseconds = 500): Promise<number> {
+async function foreignLoad(milliseconds = 500): Promise<number> {
   const before = readTicks();
   await sleep(milliseconds);
   const after = readTicks();

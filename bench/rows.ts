@@ -72,7 +72,7 @@ export function showRow(row: Row): string {
 }
 
 /** The median that a bar asks for; undefined where it was not measured. */
-export function measuredFor(bar: Bar, rows: readonly Row[]): number | undefined {
+function measuredFor(bar: Bar, rows: readonly Row[]): number | undefined {
   const row = rows.find((one) => one.wire === bar.wire && one.case === bar.case);
   const system = row?.systems[bar.system];
   const found =

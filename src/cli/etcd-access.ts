@@ -119,7 +119,7 @@ export function takeEtcdFlags(
 }
 
 /** Throws a UsageError for a half of a pair: flanneld goes on without, unencrypted or unnamed. */
-export function checkEtcdAccess(flags: Flags): void {
+function checkEtcdAccess(flags: Flags): void {
   const has = (name: string) => flags.text(name) !== '';
   for (const [one, other] of [
     ['etcd-certfile', 'etcd-keyfile'],
@@ -157,7 +157,7 @@ export function readEtcdAccess(
 }
 
 /** What the operator should know of the flags, a line each. */
-export function etcdWarnings(
+function etcdWarnings(
   flags: Flags,
   endpoints: readonly string[],
   passwordWasVisible: boolean,

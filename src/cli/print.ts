@@ -50,18 +50,23 @@ export function stopped(fd: 1 | 2): boolean {
   return failed.has(fd);
 }
 
-/** Made once: each one opens the terminal for itself. */
-let terminal: tty.WriteStream | undefined;
+export interface TerminalSize {
+  readonly rows: number;
+  readonly columns: number;
+}
 
-/** Lines of the terminal that is standard output. */
-export function terminalRows(): number {
+/** Of the terminal that is standard output, just now. */
+export function terminalSize(): TerminalSize {
+  let [columns, rows] = [0, 0];
   try {
-    terminal ??= new tty.WriteStream(1);
-    const [, rows] = terminal.getWindowSize();
-    return rows > 0 ? rows : 24;
+    // It looks once, as it is made; and has the terminal open for itself.
+    const terminal = new tty.WriteStream(1);
+    [columns, rows] = terminal.getWindowSize();
+    terminal.destroy();
   } catch {
-    return 24;
+    // What a terminal has that does not tell.
   }
+  return { rows: rows > 0 ? rows : 24, columns: columns > 0 ? columns : 80 };
 }
 
 /** Why not all of the output could be written; undefined where it was, or nobody wanted it. */

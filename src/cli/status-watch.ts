@@ -7,15 +7,12 @@ import { describe } from '../operate/status/describe.js';
 import { type Line, layOut } from '../operate/status/lines.js';
 import { type Answer, isStarting, type Status } from '../operate/status/status.js';
 import { describeWatch } from '../operate/status/views/watch.js';
-import { isTerminal, paint, printText, stopped, terminalRows } from './print.js';
+import { isTerminal, paint, printText, stopped, terminalSize } from './print.js';
+import { fitScreen } from './screen.js';
 
 /** The other screen, without a cursor; and back. */
 const ENTER = '\x1b[?1049h\x1b[?25l';
 const LEAVE = '\x1b[?25h\x1b[?1049l';
-const HOME = '\x1b[H';
-/** The rest of a line, and of the screen. */
-const CLEAR_LINE = '\x1b[K';
-const CLEAR_BELOW = '\x1b[J';
 
 export interface WatchOptions {
   readonly clock: Clock;
@@ -33,12 +30,19 @@ export async function watch({ clock, intervalMs, count, ask }: WatchOptions): Pr
   let code = 1;
   let wake = () => {};
   let ended = false;
+  let picture: string | undefined;
+  const draw = (): void => {
+    if (picture !== undefined && !ended) paint(1, fitScreen(picture, terminalSize()));
+  };
   const end = (): void => {
     ended = true;
     wake();
   };
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, end);
-  if (live) paint(1, ENTER);
+  if (live) {
+    process.on('SIGWINCH', draw);
+    paint(1, ENTER);
+  }
   try {
     for (let shown = 0; !ended && !stopped(1); ) {
       const answer = await ask();
@@ -51,7 +55,8 @@ export async function watch({ clock, intervalMs, count, ask }: WatchOptions): Pr
       // A rate needs two answers.
       if (text !== undefined) {
         shown += 1;
-        if (live) paint(1, `${HOME}${fit(text)}${CLEAR_BELOW}`);
+        picture = text;
+        if (live) draw();
         else printText(shown > 1 ? `\n${text}` : text);
       }
       if (count > 0 && shown >= count) break;
@@ -65,7 +70,10 @@ export async function watch({ clock, intervalMs, count, ask }: WatchOptions): Pr
       });
     }
   } finally {
-    if (live) paint(1, LEAVE);
+    if (live) {
+      process.off('SIGWINCH', draw);
+      paint(1, LEAVE);
+    }
   }
   return code;
 }
@@ -84,12 +92,4 @@ function render(
   if (!isVxlan(answer)) return describe(answer, colours);
   if (before === undefined || before.pid !== answer.pid) return undefined;
   return layOut(describeWatch(before, answer), colours);
-}
-
-/** So many lines as the screen has; the last one tells what is missing. */
-function fit(text: string): string {
-  const rows = terminalRows();
-  const lines = text.trimEnd().split('\n');
-  const kept = lines.length < rows ? lines : [...lines.slice(0, rows - 2), '…'];
-  return kept.map((line) => `${line}${CLEAR_LINE}\n`).join('');
 }

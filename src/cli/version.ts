@@ -45,7 +45,7 @@ export async function main(args: string[]): Promise<number> {
   return 0;
 }
 
-export function describe(found: Surroundings): string[] {
+function describe(found: Surroundings): string[] {
   const { addon, offloads, tunError } = found;
   const has = (there: boolean) => (there ? 'yes' : 'no');
   const seen =

@@ -11,7 +11,7 @@ import { enterLab, labLacks } from '../../src/lab/enter.js';
 import type { Etcd } from '../../src/lab/etcd.js';
 import { type Host, WEFT } from '../../src/lab/host.js';
 import { Lab } from '../../src/lab/lab.js';
-import { CONFIG, PREFIX, weftFlags } from './overlay.js';
+import { openSite, PREFIX, weftFlags } from './overlay.js';
 
 const lacks = labLacks({ programs: ['etcd', 'python3'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
@@ -26,11 +26,7 @@ describe('address families that a unit refuses', { skip: lacks ?? false, timeout
   let host: Host;
 
   before(async () => {
-    lab = await Lab.open();
-    const network = await lab.network();
-    etcd = await network.etcd();
-    await etcd.put(`${PREFIX}/config`, CONFIG);
-    host = await network.host('host1', { address: '192.168.56.11/24' });
+    ({ lab, etcd, host } = await openSite());
   });
   after(() => lab?.close());
 

@@ -11,7 +11,7 @@ import type { Etcd } from '../../src/lab/etcd.js';
 import { type Host, WEFT } from '../../src/lab/host.js';
 import { Lab } from '../../src/lab/lab.js';
 import { findsNothing, findsOne } from './findings.js';
-import { CONFIG, PREFIX, weftFlags } from './overlay.js';
+import { openSite, weftFlags } from './overlay.js';
 
 const lacks = labLacks({ programs: ['etcd', 'faketime'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
@@ -28,11 +28,7 @@ describe('the clocks of a host and of etcd', { skip: lacks ?? false, timeout: 12
   let etcd: Etcd;
   let host: Host;
   before(async () => {
-    lab = await Lab.open();
-    const network = await lab.network();
-    etcd = await network.etcd();
-    await etcd.put(`${PREFIX}/config`, CONFIG);
-    host = await network.host('host', { address: '192.168.56.11/24' });
+    ({ lab, etcd, host } = await openSite());
   });
   after(() => lab?.close());
 

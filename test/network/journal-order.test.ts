@@ -8,7 +8,7 @@ import { enterLab, labLacks } from '../../src/lab/enter.js';
 import type { Etcd } from '../../src/lab/etcd.js';
 import type { Host } from '../../src/lab/host.js';
 import { Lab } from '../../src/lab/lab.js';
-import { PREFIX, startWeft } from './overlay.js';
+import { openSite, PREFIX, startWeft } from './overlay.js';
 
 const lacks = labLacks({ programs: ['etcd', 'iptables', 'nft'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
@@ -19,10 +19,7 @@ describe('the journal of a weft that runs', { skip: lacks ?? false, timeout: 600
   let host: Host;
 
   before(async () => {
-    lab = await Lab.open();
-    const network = await lab.network();
-    etcd = await network.etcd();
-    host = await network.host('host1', { address: '192.168.56.11/24', forwarding: false });
+    ({ lab, etcd, host } = await openSite({ forwarding: false }));
   });
   after(() => lab?.close());
 

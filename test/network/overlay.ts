@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 import type { Running } from '../../src/lab/command.js';
 import type { Container } from '../../src/lab/container.js';
 import type { Etcd } from '../../src/lab/etcd.js';
-import type { Host } from '../../src/lab/host.js';
+import type { Host, HostOptions } from '../../src/lab/host.js';
 import type { KernelPeer } from '../../src/lab/kernel-peer.js';
 import { Lab } from '../../src/lab/lab.js';
 import type { Namespace } from '../../src/lab/namespace.js';
@@ -56,13 +56,13 @@ export interface Site {
   readonly host: Host;
 }
 
-export async function openSite(): Promise<Site> {
+export async function openSite(options: Omit<HostOptions, 'address'> = {}): Promise<Site> {
   const lab = await Lab.open();
   try {
     const network = await lab.network();
     const etcd = await network.etcd();
     await etcd.put(`${PREFIX}/config`, CONFIG);
-    const host = await network.host('host1', { address: '192.168.56.11/24' });
+    const host = await network.host('host1', { address: '192.168.56.11/24', ...options });
     return { lab, network, etcd, host };
   } catch (error) {
     await lab.close();

@@ -36,6 +36,7 @@ describe('weft probe', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let etcd: Etcd;
   let alpha: Host;
   let broken: Host;
+  let well: Host;
 
   before(async () => {
     lab = await Lab.open();
@@ -43,7 +44,7 @@ describe('weft probe', { skip: lacks ?? false, timeout: 600_000 }, () => {
     etcd = await network.etcd();
     await etcd.put(`${PREFIX}/config`, CONFIG);
     const kernels = [];
-    const hosts = [];
+    const hosts: Host[] = [];
     for (const [i, address] of [BROKEN, WELL].entries()) {
       const host = await network.host(`kernel${i + 1}`, { address: `${address}/24` });
       const peer = await host.kernelPeer({ subnet: `10.10.${200 + i}.0/24` });
@@ -51,7 +52,7 @@ describe('weft probe', { skip: lacks ?? false, timeout: 600_000 }, () => {
       kernels.push(peer);
       hosts.push(host);
     }
-    broken = hosts[0]!;
+    [broken, well] = [hosts[0]!, hosts[1]!];
     alpha = await network.host('alpha', { address: '192.168.56.11/24' });
     await startWeft(alpha, etcd);
     for (const other of await etcd.peers(PREFIX)) {
@@ -284,6 +285,27 @@ describe('weft probe', { skip: lacks ?? false, timeout: 600_000 }, () => {
     assert.deepEqual(well?.findings, []);
     const none = await doctor('10.10.99.1').catch((error: Error) => error.message);
     assert.match(String(none), /JSON/, 'it is a wrong command line');
+  });
+
+  test('many addresses take no more descriptors than one, and each has its line', async (t) => {
+    const wide = '10.77.0.0/16';
+    await alpha.run(['ip', 'route', 'add', wide, 'via', WELL]);
+    t.after(() => alpha.run(['ip', 'route', 'del', wide]));
+    await well.run(['ip', 'route', 'add', 'local', wide, 'dev', 'lo']);
+    t.after(() => well.run(['ip', 'route', 'del', 'local', wide, 'dev', 'lo']));
+    const many = Array.from({ length: 300 }, (_, i) => `10.77.${1 + (i >> 8)}.${i & 255}`);
+    const script = `ulimit -n 64; exec ${process.execPath} ${WEFT} probe -json -count 1 "$@"`;
+    const { stdout, stderr } = await alpha.run(
+      ['sh', '-c', script, 'sh', '-run-dir', '/run/none', ...many, WELL, many[0]!],
+      { mayFail: true, timeout: 120_000 },
+    );
+    assert.match(stdout, /^\[/, stderr);
+    const all = JSON.parse(stdout) as Said[];
+    assert.deepEqual(
+      all.map(({ publicIp }) => publicIp),
+      [...many, WELL, many[0]],
+    );
+    assert.deepEqual([...new Set(all.map((one) => one.code))], ['underlay-only']);
   });
 
   test('without a weft it says so, and asks the underlay', async () => {

@@ -10,7 +10,7 @@ import { listSockets, readStatus, socketPath } from '../../src/operate/status/so
 import type { Status } from '../../src/operate/status/status.js';
 
 /** weft promises 5 s; a machine that does much else takes longer. */
-export const WITHIN = 15_000;
+const WITHIN = 15_000;
 
 /** Asks until it holds. Rejects, with what `describe` says, when it does not in time. */
 export async function eventually(

@@ -141,6 +141,28 @@ describe('weft status', { skip: lacks ?? false, timeout: 600_000 }, () => {
     assert.ok(stdout.trimEnd().endsWith('\x1b[?25h\x1b[?1049l'), JSON.stringify(stdout.slice(-80)));
   });
 
+  test('watch: on a narrow terminal a picture has no more rows than that, and none is too long', async () => {
+    const status = `${process.execPath} ${WEFT} status -watch -interval=0.3 -count=3`;
+    const command = `unset NO_COLOR; stty rows 9 cols 30; TERM=xterm exec ${status}`;
+    const { stdout } = await overlay.hosts[0].run(['script', '-qc', command, '/dev/null']);
+    const bare = (picture: string): string =>
+      picture
+        .split('\x1b')
+        .map((piece) => piece.replace(/^\[[\d;]*[mK]/, ''))
+        .join('');
+    const pictures = stdout
+      .split('\x1b[H')
+      .slice(1)
+      .map((picture) => bare(picture.split('\x1b[J')[0]!).split('\r\n'))
+      .filter((rows) => rows[0]!.startsWith('well'));
+    assert.equal(pictures.length, 3, stdout);
+    for (const rows of pictures) {
+      // Behind the last line end the cursor has a row of its own.
+      assert.deepEqual([rows.length, rows.at(-2), rows.at(-1)], [9, '…', ''], stdout);
+      assert.equal(Math.max(...rows.map((row) => row.length)), 30, stdout);
+    }
+  });
+
   test('what cannot be meant is refused by name', async () => {
     for (const [args, words] of [
       [['peer'], /"peer" is none of: peers, routes, drops, route/],

@@ -114,11 +114,7 @@ export async function statusOf(host: Host): Promise<Status | undefined> {
   }
 }
 
-export async function until(
-  holds: () => Promise<boolean>,
-  ms: number,
-  what: string,
-): Promise<void> {
+async function until(holds: () => Promise<boolean>, ms: number, what: string): Promise<void> {
   const deadline = performance.now() + ms;
   while (!(await holds())) {
     if (performance.now() > deadline) throw new Error(`not within ${ms} ms: ${what}`);

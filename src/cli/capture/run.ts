@@ -40,7 +40,10 @@ export interface Outcome {
 export class Run {
   readonly #options: RunOptions;
   readonly #records: LiveRecords;
-  readonly #cancels: (() => void)[] = [];
+  /** Its timers: until it ends by itself, until nothing more is waited for, until it is told. */
+  #cancelSeconds = () => {};
+  #cancelLast = () => {};
+  #cancelBehind = () => {};
   #sink: Sink | undefined;
   #captured = 0;
   #missed: Missed = { inner: 0, outer: 0 };
@@ -77,11 +80,13 @@ export class Run {
       if (!this.#isEnding) this.#trouble ??= 'the weft that runs has ended';
       this.#ended();
     });
-    if (seconds > 0) this.#cancels.push(clock.after(seconds * 1000, () => this.end()));
+    if (seconds > 0) this.#cancelSeconds = clock.after(seconds * 1000, () => this.end());
     connection.resume();
     this.#take(first);
     await over;
-    for (const cancel of this.#cancels) cancel();
+    this.#cancelSeconds();
+    this.#cancelLast();
+    this.#cancelBehind();
     connection.destroy();
     await this.#close();
     return { captured: this.#captured, missed: total(this.#allMissed), trouble: this.#trouble };
@@ -95,7 +100,7 @@ export class Run {
     // The weft gives the rest, and how many it missed.
     connection.end();
     connection.resume();
-    this.#cancels.push(clock.after(LAST_MS, () => this.#ended()));
+    this.#cancelLast = clock.after(LAST_MS, () => this.#ended());
   }
 
   /** No more can be written: `trouble` says why, undefined where nobody wants it any more. */
@@ -108,6 +113,7 @@ export class Run {
 
   /** Who was behind has caught up. */
   drained(): void {
+    this.#cancelBehind();
     this.#options.connection.resume();
   }
 
@@ -134,10 +140,9 @@ export class Run {
   #wait(): void {
     const { connection, clock } = this.#options;
     connection.pause();
-    this.#cancels.push(
-      clock.after(BEHIND_MS, () => {
-        if (connection.isPaused()) this.#warn('what takes the packets does not keep up');
-      }),
+    this.#cancelBehind();
+    this.#cancelBehind = clock.after(BEHIND_MS, () =>
+      this.#warn('what takes the packets does not keep up'),
     );
   }
 

@@ -247,6 +247,6 @@ export function subnetOf(host: Host): string {
   return host.subnetFile()!.subnet.replace(/\.\d+\//, '.0/');
 }
 
-export function indent(text: string): string {
+function indent(text: string): string {
   return text.trimEnd().replaceAll(/^/gm, '  ');
 }

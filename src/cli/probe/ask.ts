@@ -89,33 +89,58 @@ function seenBy({ peers }: Status): ReadonlyMap<string, PeerSeen> {
 
 /**
  * Hosts by their addresses, on the underlay alone, each from the address that the kernel would take.
- * Rejects with a HostError where nothing can be asked.
+ * Those that are asked from one address share a socket, and one such lot follows another: so many
+ * hosts cost no more descriptors than one. Rejects with a HostError where nothing can be asked.
  */
 export async function probeAddresses(
   ip: Ip,
   addresses: readonly string[],
   count: number,
 ): Promise<Probed[]> {
-  const probed = addresses.map(async (publicIp): Promise<Probed[]> => {
-    const line = `route get ${publicIp}`;
-    const answer = (await ip.queryAll([line])).get(line);
-    const row = typeof answer === 'object' ? (answer[0] as { prefsrc?: string; dev?: string }) : {};
-    const here = row?.prefsrc ?? '0.0.0.0';
-    const underlay = await openSender(here);
+  const probed = new Map<string, Probed>();
+  for (const { here, underlay, targets } of await leavings(ip, [...new Set(addresses)])) {
+    const sender = await openSender(here);
     try {
-      return await probe(
-        [{ publicIp, subnet: undefined, direct: false }],
-        { count, port: PORT, mtu: 0, here, underlay: row?.dev ?? '' },
+      const some = await probe(
+        targets.map((publicIp) => ({ publicIp, subnet: undefined, direct: false })),
+        { count, port: PORT, mtu: 0, here, underlay },
         {
-          ...{ clock: systemClock, underlay, tunnel: undefined, seen: async () => undefined },
+          ...{ clock: systemClock, underlay: sender, tunnel: undefined },
+          seen: async () => undefined,
           ways: (all) => findWays(ip, all, { source: here, tunnel: '' }),
         },
       );
+      for (const one of some) probed.set(one.publicIp, one);
     } finally {
-      underlay.close?.();
+      sender.close?.();
     }
-  });
-  return (await Promise.all(probed)).flat();
+  }
+  return addresses.map((address) => probed.get(address)!);
+}
+
+interface Leaving {
+  /** Where packets to the targets come from, and by which device they leave; empty: not known. */
+  readonly here: string;
+  readonly underlay: string;
+  readonly targets: string[];
+}
+
+/** The addresses by how the kernel would send to them. */
+async function leavings(ip: Ip, addresses: readonly string[]): Promise<Leaving[]> {
+  const lineOf = (address: string): string => `route get ${address}`;
+  const answers = await ip.queryAll(addresses.map(lineOf));
+  const all = new Map<string, Leaving>();
+  for (const address of addresses) {
+    const answer = answers.get(lineOf(address));
+    const row = typeof answer === 'object' ? (answer[0] as { prefsrc?: string; dev?: string }) : {};
+    const here = row?.prefsrc ?? '0.0.0.0';
+    const underlay = row?.dev ?? '';
+    const key = `${here} ${underlay}`;
+    const leaving = all.get(key) ?? { here, underlay, targets: [] };
+    leaving.targets.push(address);
+    all.set(key, leaving);
+  }
+  return [...all.values()];
 }
 
 /** A raw socket, or `ping` where there is none. Rejects with a HostError where neither may be used. */

@@ -81,7 +81,7 @@ export const GRACE_MS = 1_500;
 /** Each echo that an ICMP error answers brings another one, so one that is older is past. */
 const ERRORS_MS = 5_000;
 /** From one echo to the next: of a peer of which nothing is feared, and else. */
-export const QUIET_MS = 3_000;
+const QUIET_MS = 3_000;
 const AGAIN_MS = 900;
 /** After so many failures it is asked no more often than others. */
 const TIRED = 10;

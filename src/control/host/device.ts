@@ -10,7 +10,7 @@ import { contains, type Prefix, parsePrefix } from './ipv4.js';
 import { keepSysctl, ofDevice } from './sysctls.js';
 
 /** Packets that wait for a lane. The kernel's default for a TUN, 500, is less than one burst. */
-export const QUEUE_LENGTH = 5000;
+const QUEUE_LENGTH = 5000;
 
 export interface DeviceConfig {
   /** `flannel.1`. */

@@ -72,7 +72,7 @@ export interface OwnLease extends Written {
 }
 
 /** There is no free subnet. */
-export class OutOfSubnets extends Error {
+class OutOfSubnets extends Error {
   override readonly name = 'OutOfSubnets';
 }
 

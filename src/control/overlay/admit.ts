@@ -95,7 +95,7 @@ function wrongAddress(
 }
 
 /** Not 0/8, 127/8, 224/4 nor 240/4 (RFC 6890). */
-export function isUnicast(address: number): boolean {
+function isUnicast(address: number): boolean {
   const first = address >>> 24;
   return first !== 0 && first !== 127 && first < 224;
 }

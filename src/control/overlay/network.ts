@@ -60,7 +60,7 @@ const RENEW_MARGIN_MS = 3_600_000;
 const HINT_EVERY = 10;
 
 /** `stop` was called while something was still being waited for. */
-export class OverlayStopped extends Error {
+class OverlayStopped extends Error {
   override readonly name = 'OverlayStopped';
 }
 

@@ -46,7 +46,7 @@ export const Counter = Object.fromEntries(COUNTER_NAMES.map((name, index) => [na
 const DROPS = COUNTER_NAMES.length;
 const STRANGERS = DROPS + DROP_NAMES.length;
 const SAMPLES = STRANGERS + STRANGERS_LENGTH;
-export const ROW_LENGTH = SAMPLES + SAMPLES_LENGTH;
+const ROW_LENGTH = SAMPLES + SAMPLES_LENGTH;
 
 /** Shared memory for a row each of `threads`. */
 export function createCounters(threads: number): SharedArrayBuffer {

@@ -2,7 +2,7 @@
 
 /** Set to 1 by the main thread: leave the loop at the next turn. */
 export const STOP = 0;
-/** One of the states below; written by the lane. */
+/** One of the states below, 0 while it starts; written by the lane. */
 export const STATE = 1;
 /** 1 where super-packets leave by UDP_SEGMENT; written by the lane. */
 export const SEGMENTS = 2;
@@ -22,7 +22,6 @@ export const CAPTURING = 9;
 export const THREAD = 10;
 export const CONTROL_WORDS = 11;
 
-export const STARTING = 0;
 export const RUNNING = 1;
 export const STOPPED = 2;
 export const FAILED = 3;

@@ -203,7 +203,8 @@ export class SendQueue implements SegmentSink {
     const row = this.#rows;
     const words = this.#memory.words;
     const at = this.#message(row);
-    const socket = this.#underlay.socketTo(this.#address, this.#port, this.#cutByRoute);
+    const { now } = this.#peers;
+    const socket = this.#underlay.socketTo(this.#address, this.#port, this.#cutByRoute, now);
     words[at + MESSAGE_ROW.fd] = socket < 0 ? this.#underlay.sender : socket;
     words[at + MESSAGE_ROW.address] = socket < 0 ? row : -1;
     words[at + MESSAGE_ROW.segment] = 0;

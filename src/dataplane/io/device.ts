@@ -27,9 +27,9 @@ export interface Underlay {
   /**
    * A descriptor connected to `address` (int32) and `port`, whose rows have the address index
    * -1; or -1: there is none, use `sender`. `cutByRoute`: the kernel is to cut what does not fit
-   * by the MTU of the route there, and not by that of its device.
+   * by the MTU of the route there, and not by that of its device. `now`: seconds.
    */
-  socketTo(address: number, port: number, cutByRoute: boolean): number;
+  socketTo(address: number, port: number, cutByRoute: boolean, now: number): number;
   /** Fills the `datagrams` and `senders` rows; returns how many (0: nothing), or -errno. */
   receive(): number;
   /** Sends `rows` rows of `messages` from row `from`; returns how many went. */

@@ -163,7 +163,7 @@ export class MemoryUnderlay implements Underlay {
     this.#memory = memory;
   }
 
-  socketTo(_address: number, _port: number, _cutByRoute: boolean): number {
+  socketTo(_address: number, _port: number, _cutByRoute: boolean, _now: number): number {
     return -1;
   }
 

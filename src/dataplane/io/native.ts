@@ -54,7 +54,6 @@ export const EHOSTUNREACH = 113;
 
 /** Bits of `wait`; the last three are answered without being asked for. */
 export const POLLIN = 1;
-export const POLLOUT = 4;
 export const POLLERR = 8;
 export const POLLHUP = 16;
 export const POLLNVAL = 32;

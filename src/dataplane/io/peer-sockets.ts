@@ -37,8 +37,8 @@ const HOLDS = 0.02;
 export const PEER_SOCKETS = 256;
 /** A socket that was not used for so many lookups makes room for another peer's. */
 const IDLE = 100_000;
-/** Peers that cannot be connected to and are remembered, at most. */
-const REFUSED = 256;
+/** Connects that fail in a second, at most: each is a few system calls, and an exception. */
+const FAILURES = 32;
 
 /**
  * Opens a socket that only sends, bound to `address` (int32) and `port` (0: the kernel's
@@ -87,8 +87,9 @@ export class PeerSockets {
   readonly #local: number;
   readonly #localPort: number;
   readonly #sockets = new Map<number, PeerSocket>();
-  /** Peers that cannot be connected to just now, and when to try again. */
-  readonly #refused = new Map<number, number>();
+  /** Peers that could not be connected to in this second: in another, each is tried again. */
+  readonly #refused = new Set<number>();
+  #refusedAt = 0;
   /** A peer that shares the unconnected socket and fills it, with when it was noticed. */
   #crowding = 0;
   #crowdingAt = 0;
@@ -114,11 +115,13 @@ export class PeerSockets {
   /**
    * A socket connected to `address` (int32) and `port`, or -1: use the unconnected one. With
    * `cutByRoute` the kernel cuts what does not fit by the route's MTU; and by what ICMP says, too,
-   * unless that MTU is locked (ip-route(8)): so only where the route has one of its own.
+   * unless that MTU is locked (ip-route(8)): so only where the route has one of its own. A peer
+   * that cannot be connected to, for want of a route, is tried again in the next second; `now` in
+   * seconds.
    */
-  socketTo(address: number, port: number, cutByRoute = false): number {
+  socketTo(address: number, port: number, cutByRoute = false, now = 0): number {
     this.#lookups += 1;
-    const socket = this.#sockets.get(address) ?? this.#connect(address, port);
+    const socket = this.#sockets.get(address) ?? this.#connect(address, port, now);
     if (socket === undefined) return -1;
     socket.used = this.#lookups;
     if (socket.cutByRoute !== cutByRoute) {
@@ -157,7 +160,7 @@ export class PeerSockets {
     return this.#sockets.size;
   }
 
-  /** Peers that are remembered as not to be connected to. */
+  /** Peers that could not be connected to in the second of the last lookup that tried. */
   get refused(): number {
     return this.#refused.size;
   }
@@ -167,9 +170,12 @@ export class PeerSockets {
     this.#sockets.clear();
   }
 
-  #connect(address: number, port: number): PeerSocket | undefined {
-    const again = this.#refused.get(address);
-    if (again !== undefined && this.#lookups < again) return undefined;
+  #connect(address: number, port: number, now: number): PeerSocket | undefined {
+    if (now !== this.#refusedAt) {
+      this.#refused.clear();
+      this.#refusedAt = now;
+    }
+    if (this.#refused.size >= FAILURES || this.#refused.has(address)) return undefined;
     // What the queue names of sockets was looked up by less than MESSAGES.
     const crowds = address === this.#crowding;
     const room = this.#sockets.size < this.#most || this.#makeRoom(crowds ? MESSAGES : IDLE);
@@ -184,11 +190,9 @@ export class PeerSockets {
     } catch {
       // No route there just now, or no descriptor left: the send itself will tell.
       if (fd >= 0) this.#native.close(fd);
-      if (this.#refused.size >= REFUSED) this.#refused.clear();
-      this.#refused.set(address, this.#lookups + IDLE);
+      this.#refused.add(address);
       return undefined;
     }
-    this.#refused.delete(address);
     const used = this.#lookups;
     const socket = { fd, used, cutByRoute: false, buffer: FIRST_BUFFER, fullAt: 0, taken: 0 };
     this.#sockets.set(address, socket);

@@ -195,8 +195,8 @@ export class UdpUnderlay implements Underlay {
     this.#peers.close();
   }
 
-  socketTo(address: number, port: number, cutByRoute: boolean): number {
-    return this.#peers.socketTo(address, port, cutByRoute);
+  socketTo(address: number, port: number, cutByRoute: boolean, now: number): number {
+    return this.#peers.socketTo(address, port, cutByRoute, now);
   }
 
   full(address: number, bytes: number, now: number): void {

@@ -40,9 +40,9 @@ export const HEAD_PEERS_AT = 4;
 export const HEAD_HASH_AT = 5;
 export const HEAD_HASH_BITS = 6;
 
-export const HEAD_WORDS = 16;
+const HEAD_WORDS = 16;
 export const ROOT_AT = HEAD_WORDS;
-export const ROOT_WORDS = 1 << 16;
+const ROOT_WORDS = 1 << 16;
 export const NODES_AT = ROOT_AT + ROOT_WORDS;
 export const NODE_WORDS = 1 << 8;
 

@@ -11,7 +11,7 @@ export const FILE_HEADER = 24;
 export const RECORD_HEADER = 16;
 
 export const MICROSECONDS = 0xa1b2c3d4;
-export const NANOSECONDS = 0xa1b23c4d;
+const NANOSECONDS = 0xa1b23c4d;
 
 export interface PcapHeader {
   readonly major: number;

@@ -27,7 +27,7 @@ export interface Host {
 }
 
 /** Who has which addresses: [first, mask, outer address]; ours have none. */
-export const SUBNETS: readonly (readonly [string, number, number | undefined])[] = [
+const SUBNETS: readonly (readonly [string, number, number | undefined])[] = [
   ['10.5.52.0', 0xffffff00, undefined],
   ['10.5.72.0', 0xffffff00, PEER_B],
   ['10.5.73.0', 0xffffff00, PEER_B],

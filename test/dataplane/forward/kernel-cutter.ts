@@ -11,9 +11,9 @@ import { Arena } from '../io/arena.js';
 import { seal } from './packets.js';
 
 /** Segments of one packet: what the second TUN's queue holds. */
-export const SEGMENTS_MAX = 5000;
+const SEGMENTS_MAX = 5000;
 /** The second TUN's MTU. */
-export const MTU = 1500;
+const MTU = 1500;
 
 function ip(line: string): void {
   execFileSync('ip', line.split(' '), { stdio: ['ignore', 'ignore', 'pipe'] });

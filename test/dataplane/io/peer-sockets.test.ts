@@ -5,6 +5,7 @@ import { LaneMemory } from '../../../src/dataplane/io/memory.js';
 import {
   IP_MTU_DISCOVER,
   loadNative,
+  type Native,
   SO_SNDBUF,
   SOL_IP,
   SOL_SOCKET,
@@ -17,9 +18,13 @@ const native = loadNative();
 native.attach(new LaneMemory().bytes);
 const LOOPBACK = parseAddress('127.0.0.1')!;
 
-function withPeers(work: (peers: PeerSockets, sender: number) => void, most?: number): void {
+function withPeers(
+  work: (peers: PeerSockets, sender: number) => void,
+  most?: number,
+  calls: Native = native,
+): void {
   const sender = openSender(native, LOOPBACK, 0);
-  const peers = new PeerSockets(native, sender, most);
+  const peers = new PeerSockets(calls, sender, most);
   try {
     work(peers, sender);
   } finally {
@@ -64,25 +69,75 @@ test('their number is bounded: beyond it the unconnected one serves, until one i
   assert.equal(openDescriptors(), before);
 });
 
-test('a peer that cannot be connected to costs no descriptor and is not tried each time', () => {
-  withPeers((peers) => {
-    const before = openDescriptors();
-    // A socket bound to loopback has no way there.
-    const unreachable = parseAddress('192.0.2.1')!;
-    for (let i = 0; i < 1_000; i += 1) assert.equal(peers.socketTo(unreachable, 8472), -1);
-    assert.equal(openDescriptors(), before);
-    assert.equal(peers.size, 0);
-  });
+/** Sockets bound to loopback have no way there. */
+const NOWHERE = parseAddress('203.0.113.0')!;
+
+/** As `native` is, with how often a connect was tried. */
+function counting(): { readonly native: Native; readonly tried: () => number } {
+  let tries = 0;
+  const udpConnect: Native['udpConnect'] = (fd, row) => {
+    tries += 1;
+    native.udpConnect(fd, row);
+  };
+  return { native: { ...native, udpConnect }, tried: () => tries };
+}
+
+test('a peer that cannot be connected to costs no descriptor, and one try a second', () => {
+  const { native: counted, tried } = counting();
+  withPeers(
+    (peers) => {
+      const before = openDescriptors();
+      for (let now = 1; now <= 3; now += 1) {
+        for (let i = 0; i < 1_000; i += 1) {
+          assert.equal(peers.socketTo(NOWHERE, 8472, false, now), -1);
+        }
+        assert.equal(tried(), now);
+      }
+      assert.equal(openDescriptors(), before);
+      assert.equal(peers.size, 0);
+    },
+    undefined,
+    counted,
+  );
 });
 
-test('the memory of peers that cannot be connected to is bounded, and each is tried again', () => {
-  withPeers((peers) => {
-    const at = (i: number) => parseAddress('203.0.113.0')! + i;
-    for (let i = 0; i < 1_000; i += 1) assert.equal(peers.socketTo(at(i % 250), 8472), -1);
-    assert.equal(peers.refused, 250);
-    for (let i = 0; i < 600; i += 1) peers.socketTo(parseAddress('198.51.100.0')! + i, 8472);
-    assert.ok(peers.refused <= 256);
-  });
+test('many that cannot be connected to: the tries of a second are bounded, and what is remembered', () => {
+  const { native: counted, tried } = counting();
+  withPeers(
+    (peers) => {
+      for (let now = 1; now <= 3; now += 1) {
+        for (let i = 0; i < 5_000; i += 1) {
+          assert.equal(peers.socketTo(NOWHERE + (i % 250), 8472, false, now), -1);
+        }
+        assert.equal(tried(), 32 * now);
+        assert.equal(peers.refused, 32);
+      }
+      assert.ok(peers.socketTo(LOOPBACK + 1, 8472, false, 4) >= 0, 'others get theirs');
+    },
+    undefined,
+    counted,
+  );
+});
+
+test('a peer whose way is back has a socket of its own in the next second', () => {
+  let hasWay = false;
+  const udpConnect: Native['udpConnect'] = (fd, row) => {
+    if (!hasWay) throw new Error('ENETUNREACH');
+    native.udpConnect(fd, row);
+  };
+  withPeers(
+    (peers) => {
+      const peer = LOOPBACK + 1;
+      assert.equal(peers.socketTo(peer, 8472, false, 7), -1);
+      hasWay = true;
+      assert.equal(peers.socketTo(peer, 8472, false, 7), -1);
+      const own = peers.socketTo(peer, 8472, false, 8);
+      assert.ok(own >= 0);
+      assert.equal(peers.socketTo(peer, 8472, false, 8), own);
+    },
+    undefined,
+    { ...native, udpConnect },
+  );
 });
 
 test('a peer that fills the shared socket gets one of its own, in place of the least recently used', () => {

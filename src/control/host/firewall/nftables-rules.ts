@@ -11,7 +11,7 @@ import { KUBE_MARK, MULTICAST, type Rules } from './rules.js';
 
 export const TABLE: NftTable = 'ip flannel-ipv4';
 /** What a dual-stack flannel leaves, and an IPv4-only one makes without need. */
-export const TABLE_V6 = 'ip6 flannel-ipv6';
+const TABLE_V6 = 'ip6 flannel-ipv6';
 
 /** NF_IP_PRI_NAT_SRC and NF_IP_PRI_FILTER (linux/netfilter_ipv4.h). */
 const SRCNAT = 100;

@@ -15,10 +15,10 @@ import { LAYOUT, RING_BYTES, RING_HEADER } from '../../io/memory.js';
 export const HEAD = 0;
 export const TAIL = 1;
 /** Bytes that the lane has spent since it began, and may spend; both wrap. */
-export const SPENT = 2;
-export const GRANTED = 3;
+const SPENT = 2;
+const GRANTED = 3;
 /** Packets not captured, two doubles: inner and outer. */
-export const MISSED = 4;
+const MISSED = 4;
 /** What is wanted, as filter.ts lays it out. */
 export const WANTED = 8;
 

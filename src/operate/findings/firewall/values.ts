@@ -1,6 +1,6 @@
 /** What is read from a packet, and what a rule compares it with. */
 import { parseAddress } from '../../../dataplane/wire/ipv4.js';
-import { any, type Packet, type Truth } from './model.js';
+import type { Packet, Truth } from './model.js';
 
 /** Undefined: it may be anything. */
 export type Value = number | string | undefined;
@@ -53,10 +53,6 @@ export function nameTest(name: string, wildcard: '*' | '+'): Test {
 
 export function valueTest(wanted: number | string): Test {
   return (value) => value === wanted;
-}
-
-export function anyTest(tests: readonly Test[]): Test {
-  return (value) => any(tests.map((test) => test(value)));
 }
 
 /** Whether a known value is one of those; of an unknown one it may be. */

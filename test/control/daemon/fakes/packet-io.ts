@@ -139,7 +139,7 @@ export class FakeIo implements PacketIo {
   }
 }
 
-export class FakeLanes implements RunningLanes {
+class FakeLanes implements RunningLanes {
   readonly count: OpenLanes['count'];
   readonly options: LaneOptions;
   readonly counters: SharedArrayBuffer;
