@@ -29,12 +29,13 @@ import { Lab } from '../src/lab/lab.js';
 import { buildLacks, buildPrograms } from './build-c.js';
 import { enterBench } from './head.js';
 import { receivedBytes } from './kernel-counts.js';
+import { judge, type Round, roundOf, type Slice } from './look-round.js';
 import { Lookers, type Looks } from './lookers.js';
 import { family, processMs, threadTimes } from './processor-time.js';
 import { waitForQuiet } from './processors.js';
 import { writeResult } from './result.js';
 import { openPair, parseSystem, type Wire, weftStatus } from './rig.js';
-import { type Estimate, estimate } from './statistics.js';
+import { type Estimate, meanOf } from './statistics.js';
 
 const { values: given } = parseArgs({
   options: {
@@ -48,8 +49,6 @@ const { values: given } = parseArgs({
 const [rounds, slice] = [Number(given.rounds), Number(given.slice)];
 const METRICS = 8081;
 const WARM_UP_MS = 3_000;
-/** What all who look are to cost at most, of throughput. */
-const BAR = 0.02;
 
 const KINDS: Readonly<Record<string, Looks>> = {
   nothing: { watched: false, captures: 0 },
@@ -57,22 +56,6 @@ const KINDS: Readonly<Record<string, Looks>> = {
   one: { watched: true, captures: 1 },
   both: { watched: true, captures: 2 },
 };
-
-/** Of a slice. */
-interface Slice {
-  readonly gigabits: number;
-  /** Milliseconds of lanes and iperf3 for a GB. */
-  readonly work: number;
-  /** Part of the processors, 0 to 1. */
-  readonly lookers: number;
-}
-
-/** With lookers against without: parts, 0 to 1. */
-interface Round {
-  readonly loss: number;
-  readonly work: number;
-  readonly lookers: number;
-}
 
 const machine = await enterBench(
   buildLacks() ?? labLacks({ programs: ['iperf3', 'ethtool', 'ping', 'taskset'], tun: true }),
@@ -151,11 +134,7 @@ async function measureRound(looks: Looks): Promise<{ slices: Slice[]; round: Rou
   slices.push(await measure(), await measure());
   await lookers.end();
   slices.push(await measure());
-  const [before, one, two, after] = slices as [Slice, Slice, Slice, Slice];
-  const ratio = (name: keyof Slice): number =>
-    (one[name] + two[name]) / (before[name] + after[name]);
-  const more = (one.lookers + two.lookers - before.lookers - after.lookers) / 2;
-  return { slices, round: { loss: 1 - ratio('gigabits'), work: ratio('work') - 1, lookers: more } };
+  return { slices, round: roundOf(slices) };
 }
 
 const measured = Object.entries(KINDS).map(([kind, looks]) => ({
@@ -185,18 +164,12 @@ const percent = (part: number): string => (100 * part).toFixed(2);
 const show = ({ mean, interval, median }: Estimate): string =>
   `${percent(mean)} ± ${percent(interval)} % (median ${percent(median)})`;
 
-/** What can be said of a loss. */
-function judge({ mean, interval }: Estimate): string {
-  if (mean + interval < BAR) return 'less than 2 %';
-  return mean - interval > BAR ? 'more than 2 %' : 'not resolved';
-}
-
 console.log(`mean of ${rounds} rounds ± its 95 % interval, with lookers to without:`);
 const rows = measured.map(({ kind, rounds: of, slices, captured, missed }) => {
   const [loss, work, share] = (['loss', 'work', 'lookers'] as const).map((name) =>
-    estimate(of.map((round) => round[name])),
+    meanOf(of.map((round) => round[name])),
   ) as [Estimate, Estimate, Estimate];
-  const gigabits = estimate(
+  const gigabits = meanOf(
     slices.flatMap(([before, , , after]) => [before!, after!].map((one) => one.gigabits)),
   );
   console.log(

@@ -31,7 +31,7 @@ export interface Estimate {
 }
 
 /** Throws RangeError for no values. */
-export function estimate(values: readonly number[]): Estimate {
+export function meanOf(values: readonly number[]): Estimate {
   const { n, median } = spread(values);
   const mean = values.reduce((sum, value) => sum + value, 0) / n;
   const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
