@@ -1,192 +1,185 @@
 /**
- * What it costs to look: one TCP stream between containers behind weft while nobody looks, while
- * everything is looked at but packets, and while packets are captured besides; the kernel's VXLAN in
- * the same rounds.
+ * What it costs to look: one TCP stream between containers behind weft that goes on all the time,
+ * while those who look are switched off and on and off again.
  *
- *   npm run bench -- look [--rounds=10] [--seconds=3] [--wire=plain] [--quiet=5] [--out=FOLDER]
+ *   npm run bench -- look [--rounds=9] [--slice=1.5] [--wire=on] [--spread] [--out=FOLDER]
  *
- *   nobody    weft asks its peers, as always; nobody asks weft
- *   watched   at both ends: weft status -watch, metrics each 5 s, the page of weft dash open
+ *   nothing   nothing is switched: what the measurement itself comes to, 0 but for chance
+ *   watched   at both ends: weft status -watch, metrics each second, the page of weft dash open
  *   one       the same, and weft capture into a file at the sender's end
  *   both      the same at both ends
- *   kernel    kernel VXLAN at both ends
  *
- * A round has a run of each, in another order each time; what counts is the median of the ratios to
- * the run of the same round while nobody looked. The processor's part beside it is that of all who
- * look and of weft's own main threads, of all processors: on a machine that is busy with other things it is
- * the steadier figure, and where the processors are the limit, throughput falls by about as much.
+ * A round is slices of off, on, on, off with nothing measured around a switch, and gives one figure:
+ * both slices with lookers against both without, so a machine that becomes slower evenly changes nothing. What
+ * counts is the mean of the rounds with its 95 % interval; the kinds take turns.
+ *
+ * Each host has a processor of its own: weft, its end of the stream and who looks at it. Left to the
+ * scheduler (`--spread`), the stream has two speeds that differ by half, for seconds each, and no
+ * core is ever free to look for nothing.
+ *
+ * Beside throughput, and steadier where others use the machine: the processor time that lanes and
+ * iperf3 take for a byte, with lookers against without; and the part of both processors that all who
+ * look take, with what the wefts do beside their lanes. Together these are what throughput can lose.
  */
-import fs from 'node:fs';
 import os from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import type { Running } from '../src/lab/command.js';
 import { labLacks } from '../src/lab/enter.js';
-import { type Host, WEFT } from '../src/lab/host.js';
 import { Lab } from '../src/lab/lab.js';
 import { buildLacks, buildPrograms } from './build-c.js';
-import { CASES } from './cases.js';
 import { enterBench } from './head.js';
+import { receivedBytes } from './kernel-counts.js';
+import { judge, type Round, roundOf, type Slice } from './look-round.js';
+import { Lookers, type Looks } from './lookers.js';
+import { family, processMs, threadTimes } from './processor-time.js';
 import { waitForQuiet } from './processors.js';
 import { writeResult } from './result.js';
-import { openPair, type Pair, parseSystem, type Wire, weftStatus } from './rig.js';
-import { type Spread, spread } from './statistics.js';
+import { openPair, parseSystem, type Wire, weftStatus } from './rig.js';
+import { type Estimate, meanOf } from './statistics.js';
 
 const { values: given } = parseArgs({
   options: {
-    rounds: { type: 'string', default: '10' },
-    seconds: { type: 'string', default: '3' },
-    wire: { type: 'string', default: 'plain' },
-    quiet: { type: 'string', default: '5' },
+    rounds: { type: 'string', default: '9' },
+    slice: { type: 'string', default: '1.5' },
+    wire: { type: 'string', default: 'on' },
+    spread: { type: 'boolean', default: false },
     out: { type: 'string' },
   },
 });
-const [rounds, seconds] = [Number(given.rounds), Number(given.seconds)];
-const ONLOOKER = fileURLToPath(new URL('./tools/onlooker.js', import.meta.url));
-/** Programs have started some time before a run. */
-const SETTLE_MS = 500;
-/** Seconds of a stream before it: a capture uses up what it saved, and its code is compiled. */
-const WARM_UP = 1;
+const [rounds, slice] = [Number(given.rounds), Number(given.slice)];
 const METRICS = 8081;
+const WARM_UP_MS = 3_000;
 
-const KINDS = ['nobody', 'watched', 'one', 'both', 'kernel'] as const;
-type Kind = (typeof KINDS)[number];
-
-interface Run {
-  readonly gigabits: number;
-  /** Of all processors, 0 to 1. */
-  readonly lookers: number;
-  readonly captured: number;
-  readonly missed: number;
-}
-
-/** Those who look at one run, from before it to after. */
-interface Lookers {
-  readonly watchers: readonly Running[];
-  readonly captures: readonly Running[];
-}
-
-async function look(hosts: readonly Host[], kind: Kind): Promise<Lookers> {
-  if (kind === 'nobody' || kind === 'kernel') return { watchers: [], captures: [] };
-  const watchers: Running[] = [];
-  for (const host of hosts) {
-    const weft = (...words: string[]) => host.start([process.execPath, WEFT, ...words]);
-    const dash = weft('dash', '-port=0');
-    const [page] = await dash.waitFor(/http:\S+/, 10_000);
-    const metrics = `http://127.0.0.1:${METRICS}/metrics`;
-    const onlooker = host.start([process.execPath, ONLOOKER, page, metrics]);
-    await onlooker.waitFor(/looking/, 10_000);
-    watchers.push(dash, onlooker, weft('status', '-watch'));
-  }
-  const captures = await Promise.all(
-    hosts.slice(0, kind === 'both' ? 2 : kind === 'one' ? 1 : 0).map(async (host) => {
-      const capture = host.start([process.execPath, WEFT, 'capture', '-w', '/run/look.pcapng']);
-      await capture.waitFor(/capturing/, 10_000);
-      return capture;
-    }),
-  );
-  await sleep(SETTLE_MS);
-  return { watchers, captures };
-}
-
-/** Ends them; how many packets the captures have, and have not. */
-async function leave({ watchers, captures }: Lookers): Promise<[number, number]> {
-  const all = [...captures, ...watchers];
-  for (const one of all) one.kill('SIGINT');
-  await Promise.all(all.map((one) => one.stop()));
-  const counts = captures.map(({ output }) => {
-    const [, captured, missed] = /(\d+) packets? captured, (\d+) not/.exec(output) ?? [];
-    return [Number(captured), Number(missed)] as const;
-  });
-  return [sum(counts.map(([captured]) => captured)), sum(counts.map(([, missed]) => missed))];
-}
-
-const sum = (values: readonly number[]): number => values.reduce((all, one) => all + one, 0);
-
-/** Milliseconds of processor time of a thread or process so far, its threads together. */
-function processorMs(task: string): number {
-  const text = fs.readFileSync(`/proc/${task}/stat`, 'utf8');
-  const words = text.slice(text.lastIndexOf(')') + 2).split(' ');
-  return (Number(words[11]) + Number(words[12])) * 10;
-}
-
-/** A process and all its children. */
-function family(pid: number): number[] {
-  const children = fs.readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8');
-  const pids = children.split(' ').filter((word) => word !== '');
-  return [pid, ...pids.flatMap((child) => family(Number(child)))];
-}
-
-/** Of weft's main threads and of all who look. */
-function lookersMs(wefts: readonly number[], { watchers, captures }: Lookers): number {
-  const pids = [...watchers, ...captures].flatMap(({ pid }) => family(pid as number));
-  return sum([
-    ...wefts.map((pid) => processorMs(`${pid}/task/${pid}`)),
-    ...pids.map((pid) => processorMs(String(pid))),
-  ]);
-}
+const KINDS: Readonly<Record<string, Looks>> = {
+  nothing: { watched: false, captures: 0 },
+  watched: { watched: true, captures: 0 },
+  one: { watched: true, captures: 1 },
+  both: { watched: true, captures: 2 },
+};
 
 const machine = await enterBench(
-  buildLacks() ?? labLacks({ programs: ['iperf3', 'ethtool', 'ping'], tun: true }),
+  buildLacks() ?? labLacks({ programs: ['iperf3', 'ethtool', 'ping', 'taskset'], tun: true }),
 );
-const minutes =
-  (rounds * (KINDS.length * (seconds + WARM_UP + 2) + 3 * (SETTLE_MS / 1000 + 1.2))) / 60;
-console.log(`${rounds} rounds of ${KINDS.length} runs, about ${minutes.toFixed(1)} minutes in all`);
-const programs = buildPrograms();
+const ROUND_SECONDS = 4 * (4 * slice + 1) + 2 * 2.5;
+console.log(`${rounds} rounds, about ${((rounds * ROUND_SECONDS) / 60).toFixed(1)} minutes in all`);
+await waitForQuiet(5_000);
 const lab = await Lab.open();
-const wire = given.wire as Wire;
-const open = (name: string, number: number, flags: readonly string[] = []): Promise<Pair> =>
-  openPair(lab, programs, { system: parseSystem(name), wire, number, docker: false, flags });
-const weft = await open('weft', 1, [`-healthz-port=${METRICS}`, '-healthz-ip=127.0.0.1']);
-const kernel = await open('kernel', 2);
-const wefts = await Promise.all(weft.hosts.map(async (host) => (await weftStatus(host)).pid));
-const tcp = CASES.find(({ name }) => name === 'tcp1')!;
-const settings = { programs, seconds, trialSeconds: 0 };
+const pair = await openPair(lab, buildPrograms(), {
+  system: parseSystem('weft'),
+  wire: given.wire as Wire,
+  number: 1,
+  docker: false,
+  flags: [`-healthz-port=${METRICS}`, '-healthz-ip=127.0.0.1'],
+});
+const processors = os.cpus().length;
+const processorOf = (end: number): string => String(end % processors);
+const on = (end: number): string[] => (given.spread ? [] : ['taskset', '-c', processorOf(end)]);
 
-async function measure(kind: Kind): Promise<Run> {
-  await waitForQuiet(Number(given.quiet) * 1000);
-  const lookers = await look(weft.hosts, kind);
-  const pair = kind === 'kernel' ? kernel : weft;
-  await tcp.measure(pair, { ...settings, seconds: WARM_UP });
-  const [begun, before] = [performance.now(), lookersMs(wefts, lookers)];
-  const figures = await tcp.measure(pair, settings);
-  const spent = lookersMs(wefts, lookers) - before;
-  const share = spent / (performance.now() - begun) / os.cpus().length;
-  const [captured, missed] = await leave(lookers);
-  return { gigabits: figures['Gb/s']!, lookers: share, captured, missed };
-}
-
-const runs: Record<Kind, Run>[] = [];
-for (let round = 0; round < rounds; round += 1) {
-  const done: Partial<Record<Kind, Run>> = {};
-  for (let i = 0; i < KINDS.length; i += 1) {
-    const kind = KINDS[(i + round) % KINDS.length]!;
-    done[kind] = await measure(kind);
+const [from, to] = pair.ends;
+const server = to.start([...on(1), 'iperf3', '-s', '-1', '--forceflush']);
+await server.waitFor(/listening/i, 5_000);
+const client = from.start([...on(0), 'iperf3', '-c', to.address, '-t', '86400', '-i', '0']);
+const wefts = await Promise.all(pair.hosts.map(async (host) => (await weftStatus(host)).pid));
+if (!given.spread) {
+  for (const [end, host] of pair.hosts.entries()) {
+    await host.run(['taskset', '-a', '-c', '-p', processorOf(end), String(wefts[end])]);
   }
-  runs.push(done as Record<Kind, Run>);
 }
-await lab.close();
+const lookers = await Lookers.start(pair.hosts, `http://127.0.0.1:${METRICS}/metrics`, on);
+await sleep(WARM_UP_MS);
+const streams = [server, client].flatMap(({ pid }) => family(pid as number));
+const lanes = wefts.map(lanesOf);
 
-const percent = (part: number): string => `${(100 * part).toFixed(2)} %`;
-const show = ({ median, min, max }: Spread, format: (value: number) => string): string =>
-  `${format(median)} (${format(min)} to ${format(max)})`;
-console.log('median (least to most); loss: of throughput, to the same round while nobody looked');
-const rows = KINDS.map((kind) => {
-  const of = (get: (run: Run) => number): Spread => spread(runs.map((run) => get(run[kind])));
-  const gigabits = of((run) => run.gigabits);
-  const loss = spread(runs.map((run) => 1 - run[kind].gigabits / run.nobody.gigabits));
-  const more = spread(runs.map((run) => run[kind].lookers - run.nobody.lookers));
-  const [captured, missed] = [of((run) => run.captured), of((run) => run.missed)];
-  const looks = kind === 'nobody' || kind === 'kernel' ? '' : `, processors ${show(more, percent)}`;
-  const packets =
-    captured.max === 0 ? '' : `; ${captured.median} packets captured, ${missed.median} not`;
-  const lost = kind === 'nobody' ? '' : `, loss ${show(loss, percent)}${looks}`;
-  console.log(
-    `  ${kind.padEnd(8)} ${show(gigabits, (value) => value.toFixed(2))} Gb/s${lost}${packets}`,
+/** The threads of a weft that carry: those beside the main thread that the stream keeps busy. */
+function lanesOf(weft: number): Set<number> {
+  const others = [...threadTimes(weft)].filter(([thread]) => thread !== weft);
+  const most = Math.max(...others.map(([, ms]) => ms));
+  return new Set(others.filter(([, ms]) => ms > most / 4).map(([thread]) => thread));
+}
+
+/** What was carried and what it took so far, in bytes and milliseconds. */
+function readSoFar(): { at: number; bytes: number; work: number; lookers: number } {
+  let work = sum(streams.map(processMs));
+  let looked = sum(lookers.pids.map(processMs));
+  for (const [end, weft] of wefts.entries()) {
+    for (const [thread, ms] of threadTimes(weft)) {
+      if (lanes[end]!.has(thread)) work += ms;
+      else looked += ms;
+    }
+  }
+  const bytes = receivedBytes(to.holder, 'eth0');
+  return { at: performance.now(), bytes, work, lookers: looked };
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((all, one) => all + one, 0);
+}
+
+async function measure(): Promise<Slice> {
+  const before = readSoFar();
+  await sleep(slice * 1000);
+  const after = readSoFar();
+  const bytes = after.bytes - before.bytes;
+  const ms = after.at - before.at;
+  return {
+    gigabits: (8 * bytes) / ms / 1e6,
+    work: (after.work - before.work) / (bytes / 1e9),
+    lookers: (after.lookers - before.lookers) / ms / processors,
+  };
+}
+
+async function measureRound(looks: Looks): Promise<{ slices: Slice[]; round: Round }> {
+  const slices = [await measure()];
+  await lookers.begin(looks);
+  slices.push(await measure(), await measure());
+  await lookers.end();
+  slices.push(await measure());
+  return { slices, round: roundOf(slices) };
+}
+
+const measured = Object.entries(KINDS).map(([kind, looks]) => ({
+  ...{ kind, looks, captured: 0, missed: 0 },
+  slices: [] as Slice[][],
+  rounds: [] as Round[],
+}));
+try {
+  for (let done = 0; done < rounds; done += 1) {
+    for (const one of measured) {
+      const { slices, round } = await measureRound(one.looks);
+      one.slices.push(slices);
+      one.rounds.push(round);
+      one.captured += lookers.captured;
+      one.missed += lookers.missed;
+      lookers.captured = 0;
+      lookers.missed = 0;
+    }
+  }
+} finally {
+  client.kill('SIGKILL');
+  await lookers.close();
+  await lab.close();
+}
+
+const percent = (part: number): string => (100 * part).toFixed(2);
+const show = ({ mean, interval, median }: Estimate): string =>
+  `${percent(mean)} ± ${percent(interval)} % (median ${percent(median)})`;
+
+console.log(`mean of ${rounds} rounds ± its 95 % interval, with lookers to without:`);
+const rows = measured.map(({ kind, rounds: of, slices, captured, missed }) => {
+  const [loss, work, share] = (['loss', 'work', 'lookers'] as const).map((name) =>
+    meanOf(of.map((round) => round[name])),
+  ) as [Estimate, Estimate, Estimate];
+  const gigabits = meanOf(
+    slices.flatMap(([before, , , after]) => [before!, after!].map((one) => one.gigabits)),
   );
-  return { kind, gigabits, loss, processors: more, captured, missed };
+  console.log(
+    `  ${kind.padEnd(8)} loss ${show(loss)}: ${judge(loss)}, of ${gigabits.mean.toFixed(2)} Gb/s`,
+  );
+  console.log(`           lanes' and iperf3's time a byte ${show(work)}`);
+  console.log(`           lookers' part of the processors ${show(share)}`);
+  if (captured > 0) console.log(`           ${captured} packets captured, ${missed} not`);
+  return { kind, loss, work, lookers: share, gigabits, captured, missed };
 });
 if (given.out !== undefined) {
-  writeResult(given.out, 'look', { machine, wire, seconds, rows, runs }, []);
+  writeResult(given.out, 'look', { machine, options: given, rows, measured }, []);
 }

@@ -4,7 +4,7 @@ import { RUN_DIR } from '../run-dir.js';
 import { type Command, DEVICE, HELP } from './command.js';
 
 /** MB a second of each lane's thread; it keeps the cost of a capture below what traffic notices. */
-const RATE_MB = 2;
+const RATE_MB = 1;
 
 export const CAPTURE: Command = {
   name: 'capture',

@@ -34,12 +34,14 @@ export interface Taker {
  * Between two turns. Each wakes two processes, so a capture that is to cost little has few; one that
  * takes all there is finds its ring full in less.
  */
-const EVERY_MS = 100;
+const EVERY_MS = 200;
 const EVERY_UNLIMITED_MS = 20;
 /** Bytes not taken yet, from which on nothing more is carried. */
 const BACKLOG = 1024 * 1024;
 /** Of its rate. */
-const SAVED_SECONDS = 2;
+const SAVED_SECONDS = 4;
+/** What a turn of a capture with a rate carries, in bytes: memory that is used anew each time. */
+const ROOM = 512 * 1024;
 /** Between two words on what is missed. */
 const TELL_MS = 500;
 /** Lanes that do not stop showing packets are not waited for any longer. */
@@ -62,6 +64,7 @@ export class CaptureSession {
   /** Whether it was told that all lanes show their packets: by the first word on what is missed. */
   #hasBegun = false;
   #turned: number;
+  readonly #room = Buffer.allocUnsafe(ROOM);
   #cancel = () => {};
 
   /**
@@ -157,8 +160,11 @@ export class CaptureSession {
   }
 
   #carry(): void {
+    // The room is the taker's until it has taken all.
+    let room = this.#room.subarray(0, this.#taker.writableLength === 0 ? ROOM : 0);
     for (const { ring } of this.#showing) {
-      const records = ring.read();
+      const records = ring.read(room);
+      room = room.subarray(records.length);
       if (records.length > 0) this.#taker.write(records);
     }
   }

@@ -217,6 +217,8 @@ export class Recorder {
   }
 }
 
+const NO_ROOM = Buffer.alloc(0);
+
 /** Packets that were not captured. */
 export interface Missed {
   readonly inner: number;
@@ -251,17 +253,19 @@ export class CaptureRing {
     Atomics.store(this.#words, GRANTED, (this.#words[GRANTED]! + more) | 0);
   }
 
-  /** Takes out what was recorded so far: whole records, and fillers among them. */
-  read(): Buffer {
+  /**
+   * Takes out what was recorded so far: whole records, and fillers among them. They lie at the begin
+   * of `room` where they fit, else in memory of their own.
+   */
+  read(room: Buffer = NO_ROOM): Buffer {
     const head = Atomics.load(this.#words, HEAD);
     const tail = this.#words[TAIL]!;
     const length = UNIT * ((head - tail) >>> 0);
     const from = RING_HEADER + UNIT * (tail & (UNITS - 1));
     const first = Math.min(length, RING_HEADER + RING_BYTES - from);
-    const taken = Buffer.concat([
-      this.#bytes.subarray(from, from + first),
-      this.#bytes.subarray(RING_HEADER, RING_HEADER + length - first),
-    ]);
+    const taken = length <= room.length ? room.subarray(0, length) : Buffer.allocUnsafe(length);
+    this.#bytes.copy(taken, 0, from, from + first);
+    this.#bytes.copy(taken, first, RING_HEADER, RING_HEADER + length - first);
     Atomics.store(this.#words, TAIL, head);
     return taken;
   }
