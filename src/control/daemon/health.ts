@@ -82,8 +82,8 @@ export const UNWATCHED: Watched = {
 export const GRACE_MS = 1_500;
 /** Each echo that an ICMP error answers brings another one, so one that is older is past. */
 const ERRORS_MS = 5_000;
-/** From one echo to the next: of a peer of which nothing is feared, and else. */
-const QUIET_MS = 2_900;
+/** From one echo to the next, in looks of a second: of a peer of which nothing is feared, and else. */
+const QUIET_MS = 1_900;
 const AGAIN_MS = 900;
 /** After so many failures it is asked no more often than others. */
 const TIRED = 10;
@@ -93,6 +93,8 @@ const PING_MS = 3_000;
 /** Packets in a second that echoes, of ours and of the peer's, do not explain: from it and to it. */
 const BUSY = 9;
 const USED = 5;
+/** So long it is busy. */
+const BUSY_MS = 3_000;
 /** Traffic without an answer for so long makes one wonder; so old, it is past. */
 const WONDER_MS = 2_000;
 const TRAFFIC_MS = 10_000;
@@ -187,8 +189,8 @@ function isThrough(full: EchoResult | undefined): boolean | undefined {
 export interface Ask {
   /** Through the tunnel: a small echo, or one as large as its MTU beside it. */
   readonly kind: 'small' | 'pair';
-  /** Whether something is feared, packets leave for it, or neither. */
-  readonly turn: 'urgent' | 'in use' | 'in turn';
+  /** Whether something is feared, large ones are lost, packets leave for it, or none of these. */
+  readonly turn: 'urgent' | 'in doubt' | 'in use' | 'in turn';
 }
 
 /** What is to be asked now, if anything. */
@@ -198,10 +200,12 @@ export function nextAsk(watched: Watched, direct: boolean, now: number): Ask | u
   if (since < AGAIN_MS || now < watched.notBefore) return undefined;
   const kind = !direct && fails === 0 ? 'pair' : 'small';
   const lost = fullLosses(pairs);
-  const feared = fails > 0 || lost > 0 || hasLost(pairs) || isWondering(watched, now);
-  if (feared && (fails || lost) < TIRED) return { kind, turn: 'urgent' };
+  const told = isSmallPath(pairs);
+  if (fails === 0 && lost > 0 && lost < TIRED && !told) return { kind, turn: 'in doubt' };
+  const feared = fails > 0 || (hasLost(pairs) && !told) || isWondering(watched, now);
+  if (feared && fails < TIRED) return { kind, turn: 'urgent' };
   // Whether it is one that answers is asked of each.
-  const busy = kind === 'small' && askedAt !== NEVER && now - busyAt < QUIET_MS;
+  const busy = kind === 'small' && askedAt !== NEVER && now - busyAt < BUSY_MS;
   if (since < QUIET_MS || busy) return undefined;
   // The end of a fault is told as soon as the fault.
   return { kind, turn: lost > 0 || now - usedAt < USED_MS ? 'in use' : 'in turn' };

@@ -32,10 +32,11 @@ import {
 } from './health.js';
 import type { Here, Prober } from './paths.js';
 
-/** Peers that are asked in a second, by a small echo or a small and a large one; and pings, as urgent. */
+/** Peers that are asked in a second, by a small echo or a small and a large one; pings are urgent. */
 export const A_SECOND: Readonly<Record<Ask['turn'], number>> = {
   'in turn': 10,
   'in use': 30,
+  'in doubt': 20,
   urgent: 40,
 };
 /** Peers that are looked at in a second: of thousands each one every few seconds. */
@@ -214,9 +215,9 @@ export class PeerHealths {
     const { clock } = this.#options;
     const now = clock.now();
     const left = { ...A_SECOND };
-    // A copy, since who is asked goes to the end.
+    // A copy, since who is asked goes to the end; but one in doubt, so that some are told of soon
+    // where all are.
     for (const entry of [...this.#entries.values()]) {
-      if (left['in turn'] + left['in use'] + left.urgent === 0) return;
       if (left.urgent > 0 && !entry.pinging && isPingDue(entry.watched, now)) {
         left.urgent -= 1;
         void this.#ping(probers, entry);
@@ -224,8 +225,10 @@ export class PeerHealths {
       const ask = entry.asking ? undefined : nextAsk(entry.watched, entry.direct, now);
       if (ask === undefined || left[ask.turn] === 0) continue;
       left[ask.turn] -= 1;
-      this.#entries.delete(entry.address);
-      this.#entries.set(entry.address, entry);
+      if (ask.turn !== 'in doubt') {
+        this.#entries.delete(entry.address);
+        this.#entries.set(entry.address, entry);
+      }
       void this.#send(probers, entry, ask.kind);
     }
   }

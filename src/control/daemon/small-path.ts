@@ -17,7 +17,7 @@ export interface Pair {
   readonly full?: boolean | undefined;
 }
 
-/** Pairs that are remembered: a minute of a peer that is well. */
+/** Pairs that are remembered: most of a minute of a peer that is well. */
 export const PAIRS = 20;
 /** So many answers are believed of a path of which nothing is known yet. */
 const BELIEVED = 9;
