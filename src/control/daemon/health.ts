@@ -173,11 +173,16 @@ export function takeResult(
   if (small.kind === 'cannot') return { ...watched, cannot: small.why };
   const pair = { small: small.kind === 'answered', full: isThrough(full) };
   const answered = pair.small || full?.kind === 'answered';
-  const before = watched.fails >= AWAY && answered ? [] : watched.pairs;
-  const known = { ...watched, cannot: '', pairs: [...before, pair].slice(-PAIRS) };
+  const known = { ...watched, cannot: '', pairs: withPair(watched, pair, answered) };
   if (!answered) return { ...known, fails: watched.fails + 1 };
   const roundTripMs = pair.small ? tookMs : watched.roundTripMs;
   return { ...known, fails: 0, answeredAt: now, roundTripMs, answers: true };
+}
+
+/** Of what was lost while it was away nothing is kept. */
+function withPair({ pairs, fails }: Watched, pair: Pair, answered: boolean): readonly Pair[] {
+  if (fails < AWAY) return [...pairs, pair].slice(-PAIRS);
+  return answered ? [...pairs.slice(0, -AWAY), pair] : pairs;
 }
 
 /** Undefined: nothing was learnt. */

@@ -86,6 +86,17 @@ test('small packets pass and large ones do not: told in eight seconds, and over 
   }
 });
 
+test('a path that is small as soon as the peer is back from an outage is told of as soon', async () => {
+  for (const away of [6, 12, 60, 300]) {
+    const { until, during } = begin();
+    await during({}, 60);
+    await during(FILTERED, away);
+    await until({}, 'well');
+    const told = await until(SMALL, 'small-mtu');
+    assert.ok(told <= 8, `${away} s away: told after ${told} s`);
+  }
+});
+
 test('it is so from the start: told in eleven seconds', async () => {
   assert.ok((await begin().until(SMALL, 'small-mtu')) <= 11);
 });
