@@ -1,6 +1,7 @@
 /** Paths that take small packets alone, and paths that merely lose: what is said of each, and when. */
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { takeResult, UNWATCHED } from '../../../src/control/daemon/health.js';
 import { A_SECOND } from '../../../src/control/daemon/peer-health.js';
 import {
   fullLosses,
@@ -9,7 +10,7 @@ import {
   type Pair,
 } from '../../../src/control/daemon/small-path.js';
 import { seeded } from '../fakes.js';
-import { begin, FILTERED, type Nature, SECOND } from './fakes/peer-world.js';
+import { begin, FILTERED, type Nature, SECOND, SILENT } from './fakes/peer-world.js';
 
 const SMALL: Nature = { full: 'silent' };
 
@@ -54,6 +55,17 @@ for (const [signs, losses, isSmall] of [
     assert.deepEqual([fullLosses(last), isSmallPath(last)], [losses, isSmall]);
   });
 }
+
+test('a large echo with an answer proves a peer as well as a small one', () => {
+  const { fails, answers, answeredAt } = takeResult(
+    UNWATCHED,
+    SILENT,
+    { kind: 'answered' },
+    950,
+    7,
+  );
+  assert.deepEqual([fails, answers, answeredAt], [0, true, 7]);
+});
 
 test('the more echoes a path loses, the more large ones in a row are chance', () => {
   const needed = (lost: number): number => {
