@@ -144,8 +144,6 @@ const SET_UPS: readonly SetUp[] = [
   {
     is: 'a peer that takes no large packets, and nobody says so',
     finds: ['peer-small-mtu'],
-    // A large echo leaves every 30 s.
-    within: 60_000,
     spoil: ({ beta }) => nft(beta, 'prerouting', 'udp dport 8472 meta length > 1000 drop'),
     mend: ({ beta }) => unshut(beta),
   },

@@ -98,6 +98,13 @@ describe('the health of peers', { skip: lacks ?? false, timeout: 600_000 }, () =
     }
   };
   const hostOf = (address: string): Host => kernels.get(address)?.host ?? weft;
+  /** A rule for what arrives there. */
+  const drop = (address: string, rule: string) =>
+    hostOf(address).run(['nft', '-f', '-'], {
+      input: `add table inet shut
+        add chain inet shut in { type filter hook prerouting priority -10; }
+        add rule inet shut in ${rule}`,
+    });
   /** The first address of its subnet. */
   const overlayOf = async (address: string): Promise<string> =>
     (await peers()).find(({ publicIp }) => publicIp === address)!.subnet.split('/')[0]!;
@@ -173,6 +180,31 @@ describe('the health of peers', { skip: lacks ?? false, timeout: 600_000 }, () =
       });
     });
   }
+
+  test('a peer that takes no large packets, with traffic: told, the others well, and over soon', async (t) => {
+    await withTraffic(KERNEL, async () => {
+      await drop(KERNEL, 'udp dport 8472 meta length > 1000 drop');
+      const words =
+        /^small packets pass the tunnel to 192\.168\.56\.12, those of 1450 bytes do not/;
+      t.diagnostic(`told after ${await becomes(KERNEL, 'small-mtu', words)} ms`);
+      await othersWell(KERNEL);
+      await hostOf(KERNEL).run(['nft', 'delete', 'table', 'inet', 'shut']);
+      t.diagnostic(`over after ${await becomes(KERNEL, 'well')} ms`);
+    });
+  });
+
+  test('one packet in five to a peer is lost: whatever is said of it, not that large ones do not pass', async () => {
+    await drop(KERNEL, 'udp dport 8472 numgen random mod 5 0 drop');
+    const end = performance.now() + 40_000;
+    const said = new Set<PeerState | undefined>();
+    while (performance.now() < end) {
+      said.add((await healths()).get(KERNEL)?.state);
+      await new Promise((resolve) => setTimeout(resolve, 500));
+    }
+    await hostOf(KERNEL).run(['nft', 'delete', 'table', 'inet', 'shut']);
+    assert.ok(!said.has('small-mtu') && !said.has('silent'), [...said].join());
+    await becomes(KERNEL, 'well');
+  });
 
   test('a lease with an address that nobody has: unreachable, by ARP', async (t) => {
     const peer = { subnet: '10.10.177.0/24', publicIp: NOBODY, mac: '02:00:00:00:00:77' };

@@ -126,7 +126,7 @@ const OWN: readonly Flag[] = [
   {
     name: 'probe-peers',
     kind: 'bool',
-    help: 'ask quiet peers every few seconds by an ICMP echo through the tunnel, at most 10 a second in all, so that the status tells which of them are broken',
+    help: 'ask peers every few seconds by ICMP echoes through the tunnel, a small and a large one, of so many peers a second at most, so that the status tells which of them are broken',
     default: 'true',
   },
   {

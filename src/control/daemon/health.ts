@@ -2,8 +2,9 @@
  * What is known of one peer's health, and what follows from it: how it stands with it, and what is
  * to be asked of it next. All of it is decided from what is known and the time; nothing is sent here.
  *
- *   1. A peer is asked by an echo through the tunnel, a small one each QUIET_MS, and a large one now
- *      and then. One that sends much proves itself, and is not asked by small ones meanwhile.
+ *   1. A peer is asked by two echoes through the tunnel each QUIET_MS: a small one, and a large one
+ *      beside it (see small-path.ts). Of one that does not answer the small one alone is asked; where
+ *      it sends much meanwhile it proves itself, and is not.
  *   2. What goes without an answer is asked again each second, and so is a peer that packets leave
  *      for while none comes from it. Three failures in five seconds count, one does not.
  *   3. Silence is a fault where there should be an answer: of a peer that used to answer echoes, or
@@ -16,6 +17,7 @@ import { judge } from '../../operate/diagnose/judge.js';
 import { type Answers, NO_ANSWERS, type Observed } from '../../operate/diagnose/observed.js';
 import type { Code, PeerState } from '../../operate/status/peer-health.js';
 import type { EchoResult } from '../host/echo.js';
+import { fullLosses, isSmallPath, PAIRS, type Pair } from './small-path.js';
 
 /** The lanes' counts for a peer, since it is one. */
 export interface Counts {
@@ -42,23 +44,22 @@ export interface Watched {
   /** Looks since it was heard that found traffic to it; the last of them. */
   readonly unanswered: number;
   readonly trafficAt: number;
+  /** When so much left for it that it cannot be answers to its echoes alone. */
+  readonly usedAt: number;
   /** When the lanes met each of these. */
   readonly refusedAt: number;
   readonly errorsAt: number;
   readonly deniedAt: number;
   readonly unreachableAt: number;
-  /** Echoes, small and large: the last that was sent, and the last that was answered. */
+  /** Echoes: the last that was sent, and the last that was answered; of a small one, how soon. */
   readonly askedAt: number;
   readonly answeredAt: number;
   readonly roundTripMs: number | null;
   /** Whether it is one that answers echoes. */
   readonly answers: boolean;
-  /** Small ones without an answer since one had one; how the last of them went, oldest first. */
+  /** Small ones without an answer since there was one; how the last went, oldest first. */
   readonly fails: number;
-  readonly window: readonly boolean[];
-  /** Large ones: the last, and how many had no answer since one had one. */
-  readonly fullAt: number;
-  readonly fullFails: number;
+  readonly pairs: readonly Pair[];
   /** Why the last could not be sent; empty where it was. */
   readonly cannot: string;
   /** The last ping to its own address that came to an end; when it was sent. */
@@ -70,9 +71,10 @@ export interface Watched {
 
 export const UNWATCHED: Watched = {
   ...{ counts: NO_COUNTS, heardAt: NEVER, busyAt: NEVER, unanswered: 0, trafficAt: NEVER },
+  usedAt: NEVER,
   ...{ refusedAt: NEVER, errorsAt: NEVER, deniedAt: NEVER, unreachableAt: NEVER },
   ...{ askedAt: NEVER, answeredAt: NEVER, roundTripMs: null, answers: false },
-  ...{ fails: 0, window: [], fullAt: NEVER, fullFails: 0, cannot: '' },
+  ...{ fails: 0, pairs: [], cannot: '' },
   ...{ ping: undefined, pingedAt: NEVER, notBefore: NEVER },
 };
 
@@ -80,29 +82,31 @@ export const UNWATCHED: Watched = {
 export const GRACE_MS = 1_500;
 /** Each echo that an ICMP error answers brings another one, so one that is older is past. */
 const ERRORS_MS = 5_000;
-/** From one echo to the next: of a peer of which nothing is feared, and else. */
-const QUIET_MS = 3_000;
+/** From one echo to the next, in looks of a second: of a peer of which nothing is feared, and else. */
+const QUIET_MS = 1_900;
 const AGAIN_MS = 900;
 /** After so many failures it is asked no more often than others. */
 const TIRED = 10;
-/** From one large echo to the next, and while one had no answer. */
-const FULL_MS = 30_000;
-const FULL_AGAIN_MS = 1_900;
 /** From one ping of a peer that does not answer to the next. */
 const PING_MS = 3_000;
 
-/** Packets in a second that a peer's echoes to us do not explain. */
-const BUSY = 5;
+/** Packets in a second that echoes, of ours and of the peer's, do not explain: from it and to it. */
+const BUSY = 9;
+const USED = 5;
+/** So long it is busy. */
+const BUSY_MS = 3_000;
 /** Traffic without an answer for so long makes one wonder; so old, it is past. */
 const WONDER_MS = 2_000;
 const TRAFFIC_MS = 10_000;
+/** It is in use for so long after much left for it: what is stuck is sent again ever more rarely. */
+const USED_MS = 30_000;
 /** Looks that find traffic before an answer is missed. */
 const MISSED = 2;
 
 /** What is to be believed: so many failures, and no sign for so long. */
 const FAILS = 3;
 const SILENT_MS = 5_000;
-/** Losses that are apart, among the last of the window: those in a row are one, a short outage. */
+/** Losses that are apart, among the last small ones: those in a row are one, a short outage. */
 const WINDOW = 7;
 const LOSSES = 2;
 /** After so many failures in a row it was away, and what was lost then is not loss. */
@@ -127,6 +131,7 @@ export function takeCounts(
   const grew = (name: keyof Counts): number => counts[name] - before[name];
   const received = grew('received');
   const traffic = grew('sent') > own;
+  const used = grew('sent') - own >= USED * seconds;
   const told =
     grew('refused') > 0 || grew('errors') > 0 || grew('denied') > 0 || grew('unreachable') > 0;
   if (received === 0 && !told && grew('sent') === 0) return watched;
@@ -139,6 +144,7 @@ export function takeCounts(
     busyAt: busy ? now : watched.busyAt,
     unanswered: heard ? 0 : watched.unanswered + (traffic ? 1 : 0),
     trafficAt: traffic ? now : watched.trafficAt,
+    usedAt: used ? now : watched.usedAt,
     refusedAt: grew('refused') > 0 ? now : watched.refusedAt,
     errorsAt: grew('errors') > 0 ? now : watched.errorsAt,
     deniedAt: grew('denied') > 0 ? now : watched.deniedAt,
@@ -148,59 +154,71 @@ export function takeCounts(
   };
 }
 
-export function takeAsked(watched: Watched, kind: Ask['kind'], now: number): Watched {
-  if (kind === 'ping') return { ...watched, pingedAt: now };
-  return { ...watched, askedAt: now, ...(kind === 'full' ? { fullAt: now } : {}) };
+export function takeAsked(watched: Watched, now: number): Watched {
+  return { ...watched, askedAt: now };
 }
 
-/** An echo has come to its end; `tookMs` from its sending. */
+export function takePing(watched: Watched, result: EchoResult, at: number): Watched {
+  return { ...watched, ping: { at, result } };
+}
+
+/** What was asked has come to its end; `tookMs`: of the small echo, from its sending. */
 export function takeResult(
   watched: Watched,
-  kind: Ask['kind'],
-  result: EchoResult,
+  small: EchoResult,
+  full: EchoResult | undefined,
   tookMs: number,
   now: number,
 ): Watched {
-  if (kind === 'ping') return { ...watched, ping: { at: now - tookMs, result } };
-  if (result.kind === 'cannot') return { ...watched, cannot: result.why };
-  if (kind === 'full' && result.kind !== 'answered') {
-    // Whoever sends too much is told, as this one was.
-    const fullFails = result.kind === 'too big' ? 0 : watched.fullFails + 1;
-    return { ...watched, cannot: '', fullFails };
-  }
-  const answered = result.kind === 'answered';
-  const window = watched.fails >= AWAY && answered ? [] : watched.window;
-  const known = { ...watched, cannot: '', window: [...window, answered].slice(-WINDOW) };
+  if (small.kind === 'cannot') return { ...watched, cannot: small.why };
+  const pair = { small: small.kind === 'answered', full: isThrough(full) };
+  const answered = pair.small || full?.kind === 'answered';
+  const known = { ...watched, cannot: '', pairs: withPair(watched, pair, answered) };
   if (!answered) return { ...known, fails: watched.fails + 1 };
-  const fullFails = kind === 'full' ? 0 : watched.fullFails;
-  return {
-    ...known,
-    ...{ fails: 0, fullFails, answeredAt: now, roundTripMs: tookMs, answers: true },
-  };
+  const roundTripMs = pair.small ? tookMs : watched.roundTripMs;
+  return { ...known, fails: 0, answeredAt: now, roundTripMs, answers: true };
+}
+
+/** Of what was lost while it was away nothing is kept. */
+function withPair({ pairs, fails }: Watched, pair: Pair, answered: boolean): readonly Pair[] {
+  if (fails < AWAY) return [...pairs, pair].slice(-PAIRS);
+  return answered ? [...pairs.slice(0, -AWAY), pair] : pairs;
+}
+
+/** Undefined: nothing was learnt. */
+function isThrough(full: EchoResult | undefined): boolean | undefined {
+  if (full === undefined || full.kind === 'cannot') return undefined;
+  return full.kind === 'answered' || full.kind === 'too big';
 }
 
 export interface Ask {
-  /** Through the tunnel: small, or as large as its MTU; `ping`: to its own address. */
-  readonly kind: 'small' | 'full' | 'ping';
-  /** Whether something is feared. */
-  readonly urgent: boolean;
+  /** Through the tunnel: a small echo, or one as large as its MTU beside it. */
+  readonly kind: 'small' | 'pair';
+  /** Whether something is feared, large ones are lost, packets leave for it, or none of these. */
+  readonly turn: 'urgent' | 'in doubt' | 'in use' | 'in turn';
 }
 
-/** The echo that is to be sent now, if any. */
+/** What is to be asked now, if anything. */
 export function nextAsk(watched: Watched, direct: boolean, now: number): Ask | undefined {
-  const { fails, fullFails, window, askedAt, fullAt, answers } = watched;
+  const { fails, pairs, askedAt, busyAt, usedAt } = watched;
   const since = now - askedAt;
   if (since < AGAIN_MS || now < watched.notBefore) return undefined;
-  const feared = fails > 0 || fullFails > 0 || window.includes(false) || isWondering(watched, now);
-  const urgent = feared && fails < TIRED;
-  if (!direct && answers && fails === 0) {
-    if (now - fullAt >= (fullFails > 0 ? FULL_AGAIN_MS : FULL_MS)) return { kind: 'full', urgent };
-  }
-  if (urgent) return { kind: 'small', urgent };
+  const kind = !direct && fails === 0 ? 'pair' : 'small';
+  const lost = fullLosses(pairs);
+  const told = isSmallPath(pairs);
+  if (fails === 0 && lost > 0 && lost < TIRED && !told) return { kind, turn: 'in doubt' };
+  const feared = fails > 0 || (hasLost(pairs) && !told) || isWondering(watched, now);
+  if (feared && fails < TIRED) return { kind, turn: 'urgent' };
   // Whether it is one that answers is asked of each.
-  const busy = askedAt !== NEVER && now - watched.busyAt < QUIET_MS;
+  const busy = kind === 'small' && askedAt !== NEVER && now - busyAt < BUSY_MS;
   if (since < QUIET_MS || busy) return undefined;
-  return { kind: 'small', urgent: false };
+  // The end of a fault is told as soon as the fault.
+  return { kind, turn: lost > 0 || now - usedAt < USED_MS ? 'in use' : 'in turn' };
+}
+
+/** Whether a small one was lost lately. */
+function hasLost(pairs: readonly Pair[]): boolean {
+  return pairs.slice(-WINDOW).some(({ small }) => !small);
 }
 
 /** Whether its own address is to be pinged now: when it does not answer otherwise. */
@@ -264,7 +282,8 @@ function withoutFault({ words, code }: Opinion): Opinion {
 }
 
 /** Single losses are none, nor are those since the last answer. */
-function answersOf({ window, roundTripMs }: Watched): Answers {
+function answersOf({ pairs, roundTripMs }: Watched): Answers {
+  const window = pairs.slice(-WINDOW).map(({ small }) => small);
   const whole = window.slice(0, window.lastIndexOf(true) + 1);
   const answered = whole.filter((one) => one).length;
   const lost = whole.filter((one, i) => !one && whole[i - 1] !== false).length >= LOSSES;
@@ -280,12 +299,12 @@ function observed(
 ): Observed {
   const lately = (at: number): number => (now - at < TOLD_MS ? 1 : 0);
   const ping = pingOf(watched, now);
-  const { fullFails } = watched;
+  const sent = fullLosses(watched.pairs);
   return {
     ...rest,
     underlay: rest.direct ? { ...asked, unreachable: ping?.unreachable ?? null } : ping,
     tunnel: rest.direct ? null : asked,
-    full: fullFails < FAILS ? null : { ...NO_ANSWERS, sent: fullFails, bytes: mtu },
+    full: isSmallPath(watched.pairs) ? { ...NO_ANSWERS, sent, bytes: mtu } : null,
     lanes: {
       heard: heard ? 1 : 0,
       refused: watched.refusedAt > watched.answeredAt ? lately(watched.refusedAt) : 0,

@@ -3,13 +3,13 @@
  * every VTEP answers, and by pings to their own address where those have no answer. What is known
  * of a peer and what follows from it stands in health.ts; here it is looked, sent and kept.
  *
- * Its cost is bounded: so many echoes a second over all peers, the one that was asked longest ago
- * first. Of a hundred peers each is asked every ten seconds, of thousands every few minutes; those
- * that packets leave for and that do not answer come first.
+ * Its cost is bounded: so many are asked a second, the one that was asked longest ago first. Of a
+ * hundred peers each is asked every ten seconds, of thousands every few minutes; those that packets
+ * leave for have a share of their own, and those for which is feared another.
  */
 import { formatAddress } from '../../dataplane/wire/ipv4.js';
 import { type PeerHealth, UNKNOWN_HEALTH } from '../../operate/status/peer-health.js';
-import type { Echo } from '../host/echo.js';
+import type { Echo, EchoResult } from '../host/echo.js';
 import { textOf } from '../host/errors.js';
 import { LEAST_ECHO } from '../host/icmp-echo.js';
 import type { Membership, Peer } from '../overlay/peers.js';
@@ -25,15 +25,20 @@ import {
   opinionOf,
   takeAsked,
   takeCounts,
+  takePing,
   takeResult,
   UNWATCHED,
   type Watched,
 } from './health.js';
 import type { Here, Prober } from './paths.js';
 
-/** Echoes begun in a second: to peers that are asked in turn, and to those for which is feared. */
-export const IN_TURN = 10;
-export const URGENT = 40;
+/** Peers that are asked in a second, by a small echo or a small and a large one; pings are urgent. */
+export const A_SECOND: Readonly<Record<Ask['turn'], number>> = {
+  'in turn': 10,
+  'in use': 30,
+  'in doubt': 20,
+  urgent: 40,
+};
 /** Peers that are looked at in a second: of thousands each one every few seconds. */
 const LOOKS = 500;
 /** Small echoes, as `ping` sends them, headers included. */
@@ -209,46 +214,59 @@ export class PeerHealths {
   #ask(probers: Probers): void {
     const { clock } = this.#options;
     const now = clock.now();
-    let inTurn = IN_TURN;
-    let urgent = URGENT;
-    // A copy, since who is asked goes to the end.
+    const left = { ...A_SECOND };
+    // A copy, since who is asked goes to the end; but one in doubt, so that some are told of soon
+    // where all are.
     for (const entry of [...this.#entries.values()]) {
-      if (inTurn === 0 && urgent === 0) return;
-      if (urgent > 0 && !entry.pinging && isPingDue(entry.watched, now)) {
-        urgent -= 1;
-        void this.#send(probers, entry, 'ping');
+      if (left.urgent > 0 && !entry.pinging && isPingDue(entry.watched, now)) {
+        left.urgent -= 1;
+        void this.#ping(probers, entry);
       }
       const ask = entry.asking ? undefined : nextAsk(entry.watched, entry.direct, now);
-      if (ask === undefined || (ask.urgent ? urgent : inTurn) === 0) continue;
-      if (ask.urgent) urgent -= 1;
-      else inTurn -= 1;
-      this.#entries.delete(entry.address);
-      this.#entries.set(entry.address, entry);
+      if (ask === undefined || left[ask.turn] === 0) continue;
+      left[ask.turn] -= 1;
+      if (ask.turn !== 'in doubt') {
+        this.#entries.delete(entry.address);
+        this.#entries.set(entry.address, entry);
+      }
       void this.#send(probers, entry, ask.kind);
     }
   }
 
   /** Never rejects. */
-  async #send(probers: Probers, entry: Entry, kind: Ask['kind']): Promise<void> {
+  async #ping({ underlay }: Probers, entry: Entry): Promise<void> {
+    const { clock } = this.#options;
+    const sent = clock.now();
+    entry.watched = { ...entry.watched, pingedAt: sent };
+    entry.pinging = true;
+    const result = await underlay.send(entry.address >>> 0, this.#size(SMALL), PING_WAIT_MS);
+    entry.pinging = false;
+    entry.watched = takePing(entry.watched, result, sent);
+  }
+
+  /** Never rejects. */
+  async #send({ tunnel, underlay }: Probers, entry: Entry, kind: Ask['kind']): Promise<void> {
     const { clock, mtu } = this.#options;
     const sent = clock.now();
-    entry.watched = takeAsked(entry.watched, kind, sent);
-    const inTunnel = kind !== 'ping' && !entry.direct;
-    if (kind === 'ping') entry.pinging = true;
-    else entry.asking = true;
-    if (inTunnel) entry.own += 1;
-    const size = Math.max(LEAST_ECHO, Math.min(kind === 'full' ? mtu() : SMALL, mtu()));
-    const result = inTunnel
-      ? await probers.tunnel.send(entry.peers[0]!.subnet.address >>> 0, size, WAIT_MS)
-      : await probers.underlay.send(
-          entry.address >>> 0,
-          size,
-          kind === 'ping' ? PING_WAIT_MS : WAIT_MS,
-        );
-    if (kind === 'ping') entry.pinging = false;
-    else entry.asking = false;
-    const now = clock.now();
-    entry.watched = takeResult(entry.watched, kind, result, now - sent, now);
+    entry.watched = takeAsked(entry.watched, sent);
+    entry.asking = true;
+    const to = (entry.direct ? entry.address : entry.peers[0]!.subnet.address) >>> 0;
+    const echo = (size: number): Promise<EchoResult> =>
+      (entry.direct ? underlay : tunnel).send(to, this.#size(size), WAIT_MS);
+    if (!entry.direct) entry.own += kind === 'pair' ? 2 : 1;
+    let tookMs = 0;
+    const small = echo(SMALL).then((result) => {
+      tookMs = clock.now() - sent;
+      return result;
+    });
+    const [one, full] = await Promise.all([small, kind === 'pair' ? echo(mtu()) : undefined]);
+    entry.asking = false;
+    entry.watched = takeResult(entry.watched, one, full, tookMs, clock.now());
+  }
+
+  /** Of an echo, headers included. */
+  #size(wanted: number): number {
+    return Math.max(LEAST_ECHO, Math.min(wanted, this.#options.mtu()));
   }
 
   #keepOpen(): void {
