@@ -340,6 +340,7 @@ export class Daemon {
       spent: () => this.#spentByChecks(),
       subject: () => subjectOf(made.parts(), { host, network }),
       status: () => this.#status(made),
+      beside: () => this.#faults(made),
     });
     this.#examiner = examiner;
     lifecycle.onLeave('the checks', () => examiner.stop());
