@@ -194,7 +194,7 @@ describe('hosts that do not forward', { skip: lacks ?? false, timeout: 600_000 }
     await says(/is 0, and so it is for ens33\), so containers/);
     assert.deepEqual(await switches(), off);
     await host.sysctl('net.ipv4.ip_forward=1', 'net.ipv4.conf.ens33.forwarding=0');
-    await says(/^ens33 does not forward .* sysctl -w net\.ipv4\.conf\.ens33\.forwarding=1$/);
+    await says(/^ens33 does not forward .* sysctl -w net\.ipv4\.conf\.ens33\.forwarding=1 /);
     await host.sysctl('net.ipv4.conf.ens33.forwarding=1');
     await isWell();
     await wefts[0]!.stop();
@@ -207,9 +207,9 @@ describe('hosts that do not forward', { skip: lacks ?? false, timeout: 600_000 }
     await host.run(['mount', '-o', 'remount,bind,ro', '/proc/sys']);
     wefts = [await startWeft(host, etcd)];
     await says(
-      /^flannel\.1 does not forward .*: sysctl -w net\/ipv4\/conf\/flannel\.1\/forwarding=1/,
+      /^flannel\.1 does not forward .*; do: sysctl -w net\/ipv4\/conf\/flannel\.1\/forwarding=1 /,
     );
-    await says(/flannel\.1 drops packets .* sysctl -w net\/ipv4\/conf\/flannel\.1\/rp_filter=2$/);
+    await says(/flannel\.1 drops packets .* sysctl -w net\/ipv4\/conf\/flannel\.1\/rp_filter=2 /);
     await host.run(['umount', '/proc/sys']);
     await isWell();
     await wefts[0]!.stop();

@@ -11,8 +11,8 @@ import type { Status } from '../../src/operate/status/status.js';
 export const WITHOUT_DOCKER =
   /^this host does not forward IPv4 \(\/proc\/sys\/net\/ipv4\/ip_forward is 0.*; do: sysctl -w net\.ipv4\.ip_forward=1; .*sysctl\.d\/50-forward\.conf .*systemctl restart docker/;
 
-/** What it says of forwarding: the text, and what to type. */
-export function forwardingIn({ findings }: Pick<Status, 'findings'>): string {
+/** What it says of forwarding, text and what to type; nothing while it starts. */
+export function forwardingIn({ findings = [] }: Partial<Pick<Status, 'findings'>>): string {
   const found = findings.filter(({ code }) => code === 'forwarding');
   return found.map(({ text, cure }) => `${text}; do: ${cure}`).join('\n');
 }
