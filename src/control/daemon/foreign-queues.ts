@@ -59,6 +59,8 @@ function opened(device: string, foreign: number, openers: readonly Opener[]): Ho
   return new HostError(
     'EBUSY',
     text,
-    pids === '' ? `grep -ls ${device} /proc/[0-9]*/fdinfo/*   (as the host's root: names the process, to be ended)` : `kill ${pids}`,
+    pids === ''
+      ? `grep -ls ${device} /proc/[0-9]*/fdinfo/*   (as the host's root: names the process, to be ended)`
+      : `kill ${pids}`,
   );
 }
