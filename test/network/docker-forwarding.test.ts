@@ -16,7 +16,7 @@ import { packImage } from '../../src/lab/image.js';
 import { Lab } from '../../src/lab/lab.js';
 import { CONFIG, PREFIX, startWeft } from './overlay.js';
 import { eventually, statusOf } from './spoil.js';
-import { addStranger, forwards, isRouted, WITHOUT_DOCKER } from './strangers-way.js';
+import { addStranger, forwardingIn, forwards, isRouted, WITHOUT_DOCKER } from './strangers-way.js';
 
 const lacks = dockerLacks() ?? labLacks({ programs: ['etcd', 'ping'], tun: true });
 if (lacks === undefined && !Lab.inside()) {
@@ -61,7 +61,7 @@ describe('Docker started after weft', { skip: lacks ?? false, timeout: 600_000 }
   }
 
   test('dockerd switches forwarding on and closes FORWARD; what weft had named is over', async () => {
-    assert.match((await statusOf(hosts[0])).faults.join(), WITHOUT_DOCKER);
+    assert.match(forwardingIn(await statusOf(hosts[0])), WITHOUT_DOCKER);
     assert.equal(await policy(hosts[0]), '-P FORWARD ACCEPT');
     engines = [await startDocker(hosts[0]), await startDocker(hosts[1])];
     for (const host of hosts) {

@@ -5,10 +5,17 @@
 import type { Etcd } from '../../src/lab/etcd.js';
 import type { Host } from '../../src/lab/host.js';
 import type { Network } from '../../src/lab/network.js';
+import type { Status } from '../../src/operate/status/status.js';
 
 /** What weft says of a host that does not forward. */
 export const WITHOUT_DOCKER =
-  /^this host does not forward IPv4 \(\/proc\/sys\/net\/ipv4\/ip_forward is 0.*systemctl restart docker.*elsewhere run: sysctl -w net\.ipv4\.ip_forward=1,.*sysctl\.d\/50-forward\.conf$/;
+  /^this host does not forward IPv4 \(\/proc\/sys\/net\/ipv4\/ip_forward is 0.*; do: sysctl -w net\.ipv4\.ip_forward=1; .*sysctl\.d\/50-forward\.conf .*systemctl restart docker/;
+
+/** What it says of forwarding, text and what to type; nothing while it starts. */
+export function forwardingIn({ findings = [] }: Partial<Pick<Status, 'findings'>>): string {
+  const found = findings.filter(({ code }) => code === 'forwarding');
+  return found.map(({ text, cure }) => `${text}; do: ${cure}`).join('\n');
+}
 
 /** etcd is what it wants to reach. */
 export async function addStranger(network: Network, router: Host, etcd: Etcd): Promise<Host> {

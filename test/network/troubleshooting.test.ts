@@ -12,7 +12,7 @@ import { type Host, WEFT } from '../../src/lab/host.js';
 import { Lab } from '../../src/lab/lab.js';
 import { missing, typedOf } from '../docs/blocks.js';
 import { again, nft, pause, Site, unshut } from './broken/site.js';
-import { PREFIX } from './overlay.js';
+import { CONFIG, PREFIX } from './overlay.js';
 import { pathsLack } from './paths.js';
 
 const lacks = await pathsLack();
@@ -94,6 +94,18 @@ const SYMPTOMS: Readonly<Record<string, readonly Symptom[]>> = {
         const key = `${PREFIX}/subnets/what-is-this`;
         await etcd.put(key, '{}');
         return () => etcd.delete(key);
+      },
+    },
+  ],
+  'the network config was changed': [
+    {
+      make: async (site) => {
+        const put = async (config: string) => {
+          await site.etcd.put(`${PREFIX}/config`, config);
+          site.reload();
+        };
+        await put(CONFIG.replace('}}', ',"VNI":2}}'));
+        return () => put(CONFIG);
       },
     },
   ],

@@ -12,22 +12,19 @@ import { findLeftover } from '../../control/host/leftover.js';
 import { describePortUser } from '../../control/host/ports.js';
 import { checkLanes, preflight } from '../../control/host/preflight.js';
 import { systemRunner } from '../../control/host/runner.js';
-import { type Config, ConfigError, parseConfig } from '../../control/overlay/config.js';
-import { parseLeaseValue } from '../../control/overlay/lease-value.js';
+import type { Config } from '../../control/overlay/config.js';
 import { formatSubnet } from '../../control/overlay/subnet.js';
 import { readPreviousSubnet } from '../../control/overlay/subnet-env.js';
 import type { Clock } from '../../control/runtime.js';
-import { messageOf, type Store, StoreError, StoreUnreachable } from '../../control/store/store.js';
-import { formatAddress } from '../../dataplane/wire/ipv4.js';
+import type { Store } from '../../control/store/store.js';
 import { type Look, saw, wrong } from '../../operate/diagnose/look.js';
 import type { HostCheck, Subject } from '../../operate/findings/check.js';
 import type { Finding } from '../../operate/findings/finding.js';
 import { lookAtHosts } from './peers.js';
+import { lookAtStore } from './store.js';
 
 const PROC = '/proc';
 const PLACES = { proc: PROC, cgroups: '/sys/fs/cgroup', tun: '/dev/net/tun' };
-/** A store that says nothing for so long is away. */
-const STORE_MS = 6_000;
 
 export interface BeforeStart {
   readonly clock: Clock;
@@ -46,7 +43,7 @@ export async function lookBeforeStart(options: BeforeStart): Promise<Look[]> {
   const looks = [...(await lookAtHost())];
   const underlay = await lookAtUnderlay(options);
   looks.push(underlay.look);
-  const store = await lookAtStore(options);
+  const store = await lookAtStore({ ...options, publicIp: underlay.found?.publicIp });
   looks.push(...store.looks);
   if (underlay.found === undefined || store.config === undefined) return looks;
   const mtu = mtuOf(store.config, underlay.found);
@@ -105,80 +102,6 @@ async function lookAtUnderlay({
     if (!(error instanceof HostError)) throw error;
     return { look: wrong('underlay', 'underlay', error.message) };
   }
-}
-
-async function lookAtStore({
-  openStore,
-  clock,
-}: BeforeStart): Promise<{ looks: Look[]; config?: Config; hosts?: readonly string[] }> {
-  let store: Store;
-  try {
-    store = await openStore();
-  } catch (error) {
-    return { looks: [wrong('store', 'store-files', messageOf(error))] };
-  }
-  const begun = clock.now();
-  try {
-    const text = await within(store.readConfig(), STORE_MS, clock);
-    const ms = Math.round(clock.now() - begun);
-    const answers = saw('store', `${store.description} answers (${ms} ms with the connection)`);
-    if (text === undefined) {
-      const hint = await store.hintForMissingConfig();
-      const why = `there is no network config at ${store.configName}`;
-      return {
-        looks: [
-          answers,
-          wrong('config', 'no-config', hint === undefined ? why : `${why}: ${hint}`),
-        ],
-      };
-    }
-    const config = parseConfig(text, store.configName);
-    const { backend } = config;
-    const of =
-      backend.type === 'vxlan' ? `vxlan, VNI ${backend.vni}, UDP ${backend.port}` : backend.type;
-    const { entries } = await within(store.list(), STORE_MS, clock);
-    const hosts = [...new Set(entries.flatMap(({ value }) => hostOf(value)))];
-    const looks = [answers, saw('config', `${formatSubnet(config.network)}, ${of}`)];
-    return { looks, config, hosts };
-  } catch (error) {
-    if (error instanceof ConfigError) return { looks: [wrong('config', 'config', error.message)] };
-    const expected = [StoreError, StoreUnreachable, Late];
-    if (!expected.some((kind) => error instanceof kind)) throw error;
-    const why =
-      error instanceof Late
-        ? `${store.description} does not answer within ${STORE_MS / 1000} s`
-        : messageOf(error);
-    return {
-      looks: [
-        wrong(
-          'store',
-          'store-away',
-          why,
-          'start etcd, or name where it is: -etcd-endpoints=http://ADDRESS:2379',
-        ),
-      ],
-    };
-  } finally {
-    await store.close();
-  }
-}
-
-/** The public IP in a lease's value; none of what is no lease. */
-function hostOf(value: string): string[] {
-  try {
-    return [formatAddress(parseLeaseValue(value).publicIp)];
-  } catch {
-    return [];
-  }
-}
-
-class Late extends Error {}
-
-function within<T>(work: Promise<T>, ms: number, clock: Clock): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const cancel = clock.after(ms, () => reject(new Late()));
-    work.then(resolve, reject).finally(cancel);
-  });
 }
 
 /** Whether what weft would take is free: the port, and the device's name. */

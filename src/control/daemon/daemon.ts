@@ -298,7 +298,7 @@ export class Daemon {
   }
 
   #status(made: Running): AnyStatus {
-    const { held, storeState, drift, unsound = [], configProblem } = this.#overlay ?? {};
+    const { held, storeState, drift, unsound = [], config } = this.#overlay ?? {};
     const parts = made.parts();
     const told = this.#faults(made).map(({ text }) => text);
     // Some of them are findings of a check, for what is wrong with them besides.
@@ -306,7 +306,7 @@ export class Daemon {
     const findings = this.#findings(made);
     const now = {
       ...this.#process(),
-      ...{ held, storeState, lost: this.#lost, drift, unsound, configProblem },
+      ...{ held, storeState, lost: this.#lost, drift, unsound, config },
       ...{ findings, faults },
       logLinesLost: this.#options.logStream.lost,
       verdict: judge(findings, parts.carrier.peers.length),
@@ -340,6 +340,7 @@ export class Daemon {
       spent: () => this.#spentByChecks(),
       subject: () => subjectOf(made.parts(), { host, network }),
       status: () => this.#status(made),
+      beside: () => this.#faults(made),
     });
     this.#examiner = examiner;
     lifecycle.onLeave('the checks', () => examiner.stop());

@@ -1,10 +1,12 @@
 /**
  * Runs the checks of operate/findings while weft runs, and keeps what they found last. A finding is
- * one line of log when it begins and one when it is over, however often it comes and goes.
+ * one line of log when it begins and one when it is over, however often it comes and goes; one that
+ * follows from a greater fault, whoever found that, has its line if it is left when that is over.
  *
  * A mistake in a check costs that check, never the packets.
  */
 import type { AnyStatus, HostCheck, StatusCheck, Subject } from '../../operate/findings/check.js';
+import { withoutConsequences } from '../../operate/findings/consequences.js';
 import { type Finding, keyOf } from '../../operate/findings/finding.js';
 import { HostError } from '../host/errors.js';
 import type { Clock, Log } from '../runtime.js';
@@ -34,6 +36,8 @@ export interface ExaminerOptions {
   /** What is looked at, as it is now. */
   readonly subject: () => Subject;
   readonly status: () => AnyStatus;
+  /** What others found and tell themselves: it may explain what is found here. */
+  readonly beside: () => readonly Finding[];
 }
 
 export class Examiner {
@@ -131,11 +135,17 @@ export class Examiner {
   }
 
   #tell(): void {
-    const { clock, log } = this.#options;
-    const now = new Map(this.findings.map((finding) => [keyOf(finding), finding]));
+    const { clock, log, beside } = this.#options;
+    const { findings } = this;
+    const causes = new Set(withoutConsequences([...beside(), ...findings]));
+    const there = new Set(findings.map(keyOf));
+    const now = new Map(
+      findings.filter((one) => causes.has(one)).map((finding) => [keyOf(finding), finding]),
+    );
     const at = clock.now();
     this.#since = new Map([...now.keys()].map((key) => [key, this.#since.get(key) ?? at]));
-    const over = [...this.#open].filter(([key]) => !now.has(key));
+    // What is explained since it was said is not over.
+    const over = [...this.#open].filter(([key]) => !there.has(key));
     const isNews = (key: string) =>
       !this.#open.has(key) &&
       at - (this.#since.get(key) ?? at) >= LASTS_MS &&
@@ -151,7 +161,7 @@ export class Examiner {
     for (const [, { text }] of over.slice(0, TOLD)) log.info(`over: ${text}`);
     if (over.length > TOLD) log.info(`over: ${over.length - TOLD} more findings`);
     for (const [key, said] of this.#said) {
-      if (!now.has(key) && at - said >= SILENT_MS) this.#said.delete(key);
+      if (!there.has(key) && at - said >= SILENT_MS) this.#said.delete(key);
     }
   }
 }

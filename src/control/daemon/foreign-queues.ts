@@ -45,15 +45,22 @@ export class ForeignQueues implements Member {
       return [];
     }
     this.#next = 0;
-    throw new HostError('EBUSY', describe(device, there - queues, await find(device)));
+    throw opened(device, there - queues, await find(device));
   }
 }
 
-function describe(device: string, foreign: number, openers: readonly Opener[]): string {
+function opened(device: string, foreign: number, openers: readonly Opener[]): HostError {
   const names = openers.map(({ pid, name }) => `process ${pid} (${name})`);
   const who = names.length === 0 ? 'a process that weft cannot see' : names.join(', ');
-  return (
+  const text =
     `${who} has opened ${device} too (${foreign} queue${foreign === 1 ? '' : 's'} more than ` +
-    `weft's): it gets none of its packets, but what it writes there enters this host; end it`
+    `weft's): it gets none of its packets, but what it writes there enters this host`;
+  const pids = openers.map(({ pid }) => pid).join(' ');
+  return new HostError(
+    'EBUSY',
+    text,
+    pids === ''
+      ? `grep -ls ${device} /proc/[0-9]*/fdinfo/*   (as the host's root: names the process, to be ended)`
+      : `kill ${pids}`,
   );
 }

@@ -4,7 +4,7 @@
  */
 import { bridgesIn } from '../host/bridges.js';
 import { HostError } from '../host/errors.js';
-import { whatDoesNotForward } from '../host/forwarding.js';
+import { type Said, whatDoesNotForward } from '../host/forwarding.js';
 import type { Ip } from '../host/ip.js';
 import { ofDevice, readSysctl, sysctlCommand } from '../host/sysctls.js';
 import type { Kind, Member } from './reconcile.js';
@@ -43,8 +43,9 @@ export class Forwarding implements Member {
     const strict = tunnel === undefined || underlay === undefined ? [] : whatIsStrict(tunnel, proc);
     const said = [...whatDoesNotForward(ways, proc), ...strict];
     this.#loses = bridges.length > 0 || strict.length > 0;
-    if (said.length > 0) throw new HostError('ENETUNREACH', said.join('; and '));
-    return [];
+    if (said.length === 0) return [];
+    const text = said.map((one) => one.text).join('; and ');
+    throw new HostError('ENETUNREACH', text, said.map(({ cure }) => cure).join('; '));
   }
 }
 
@@ -52,13 +53,13 @@ export class Forwarding implements Member {
  * Packets that come through the tunnel from hosts that are routed directly: the strict check wants
  * them from the underlay. It is on where `all` or the device's own is 1 and neither is 2.
  */
-function whatIsStrict(tunnel: string, proc: string): string[] {
+function whatIsStrict(tunnel: string, proc: string): Said[] {
   const key = ofDevice(tunnel, 'rp_filter');
   const [all, own] = [ofDevice('all', 'rp_filter'), key].map((one) => readSysctl(one, proc));
   if (own === undefined || Math.max(Number(all ?? 0), Number(own)) !== 1) return [];
-  return [
+  const text =
     `${tunnel} drops packets of hosts that are routed directly and do not do so themselves ` +
-      `(rp_filter is strict: /proc/sys/net/ipv4/conf/all is ${all}, ${tunnel} is ${own}), and weft ` +
-      `cannot write that here; run on the host: ${sysctlCommand(key, '2')}`,
-  ];
+    `(rp_filter is strict: /proc/sys/net/ipv4/conf/all is ${all}, ${tunnel} is ${own}), and weft ` +
+    'cannot write that here';
+  return [{ text, cure: `${sysctlCommand(key, '2')}   (on the host)` }];
 }

@@ -8,7 +8,8 @@
  * begins, and again when it is over.
  */
 import type { Finding } from '../../operate/findings/finding.js';
-import type { Clock, Log } from '../runtime.js';
+import { HostError } from '../host/errors.js';
+import { type Clock, type Fault, type Log, lineOf } from '../runtime.js';
 import { messageOf } from '../store/store.js';
 import { Pace, type Spent } from './pace.js';
 import { stackOf } from './unexpected.js';
@@ -45,7 +46,7 @@ export class Reconciler {
   readonly #log: Log;
   readonly #spent: Spent | undefined;
   readonly #members = new Map<Member, Pace>();
-  readonly #faults = new Map<Member, string>();
+  readonly #faults = new Map<Member, Pick<Fault, 'text' | 'cure'>>();
   /** The last look's line; empty when all was well. */
   #said = '';
   /** When a look is wanted, and when the last one ended. */
@@ -67,14 +68,14 @@ export class Reconciler {
 
   /** What cannot be put right just now. */
   get faults(): readonly string[] {
-    return [...this.#faults.values()];
+    return [...this.#faults.values()].map(({ text }) => text);
   }
 
   /** The same as findings. */
   get findings(): readonly Finding[] {
-    return [...this.#faults].map(([{ name, kind }, text]) => ({
+    return [...this.#faults].map(([{ name, kind }, { text, cure }]) => ({
       ...(kind ?? { code: 'not-put-right', severity: 'warning' }),
-      ...{ scope: 'host', about: name, text, cure: '' },
+      ...{ scope: 'host', about: name, text, cure },
     }));
   }
 
@@ -160,10 +161,13 @@ export class Reconciler {
       if (this.#faults.delete(member)) this.#log.info(`${member.name}: all is well again`);
       return did;
     } catch (error) {
-      const fault = messageOf(error);
-      if (this.#state === 'stopped' || this.#faults.get(member) === fault) return [];
+      const cure = error instanceof HostError ? error.cure : '';
+      const fault = { text: messageOf(error), cure };
+      const before = this.#faults.get(member);
+      const isKnown = before !== undefined && lineOf(before) === lineOf(fault);
+      if (this.#state === 'stopped' || isKnown) return [];
       for (const line of stackOf(error)) this.#log.debug(line);
-      this.#log.warn(fault);
+      this.#log.warn(lineOf(fault));
       this.#faults.set(member, fault);
       return [];
     }

@@ -14,7 +14,7 @@ import type { Build, HostGwStatus, Status } from '../../operate/status/status.js
 import type { Interface } from '../host/interfaces.js';
 import type { OwnLease } from '../overlay/acquire.js';
 import type { HostGw, Vxlan } from '../overlay/config.js';
-import type { ConfigProblem } from '../overlay/flanneld.js';
+import type { ConfigWatch } from '../overlay/config-watch.js';
 import type { Drift } from '../overlay/lease/clock.js';
 import type { Held } from '../overlay/lease/holder.js';
 import type { Peer } from '../overlay/peers.js';
@@ -79,7 +79,7 @@ export interface Moment {
   readonly storeState: StoreState | undefined;
   readonly drift: Drift | undefined;
   readonly unsound: readonly Unsound[];
-  readonly configProblem: ConfigProblem | undefined;
+  readonly config: Pick<ConfigWatch, 'change' | 'problem'> | undefined;
   readonly lost: string | null;
   /** What cannot be put right just now. */
   readonly faults: readonly string[];
@@ -174,7 +174,7 @@ function reportVerdict({ verdict, findings, faults, overlayNetwork, setUp }: Mom
 }
 
 function reportStore(store: Common['store'], now: Moment) {
-  const { storeState, timeOfDay, unsound, configProblem, drift } = now;
+  const { storeState, timeOfDay, unsound, drift } = now;
   const { description, network } = store;
   const inSeconds = (date: Date) => Math.floor((date.getTime() - timeOfDay.getTime()) / 1000);
   const certificates = (store.certificates ?? []).map(({ name, begins, ends }) => {
@@ -183,8 +183,11 @@ function reportStore(store: Common['store'], now: Moment) {
   const leases = { leaseDrift: drift ?? null, shortLease: store.shortLease ?? null };
   const state = { ...(storeState ?? NOT_FOLLOWED), certificates, ...leases };
   const unsoundLeases = reportUnsound(unsound);
-  const flanneldRefuses = configProblem ?? null;
-  return { store: description, network, storeState: state, unsoundLeases, flanneldRefuses };
+  const config = {
+    flanneldRefuses: now.config?.problem ?? null,
+    configChange: now.config?.change ?? null,
+  };
+  return { store: description, network, storeState: state, unsoundLeases, ...config };
 }
 
 /** More of them would say no more. */

@@ -7,6 +7,7 @@
  * again and again is named, and opposed ever less often.
  */
 import fs from 'node:fs';
+import path from 'node:path';
 import { HostError } from '../host/errors.js';
 import type { Journal } from '../host/journal.js';
 import {
@@ -59,8 +60,8 @@ export class SubnetFile implements Member {
   /** Which file it was at the last look, and whether it changed by itself while weft let it be. */
   #stamp = '';
   #restless = false;
-  /** That somebody opposes, in the words of the first time; empty while nobody does. */
-  #opposed = '';
+  /** That somebody opposes, in the words of the first time; undefined while nobody does. */
+  #opposed: HostError | undefined;
 
   constructor(file: string, env: SubnetEnv, options: SubnetFileOptions) {
     this.name = file;
@@ -112,27 +113,29 @@ export class SubnetFile implements Member {
     if (quiet >= (this.#restless ? CALM_MS : longest)) {
       this.#restless = false;
       this.#repairs = 0;
-      this.#opposed = '';
+      this.#opposed = undefined;
     }
-    if (this.#opposed !== '') throw new HostError('EBUSY', this.#opposed);
+    if (this.#opposed !== undefined) throw this.#opposed;
     return [];
   }
 
   #repair(text: string | undefined, wrong: string): string[] {
     const now = this.#options.clock.now();
     if (this.#repairs >= REPAIRS) {
-      this.#opposed ||=
-        `another program keeps writing ${this.name}, ${wrong}: weft writes it again now and then; ` +
-        'stop that program, or give weft a file of its own with -subnet-file';
+      this.#opposed ??= new HostError(
+        'EBUSY',
+        `another program keeps writing ${this.name}, ${wrong}: weft writes it again now and then`,
+        'stop that program, or give weft a file of its own: -subnet-file=FILE',
+      );
       const isPause = now < this.#repairedAt + this.#pauseMs;
-      if (!this.#isCalm() && isPause) throw new HostError('EBUSY', this.#opposed);
+      if (!this.#isCalm() && isPause) throw this.#opposed;
     }
     this.#write(text);
     this.#repairs += 1;
     this.#repairedAt = now;
     // Whoever opposes does so at once, as a rule.
     if (this.#repairs <= REPAIRS) this.#options.soon(STEPS_MS);
-    if (this.#opposed !== '') throw new HostError('EBUSY', this.#opposed);
+    if (this.#opposed !== undefined) throw this.#opposed;
     return [`wrote ${this.name}, ${wrong}`];
   }
 
@@ -172,7 +175,10 @@ export class SubnetFile implements Member {
     } catch (error) {
       const lack = before === undefined ? 'miss it' : 'read other values there';
       const why = messageOf(error);
-      throw new HostError('EIO', `cannot write ${this.name}: ${why}; Docker and CNI will ${lack}`);
+      const text = `cannot write ${this.name}: ${why}; Docker and CNI will ${lack}`;
+      const folder = path.dirname(this.name);
+      const remark = 'rights, and room: weft tries again by itself';
+      throw new HostError('EIO', text, `ls -ld ${folder}; df -h ${folder}   (${remark})`);
     }
     this.#written = true;
     this.#seen = undefined;

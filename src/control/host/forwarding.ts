@@ -8,6 +8,7 @@
  * that was none, between all its networks; and dockerd sets the policy of FORWARD to DROP only where
  * it is the one to switch forwarding on.
  */
+import type { Fault } from '../runtime.js';
 import { ofDevice, readSysctl, sysctlCommand } from './sysctls.js';
 
 const HOST = 'net/ipv4/ip_forward';
@@ -22,8 +23,10 @@ export interface Ways {
   readonly direct: readonly string[];
 }
 
-/** A sentence for each thing that does not forward, with what to do. Only looks. */
-export function whatDoesNotForward({ tunnel, bridges, direct }: Ways, proc = '/proc'): string[] {
+export type Said = Pick<Fault, 'text' | 'cure'>;
+
+/** A sentence for each thing that does not forward, and what to do. Only looks. */
+export function whatDoesNotForward({ tunnel, bridges, direct }: Ways, proc = '/proc'): Said[] {
   const isOff = (key: string) => readSysctl(key, proc) === '0';
   const closed = (device: string) => isOff(ofDevice(device, 'forwarding'));
   // One that is made now would be as `default` says.
@@ -33,21 +36,25 @@ export function whatDoesNotForward({ tunnel, bridges, direct }: Ways, proc = '/p
   if (others.length > 0 && isOff(HOST)) {
     return [hostIsOff([...own, ...others].filter((name) => name !== 'default'))];
   }
-  const said = own.map((device) => {
+  const all = own.map((device) => {
     const lost = 'nothing that other hosts send reaches a container';
-    return `${describe(device, lost)}; weft cannot write that here: ${command(device)}`;
+    return said(device, `${lost}, and weft cannot write that here`);
   });
   for (const device of others) {
     if (device === 'default') {
-      said.push(`${describe(device, 'nor will the bridge of containers')}; ${command(device)}`);
+      all.push(said(device, 'nor will the bridge of containers'));
     } else if (bridges.includes(device)) {
-      said.push(`${describe(device, 'containers reach no other host')}; ${command(device)}`);
+      all.push(said(device, 'containers reach no other host'));
     } else {
-      const lost = 'what other hosts route here for containers is dropped';
-      said.push(`${describe(device, lost)}; ${command(device)}`);
+      all.push(said(device, 'what other hosts route here for containers is dropped'));
     }
   }
-  return said;
+  return all;
+}
+
+function said(device: string, lost: string): Said {
+  const command = sysctlCommand(ofDevice(device, 'forwarding'), '1');
+  return { text: describe(device, lost), cure: `${command}   (on the host)` };
 }
 
 function describe(device: string, lost: string): string {
@@ -56,17 +63,14 @@ function describe(device: string, lost: string): string {
   return `${device} does not forward IPv4 (${file}), so ${lost}`;
 }
 
-function command(device: string): string {
-  return `run on the host: ${sysctlCommand(ofDevice(device, 'forwarding'), '1')}`;
-}
-
-function hostIsOff(devices: readonly string[]): string {
+function hostIsOff(devices: readonly string[]): Said {
   const also = devices.length === 0 ? '' : `, and so it is for ${devices.join(', ')}`;
-  return (
-    `this host does not forward IPv4 (/proc/sys/${HOST} is 0${also}), so containers reach no other ` +
-    'host; where Docker is, let it do that when it starts (systemctl restart docker), since it sets ' +
-    "FORWARD's policy to DROP only where it is the one to switch forwarding on; elsewhere run: " +
-    `${sysctlCommand(HOST, '1')}, and for the next boot: ` +
-    'echo net.ipv4.ip_forward=1 > /etc/sysctl.d/50-forward.conf'
-  );
+  const off = `/proc/sys/${HOST} is 0${also}`;
+  return {
+    text: `this host does not forward IPv4 (${off}), so containers reach no other host`,
+    cure:
+      `${sysctlCommand(HOST, '1')}; echo net.ipv4.ip_forward=1 > /etc/sysctl.d/50-forward.conf   ` +
+      '(where Docker is, in place of it: systemctl restart docker, which sets the policy of FORWARD ' +
+      'to DROP only where it is the one to switch forwarding on)',
+  };
 }

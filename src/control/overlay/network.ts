@@ -18,7 +18,7 @@ import { acquire, describeLease, type Identity, type OwnLease } from './acquire.
 import type { HostAddress } from './admit.js';
 import { findAssigned } from './assigned.js';
 import { type Backend, type Config, ConfigError, parseConfig } from './config.js';
-import { type ConfigProblem, configProblem } from './flanneld.js';
+import { ConfigWatch } from './config-watch.js';
 import { type Candidate, findFormerAddress } from './former-address.js';
 import { type Drift, LeaseClock } from './lease/clock.js';
 import { type Held, LeaseHolder } from './lease/holder.js';
@@ -79,7 +79,7 @@ export class Overlay {
   /** The text of the config in force. */
   #configText = '';
   #config: Config | undefined;
-  #configProblem: ConfigProblem | undefined;
+  #configWatch: ConfigWatch | undefined;
   /** What an earlier run saved of this network, until the store has told our lease. */
   #saved: ReadNetwork | undefined;
   /** Whether `own` comes from there. */
@@ -123,9 +123,9 @@ export class Overlay {
     return this.#peers?.unsound ?? [];
   }
 
-  /** Why a flanneld would refuse the config in force; undefined where it would not, or none reads it. */
-  get configProblem(): ConfigProblem | undefined {
-    return this.#configProblem;
+  /** How it stands with the network config in the store; undefined before `join`. */
+  get config(): Pick<ConfigWatch, 'change' | 'problem'> | undefined {
+    return this.#configWatch;
   }
 
   /** How it stands with the store; undefined before `follow`. */
@@ -189,7 +189,8 @@ export class Overlay {
   async join(config: Config, identity: Identity): Promise<OwnLease> {
     this.#backend = config.backend.type;
     this.#config = config;
-    if (this.#isBesideFlanneld) this.#configProblem = configProblem(this.#configText);
+    const [text, besideFlanneld] = [this.#configText, this.#isBesideFlanneld];
+    this.#configWatch = new ConfigWatch({ ...this.#options, config, text, besideFlanneld });
     for (;;) {
       this.#throwIfStopped();
       try {
@@ -305,6 +306,7 @@ export class Overlay {
       const entries = leases.map((lease) => ({ ...lease, revision: 0n, lease: 0n }));
       peers.snapshot({ entries, revision: 0n });
     }
+    this.#configWatch?.start();
     const saver = this.#saver;
     saver?.begin({ config: this.#configText, publicIp, own });
     this.#following = store.follow({
@@ -322,23 +324,17 @@ export class Overlay {
     });
   }
 
-  /** The store answers, so what was saved is not in force any more. */
+  /** The store answers, so its word counts, and not what was saved; but for the config in force. */
   #verified(): void {
-    const { store, log } = this.#options;
     this.#fromSaved = false;
     this.#saved = undefined;
-    store.readConfig().then(
-      (text) => {
-        if (text === undefined || text === this.#configText) return;
-        log.warn(`${store.configName} has changed since it was saved; restart weft to use it`);
-      },
-      (error: unknown) => log.debug(messageOf(error)),
-    );
+    void this.#configWatch?.look();
   }
 
-  /** Talks to the store over new connections, which lists all leases again. */
+  /** Talks to the store over new connections, which lists all leases again; and reads the config. */
   reconnect(): void {
     this.#options.store.reconnect?.();
+    if (this.#following !== undefined) void this.#configWatch?.look();
   }
 
   /**
@@ -367,6 +363,7 @@ export class Overlay {
     this.#wake();
     this.#holder?.stop();
     this.#leaseClock?.stop();
+    this.#configWatch?.stop();
     this.#peers?.stop();
     this.#saver?.stop();
     await this.#following?.stop();

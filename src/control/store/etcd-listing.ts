@@ -95,3 +95,11 @@ function tooLarge(last: IKeyValue | undefined, reason: string): string {
   const most = `${LARGEST_MESSAGE / 2 ** 20} MiB`;
   return `the value of ${where} is larger than ${most}, and no lease is; remove it (${reason})`;
 }
+
+/** All keys that begin with `prefix`: up to the prefix with its last byte one higher. */
+export function range(prefix: string): { key: Buffer; range_end: Buffer } {
+  const key = Buffer.from(prefix);
+  const end = Buffer.from(key);
+  end[end.length - 1] = (end[end.length - 1] as number) + 1;
+  return { key, range_end: end };
+}

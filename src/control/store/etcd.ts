@@ -12,8 +12,9 @@ import type { Known, StoredEntry, StoredListing } from './etcd-applied.js';
 import { follow, type Watched } from './etcd-follow.js';
 import { hintForMissingConfig } from './etcd-hint.js';
 import { keyBytes, keyText } from './etcd-key.js';
-import { listPages, REVISION_GONE, type ReadRange } from './etcd-listing.js';
+import { listPages, REVISION_GONE, type ReadRange, range } from './etcd-listing.js';
 import { EtcdMembers, type EtcdMembersOptions } from './etcd-members.js';
+import { tryWriting } from './etcd-trial.js';
 import { type Condition, putIf, removeAt, type Transact } from './etcd-txn.js';
 import {
   type Certificate,
@@ -142,6 +143,10 @@ export class EtcdStore implements Store {
     );
     this.#followings.add(following);
     return following;
+  }
+
+  tryWriting(key: string): Promise<void> {
+    return tryWriting(this.#members, this.#alarms, this.#folder + key);
   }
 
   reconnect(): void {
@@ -375,12 +380,4 @@ interface Granted {
   /** Seconds, from `grantedAtMs` on. */
   readonly ttl: number;
   readonly grantedAtMs: number;
-}
-
-/** All keys that begin with `prefix`: up to the prefix with its last byte one higher. */
-function range(prefix: string): { key: Buffer; range_end: Buffer } {
-  const key = Buffer.from(prefix);
-  const end = Buffer.from(key);
-  end[end.length - 1] = (end[end.length - 1] as number) + 1;
-  return { key, range_end: end };
 }

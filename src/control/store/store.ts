@@ -149,6 +149,8 @@ export interface Store {
   readonly shortLease?: { readonly asked: number; readonly granted: number } | undefined;
   /** Those in its files just now. */
   readonly certificates?: readonly Certificate[];
+  /** Asks for alarms, and rejects as a write of `key` would, which it does not make. */
+  tryWriting?(key: string): Promise<void>;
   /** The cluster that an earlier run joined: only its word counts. */
   expectCluster?(cluster: string): void;
   /** Makes its connections anew: those from an address that this host has lost go silent. */

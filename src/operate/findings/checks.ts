@@ -1,5 +1,6 @@
 /** All checks there are. */
 import type { HostCheck, StatusCheck } from './check.js';
+import { judgeConfig, judgeConfigChange } from './config.js';
 import { judgeDevice } from './device.js';
 import { FirewallCheck } from './firewall/check.js';
 import { judgeLeaseTime } from './lease-time.js';
@@ -19,7 +20,7 @@ import { judgeRoutes } from './routes.js';
 import { Routing } from './routing.js';
 import { judgeCertificates, judgeStore } from './store.js';
 import { Tables } from './tables.js';
-import { judgeConfig, judgeUnsound } from './unsound.js';
+import { judgeUnsound } from './unsound.js';
 
 /** Made anew for each daemon or doctor: a check may remember its last look. */
 export function hostChecks(): HostCheck[] {
@@ -39,6 +40,7 @@ export const STATUS_CHECKS: readonly StatusCheck[] = [
   judgeLeases,
   judgeUnsound,
   judgeConfig,
+  judgeConfigChange,
   judgeStore,
   judgeLeaseTime,
   judgeCertificates,

@@ -5,7 +5,7 @@
 
 /**
  * `error`: packets are lost that should not be, or will be. `warning`: not as it should be, packets
- * pass all the same. `note`: something could not be looked at.
+ * pass all the same. `note`: something could not be looked at, or is good to know.
  */
 export const SEVERITIES = ['error', 'warning', 'note'] as const;
 export type Severity = (typeof SEVERITIES)[number];

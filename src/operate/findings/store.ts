@@ -45,8 +45,13 @@ export function judgeStore({ storeState, store, lease }: AnyStatus): Finding[] {
       cure: etcdctl === '' ? '' : `${etcdctl} endpoint status -w table`,
     });
   }
-  if (alarm !== null) found.push(...alarm.split(', ').map((name) => judgeAlarm(name, etcdctl)));
-  return found;
+  return [...found, ...judgeAlarms(alarm, store)];
+}
+
+/** `alarm` and `store` are as status has them. */
+export function judgeAlarms(alarm: string | null, store: string): Finding[] {
+  const etcdctl = etcdOf(store)?.command ?? '';
+  return alarm === null ? [] : alarm.split(', ').map((name) => judgeAlarm(name, etcdctl));
 }
 
 function judgeAlarm(name: string, etcdctl: string): Finding {

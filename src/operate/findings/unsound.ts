@@ -1,7 +1,8 @@
 /**
- * Leases in the store that are not as they should be, and a network config that flanneld refuses.
- * What would hurt a real flanneld counts though weft gets along with it: whoever adds one, or starts
- * one anew, loses packets. What it does was seen on flanneld 0.28.
+ * Leases in the store that are not as they should be. What would hurt a real flanneld counts though
+ * weft gets along with it: whoever adds one, or starts one anew, loses packets. What it does was seen
+ * on flanneld 0.28. Whether one is in the network cannot be known: a weft's lease is to the byte what a
+ * flanneld writes. So it is an error in any case, and says whom it harms.
  */
 import type { UnsoundLease } from '../status/status.js';
 import type { AnyStatus } from './check.js';
@@ -91,7 +92,7 @@ export function judgeUnsound({ unsoundLeases, store }: AnyStatus): Finding[] {
     return [
       {
         ...{ code: 'lease-harmful', severity, scope: 'store', about: `lease ${key}` },
-        text: `lease ${key} ${why}; ${text}`,
+        text: `lease ${key} ${why}; ${text}; no weft is harmed`,
         cure: `${removing(key, store)}${after === '' ? '' : `   (${after})`}`,
       },
     ];
@@ -113,17 +114,4 @@ function removing(key: string, store: string): string {
   const etcd = etcdOf(store);
   if (etcd === undefined) return `correct its entry in ${store}, or remove it`;
   return `${etcd.command} del ${quoted(`${etcd.prefix}/subnets/${key}`)}`;
-}
-
-export function judgeConfig({ flanneldRefuses, store }: AnyStatus): Finding[] {
-  const etcd = etcdOf(store);
-  if (flanneldRefuses === null || etcd === undefined) return [];
-  const { why, better } = flanneldRefuses;
-  return [
-    {
-      ...{ code: 'config-harmful', severity: 'warning', scope: 'store', about: 'config' },
-      text: `the network config ${why}: a flanneld that starts waits for ever, and its host is in no network`,
-      cure: `${etcd.command} put ${quoted(`${etcd.prefix}/config`)} ${quoted(better)}`,
-    },
-  ];
 }

@@ -103,6 +103,8 @@ export interface Status {
   readonly unsoundLeases: readonly UnsoundLease[];
   /** Why a flanneld refuses the network config though weft does not, and one that both take. */
   readonly flanneldRefuses: { readonly why: string; readonly better: string } | null;
+  /** How the network config in the store differs from the one in force; null where it does not. */
+  readonly configChange: ConfigChange | null;
   readonly lease: {
     readonly subnet: string;
     readonly vtepMac: string;
@@ -200,6 +202,18 @@ export interface UnsoundLease {
     | null;
 }
 
+/** What a start would find in place of the network config that this host runs with. */
+export interface ConfigChange {
+  /** Whether a start takes it, refuses it, or finds none. */
+  readonly is: 'another' | 'unusable' | 'gone';
+  /** What differs, `Backend.VNI is 2, here 1`; or why it is unusable; empty where it is gone. */
+  readonly what: readonly string[];
+  /** Whether hosts with the one and hosts with the other may not reach each other. */
+  readonly parts: boolean;
+  /** The text in force. */
+  readonly inForce: string;
+}
+
 /** The same of the host-gw backend, which has neither device nor lanes. */
 export interface HostGwStatus
   extends Pick<
@@ -219,6 +233,7 @@ export interface HostGwStatus
     | 'storeState'
     | 'unsoundLeases'
     | 'flanneldRefuses'
+    | 'configChange'
   > {
   readonly backend: 'host-gw';
   /** The containers', which is that of the underlay. */

@@ -20,13 +20,17 @@ const finding = (about: string, cure = ''): Finding => ({
   ...{ code: 'x', severity: 'error', scope: 'host', about, text: `${about} is off`, cure },
 });
 
-function make(look: () => readonly Finding[], statusLook = (): readonly Finding[] => []) {
+function make(
+  look: () => readonly Finding[],
+  statusLook = (): readonly Finding[] => [],
+  beside = (): readonly Finding[] => [],
+) {
   const clock = new FakeClock();
   const log = new FakeLog();
   const check: HostCheck = { name: 'the thing', look: async () => look() };
   const examiner = new Examiner({
     ...{ clock, log, hostChecks: [check], statusChecks: [statusLook] },
-    ...{ subject: () => ({}) as Subject, status: () => fullStatus },
+    ...{ subject: () => ({}) as Subject, status: () => fullStatus, beside },
   });
   return { clock, log, examiner };
 }
@@ -60,7 +64,7 @@ test('all checks of a round have one subject, those of the next another', async 
   });
   const examiner = new Examiner({
     ...{ clock, log, hostChecks: [check('a'), check('b')], statusChecks: [] },
-    ...{ subject: () => ({}) as Subject, status: () => fullStatus },
+    ...{ subject: () => ({}) as Subject, status: () => fullStatus, beside: () => [] },
   });
   examiner.start();
   await settle();
@@ -95,6 +99,58 @@ test('what comes and goes is not said each time, and is said in the end', async 
   assert.deepEqual(log.lines, ['warn: a is off', 'info: over: a is off']);
   await clock.pass(120_000);
   assert.deepEqual(log.lines.slice(2), ['warn: a is off']);
+});
+
+const silent: Finding = {
+  ...{ code: 'peer-silent', severity: 'error', scope: 'peer', about: 'peer 10.0.0.2' },
+  ...{ text: 'the peer is silent', cure: '' },
+};
+
+test('what follows from a greater fault is not said, whoever found that; if it stays, it is then', async () => {
+  for (const [code, beside] of [
+    ['underlay-down', false],
+    ['underlay-lost', true],
+  ] as const) {
+    const cause: Finding = { ...finding('ens33'), code };
+    let [cut, causes] = [[silent], [cause]];
+    const { clock, log, examiner } = make(
+      () => [...(beside ? [] : causes), ...cut],
+      () => [],
+      () => (beside ? causes : []),
+    );
+    examiner.start();
+    await clock.pass(20_000);
+    assert.deepEqual(log.lines, beside ? [] : ['warn: ens33 is off'], code);
+    const { length } = log.lines;
+    causes = [];
+    await clock.pass(4_000);
+    assert.deepEqual(log.lines.slice(length), beside ? [] : ['info: over: ens33 is off']);
+    await clock.pass(4_000);
+    assert.deepEqual(log.lines.slice(beside ? 0 : 2), ['warn: the peer is silent']);
+    cut = [];
+    await clock.pass(4_000);
+    assert.equal(log.lines.at(-1), 'info: over: the peer is silent');
+  }
+});
+
+test('what was said and is explained since is not over, and is not said again', async () => {
+  let [found, causes]: Finding[][] = [[silent], []];
+  const { clock, log, examiner } = make(
+    () => found!,
+    () => [],
+    () => causes!,
+  );
+  examiner.start();
+  await clock.pass(8_000);
+  assert.deepEqual(log.lines, ['warn: the peer is silent']);
+  causes = [{ ...finding('ens33'), code: 'underlay-lost' }];
+  await clock.pass(300_000);
+  causes = [];
+  await clock.pass(300_000);
+  assert.equal(log.lines.length, 1);
+  found = [];
+  await clock.pass(4_000);
+  assert.deepEqual(log.lines.slice(1), ['info: over: the peer is silent']);
 });
 
 test('many at once are a number', async () => {
@@ -155,7 +211,7 @@ test('a mistake in a check costs that check, never the process, and is a note', 
       { name: 'the other', look: async () => others },
     ],
     statusChecks: [broken, () => [finding('peer')]],
-    ...{ subject: () => ({}) as Subject, status: () => fullStatus },
+    ...{ subject: () => ({}) as Subject, status: () => fullStatus, beside: () => [] },
   });
   examiner.start();
   await settle();

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { ForeignQueues } from '../../../src/control/daemon/foreign-queues.js';
+import type { HostError } from '../../../src/control/host/errors.js';
 import type { Opener } from '../../../src/control/host/tun-queues.js';
 import { FakeClock } from '../fakes.js';
 import { FakeRunner } from '../host/fakes.js';
@@ -37,7 +38,8 @@ test('a foreign queue is a fault that names its process, until it is gone', asyn
     await assert.rejects(member.reconcile(), {
       message:
         "process 42 (sniffer) has opened flannel.1 too (1 queue more than weft's): it gets none " +
-        'of its packets, but what it writes there enters this host; end it',
+        'of its packets, but what it writes there enters this host',
+      cure: 'kill 42',
     });
     await clock.pass(3_000);
   }
@@ -49,7 +51,11 @@ test('a foreign queue is a fault that names its process, until it is gone', asyn
 test('one whose process is not to be seen is a fault all the same', async () => {
   const { set, member } = rig([]);
   set(4);
-  await assert.rejects(member.reconcile(), /^HostError: a process that weft cannot see .*2 queues/);
+  await assert.rejects(member.reconcile(), (error: HostError) => {
+    assert.match(error.message, /^a process that weft cannot see .*2 queues/);
+    assert.match(error.cure, /^grep -ls flannel\.1 \/proc\/\[0-9\]\*\/fdinfo\/\* /);
+    return true;
+  });
 });
 
 test('a device that is gone has no foreign queue', async () => {

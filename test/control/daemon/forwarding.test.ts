@@ -3,6 +3,8 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { test } from 'node:test';
 import { Forwarding } from '../../../src/control/daemon/forwarding.js';
+import type { HostError } from '../../../src/control/host/errors.js';
+import { lineOf } from '../../../src/control/runtime.js';
 import type { Status } from '../../../src/operate/status/status.js';
 import { plant } from '../host/fakes.js';
 import { FakeHost, HOST_GW } from './fakes/fake-host.js';
@@ -13,8 +15,11 @@ function set(host: FakeHost, key: string, value: string): void {
   plant(host.proc, { [`sys/net/ipv4/${key}`]: `${value}\n` });
 }
 
+/** Each as the log has it: the text, and what to type. */
 async function faults(host: FakeHost, name = 'flannel.1'): Promise<string> {
-  return ((await host.status(name)) as Status).faults.join('\n');
+  const { findings } = (await host.status(name)) as Status;
+  const own = findings.filter(({ code }) => code === 'forwarding');
+  return own.map(lineOf).join('\n');
 }
 
 test('a host that is off is a fault from the first moment on, and stays off', async (t) => {
@@ -65,7 +70,10 @@ test('a bridge that has our subnet is looked at as long as weft runs, others are
   assert.equal(await faults(host), '');
   set(host, 'conf/docker0/forwarding', '0');
   await host.clock.pass(3_000);
-  assert.match(await faults(host), /^docker0 does not forward .*conf\.docker0\.forwarding=1$/);
+  assert.match(
+    await faults(host),
+    /^docker0 does not forward .*; do: sysctl -w \S+conf\.docker0\.forwarding=1 /,
+  );
   host.runner.delete('docker0');
   await host.clock.pass(3_000);
   assert.equal(await faults(host), '');
@@ -80,7 +88,10 @@ test('what is routed past the tunnel comes in by the underlay: with DirectRoutin
     host.store.config = config;
     set(host, 'conf/ens33/forwarding', '0');
     await host.started();
-    assert.match(await faults(host, name), /^ens33 does not forward .*conf\.ens33\.forwarding=1$/);
+    assert.match(
+      await faults(host, name),
+      /^ens33 does not forward .*; do: sysctl -w \S+conf\.ens33\.forwarding=1 /,
+    );
     set(host, 'conf/ens33/forwarding', '1');
     await host.clock.pass(3_000);
     assert.equal(await faults(host, name), '');
@@ -97,11 +108,12 @@ test('rp_filter is strict where one of both is 1 and none is 2; it matters past 
     const member = new Forwarding({ ...options, tunnel: 'flannel.1', direct: () => underlay });
     return await member.reconcile().then(
       () => '',
-      (error: Error) => `${member.kind.severity}: ${error.message}`,
+      ({ message, cure }: HostError) =>
+        `${member.kind.severity}: ${lineOf({ text: message, cure })}`,
     );
   };
   const strict =
-    /^error: flannel\.1 drops packets .*: sysctl -w net\/ipv4\/conf\/flannel\.1\/rp_filter=2$/;
+    /^error: flannel\.1 drops packets .*; do: sysctl -w net\/ipv4\/conf\/flannel\.1\/rp_filter=2 /;
   assert.match(await said('1', '0', 'ens33'), strict);
   assert.match(await said('0', '1', 'ens33'), strict);
   for (const [all, own] of ['21', '12', '00', '02'] as const) {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
 import { type Member, Reconciler } from '../../../src/control/daemon/reconcile.js';
+import { HostError } from '../../../src/control/host/errors.js';
 import { FakeClock, Lines, settle } from '../fakes.js';
 
 let clock: FakeClock;
@@ -344,4 +345,25 @@ test('what has to be put right again and again, or cannot be, is looked at as ev
   repaired.cost.ms = 0;
   await clock.pass(100_000);
   assert.ok(moving.looks.length < before + 8, String(moving.looks.length - before));
+});
+
+test('what to type is beside the text of a fault, and behind it in the log', async () => {
+  let cure = 'umount /run/flannel';
+  const reconcile = async (): Promise<never> => {
+    throw new HostError('EROFS', 'cannot write it', cure);
+  };
+  loop.add({ name: 'subnet.env', kind: { code: 'subnet-env', severity: 'error' }, reconcile });
+  loop.start();
+  await clock.pass(10_000);
+  const [finding] = loop.findings;
+  assert.deepEqual([finding?.text, finding?.cure], ['cannot write it', cure]);
+  assert.deepEqual(loop.faults, ['cannot write it']);
+  assert.deepEqual(log.matching(/^warn/), ['warn: cannot write it; do: umount /run/flannel']);
+  cure = '';
+  await clock.pass(10_000);
+  assert.equal(
+    log.matching(/^warn/).at(-1),
+    'warn: cannot write it',
+    'another thing to do is news',
+  );
 });

@@ -90,7 +90,7 @@ const NOW: Moment = {
   storeState: undefined,
   drift: undefined,
   unsound: [],
-  configProblem: undefined,
+  config: undefined,
   lost: null,
   faults: [],
   findings: [],
@@ -193,6 +193,7 @@ test('host-gw has no device, no port, no lanes', () => {
     },
     unsoundLeases: [],
     flanneldRefuses: null,
+    configChange: null,
     lease: {
       subnet: '10.10.1.0/24',
       kind: 'leased',

@@ -3,7 +3,9 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { SubnetFile } from '../../../src/control/daemon/subnet-file.js';
+import type { HostError } from '../../../src/control/host/errors.js';
 import type { Entry } from '../../../src/control/host/journal.js';
+import { lineOf } from '../../../src/control/runtime.js';
 import { FakeClock } from '../fakes.js';
 import { scratch } from '../host/fakes.js';
 
@@ -121,7 +123,8 @@ test('whoever keeps writing other values is named once, opposed ever less often,
     try {
       repairs += (await look()).length;
     } catch (error) {
-      faults.add((error as Error).message);
+      const { message, cure } = error as HostError;
+      faults.add(lineOf({ text: message, cure }));
     }
     await clock.pass(3_000);
   };
@@ -134,7 +137,7 @@ test('whoever keeps writing other values is named once, opposed ever less often,
   assert.equal(faults.size, 1);
   assert.match(
     [...faults][0]!,
-    /another program keeps writing .*subnet\.env, whose FLANNEL_MTU was 1/,
+    /another program keeps writing .*subnet\.env, whose FLANNEL_MTU was 1.*; do: stop that program, .* -subnet-file=FILE$/,
   );
   assert.ok(written > 6 && written < 16, `written ${written} times in half an hour`);
   // He wrote while weft let it be, so it is seen that he does so no more.

@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { bridgesIn } from '../../../src/control/host/bridges.js';
 import { whatDoesNotForward } from '../../../src/control/host/forwarding.js';
 import { keepSysctl, readSysctl, sysctlCommand } from '../../../src/control/host/sysctls.js';
+import { lineOf } from '../../../src/control/runtime.js';
 import { plant, scratch } from './fakes.js';
 
 const TUNNEL = 'flannel.1';
@@ -19,19 +20,22 @@ function proc(t: { after(call: () => void): void }, ...off: string[]): string {
   return path.join(root, 'proc');
 }
 
+/** Each as the log has it. */
+const told = (...asked: Parameters<typeof whatDoesNotForward>) =>
+  whatDoesNotForward(...asked).map(lineOf);
 const ways = (bridges: string[], direct: string[] = []) => ({ tunnel: TUNNEL, bridges, direct });
 
 test('nothing is said where the devices of packets forward, whatever the host does', (t) => {
-  assert.deepEqual(whatDoesNotForward(ways(['docker0'], ['eth0']), proc(t)), []);
+  assert.deepEqual(told(ways(['docker0'], ['eth0']), proc(t)), []);
   const closed = proc(t, 'host', 'default', 'eth0', 'cni0');
-  assert.deepEqual(whatDoesNotForward(ways(['docker0']), closed), []);
-  assert.deepEqual(whatDoesNotForward(ways([]), proc(t, 'host')), [], 'a new one would forward');
-  assert.deepEqual(whatDoesNotForward(ways(['docker0']), '/nowhere'), [], 'nothing is known');
+  assert.deepEqual(told(ways(['docker0']), closed), []);
+  assert.deepEqual(told(ways([]), proc(t, 'host')), [], 'a new one would forward');
+  assert.deepEqual(told(ways(['docker0']), '/nowhere'), [], 'nothing is known');
 });
 
 test('a host that is off: one sentence, which leaves it to Docker, and names what is off with it', (t) => {
   const off = proc(t, 'host', 'default', 'docker0', 'eth0');
-  const [bare, ...more] = whatDoesNotForward(ways([]), off);
+  const [bare, ...more] = told(ways([]), off);
   assert.deepEqual(more, []);
   assert.match(
     bare!,
@@ -39,44 +43,49 @@ test('a host that is off: one sentence, which leaves it to Docker, and names wha
   );
   assert.match(
     bare!,
-    /Docker .*let it do that.*; elsewhere run: sysctl -w net\.ipv4\.ip_forward=1,/,
+    /reach no other host; do: sysctl -w net\.ipv4\.ip_forward=1; echo net\.ipv4\.ip_forward=1 > \/etc\/sysctl\.d\/50-forward\.conf {3}\(where Docker is/,
   );
-  assert.match(bare!, /echo net\.ipv4\.ip_forward=1 > \/etc\/sysctl\.d\/50-forward\.conf$/);
-  const [named] = whatDoesNotForward(ways(['docker0'], ['eth0']), off);
+  const [named] = told(ways(['docker0'], ['eth0']), off);
   assert.match(named!, /is 0, and so it is for docker0, eth0\), so/);
   const all = proc(t, 'host', 'docker0', TUNNEL);
-  const both = whatDoesNotForward(ways(['docker0']), all);
+  const both = told(ways(['docker0']), all);
   assert.equal(both.length, 1, 'the one command mends both');
   assert.match(both[0]!, /so it is for flannel\.1, docker0\)/);
 });
 
 test('single devices of a host that is on: each with its file and its command', (t) => {
-  const told = whatDoesNotForward(
+  const lines = told(
     ways(['cni0', 'docker0'], ['eth0']),
     proc(t, 'cni0', 'docker0', 'eth0', TUNNEL),
   );
-  const commands = told.map((line) => line.split(': ').at(-1));
+  const commands = lines.map((line) => line.split('; do: ').at(-1));
   assert.deepEqual(commands, [
-    'sysctl -w net/ipv4/conf/flannel.1/forwarding=1',
-    'sysctl -w net.ipv4.conf.cni0.forwarding=1',
-    'sysctl -w net.ipv4.conf.docker0.forwarding=1',
-    'sysctl -w net.ipv4.conf.eth0.forwarding=1',
+    'sysctl -w net/ipv4/conf/flannel.1/forwarding=1   (on the host)',
+    'sysctl -w net.ipv4.conf.cni0.forwarding=1   (on the host)',
+    'sysctl -w net.ipv4.conf.docker0.forwarding=1   (on the host)',
+    'sysctl -w net.ipv4.conf.eth0.forwarding=1   (on the host)',
   ]);
-  assert.match(told[0]!, /flannel\.1\/forwarding is 0\), so nothing that .* weft cannot write/);
-  assert.match(told[1]!, /conf\/cni0\/forwarding is 0\), so containers reach no other host/);
-  assert.match(told[3]!, /what other hosts route here for containers is dropped/);
-  assert.deepEqual(whatDoesNotForward(ways(['docker0']), proc(t, 'cni0', 'eth0')), []);
+  assert.match(
+    lines[0]!,
+    /flannel\.1\/forwarding is 0\), so nothing that .* weft cannot write that here; do: /,
+  );
+  assert.match(lines[1]!, /conf\/cni0\/forwarding is 0\), so containers reach no other host/);
+  assert.match(lines[3]!, /what other hosts route here for containers is dropped/);
+  assert.deepEqual(told(ways(['docker0']), proc(t, 'cni0', 'eth0')), []);
 });
 
 test('without a bridge it counts what a new one would get; our own device alone is mended alone', (t) => {
-  const [line, ...more] = whatDoesNotForward(ways([]), proc(t, 'default'));
-  assert.match(line!, /^a device made now .*: sysctl -w net\.ipv4\.conf\.default\.forwarding=1$/);
+  const [line, ...more] = told(ways([]), proc(t, 'default'));
+  assert.match(
+    line!,
+    /^a device made now .*; do: sysctl -w net\.ipv4\.conf\.default\.forwarding=1 /,
+  );
   assert.deepEqual(more, []);
-  assert.deepEqual(whatDoesNotForward(ways(['docker0']), proc(t, 'default')), []);
-  const own = whatDoesNotForward(ways(['docker0']), proc(t, 'host', TUNNEL));
+  assert.deepEqual(told(ways(['docker0']), proc(t, 'default')), []);
+  const own = told(ways(['docker0']), proc(t, 'host', TUNNEL));
   assert.match(own.join(), /^flannel\.1 does not forward/, 'the host need not be a router for it');
   const none = { tunnel: undefined, bridges: ['docker0'], direct: [] };
-  assert.deepEqual(whatDoesNotForward(none, proc(t, TUNNEL)), []);
+  assert.deepEqual(told(none, proc(t, TUNNEL)), []);
 });
 
 test('a setting is written where it is another, and nothing else is an error', (t) => {

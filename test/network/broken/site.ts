@@ -103,6 +103,11 @@ export class Site {
     return (await this.alpha.run(['tail', '-c', `+${from + 1}`, LOG])).stdout;
   }
 
+  /** alpha's weft looks at everything anew, as by `systemctl reload weft`. */
+  reload(): void {
+    this.#weft.kill('SIGHUP');
+  }
+
   async restartOther(): Promise<void> {
     this.other = await startWeft(this.gamma, this.etcd);
   }

@@ -85,6 +85,7 @@ export const fullStatus: Status = {
   },
   unsoundLeases: [],
   flanneldRefuses: null,
+  configChange: null,
   lease: {
     subnet: '10.10.58.0/24',
     vtepMac: '02:00:00:00:00:0a',
