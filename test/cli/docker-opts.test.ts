@@ -39,7 +39,11 @@ function run(args: readonly string[], environment: Record<string, string> = {}, 
   const { status, stdout, stderr } = spawnSync(
     'sh',
     ['-c', `umask ${umask}; exec "$@"`, 'sh', ...command],
-    { encoding: 'utf8', timeout: 20_000, env: { PATH: process.env.PATH, ...environment } },
+    {
+      encoding: 'utf8',
+      timeout: 20_000,
+      env: { PATH: process.env.PATH, FLANNELD_RUN_DIR: directory, ...environment },
+    },
   );
   const written = fs.existsSync(out) ? fs.readFileSync(out) : undefined;
   return { status, stdout, stderr, written, out };
