@@ -77,9 +77,11 @@ describe('a path without fragments', { skip: lacks ?? false, timeout: 600_000 },
       await paths.forgetPaths();
       assert.equal(await answers(behindKernel, LONG, 'dont'), undefined);
       const before = await seen();
-      assert.equal(await answers(behindWeft, LONG, 'dont'), undefined);
+      const eight = Array.from({ length: 8 }, () => answers(behindWeft, LONG, 'dont'));
+      for (const answer of await Promise.all(eight)) assert.equal(answer, undefined);
       const now = await seen();
-      assert.equal(now.inFragments - before.inFragments, 1);
+      // Beside these there are large echoes of weft's own, one in two seconds.
+      assert.ok(now.inFragments - before.inFragments >= 8);
       assert.equal(now.tooBigTold, before.tooBigTold);
       const { stdout } = await paths.weft.run([process.execPath, WEFT, 'status'], {
         mayFail: true,

@@ -120,7 +120,7 @@ function cureOf(why: string, description: string): string {
     [/certificate/, 'name the authority of its certificate: -etcd-cafile=FILE'],
     [/learner/, 'name members that have a vote: -etcd-endpoints=URL,URL'],
     [
-      /does not answer within|no answer within/,
+      /does not answer within|no answer (to a ping )?within/,
       `${command} endpoint status -w table   (a majority must run)`,
     ],
   ];
