@@ -29,6 +29,9 @@ describe('a path without fragments', { skip: lacks ?? false, timeout: 600_000 },
   before(async () => {
     paths = await Paths.open(() => Paths.setLink(1400));
     [behindWeft, behindKernel, far] = paths.boxes;
+    // Its own large echoes would be counted among the others.
+    await paths.running.stop();
+    await paths.startWeft([], ['-probe-peers=false']);
     await paths.becomes({ mtu: 1400, from: 'measured', checking: false });
   });
   after(() => paths?.lab.close());
@@ -77,11 +80,9 @@ describe('a path without fragments', { skip: lacks ?? false, timeout: 600_000 },
       await paths.forgetPaths();
       assert.equal(await answers(behindKernel, LONG, 'dont'), undefined);
       const before = await seen();
-      const eight = Array.from({ length: 8 }, () => answers(behindWeft, LONG, 'dont'));
-      for (const answer of await Promise.all(eight)) assert.equal(answer, undefined);
+      assert.equal(await answers(behindWeft, LONG, 'dont'), undefined);
       const now = await seen();
-      // Beside these there are large echoes of weft's own, one in two seconds.
-      assert.ok(now.inFragments - before.inFragments >= 8);
+      assert.equal(now.inFragments - before.inFragments, 1);
       assert.equal(now.tooBigTold, before.tooBigTold);
       const { stdout } = await paths.weft.run([process.execPath, WEFT, 'status'], {
         mayFail: true,

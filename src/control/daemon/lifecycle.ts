@@ -6,7 +6,7 @@
  * takes too long.
  */
 
-import { loadNative } from '../../dataplane/io/native.js';
+import { AddonError, loadNative } from '../../dataplane/io/native.js';
 import type { Log } from '../runtime.js';
 import { messageOf } from '../store/store.js';
 import { describeUnexpected, stackOf } from './unexpected.js';
@@ -31,8 +31,15 @@ export class Leaving extends Error {
   override readonly name = 'Leaving';
 }
 
-/** Not process.exit(): see native/process.c. */
-const end = (code: number) => loadNative().exitAtOnce(code);
+/** Not process.exit() where it can be helped: see native/process.c. */
+function end(code: number): void {
+  try {
+    loadNative().exitAtOnce(code);
+  } catch (error) {
+    if (!(error instanceof AddonError)) throw error;
+    process.exit(code);
+  }
+}
 
 export class Lifecycle {
   readonly #log: Log;
