@@ -33,11 +33,11 @@ function passed({ code, output }: Ran): string {
 
 const UPGRADE = path.resolve('test/packages/upgrade.sh');
 
-const lacks = rootLacks();
-if (lacks !== undefined) skipAll('test-packages', lacks);
-
 const NAMES: Record<string, string> = { 12: 'bookworm', 13: 'trixie' };
 const { releases, brief } = readArguments('test-packages', Object.keys(NAMES));
+
+const lacks = rootLacks();
+if (lacks !== undefined) skipAll('test-packages', lacks);
 
 theirContents(
   () => built(/^weft_.*_amd64\.deb$/),
