@@ -10,20 +10,21 @@ import process from 'node:process';
 
 const SCRAPE_MS = 1_000;
 const [page = '', metrics = ''] = process.argv.slice(2);
-const { origin, searchParams } = new URL(page);
 
 const swallow = (response: http.IncomingMessage): void => {
   if (response.statusCode !== 200) throw new Error(`the answer was ${response.statusCode}`);
   response.resume();
 };
-http.get(
-  `${origin}/events`,
-  { headers: { cookie: `weft-dash=${searchParams.get('token')}` } },
-  (response) => {
+// The page's address is answered by a cookie, which its events are asked for with.
+http.get(page, (answer) => {
+  answer.resume();
+  const cookie = answer.headers['set-cookie']?.[0]?.split(';')[0];
+  if (cookie === undefined) throw new Error(`${page} gave no cookie: ${answer.statusCode}`);
+  http.get(new URL('/events', page), { headers: { cookie } }, (response) => {
     swallow(response);
     response.once('data', () => console.log('looking'));
-  },
-);
+  });
+});
 const scrape = () => http.get(metrics, { agent: false }, swallow);
 setInterval(scrape, SCRAPE_MS);
 scrape();
