@@ -31,14 +31,19 @@ describe('what doctor learns of etcd', { skip: noEtcd }, () => {
     access: Access = {},
     publicIp?: string,
   ): Promise<string | undefined> {
+    const [first, ...more] = await all(endpoint, access, publicIp);
+    assert.deepEqual(more, []);
+    return first;
+  }
+
+  async function all(endpoint: string, access: Access, publicIp?: string): Promise<string[]> {
     const options = { endpoints: [endpoint], prefix: '/net', clock: realClock, log: new Lines() };
     const openStore = async () => new EtcdStore({ ...options, readAccess: () => access });
     const { looks } = await lookAtStore({ clock: realClock, openStore, publicIp });
-    const [first, ...more] = looks.flatMap(({ findings }) => findings);
-    assert.deepEqual(more, []);
-    if (first === undefined) return undefined;
-    const { severity, code, text, cure } = first;
-    return `${severity} ${code}: ${text}; do: ${cure}`.replaceAll(endpoint, 'URL');
+    return looks
+      .flatMap(({ findings }) => findings)
+      .map(({ severity, code, text, cure }) => `${severity} ${code}: ${text}; do: ${cure}`)
+      .map((told) => told.replaceAll(endpoint, 'URL'));
   }
 
   const alarm = async ({ endpoint }: EtcdServer, action: string, name: string) => {
@@ -66,9 +71,7 @@ describe('what doctor learns of etcd', { skip: noEtcd }, () => {
 
   test('an alarm: what the running weft says of it, an error to a host without a lease', async () => {
     const server = await serve();
-    const lease =
-      '{"PublicIP":"192.168.56.11","BackendType":"vxlan","BackendData":{"VtepMAC":"02:00:00:00:00:01"}}';
-    server.ctl('put', '/net/subnets/10.10.7.0-24', lease);
+    server.ctl('put', '/net/subnets/10.10.7.0-24', lease(11));
     for (const name of ['NOSPACE', 'CORRUPT']) {
       await alarm(server, 'ACTIVATE', name);
       const told = await found(server.endpoint, {}, '192.168.56.12');
@@ -79,6 +82,67 @@ describe('what doctor learns of etcd', { skip: noEtcd }, () => {
       await alarm(server, 'DEACTIVATE', name);
       assert.equal(await found(server.endpoint), undefined);
     }
+  });
+
+  const lease = (last: number, more = '') =>
+    `{"PublicIP":"192.168.56.${last}"${more},"BackendType":"vxlan",` +
+    `"BackendData":{"VNI":1,"VtepMAC":"02:00:00:00:00:${last}"}}`;
+
+  test('leases and a config that a running weft finds fault with', async () => {
+    const server = await serve();
+    const told = async (publicIp = '192.168.56.10') => all(server.endpoint, {}, publicIp);
+    server.ctl('put', '/net/subnets/10.10.7.0-24', lease(11));
+    assert.deepEqual(await told(), []);
+
+    server.ctl('put', '/net/subnets/10.10.7.128-25', lease(12));
+    server.ctl('put', '/net/subnets/10.10.8.0-24', 'not JSON');
+    server.ctl('put', '/net/config', CONFIG.replace('{', '{"IPv6SubnetLen":"x",'));
+    const [config, ...leases] = await told();
+    assert.match(config!, /^warning config-harmful: .* put '?\/net\/config'? '/);
+    const [part, text] = leases;
+    assert.equal(leases.length, 2);
+    assert.match(
+      part!,
+      /^error lease-harmful: lease 10\.10\.7\.128-25 is a part of the lease 10\.10\.7\.0-24;/,
+    );
+    assert.match(text!, /^error lease-harmful: lease 10\.10\.8\.0-24 is not used: .*flanneld/);
+    for (const one of leases) assert.match(one, /; do: .* del \/net\/subnets\/10\.10\./);
+    assert.equal((await told('192.168.56.11')).length, 3, 'of a host that has a lease, the same');
+  });
+
+  test('a network without a subnet for this host, where it has none', async () => {
+    const server = await serve();
+    const small = '{"Network":"10.10.0.0/22","SubnetLen":24,"Backend":{"Type":"vxlan"}}';
+    server.ctl('put', '/net/config', small);
+    for (const n of [1, 2]) server.ctl('put', `/net/subnets/10.10.${n}.0-24`, lease(10 + n));
+    const told = (publicIp: string) => found(server.endpoint, {}, publicIp);
+    assert.equal(await told('192.168.56.10'), undefined, 'one is free');
+    server.ctl('put', '/net/subnets/10.10.3.0-24', lease(13));
+    const full =
+      /^error out-of-subnets: out of subnets: every \/24 from 10\.10\.1\.0 to 10\.10\.3\.0/;
+    assert.match((await told('192.168.56.10')) ?? '', full);
+    assert.equal(await told('192.168.56.13'), undefined, 'its own');
+  });
+
+  test('certificates that end soon or are over, whether etcd can be reached or not', async () => {
+    const server = await serve();
+    const day = 24 * 3600 * 1000;
+    const ends = (days: number) => ({
+      certificates: [
+        {
+          name: '-etcd-certfile=a.pem',
+          begins: new Date(0),
+          ends: new Date(Date.now() + days * day),
+        },
+      ],
+    });
+    assert.equal(await found(server.endpoint, ends(15)), undefined);
+    const soon = (await found(server.endpoint, ends(3.5))) ?? '';
+    assert.match(soon, /^warning tls-expiry: -etcd-certfile=a\.pem ends in 3 days/);
+    await server.halt();
+    const [away, over] = await all(server.endpoint, ends(-1));
+    assert.match(away!, /^error store-away/);
+    assert.match(over!, /^error tls-expiry: -etcd-certfile=a\.pem has ended 24 h/);
   });
 
   test('a user that is missing, unknown, or may not read or write', async () => {

@@ -1,4 +1,5 @@
 /** What `weft doctor` learns by asking the peers themselves: a few, once, within seconds. */
+
 import { systemClock } from '../../control/daemon/clock.js';
 import { HostError } from '../../control/host/errors.js';
 import { Ip } from '../../control/host/ip.js';
@@ -8,6 +9,7 @@ import type { Look } from '../../operate/diagnose/look.js';
 import type { Probed } from '../../operate/diagnose/probe.js';
 import type { Finding, Severity } from '../../operate/findings/finding.js';
 import { SEVERITY } from '../../operate/findings/peers.js';
+import { counted } from '../../operate/status/format.js';
 import { type Asked, pick, probeAddresses, probePeers } from '../probe/ask.js';
 
 /** Peers that are asked where none is named; and echoes of each kind. */
@@ -97,7 +99,7 @@ function lookOf(
   });
   const above = faults.length - told.length;
   const saw =
-    `${probed.length} of ${all} ${all === 1 ? 'peer' : 'peers'} asked: ` +
+    `${probed.length} of ${counted(all, 'peer')} asked: ` +
     `${describeAnswers(probed, faults.length)}${describePaths(probed)}` +
     (above === 0 ? '' : `; what is wrong with ${above} stands above`);
   return { at: 'probe', saw, findings };

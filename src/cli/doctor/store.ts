@@ -1,14 +1,15 @@
 /** What `weft doctor` learns of the store before a start: all that a start asks of it. */
+import { timeOfDay } from '../../control/daemon/clock.js';
+import { reportCertificates } from '../../control/daemon/report.js';
 import { type Config, ConfigError, parseConfig } from '../../control/overlay/config.js';
-import { parseLeaseValue } from '../../control/overlay/lease-value.js';
 import { formatSubnet, keyOf } from '../../control/overlay/subnet.js';
 import type { Clock } from '../../control/runtime.js';
 import { messageOf, type Store, StoreError, StoreUnreachable } from '../../control/store/store.js';
-import { formatAddress } from '../../dataplane/wire/ipv4.js';
 import { type Look, saw, wrong } from '../../operate/diagnose/look.js';
 import { etcdOf } from '../../operate/findings/etcdctl.js';
 import type { Severity } from '../../operate/findings/finding.js';
-import { judgeAlarms } from '../../operate/findings/store.js';
+import { judgeAlarms, judgeCertificates } from '../../operate/findings/store.js';
+import { hostOf, lookAtWritten } from './leases.js';
 
 /** A store that says nothing for so long is away. */
 const STORE_MS = 6_000;
@@ -53,18 +54,26 @@ export async function lookAtStore(options: StoreOptions): Promise<StoreLooks> {
     const of =
       backend.type === 'vxlan' ? `vxlan, VNI ${backend.vni}, UDP ${backend.port}` : backend.type;
     const { entries } = await within(store.list(), STORE_MS, clock);
-    const hosts = [...new Set(entries.flatMap(({ value }) => hostOf(value)))];
+    const hosts = [...new Set(entries.flatMap((entry) => hostOf(entry) ?? []))];
     const looks = [answers, saw('config', `${formatSubnet(config.network)}, ${of}`)];
+    looks.push(...lookAtCertificates(store));
+    looks.push(...(await lookAtWritten({ store, config, text, entries, publicIp, clock })));
     // A lease that is there is kept alive in a store that takes no writes.
     const weighs = publicIp !== undefined && hosts.includes(publicIp) ? 'warning' : 'error';
     looks.push(...(await lookAtWriting(store, config, clock, weighs)));
     return { looks, config, hosts };
   } catch (error) {
     if (error instanceof ConfigError) return { looks: [wrong('config', 'config', error.message)] };
-    return { looks: [away(store, error)] };
+    return { looks: [away(store, error), ...lookAtCertificates(store)] };
   } finally {
     await store.close();
   }
+}
+
+function lookAtCertificates(store: Store): Look[] {
+  const certificates = reportCertificates(store, timeOfDay());
+  const findings = judgeCertificates({ storeState: { certificates } });
+  return findings.length === 0 ? [] : [{ at: 'certificates', saw: '', findings }];
 }
 
 /** Whether it takes a lease; nothing to see where all is well. */
@@ -130,15 +139,6 @@ function cureOf(why: string, description: string): string {
 
 function endpointsOf(command: string): string {
   return command.replace(/.*--endpoints=/, '');
-}
-
-/** The public IP in a lease's value; none of what is no lease. */
-function hostOf(value: string): string[] {
-  try {
-    return [formatAddress(parseLeaseValue(value).publicIp)];
-  } catch {
-    return [];
-  }
 }
 
 class Late extends Error {}

@@ -9,6 +9,7 @@ import type { Publisher } from '../../dataplane/routes/publisher.js';
 import { formatMac } from '../../dataplane/wire/ethernet.js';
 import { formatAddress } from '../../dataplane/wire/ipv4.js';
 import type { Finding, Verdict } from '../../operate/findings/finding.js';
+import { counted } from '../../operate/status/format.js';
 import type { SetUp } from '../../operate/status/set-up.js';
 import type { Build, HostGwStatus, Status } from '../../operate/status/status.js';
 import type { Interface } from '../host/interfaces.js';
@@ -176,10 +177,7 @@ function reportVerdict({ verdict, findings, faults, overlayNetwork, setUp }: Mom
 function reportStore(store: Common['store'], now: Moment) {
   const { storeState, timeOfDay, unsound, drift } = now;
   const { description, network } = store;
-  const inSeconds = (date: Date) => Math.floor((date.getTime() - timeOfDay.getTime()) / 1000);
-  const certificates = (store.certificates ?? []).map(({ name, begins, ends }) => {
-    return { name, beginsInSeconds: inSeconds(begins), endsInSeconds: inSeconds(ends) };
-  });
+  const certificates = reportCertificates(store, timeOfDay);
   const leases = { leaseDrift: drift ?? null, shortLease: store.shortLease ?? null };
   const state = { ...(storeState ?? NOT_FOLLOWED), certificates, ...leases };
   const unsoundLeases = reportUnsound(unsound);
@@ -188,6 +186,16 @@ function reportStore(store: Common['store'], now: Moment) {
     configChange: now.config?.change ?? null,
   };
   return { store: description, network, storeState: state, unsoundLeases, ...config };
+}
+
+export function reportCertificates(
+  { certificates = [] }: Pick<Store, 'certificates'>,
+  timeOfDay: Date,
+): Status['storeState']['certificates'] {
+  const inSeconds = (date: Date) => Math.floor((date.getTime() - timeOfDay.getTime()) / 1000);
+  return certificates.map(({ name, begins, ends }) => {
+    return { name, beginsInSeconds: inSeconds(begins), endsInSeconds: inSeconds(ends) };
+  });
 }
 
 /** More of them would say no more. */
@@ -236,10 +244,9 @@ function reportPeer(
 
 /** While lines of log go nowhere: status is where that can be seen. */
 export function describeLogTrouble(lost: number, trouble: string, pid: number): Fault {
-  const lines = lost === 1 ? '1 line' : `${lost} lines`;
   return {
     about: 'log',
-    text: `${lines} of log could not be written: standard error fails (${trouble})`,
+    text: `${counted(lost, 'line')} of log could not be written: standard error fails (${trouble})`,
     cure: `ls -l /proc/${pid}/fd/2; df -h   (where the log goes, and whether there is room)`,
   };
 }

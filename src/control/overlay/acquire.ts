@@ -125,7 +125,7 @@ async function takeOwnOrNew(
     return rewrite(options, own);
   }
   for (const lease of ours) await removeUnfit(options, lease);
-  const others = leases.filter((lease) => !ours.includes(lease) || lease.entry.lease === 0n);
+  const others = othersOf(leases, ours);
 
   const previous = takePrevious(options, others);
   if (previous === 'ours') {
@@ -180,20 +180,39 @@ function wasOurs({ entry, value }: Lease, before: FormerSelf | undefined): boole
 
 /** flannel's choice: one of the first 100 free subnets. */
 function chooseFree({ config, random }: AcquireOptions, others: readonly Lease[]): Subnet {
-  const { network, subnetLength: length, subnetMin, subnetMax } = config;
   const free = freeSubnets(
     config,
     others.map(({ subnet }) => subnet),
     CANDIDATES,
   );
-  if (free.length === 0) {
-    const range = `${formatAddress(subnetMin)} to ${formatAddress(subnetMax)}`;
-    throw new OutOfSubnets(
-      `out of subnets: every /${length} from ${range} in ${formatSubnet(network)} is leased; ` +
-        'remove leases that are not needed any more, or widen the network config',
-    );
-  }
+  if (free.length === 0) throw new OutOfSubnets(describeFull(config));
   return free[Math.floor(random() * free.length)] as Subnet;
+}
+
+/** Why a host with this public IP (int32) would get no subnet; undefined where it has one, or there is one. */
+export function whyNoSubnet(
+  config: Config,
+  entries: readonly Entry[],
+  publicIp: number,
+): string | undefined {
+  const leases = entries.flatMap(readLease);
+  const ours = leases.filter(({ value }) => value?.publicIp === publicIp);
+  if (ours.some((lease) => isPlain(lease) && fits(lease.subnet, config))) return undefined;
+  const taken = othersOf(leases, ours).map(({ subnet }) => subnet);
+  return freeSubnets(config, taken, 1).length > 0 ? undefined : describeFull(config);
+}
+
+function describeFull({ network, subnetLength, subnetMin, subnetMax }: Config): string {
+  const range = `${formatAddress(subnetMin)} to ${formatAddress(subnetMax)}`;
+  return (
+    `out of subnets: every /${subnetLength} from ${range} in ${formatSubnet(network)} is leased; ` +
+    'remove leases that are not needed any more, or widen the network config'
+  );
+}
+
+/** What is taken once a start has removed ours that do not fit: it leaves reservations alone. */
+function othersOf(leases: readonly Lease[], ours: readonly Lease[]): Lease[] {
+  return leases.filter((lease) => !ours.includes(lease) || lease.entry.lease === 0n);
 }
 
 /** The first so many that overlap none of those that are taken, in their order. */

@@ -7,7 +7,10 @@ import type { Finding } from './finding.js';
 const OF = { scope: 'store', about: 'config' } as const;
 
 /** One that weft takes and flanneld does not. */
-export function judgeConfig({ flanneldRefuses, store }: AnyStatus): Finding[] {
+export function judgeConfig({
+  flanneldRefuses,
+  store,
+}: Pick<AnyStatus, 'flanneldRefuses' | 'store'>): Finding[] {
   const etcd = etcdOf(store);
   if (flanneldRefuses === null || etcd === undefined) return [];
   const { why, better } = flanneldRefuses;

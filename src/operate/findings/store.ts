@@ -73,7 +73,11 @@ function judgeAlarm(name: string, etcdctl: string): Finding {
   };
 }
 
-export function judgeCertificates({ storeState }: AnyStatus): Finding[] {
+export function judgeCertificates({
+  storeState,
+}: {
+  readonly storeState: Pick<AnyStatus['storeState'], 'certificates'>;
+}): Finding[] {
   return storeState.certificates.flatMap(({ name, beginsInSeconds, endsInSeconds }): Finding[] => {
     const of = { code: 'tls-expiry', scope: 'store', about: name } as const;
     const lost = 'no new connection to etcd can be made';

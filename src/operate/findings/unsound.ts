@@ -84,7 +84,10 @@ export function judgeRefused(leases: readonly UnsoundLease[], store: string): Fi
 }
 
 /** Those that would hurt a flanneld, whether weft uses them or not. */
-export function judgeUnsound({ unsoundLeases, store }: AnyStatus): Finding[] {
+export function judgeUnsound({
+  unsoundLeases,
+  store,
+}: Pick<AnyStatus, 'unsoundLeases' | 'store'>): Finding[] {
   const found = unsoundLeases.flatMap((lease): Finding[] => {
     const { key, why, flanneld } = lease;
     if (flanneld === null || isRefused(lease)) return [];
