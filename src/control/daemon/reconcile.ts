@@ -161,6 +161,8 @@ export class Reconciler {
       if (this.#faults.delete(member)) this.#log.info(`${member.name}: all is well again`);
       return did;
     } catch (error) {
+      // Ended with weft itself, in the midst of a start: that is no fault of the host.
+      if (error instanceof HostError && error.code === 'ECANCELED') return [];
       const cure = error instanceof HostError ? error.cure : '';
       const fault = { text: messageOf(error), cure };
       const before = this.#faults.get(member);

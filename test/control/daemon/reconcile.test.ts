@@ -228,6 +228,14 @@ test('stop waits for the look under way, which asks nobody else; then nothing ha
   assert.deepEqual(clock.waits, []);
 });
 
+test('what is ended with weft, in the midst of a start, is no fault', async () => {
+  const ended = { name: 'device', reconcile: async () => Promise.reject(CLOSED) };
+  await loop.begin(ended);
+  assert.deepEqual([log.lines, loop.faults], [[], []]);
+});
+
+const CLOSED = new HostError('ECANCELED', 'ip is closed');
+
 test('now: looks at once, and is over when it has looked', async () => {
   const one = member('one');
   loop.add(one);
