@@ -19,7 +19,7 @@ const EVERY_MS = 2_000;
 const LOOK_MS = 4_000;
 /** The log is told of what has lasted: a fault in the midst of somebody's change is over at the next look. */
 const LASTS_MS = 4_000;
-/** Each check may take one part in so many of the time. */
+/** Each check may take one part in so many of the time, unless it says so itself. */
 const SHARE = 200;
 /** More findings than this of one round are told as a number. */
 const TOLD = 10;
@@ -65,7 +65,11 @@ export class Examiner {
     this.#options = options;
     this.#hostChecks = options.hostChecks.map((check) => ({
       check,
-      pace: new Pace(options.clock, { share: SHARE, spent: options.spent, sureAfter: 1 }),
+      pace: new Pace(options.clock, {
+        share: check.share ?? SHARE,
+        spent: options.spent,
+        sureAfter: 1,
+      }),
     }));
   }
 

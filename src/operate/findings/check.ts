@@ -46,6 +46,8 @@ export interface Subject {
 export interface HostCheck {
   /** What it looks at, for the note that says that it cannot: `the firewall`. */
   readonly name: string;
+  /** It may take one part in so many of the time of a processor; 200 unless told. */
+  readonly share?: number;
   /** Rejects with a HostError when it cannot look. */
   look(subject: Subject): Promise<readonly Finding[]>;
 }

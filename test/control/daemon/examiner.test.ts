@@ -76,6 +76,30 @@ test('all checks of a round have one subject, those of the next another', async 
   assert.notEqual(first, third);
 });
 
+test('a check takes its share of the time at most, and no other one waits for that', async () => {
+  const [clock, log] = [new FakeClock(), new FakeLog()];
+  let spent = 0;
+  const looks: Record<string, number[]> = { usual: [], eager: [] };
+  const check = (name: 'usual' | 'eager', share?: number): HostCheck => ({
+    ...{ name, ...(share === undefined ? {} : { share }) },
+    look: async () => {
+      looks[name]!.push(clock.now());
+      spent += 90;
+      return [];
+    },
+  });
+  new Examiner({
+    ...{ clock, log, hostChecks: [check('usual'), check('eager', 80)], statusChecks: [] },
+    ...{ subject: () => ({}) as Subject, status: () => fullStatus, beside: () => [] },
+    spent: () => spent,
+  }).start();
+  for (let i = 0; i < 30; i += 1) await clock.pass(2_000);
+  const between = (name: string) =>
+    new Set(looks[name]!.map((at, i, all) => at - (all[i - 1] ?? 0)));
+  assert.deepEqual([...between('eager')], [0, 8_000]);
+  assert.ok(Math.min(...[...between('usual')].slice(2)) >= 18_000);
+});
+
 test('what is over at the next look is not said at all', async () => {
   let found: Finding[] = [finding('a')];
   const { clock, log, examiner } = make(() => found);
