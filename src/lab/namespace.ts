@@ -8,6 +8,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import fs from 'node:fs';
 import type { Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { CommandError, type Result, Running, type RunOptions, run } from './command.js';
 import { LAB_MARK } from './enter.js';
 
@@ -83,15 +84,48 @@ export class Namespace {
     this.#closing.push(work);
   }
 
-  /** Stops what runs inside, the last started first, and lets the namespace go. */
+  /**
+   * Stops what runs inside, the last started first, then whatever went on without us (a daemon that a
+   * typed line left), and lets the namespace go: with one process in it, it would still answer by its addresses.
+   */
   async close(): Promise<void> {
     for (const work of this.#closing.splice(0)) await work();
     for (const running of this.#running.splice(0).reverse()) await running.stop();
+    await endAll(() => this.#left());
     if (this.#holder.exitCode !== null || this.#holder.signalCode !== null) return;
     const ended = new Promise((resolve) => this.#holder.once('close', resolve));
     this.#holder.ref();
     this.#holder.stdin!.end();
     await ended;
+  }
+
+  /** The processes in this network namespace beside its holder. */
+  #left(): number[] {
+    const own = networkOf(this.holder);
+    if (own === undefined || own === networkOf('self')) return [];
+    const pids = fs.readdirSync('/proc').filter((entry) => /^\d+$/.test(entry));
+    return pids.map(Number).filter((pid) => pid !== this.holder && networkOf(pid) === own);
+  }
+}
+
+/** The network namespace of a process, undefined of one that has ended. */
+function networkOf(pid: number | 'self'): string | undefined {
+  try {
+    return fs.readlinkSync(`/proc/${pid}/ns/net`);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Ends processes of the lab that nobody stops, until none is found. */
+async function endAll(find: () => number[]): Promise<void> {
+  for (let left = find(); left.length > 0; left = find()) {
+    for (const pid of left) {
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {} // ended meanwhile
+    }
+    await sleep(10);
   }
 }
 
