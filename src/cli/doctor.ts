@@ -1,4 +1,5 @@
 /** `weft doctor`: looks at this host for all that keeps, or would keep, the overlay from working. */
+
 import { systemClock } from '../control/daemon/clock.js';
 import { directStream } from '../control/daemon/line-stream.js';
 import { createLog } from '../control/daemon/log.js';
@@ -8,6 +9,7 @@ import { describeLooks, type Look, saw, verdictOf, wrong } from '../operate/diag
 import { hostChecks } from '../operate/findings/checks.js';
 import { describeVerdict } from '../operate/findings/describe.js';
 import type { Finding } from '../operate/findings/finding.js';
+import { counted } from '../operate/status/format.js';
 import { layOut } from '../operate/status/lines.js';
 import { plainJson } from '../operate/status/plain.js';
 import { socketPath } from '../operate/status/socket.js';
@@ -84,7 +86,7 @@ async function running(
     ];
   }
   const { findings, peers } = answer;
-  const status = { at: 'status', saw: `${peers.length} peers`, findings };
+  const status = { at: 'status', saw: counted(peers.length, 'peer'), findings };
   return [weft, status, ...(await lookAtPeers({ status: answer, file }, flags.rest, findings))];
 }
 

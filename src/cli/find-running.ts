@@ -1,9 +1,11 @@
 /** Finds the weft that a command is about, and asks it. */
+
 import fs from 'node:fs';
 import path from 'node:path';
 import { journalFile, readJournal } from '../control/host/journal.js';
 import { describeElsewhere, type Elsewhere, findElsewhere } from '../control/host/run-folder.js';
 import { messageOf } from '../control/store/store.js';
+import { counted } from '../operate/status/format.js';
 import { isStartingName, listSockets, readStatus, socketPath } from '../operate/status/socket.js';
 import type { Answer } from '../operate/status/status.js';
 import type { Flags } from './flags.js';
@@ -82,7 +84,7 @@ function isReadOnly(folder: string): boolean {
 function describeOthers(others: readonly Elsewhere[]): string {
   if (others.length === 0) return '';
   const count = new Set(others.map(({ namespace }) => namespace)).size;
-  const where = `${count} other network namespace${count === 1 ? '' : 's'}`;
+  const where = counted(count, 'other network namespace');
   return `weft also runs in ${where}: ${describeElsewhere(others)}; ask it there\n`;
 }
 

@@ -1,7 +1,9 @@
 /** Carries membership from the overlay to the lanes' table and to the kernel's. */
+
 import type { Route } from '../../dataplane/routes/peer.js';
 import type { Publisher } from '../../dataplane/routes/publisher.js';
 import { formatAddress } from '../../dataplane/wire/ipv4.js';
+import { counted } from '../../operate/status/format.js';
 import type { Behind } from '../host/desired-routes.js';
 import type { RouteReport, RouteSync } from '../host/routes.js';
 import { describePeer, type Membership, type Peer } from '../overlay/peers.js';
@@ -103,9 +105,9 @@ export class Carrier {
     this.#report(report);
     // What belongs to peers that came or went meanwhile is no repair.
     if (sets !== this.#sets) return [];
-    const counted = (count: number, what: string) =>
-      count === 0 ? [] : [`${count} ${what} route${count === 1 ? '' : 's'}`];
-    return [...counted(report.added, 'missing'), ...counted(report.removed, 'stale')];
+    const told = (count: number, what: string) =>
+      count === 0 ? [] : [counted(count, `${what} route`)];
+    return [...told(report.added, 'missing'), ...told(report.removed, 'stale')];
   }
 
   #entriesOf(peer: Peer): Entries {

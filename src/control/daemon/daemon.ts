@@ -22,11 +22,13 @@
  *
  * It alone carries membership from the overlay to the host and to the routes.
  */
+
 import type { AnyStatus } from '../../operate/findings/check.js';
 import { hostChecks, STATUS_CHECKS } from '../../operate/findings/checks.js';
 import { withoutConsequences } from '../../operate/findings/consequences.js';
 import { type Finding, judge, sortFindings } from '../../operate/findings/finding.js';
 import { judgeRefused } from '../../operate/findings/unsound.js';
+import { counted } from '../../operate/status/format.js';
 import type { SetUp } from '../../operate/status/set-up.js';
 import type { Answer, Starting } from '../../operate/status/status.js';
 import { readHostId } from '../host/host-id.js';
@@ -212,7 +214,7 @@ export class Daemon {
       return { ready: false, status: this.#waitingFor(this.#state.doing), alive: true };
     }
     const { name, lease, carrier } = this.#state.made.parts();
-    const status = `${name} ${formatSubnet(lease.subnet)}, ${carrier.peers.length} peers`;
+    const status = `${name} ${formatSubnet(lease.subnet)}, ${counted(carrier.peers.length, 'peer')}`;
     return { ready: true, status, alive: this.standing.length === 0 };
   }
 

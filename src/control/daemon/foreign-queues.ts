@@ -3,6 +3,7 @@
  * packets do not go to it (native/steer.c), but what it writes there enters this host as if weft
  * had: so it is a fault while it lasts.
  */
+import { counted } from '../../operate/status/format.js';
 import { HostError } from '../host/errors.js';
 import type { Runner } from '../host/runner.js';
 import { countQueues, type Opener } from '../host/tun-queues.js';
@@ -53,7 +54,7 @@ function opened(device: string, foreign: number, openers: readonly Opener[]): Ho
   const names = openers.map(({ pid, name }) => `process ${pid} (${name})`);
   const who = names.length === 0 ? 'a process that weft cannot see' : names.join(', ');
   const text =
-    `${who} has opened ${device} too (${foreign} queue${foreign === 1 ? '' : 's'} more than ` +
+    `${who} has opened ${device} too (${counted(foreign, 'queue')} more than ` +
     `weft's): it gets none of its packets, but what it writes there enters this host`;
   const pids = openers.map(({ pid }) => pid).join(' ');
   return new HostError(

@@ -1,6 +1,7 @@
 /**
  * The lanes of a weft: how many, and their threads, from their start to their end.
  */
+
 import type { Batch } from '../../dataplane/forward/batch.js';
 import { createCounters, readTotals } from '../../dataplane/forward/counters.js';
 import type { Directions, LaneOptions } from '../../dataplane/forward/lane.js';
@@ -8,6 +9,7 @@ import { LaneThread, type LaneWorkers } from '../../dataplane/forward/lane-threa
 import type { OpenTun } from '../../dataplane/io/tun.js';
 import type { OpenUdp } from '../../dataplane/io/udp.js';
 import type { Publisher } from '../../dataplane/routes/publisher.js';
+import { counted } from '../../operate/status/format.js';
 import type { LaneCount, Status } from '../../operate/status/status.js';
 import { processorMs } from '../host/processor-time.js';
 import type { Clock } from '../runtime.js';
@@ -22,7 +24,7 @@ const MOST_BY_DEFAULT = 4;
 /** The lanes of a machine with so many processors, where nobody asked for a number. */
 export function defaultLanes(processors: number): Pick<LaneCount, 'lanes' | 'reason'> {
   const lanes = Math.min(MOST_BY_DEFAULT, Math.max(1, Math.floor(processors / PROCESSORS)));
-  const count = `${processors} processor${processors === 1 ? '' : 's'}`;
+  const count = counted(processors, 'processor');
   let rule = `one for every ${PROCESSORS} of ${count}`;
   if (lanes === 1) rule = `${count}, more lanes from ${2 * PROCESSORS} on`;
   if (lanes === MOST_BY_DEFAULT) rule = `${count}, no more lanes unless asked for`;

@@ -2,7 +2,9 @@
  * Log lines on standard error: as flanneld's, severity, time, text; with a priority in front where
  * it is the journal that reads them, which has the time itself.
  */
+
 import fs from 'node:fs';
+import { counted } from '../../operate/status/format.js';
 import { plain, plainJson } from '../../operate/status/plain.js';
 import type { Log } from '../runtime.js';
 import type { LineStream } from './line-stream.js';
@@ -89,7 +91,7 @@ export function createLog(
 }
 
 function describeLost(lines: number): string {
-  return `${lines === 1 ? '1 line' : `${lines} lines`} of log could not be written`;
+  return `${counted(lines, 'line')} of log could not be written`;
 }
 
 function describeTimes(times: number): string {

@@ -2,6 +2,7 @@
  * A start with the host-gw backend, from the journal on. The numbers are those of daemon.ts: there
  * are no sockets, no TUN and no lanes, so 6, 7 and 10 are left out.
  */
+import { counted } from '../../operate/status/format.js';
 import type { Interface } from '../host/interfaces.js';
 import type { HostGw } from '../overlay/config.js';
 import { formatSubnet } from '../overlay/subnet.js';
@@ -66,7 +67,7 @@ export async function startHostGw(start: Start, backend: HostGw): Promise<Runnin
   await start.follow(carrier, clashes);
 
   log.info(
-    `ready: host-gw ${formatSubnet(lease.subnet)}, MTU ${mtu}, ${carrier.peers.length} peers`,
+    `ready: host-gw ${formatSubnet(lease.subnet)}, MTU ${mtu}, ${counted(carrier.peers.length, 'peer')}`,
   );
   const same = { name: NAME, backend, store, lease, carrier, healths };
   return {

@@ -1,8 +1,10 @@
 /** A start with the vxlan backend, from the journal on. The numbers are those of daemon.ts. */
+
 import { TIERS, tierName } from '../../dataplane/io/tiers.js';
 import { Publisher } from '../../dataplane/routes/publisher.js';
 import { parseMac } from '../../dataplane/wire/ethernet.js';
 import { formatAddress } from '../../dataplane/wire/ipv4.js';
+import { counted } from '../../operate/status/format.js';
 import { describeLanes } from '../../operate/status/status.js';
 import { findLeftover } from '../host/leftover.js';
 import { findOpeners } from '../host/tun-queues.js';
@@ -136,7 +138,7 @@ export async function startVxlan(start: Start, backend: Vxlan): Promise<Running>
   log.info(
     `ready: ${name} ${formatSubnet(lease.subnet)}, MTU ${path.place.mtu}, VNI ${vni}, ` +
       `UDP port ${port}, tier ${tierName(vnet, uso, path.lanes.udpSegment)}, ` +
-      `lanes ${describeLanes(path.count)}, ${carrier.peers.length} peers`,
+      `lanes ${describeLanes(path.count)}, ${counted(carrier.peers.length, 'peer')}`,
   );
   const same = { name, backend, accept, store, lease };
   const made = { publisher, carrier, paths, healths, queues };

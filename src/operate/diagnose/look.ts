@@ -1,6 +1,8 @@
 /** One thing that `weft doctor` looked at: what it saw, and what is wrong with it. */
+
 import { describeFindings } from '../findings/describe.js';
 import { type Finding, judge, type Verdict } from '../findings/finding.js';
+import { counted } from '../status/format.js';
 import type { Line } from '../status/lines.js';
 
 export interface Look {
@@ -30,7 +32,7 @@ export function verdictOf(looks: readonly Look[]): Verdict {
 
 function describeWell(looks: readonly Look[], findings: readonly Finding[]): string {
   const warnings = findings.filter(({ severity }) => severity === 'warning').length;
-  const beside = warnings === 0 ? '' : `, ${warnings === 1 ? '1 warning' : `${warnings} warnings`}`;
+  const beside = warnings === 0 ? '' : `, ${counted(warnings, 'warning')}`;
   return `${looks.length} things looked at, no error${beside}`;
 }
 

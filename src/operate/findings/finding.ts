@@ -2,6 +2,7 @@
  * Something wrong with this host, a peer or the store, with its cure: the one list that status, log,
  * readyz, metrics, doctor and the page show. And the verdict on all of it.
  */
+import { counted } from '../status/format.js';
 
 /**
  * `error`: packets are lost that should not be, or will be. `warning`: not as it should be, packets
@@ -60,13 +61,9 @@ export function judge(findings: readonly Finding[], peers: number): Verdict {
   if (first === undefined) {
     const warnings = findings.filter(({ severity }) => severity === 'warning').length;
     const beside = warnings === 0 ? '' : `, ${counted(warnings, 'warning')}`;
-    return { state: 'well', text: `${counted(peers, 'peer')}${beside}` };
+    return { state: 'well', text: `${peers === 0 ? 'no peers' : counted(peers, 'peer')}${beside}` };
   }
   const more = errors.length === 1 ? '' : ` (and ${counted(errors.length - 1, 'more error')})`;
   const state = first.scope === 'host' ? 'broken' : 'impaired';
   return { state, text: `${first.text}${more}` };
-}
-
-function counted(n: number, what: string): string {
-  return `${n === 0 ? 'no' : n.toLocaleString('en-US')} ${what}${n === 1 ? '' : 's'}`;
 }

@@ -9,6 +9,11 @@ export function count(n: number): string {
   return `${Math.floor(n / 1e6).toLocaleString('en-US')} M`;
 }
 
+/** `1 peer`, `1,234 peers`. */
+export function counted(n: number, thing: string): string {
+  return `${n.toLocaleString('en-US')} ${thing}${n === 1 ? '' : 's'}`;
+}
+
 export function bytes(n: number): string {
   if (n < 1e3) return `${n} B`;
   if (n < 1e6) return `${(n / 1e3).toFixed(1)} kB`;

@@ -42,7 +42,7 @@ test('vxlan: sockets and TUN, lease, device, lanes, then the routes, each in its
   assert.equal(daemon.ready, true);
   assert.deepEqual(daemon.look(), {
     ready: true,
-    status: 'flannel.1 10.10.64.0/24, 1 peers',
+    status: 'flannel.1 10.10.64.0/24, 1 peer',
     alive: true,
   });
 });

@@ -1,4 +1,5 @@
 /** Findings from rules that drop packets of ours. */
+import { counted } from '../../status/format.js';
 import type { Subject } from '../check.js';
 import type { Finding } from '../finding.js';
 import { cureOf } from './cure.js';
@@ -19,13 +20,13 @@ export function tellDropper(
   const isHostsOnly = flows.every(({ kind }) => kind.startsWith('host-'));
   const peers = peersOf(flows, all);
   const { what, where, packets } = naming(dropper, text);
-  const counted = packets === undefined ? '' : `; it has counted ${counting(packets)}`;
+  const witness = packets === undefined ? '' : `; it has counted ${counted(packets, 'packet')}`;
   return {
     code: 'firewall-drop',
     severity: isHostsOnly ? 'warning' : 'error',
     scope: peers.length > 0 ? 'peer' : 'host',
     about: `${where}: ${what}${peers.length > 0 ? ` for ${list(peers)}` : ''}`,
-    text: `${what} in ${where} drops ${describe(flows, all, subject, peers)}${counted}`,
+    text: `${what} in ${where} drops ${describe(flows, all, subject, peers)}${witness}`,
     cure: cureOf(dropper, subject),
   };
 }
@@ -47,7 +48,7 @@ export function tellMaybe(
     severity: 'warning',
     scope: 'host',
     about: `${where}: ${what}`,
-    text: `${what} in ${where} drops some ${which}; just now it counted ${counting(packets)}`,
+    text: `${what} in ${where} drops some ${which}; just now it counted ${counted(packets, 'packet')}`,
     cure: cureOf(dropper, subject),
   };
 }
@@ -141,8 +142,4 @@ function share(own: readonly Flow[], all: readonly Flow[]): string {
 function list(names: readonly string[]): string {
   if (names.length <= 2) return names.join(' and ');
   return `${names[0]} and ${names.length - 1} others`;
-}
-
-function counting(packets: number): string {
-  return `${packets.toLocaleString('en-US')} packet${packets === 1 ? '' : 's'}`;
 }
