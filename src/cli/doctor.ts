@@ -61,6 +61,7 @@ function ofFlags(text: string): Finding {
 function before(flags: Flags, access: EtcdAccess, weft: number | null): Promise<Look[]> {
   return lookBeforeStart({
     clock: systemClock,
+    random: Math.random,
     openStore: () => openStore(flags, access),
     underlay: readSelection(flags),
     subnetFile: flags.text('subnet-file'),

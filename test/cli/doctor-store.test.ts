@@ -39,7 +39,12 @@ describe('what doctor learns of etcd', { skip: noEtcd }, () => {
   async function all(endpoint: string, access: Access, publicIp?: string): Promise<string[]> {
     const options = { endpoints: [endpoint], prefix: '/net', clock: realClock, log: new Lines() };
     const openStore = async () => new EtcdStore({ ...options, readAccess: () => access });
-    const { looks } = await lookAtStore({ clock: realClock, openStore, publicIp });
+    const { looks } = await lookAtStore({
+      clock: realClock,
+      random: Math.random,
+      openStore,
+      publicIp,
+    });
     return looks
       .flatMap(({ findings }) => findings)
       .map(({ severity, code, text, cure }) => `${severity} ${code}: ${text}; do: ${cure}`)

@@ -15,7 +15,7 @@ import { systemRunner } from '../../control/host/runner.js';
 import type { Config } from '../../control/overlay/config.js';
 import { formatSubnet } from '../../control/overlay/subnet.js';
 import { readPreviousSubnet } from '../../control/overlay/subnet-env.js';
-import type { Clock } from '../../control/runtime.js';
+import type { Clock, Random } from '../../control/runtime.js';
 import type { Store } from '../../control/store/store.js';
 import { type Look, saw, wrong } from '../../operate/diagnose/look.js';
 import type { HostCheck, Subject } from '../../operate/findings/check.js';
@@ -28,6 +28,7 @@ const PLACES = { proc: PROC, cgroups: '/sys/fs/cgroup', tun: '/dev/net/tun' };
 
 export interface BeforeStart {
   readonly clock: Clock;
+  readonly random: Random;
   readonly openStore: () => Promise<Store>;
   readonly underlay: Selection;
   readonly subnetFile: string;

@@ -10,7 +10,7 @@ import { configProblem } from '../../control/overlay/flanneld.js';
 import { parseLeaseValue } from '../../control/overlay/lease-value.js';
 import { Peers } from '../../control/overlay/peers.js';
 import { keyOf, parseKey, type Subnet } from '../../control/overlay/subnet.js';
-import type { Clock, Log } from '../../control/runtime.js';
+import type { Clock, Log, Random } from '../../control/runtime.js';
 import {
   type Entry,
   messageOf,
@@ -33,6 +33,7 @@ export interface Written {
   /** This host's, dotted; undefined where that is not known. */
   readonly publicIp: string | undefined;
   readonly clock: Clock;
+  readonly random: Random;
 }
 
 /** Overlaps no other. */
@@ -73,7 +74,8 @@ function unsoundOf({ store, config, entries, publicIp, clock }: Written) {
   return reportUnsound(peers.unsound);
 }
 
-async function lookForSubnet({ store, config, entries, publicIp }: Written): Promise<Look[]> {
+async function lookForSubnet(written: Written): Promise<Look[]> {
+  const { store, config, entries, publicIp, random } = written;
   const address = parseAddress(publicIp ?? '');
   if (address === undefined) return [];
   if (store.subnets.kind === 'taken') {
@@ -82,7 +84,7 @@ async function lookForSubnet({ store, config, entries, publicIp }: Written): Pro
   }
   if (store.writes.kind !== 'none') return [];
   try {
-    await findAssigned({ store, config, identity: { publicIp: address }, random: Math.random });
+    await findAssigned({ store, config, identity: { publicIp: address }, random });
   } catch (error) {
     if (error instanceof StoreError || error instanceof StoreUnreachable) throw error;
     return [wrong('lease', 'no-entry', messageOf(error))];

@@ -3,7 +3,7 @@ import { timeOfDay } from '../../control/daemon/clock.js';
 import { reportCertificates } from '../../control/daemon/report.js';
 import { type Config, ConfigError, parseConfig } from '../../control/overlay/config.js';
 import { formatSubnet, keyOf } from '../../control/overlay/subnet.js';
-import type { Clock } from '../../control/runtime.js';
+import type { Clock, Random } from '../../control/runtime.js';
 import { messageOf, type Store, StoreError, StoreUnreachable } from '../../control/store/store.js';
 import { type Look, saw, wrong } from '../../operate/diagnose/look.js';
 import { etcdOf } from '../../operate/findings/etcdctl.js';
@@ -25,13 +25,14 @@ export interface StoreLooks {
 export interface StoreOptions {
   readonly openStore: () => Promise<Store>;
   readonly clock: Clock;
+  readonly random: Random;
   /** This host's, dotted; undefined where that is not known. */
   readonly publicIp: string | undefined;
 }
 
 /** Changes nothing in it. */
 export async function lookAtStore(options: StoreOptions): Promise<StoreLooks> {
-  const { openStore, clock, publicIp } = options;
+  const { openStore, clock, random, publicIp } = options;
   let store: Store;
   try {
     store = await openStore();
@@ -57,7 +58,7 @@ export async function lookAtStore(options: StoreOptions): Promise<StoreLooks> {
     const hosts = [...new Set(entries.flatMap((entry) => hostOf(entry) ?? []))];
     const looks = [answers, saw('config', `${formatSubnet(config.network)}, ${of}`)];
     looks.push(...lookAtCertificates(store));
-    looks.push(...(await lookAtWritten({ store, config, text, entries, publicIp, clock })));
+    looks.push(...(await lookAtWritten({ store, config, text, entries, publicIp, clock, random })));
     // A lease that is there is kept alive in a store that takes no writes.
     const weighs = publicIp !== undefined && hosts.includes(publicIp) ? 'warning' : 'error';
     looks.push(...(await lookAtWriting(store, config, clock, weighs)));
