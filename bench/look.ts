@@ -2,7 +2,7 @@
  * What it costs to look: one TCP stream between containers behind weft that goes on all the time,
  * while those who look are switched off and on and off again.
  *
- *   npm run bench -- look [--rounds=9] [--slice=1.5] [--wire=on] [--spread] [--out=FOLDER]
+ *   npm run bench -- look [--rounds=9] [--slice=3] [--wire=on] [--spread] [--out=FOLDER]
  *
  *   nothing   nothing is switched: what the measurement itself comes to, 0 but for chance
  *   watched   at both ends: weft status -watch, metrics each second, the page of weft dash open
@@ -20,6 +20,7 @@
  * Beside throughput, and steadier where others use the machine: the processor time that lanes and
  * iperf3 take for a byte, with lookers against without; and the part of both processors that all who
  * look take, with what the wefts do beside their lanes. Together these are what throughput can lose.
+ * What a lane itself does for a capture is a few nanoseconds a packet at most, which `bench -- micro` tells.
  */
 import os from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -30,7 +31,7 @@ import { buildLacks, buildPrograms } from './build-c.js';
 import { enterBench } from './head.js';
 import { receivedBytes } from './kernel-counts.js';
 import { judge, type Round, roundOf, type Slice } from './look-round.js';
-import { Lookers, type Looks } from './lookers.js';
+import { Lookers, type Looks, WAITS_MS } from './lookers.js';
 import { family, processMs, threadTimes } from './processor-time.js';
 import { waitForQuiet } from './processors.js';
 import { writeResult } from './result.js';
@@ -40,7 +41,7 @@ import { type Estimate, meanOf } from './statistics.js';
 const { values: given } = parseArgs({
   options: {
     rounds: { type: 'string', default: '9' },
-    slice: { type: 'string', default: '1.5' },
+    slice: { type: 'string', default: '3' },
     wire: { type: 'string', default: 'on' },
     spread: { type: 'boolean', default: false },
     out: { type: 'string' },
@@ -60,7 +61,7 @@ const KINDS: Readonly<Record<string, Looks>> = {
 const machine = await enterBench(
   buildLacks() ?? labLacks({ programs: ['iperf3', 'ethtool', 'ping', 'taskset'], tun: true }),
 );
-const ROUND_SECONDS = 4 * (4 * slice + 1) + 2 * 2.5;
+const ROUND_SECONDS = 4 * 4 * slice + WAITS_MS / 1_000;
 console.log(`${rounds} rounds, about ${((rounds * ROUND_SECONDS) / 60).toFixed(1)} minutes in all`);
 await waitForQuiet(5_000);
 const lab = await Lab.open();

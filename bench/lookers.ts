@@ -11,18 +11,21 @@ import { type Host, WEFT } from '../src/lab/host.js';
 import { family } from './processor-time.js';
 
 const ONLOOKER = fileURLToPath(new URL('./tools/onlooker.js', import.meta.url));
-/** Who goes on after a stop has caught up. */
-const SETTLE_MS = 500;
+/** Who goes on after a stop has caught up, and its code is compiled again. */
+const SETTLE_MS = 2_000;
 /** Before they are stopped for the first time: their code is compiled. */
 const WARM_UP_MS = 3_000;
 /** A capture has carried what its lanes had saved up, and its code is compiled. */
-const CAPTURE_SETTLE_MS = 2_000;
+const CAPTURE_SETTLE_MS = 6_000;
 
 /** Who looks: the watchers at both ends or none, and captures at so many ends. */
 export interface Looks {
   readonly watched: boolean;
   readonly captures: 0 | 1 | 2;
 }
+
+/** What a round of each kind waits, two of them with captures. */
+export const WAITS_MS = 2 * (2 * SETTLE_MS) + 2 * (SETTLE_MS + CAPTURE_SETTLE_MS);
 
 export class Lookers {
   captured = 0;

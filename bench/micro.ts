@@ -13,6 +13,8 @@ import { parseArgs } from 'node:util';
 import Benchmark from 'benchmark';
 import { Counter, Counters } from '../src/dataplane/forward/counters.js';
 import { Lane } from '../src/dataplane/forward/lane.js';
+import { type CaptureFilter, wordsOf } from '../src/dataplane/forward/tap/filter.js';
+import { CaptureRing } from '../src/dataplane/forward/tap/ring.js';
 import type { Device, Underlay } from '../src/dataplane/io/device.js';
 import {
   ADDRESS_SIZE,
@@ -169,9 +171,16 @@ function tcpPacket(source: number, destination: number, payload: number): Uint8A
   return bytes;
 }
 
+/** `weft capture` without a word more, once it has used up what it may take: it only counts. */
+const USED_UP: CaptureFilter = {
+  ...{ inner: true, outer: true, inbound: true, outbound: true },
+  ...{ dropsOnly: false, snap: 262_144, limited: true },
+};
+
 /** A lane whose device and underlay give the same batch again and swallow what comes. */
 function laneOver(
   fill: (memory: LaneMemory) => { packets?: Device['read']; datagrams?: () => number },
+  captured: boolean,
 ): { lane: Lane; counters: Counters } {
   const memory = new LaneMemory();
   const { packets = () => 0, datagrams = () => 0 } = fill(memory);
@@ -196,7 +205,12 @@ function laneOver(
   const counters = new Counters();
   const options = { vni: 1, mac: OWN_MAC, mtu: 1450, uso: true, udpSegment: true, vnet: true };
   const reader = new RouteReader(publisher.handle, 0, () => undefined);
-  return { lane: new Lane(memory, device, underlay, reader, counters, options), counters };
+  const lane = new Lane(memory, device, underlay, reader, counters, options);
+  if (captured) {
+    new CaptureRing(memory.memory).want(wordsOf(USED_UP, 0));
+    lane.show(() => performance.timeOrigin + performance.now());
+  }
+  return { lane, counters };
 }
 
 /**
@@ -208,7 +222,7 @@ function outbound(
   packet: Uint8Array,
   gsoSize: number,
   count: number,
-  scattered = false,
+  { scattered = false, captured = false } = {},
 ): Subject {
   let gaps = 0;
   const { lane, counters } = laneOver(({ bytes, words }) => {
@@ -246,7 +260,7 @@ function outbound(
         return count;
       },
     };
-  });
+  }, captured);
   lane.step(true, false);
   const packets = counters.get(Counter.outbound_out_packets);
   if (packets === 0) throw new Error(`${name}: nothing was sent`);
@@ -260,7 +274,7 @@ function outbound(
 }
 
 /** Inbound over `count` datagrams, each a train of `pieces` segments of one flow. */
-function inbound(name: string, pieces: number, count: number): Subject {
+function inbound(name: string, pieces: number, count: number, captured = false): Subject {
   const frames = Array.from({ length: pieces }, (_, i) => {
     const packet = tcpPacket(REMOTE, LOCAL, MSS);
     tcp.setSequence(packet, 20, i * MSS);
@@ -294,12 +308,15 @@ function inbound(name: string, pieces: number, count: number): Subject {
         return count;
       },
     };
-  });
+  }, captured);
   lane.step(false, true);
   const packets = counters.get(Counter.inbound_out_packets);
   if (packets !== pieces * count) throw new Error(`${name}: ${packets} packets written`);
   return { name, packets, run: () => lane.step(false, true) };
 }
+
+const SMALL = tcpPacket(LOCAL, REMOTE, 100);
+const LARGE = tcpPacket(LOCAL, REMOTE, 46 * MSS);
 
 /** Made when their turn comes, so that one's table is not another's load on the collector. */
 const subjects: (() => Subject)[] = [
@@ -311,11 +328,20 @@ const subjects: (() => Subject)[] = [
   () => oneByOne(1_000_000, 'in one network'),
   () => oneByOne(1_000_000, 'all over'),
   ...sums().map((subject) => () => subject),
-  () => outbound('encode single packets', tcpPacket(LOCAL, REMOTE, 100), 0, 64),
-  () => outbound('segment in one piece, a segment', tcpPacket(LOCAL, REMOTE, 46 * MSS), MSS, 15),
-  () => outbound('segment scattered, a segment', tcpPacket(LOCAL, REMOTE, 46 * MSS), MSS, 15, true),
-  () => inbound('decapsulate single packets', 1, 64),
-  () => inbound('coalesce trains of 44, a segment', 44, 15),
+  () => outbound('segment in one piece, a segment', LARGE, MSS, 15),
+  ...[false, true].flatMap((captured) => {
+    const beside = captured ? ', a capture counts' : '';
+    return [
+      () => outbound(`encode single packets${beside}`, SMALL, 0, 64, { captured }),
+      () =>
+        outbound(`segment scattered, a segment${beside}`, LARGE, MSS, 15, {
+          scattered: true,
+          captured,
+        }),
+      () => inbound(`decapsulate single packets${beside}`, 1, 64, captured),
+      () => inbound(`coalesce trains of 44, a segment${beside}`, 44, 15, captured),
+    ];
+  }),
 ];
 
 /** Where the results go, so that none can be left out. */
