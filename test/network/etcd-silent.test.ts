@@ -16,7 +16,7 @@ import { Lab } from '../../src/lab/lab.js';
 import { readStatus } from '../../src/operate/status/socket.js';
 import type { Status } from '../../src/operate/status/status.js';
 import { until } from '../control/fakes.js';
-import { CONFIG, PREFIX, startWeft } from './overlay.js';
+import { openSite, PREFIX, startWeft } from './overlay.js';
 
 const lacks = labLacks({ programs: ['etcd', 'ss'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
@@ -32,11 +32,7 @@ describe('an etcd that goes silent', { skip: lacks ?? false, timeout: 600_000 },
   let weft: Running;
 
   before(async () => {
-    lab = await Lab.open();
-    const network = await lab.network();
-    etcd = await network.etcd();
-    await etcd.put(`${PREFIX}/config`, CONFIG);
-    host = await network.host('host1', { address: '192.168.56.11/24' });
+    ({ lab, etcd, host } = await openSite());
     weft = await startWeft(host, etcd);
   });
   after(() => lab?.close());

@@ -12,7 +12,7 @@ import { type Host, WEFT } from '../../src/lab/host.js';
 import { Lab } from '../../src/lab/lab.js';
 import type { Network } from '../../src/lab/network.js';
 import { cure, finds, findsOne } from './findings.js';
-import { CONFIG, PREFIX, startWeft, weftFlags } from './overlay.js';
+import { openSite, PREFIX, startWeft, weftFlags } from './overlay.js';
 
 const JOINER = fileURLToPath(new URL('./tools/port-joiner.js', import.meta.url));
 const lacks = labLacks({ programs: ['etcd', 'ping', 'prlimit'], tun: true });
@@ -25,11 +25,7 @@ describe('a shared port', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let host: Host;
 
   before(async () => {
-    lab = await Lab.open();
-    network = await lab.network();
-    etcd = await network.etcd();
-    await etcd.put(`${PREFIX}/config`, CONFIG);
-    host = await network.host('host1', { address: '192.168.56.11/24' });
+    ({ lab, network, etcd, host } = await openSite());
     await startWeft(host, etcd, '-lanes=2');
     await finds(host, []);
   });

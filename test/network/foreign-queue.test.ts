@@ -14,7 +14,7 @@ import type { Container } from '../../src/lab/container.js';
 import { enterLab, labLacks } from '../../src/lab/enter.js';
 import type { Host } from '../../src/lab/host.js';
 import { Lab } from '../../src/lab/lab.js';
-import { CONFIG, PREFIX, ping, startWeft } from './overlay.js';
+import { openSite, ping, startWeft } from './overlay.js';
 import { eventually, statusOf } from './spoil.js';
 
 const OPENER = fileURLToPath(new URL('./tools/tun-opener.js', import.meta.url));
@@ -56,11 +56,9 @@ describe('a foreign queue', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let boxes: readonly [Container, Container];
 
   before(async () => {
-    lab = await Lab.open();
-    const network = await lab.network();
-    const etcd = await network.etcd();
-    await etcd.put(`${PREFIX}/config`, CONFIG);
-    host = await network.host('host1', { address: '192.168.56.11/24' });
+    const site = await openSite();
+    ({ lab, host } = site);
+    const { network, etcd } = site;
     const other = await network.host('host2', { address: '192.168.56.12/24' });
     weft = await startWeft(host, etcd, '-lanes=2');
     await startWeft(other, etcd);

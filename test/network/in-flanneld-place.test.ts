@@ -15,7 +15,7 @@ import type { Etcd } from '../../src/lab/etcd.js';
 import { type Host, WEFT } from '../../src/lab/host.js';
 import { Lab } from '../../src/lab/lab.js';
 import { type Certificates, makeCertificates } from '../control/store/certificates.js';
-import { CONFIG, PREFIX, weftFlags } from './overlay.js';
+import { CONFIG, openSite, PREFIX, weftFlags } from './overlay.js';
 import { toldSince } from './spoil.js';
 
 const programs = ['etcd', 'etcdctl', 'openssl', 'socat', 'ps'];
@@ -36,11 +36,7 @@ describe("weft in flanneld's place", { skip: lacks ?? false, timeout: 600_000 },
   const wefts: Running[] = [];
 
   before(async () => {
-    lab = await Lab.open();
-    const network = await lab.network();
-    etcd = await network.etcd();
-    await etcd.put(`${PREFIX}/config`, CONFIG);
-    host = await network.host('host1', { address: '192.168.56.11/24' });
+    ({ lab, etcd, host } = await openSite());
     directory = fs.mkdtempSync(path.join(os.tmpdir(), 'weft-place-'));
     flanneld = path.join(directory, 'flanneld');
     fs.symlinkSync(WEFT, flanneld);

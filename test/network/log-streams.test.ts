@@ -10,7 +10,7 @@ import { enterLab, labLacks } from '../../src/lab/enter.js';
 import type { Etcd } from '../../src/lab/etcd.js';
 import { type Host, WEFT } from '../../src/lab/host.js';
 import { Lab } from '../../src/lab/lab.js';
-import { CONFIG, PREFIX, weftFlags } from './overlay.js';
+import { openSite, PREFIX, weftFlags } from './overlay.js';
 import { eventually, show, statusOf } from './spoil.js';
 
 const lacks = labLacks({ programs: ['etcd', 'dd'], tun: true });
@@ -23,11 +23,7 @@ describe('a log that cannot be written', { skip: lacks ?? false, timeout: 600_00
   let peers = 0;
 
   before(async () => {
-    lab = await Lab.open();
-    const network = await lab.network();
-    etcd = await network.etcd();
-    await etcd.put(`${PREFIX}/config`, CONFIG);
-    host = await network.host('host1', { address: '192.168.56.11/24' });
+    ({ lab, etcd, host } = await openSite());
     await host.run(['sh', '-c', 'mkdir /run/log && mount -t tmpfs -o size=64k log /run/log']);
   });
   after(() => lab?.close());

@@ -10,7 +10,7 @@ import { enterLab, labLacks } from '../../src/lab/enter.js';
 import type { Etcd } from '../../src/lab/etcd.js';
 import type { Host } from '../../src/lab/host.js';
 import { Lab } from '../../src/lab/lab.js';
-import { CONFIG, PREFIX, ping, startWeft } from './overlay.js';
+import { openSite, ping, startWeft } from './overlay.js';
 import { eventually, ofChildren, statusOf, toldSince } from './spoil.js';
 
 const lacks = labLacks({ programs: ['ping', 'etcd'], tun: true });
@@ -35,11 +35,9 @@ describe('signals', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let boxes: readonly [Container, Container];
 
   before(async () => {
-    lab = await Lab.open();
-    const network = await lab.network();
-    etcd = await network.etcd();
-    await etcd.put(`${PREFIX}/config`, CONFIG);
-    host = await network.host('host1', { address: '192.168.56.11/24' });
+    const site = await openSite();
+    ({ lab, etcd, host } = site);
+    const { network } = site;
     const other = await network.host('host2', { address: '192.168.56.12/24' });
     weft = await startWeft(host, etcd);
     await startWeft(other, etcd);

@@ -15,7 +15,7 @@ import type { Etcd } from '../../src/lab/etcd.js';
 import { type Host, WEFT } from '../../src/lab/host.js';
 import { Lab } from '../../src/lab/lab.js';
 import { BLOCKS, SPINS } from '../dataplane/forward/standing-marks.js';
-import { CONFIG, PREFIX, ping, startWeft, TRAFFIC, weftFlags } from './overlay.js';
+import { CONFIG, openSite, PREFIX, ping, startWeft, TRAFFIC, weftFlags } from './overlay.js';
 import { eventually, statusOf } from './spoil.js';
 
 const lacks = labLacks({ programs: ['ping', 'etcd'], tun: true });
@@ -41,11 +41,9 @@ describe('a lane that stands still', { skip: lacks ?? false, timeout: 600_000 },
   };
 
   before(async () => {
-    lab = await Lab.open();
-    const network = await lab.network();
-    etcd = await network.etcd();
-    await etcd.put(`${PREFIX}/config`, CONFIG);
-    host = await network.host('host1', { address: '192.168.56.11/24' });
+    const site = await openSite();
+    ({ lab, etcd, host } = site);
+    const { network } = site;
     const other = await network.host('host2', { address: '192.168.56.12/24' });
     await startWeft(other, etcd);
     await start();

@@ -16,7 +16,7 @@ import { enterLab, labLacks } from '../../src/lab/enter.js';
 import type { Etcd } from '../../src/lab/etcd.js';
 import type { Host } from '../../src/lab/host.js';
 import { Lab } from '../../src/lab/lab.js';
-import { CONFIG, PREFIX, ping, startWeft, tcpTransfer, weftFlags } from './overlay.js';
+import { CONFIG, openSite, PREFIX, ping, startWeft, tcpTransfer, weftFlags } from './overlay.js';
 import { eventually, passes, show } from './spoil.js';
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
@@ -38,11 +38,9 @@ describe('an upgrade under a running weft', { skip: lacks ?? false, timeout: 600
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'weft-upgrade-'));
 
   before(async () => {
-    lab = await Lab.open();
-    const network = await lab.network();
-    etcd = await network.etcd();
-    await etcd.put(`${PREFIX}/config`, CONFIG);
-    host = await network.host('host1', { address: '192.168.56.11/24' });
+    const site = await openSite();
+    ({ lab, etcd, host } = site);
+    const { network } = site;
     const other = await network.host('host2', { address: '192.168.56.12/24' });
     const weft = await startWeft(host, etcd);
     await startWeft(other, etcd);
