@@ -23,7 +23,17 @@ function npmWords() {
 
 export async function npmPackages() {
   const [program, ...words] = npmWords();
-  const args = [...words, 'ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error'];
+  // A registry that is away for a moment is asked again; one that is out of reach, not for minutes.
+  const quick = '--fetch-retry-maxtimeout=10000';
+  const args = [
+    ...words,
+    'ci',
+    quick,
+    '--include=dev',
+    '--no-audit',
+    '--no-fund',
+    '--loglevel=error',
+  ];
   const done = await step('installing the npm packages', program, args, { env: nodeHeaders() });
   if (done.missing) {
     fail(
