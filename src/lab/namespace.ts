@@ -119,7 +119,9 @@ function networkOf(pid: number | 'self'): string | undefined {
 
 /** Ends processes of the lab that nobody stops, until none is found. */
 async function endAll(find: () => number[]): Promise<void> {
+  const until = performance.now() + END_MS;
   for (let left = find(); left.length > 0; left = find()) {
+    if (performance.now() > until) throw new Error(`processes ${left.join(', ')} do not end`);
     for (const pid of left) {
       try {
         process.kill(pid, 'SIGKILL');
@@ -128,6 +130,8 @@ async function endAll(find: () => number[]): Promise<void> {
     await sleep(10);
   }
 }
+
+const END_MS = 10_000;
 
 /** Which kinds of namespaces a new `Namespace` has of its own, as `unshare` and `nsenter` call them. */
 export const NETWORK_ONLY = ['--net', '--uts'] as const;

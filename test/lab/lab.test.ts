@@ -7,6 +7,7 @@
 import assert from 'node:assert/strict';
 import process from 'node:process';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 import { CommandError } from '../../src/lab/command.js';
 import type { Container } from '../../src/lab/container.js';
 import { enterLab, labLacks } from '../../src/lab/enter.js';
@@ -14,6 +15,7 @@ import type { Etcd } from '../../src/lab/etcd.js';
 import type { Host } from '../../src/lab/host.js';
 import type { KernelPeer } from '../../src/lab/kernel-peer.js';
 import { Lab } from '../../src/lab/lab.js';
+import type { Network } from '../../src/lab/network.js';
 import { TRANSFER } from '../../src/lab/transfer.js';
 
 const lacks = labLacks({ programs: ['bridge', 'ping', 'etcd', 'ethtool'] });
@@ -23,6 +25,7 @@ const prefix = '/docker-test/network';
 
 describe('a lab', { skip: lacks ?? false, timeout: 600_000 }, () => {
   let lab: Lab;
+  let network: Network;
   let etcd: Etcd;
   let alpha: Host;
   let beta: Host;
@@ -32,7 +35,7 @@ describe('a lab', { skip: lacks ?? false, timeout: 600_000 }, () => {
 
   before(async () => {
     lab = await Lab.open();
-    const network = await lab.network();
+    network = await lab.network();
     etcd = await network.etcd();
     alpha = await network.host('alpha', { address: '192.168.56.11/24', offloads: false });
     beta = await network.host('beta', { address: '192.168.56.12/24' });
@@ -159,6 +162,19 @@ describe('a lab', { skip: lacks ?? false, timeout: 600_000 }, () => {
     await deaf.waitFor(/up/, 5_000);
     await assert.rejects(deaf.waitFor(/never/, 50), /did not say \/never\/ within 50 ms/);
     assert.equal(await deaf.stop(100), 137);
+  });
+
+  test('a host that is closed does not answer any more, whatever daemon was left there', async () => {
+    const gamma = await network.host('gamma', { address: '192.168.56.13/24' });
+    await gamma.run(['sh', '-c', 'setsid sleep 1000 >/dev/null 2>&1 </dev/null &']);
+    const answers = async () =>
+      (await beta.run(['ping', '-c', '1', '-W', '1', '192.168.56.13'], { mayFail: true })).code ===
+      0;
+    assert.equal(await answers(), true);
+    await gamma.close();
+    // The kernel takes its time over a network namespace that nobody is in.
+    for (let tries = 0; tries < 10 && (await answers()); tries += 1) await pause(100);
+    assert.equal(await answers(), false);
   });
 
   test('names are used once', async () => {

@@ -17,6 +17,7 @@ import { skipAll } from '../packages/arguments.js';
 import { makeRoot, rootLacks } from '../packages/root.js';
 import { withoutDocker } from './cni.js';
 import { builtPackage, chosenReleases } from './debian.js';
+import { inFlanneldsUnit } from './flanneld-unit.js';
 import { NEEDS, pause } from './machine.js';
 import { mustNotSet } from './must-not.js';
 import { CONFIG, DROP_IN, PREFIX, Site, within } from './site.js';
@@ -132,6 +133,10 @@ describe('the units', { concurrency: releases.length }, () => {
         const information = await sh('journalctl -b -u weft -p 6..6 -o cat --no-pager');
         assert.match(information, /^ready: flannel\.1/m);
       });
+
+      more('weft in the unit that flanneld had: upgraded, removed, and flanneld back in it', () =>
+        inFlanneldsUnit(site),
+      );
 
       test('a reboot: all is there again, the container too', async () => {
         const before = await site.subnet();
