@@ -48,7 +48,7 @@ describe('host-gw', { skip: lacks ?? false, timeout: 600_000 }, () => {
 
   const start = async (on: Host, ...more: string[]): Promise<Running> => {
     const running = on.weft(...weftFlags(etcd), ...more);
-    await running.waitFor(/ready: host-gw 10\.10\.\d+\.0\/24, MTU 1500, \d+ peers$/m, 60_000);
+    await running.waitFor(/ready: host-gw 10\.10\.\d+\.0\/24, MTU 1500, \d+ peers?$/m, 60_000);
     return running;
   };
   const say = async (command: string) =>

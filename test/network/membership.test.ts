@@ -117,8 +117,8 @@ describe('membership', { skip: lacks ?? false, timeout: 600_000 }, () => {
     assert.equal(await weft.stop(), 0);
     await writeAll(keys.map((key, n) => [key, value(n + 20)]));
     weft = await startWeft(host, etcd);
-    assert.match(weft.output, /1000 peers joined/);
-    assert.match(weft.output, /ready: .*1000 peers$/m);
+    assert.match(weft.output, /1,000 peers joined/);
+    assert.match(weft.output, /ready: .*1,000 peers$/m);
     assert.ok(weft.output.split('\n').length < 20, weft.output);
     await agree(keys.map((key) => key.replace('-', '/')));
   });

@@ -135,7 +135,7 @@ export class Carrier {
   #tell(verb: string, peers: readonly Peer[]): void {
     const { log } = this.#options;
     const many = peers.length > TOLD_ONE_BY_ONE;
-    if (many) log.info(`${peers.length} peers ${verb}`);
+    if (many) log.info(`${counted(peers.length, 'peer')} ${verb}`);
     for (const peer of peers) {
       const line = `peer ${verb}: ${describePeer(peer)}`;
       if (many) log.debug(line);

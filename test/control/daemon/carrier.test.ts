@@ -95,7 +95,7 @@ test('without lanes the kernel alone gets the peers', async () => {
 
 test('a thousand at once are one line, each one for who debugs', async () => {
   await carrier.adopt(joined(...Array.from({ length: 1000 }, (_, n) => peer(n))));
-  assert.deepEqual(log.matching(/^info/), ['info: 1000 peers joined']);
+  assert.deepEqual(log.matching(/^info/), ['info: 1,000 peers joined']);
   assert.equal(log.matching(/^debug: peer joined/).length, 1000);
 });
 
