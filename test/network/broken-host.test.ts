@@ -6,13 +6,15 @@ import { run } from '../../src/lab/command.js';
 import { enterLab, labLacks } from '../../src/lab/enter.js';
 import { Lab } from '../../src/lab/lab.js';
 import { describeBroken, type SetUp } from './broken/judged.js';
-import { again, LOG, nft, unshut } from './broken/site.js';
+import { again, LOG, nft, pause, unshut } from './broken/site.js';
 import { PREFIX } from './overlay.js';
 
 const lacks = labLacks({ programs: ['etcd', 'ping', 'nft', 'iptables'], tun: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
 const JOINER = fileURLToPath(new URL('./tools/port-joiner.js', import.meta.url));
+const CHANGES =
+  'while :; do nft add table inet other; nft add chain inet other c; sleep 1; nft delete table inet other; sleep 1; done';
 const TABLE = '/proc/sys/net/netfilter';
 /** What a set-up started, and its mending ends. */
 let running: Running;
@@ -175,6 +177,19 @@ const SET_UPS: readonly SetUp[] = [
     finds: ['firewall-drop'],
     spoil: ({ alpha }) => alpha.run(['iptables', '-I', 'FORWARD', '-j', 'DROP']),
     mend: ({ alpha }) => alpha.run(['iptables', '-D', 'FORWARD', '-j', 'DROP']),
+  },
+  {
+    is: 'nft drops what comes for UDP 8472, while other rules change all the time',
+    finds: ['firewall-drop'],
+    spoil: async ({ alpha }) => {
+      running = alpha.start(['sh', '-c', CHANGES]);
+      await pause(4_000);
+      await nft(alpha, 'input', 'udp dport 8472 drop');
+    },
+    mend: async ({ alpha }) => {
+      await unshut(alpha);
+      await running.stop();
+    },
   },
 ];
 
