@@ -26,6 +26,7 @@ import { keptByNpm } from './npm-flags.mjs';
 import { npmPackages } from './setup-npm.mjs';
 import { debianPackages, PURPOSES } from './setup-packages.mjs';
 import { fail, say } from './setup-step.mjs';
+import { takeTurn } from './setup-turn.mjs';
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..');
 const purpose = process.argv[2] ?? 'build';
@@ -83,6 +84,8 @@ for (const folder of ['.', '.cache', 'node_modules', 'native', 'native/build', '
     fail(`may not write into ${whose}: set up as the user whose it is, or in a clone of your own`);
   }
 }
+
+await takeTurn(root);
 
 // 2. packages
 await debianPackages(purpose);
