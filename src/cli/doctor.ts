@@ -16,6 +16,7 @@ import { socketPath } from '../operate/status/socket.js';
 import { type Answer, isStarting } from '../operate/status/status.js';
 import { lookBeforeStart } from './doctor/before-start.js';
 import { lookAtPeers } from './doctor/peers.js';
+import { readUnitFlags, UNIT_FILE } from './doctor/unit.js';
 import { type EtcdAccess, takeEtcdFlags } from './etcd-access.js';
 import { findRunning } from './find-running.js';
 import { type Flags, parseFlags, UsageError } from './flags.js';
@@ -27,13 +28,13 @@ import { readSelection } from './selection.js';
 const SCHEMA = 1;
 
 export async function main(args: string[]): Promise<number> {
-  const flags = parseFlags(doctorFlags(), args, process.env);
+  const { flags, environment, isOfUnit } = takeFlags(args);
   if (flags.bool('help')) {
     printText(helpOf(DOCTOR));
     return 0;
   }
-  const access = takeEtcdFlags(flags, ['weft', 'doctor', ...args], process.env);
-  const { answer, name, folder, others } = await findRunning(flags, process.env);
+  const access = takeEtcdFlags(flags, ['weft', 'doctor', ...args], environment);
+  const { answer, name, folder, others } = await findRunning(flags, environment);
   if (flags.rest.length > 0 && (answer === undefined || isStarting(answer))) {
     throw new UsageError(`${flags.rest[0]}: peers can be named once weft runs`);
   }
@@ -42,6 +43,9 @@ export async function main(args: string[]): Promise<number> {
     answer === undefined
       ? await before(flags, access, null)
       : await running(answer, file, flags, access);
+  if (isOfUnit && (answer === undefined || isStarting(answer))) {
+    looks.unshift(saw('flags', `none given: those of the unit, in ${UNIT_FILE}`));
+  }
   const { warnings } = access;
   if (warnings.length > 0) looks.push({ at: 'flags', saw: '', findings: warnings.map(ofFlags) });
   const verdict = verdictOf(looks);
@@ -51,6 +55,28 @@ export async function main(args: string[]): Promise<number> {
     printText(others);
   }
   return verdict.state === 'well' ? 0 : 1;
+}
+
+/** Where none is given, those that the unit would start weft with. */
+function takeFlags(args: readonly string[]): {
+  flags: Flags;
+  environment: NodeJS.ProcessEnv;
+  isOfUnit: boolean;
+} {
+  const isBare = args.every((arg) => /^--?json(?:=|$)/.test(arg));
+  const unit = isBare ? readUnitFlags() : undefined;
+  const { env } = process;
+  if (unit === undefined) {
+    return { flags: parseFlags(doctorFlags(), args, env), environment: env, isOfUnit: false };
+  }
+  const environment = { ...unit.variables, ...env };
+  try {
+    const flags = parseFlags(doctorFlags(), [...unit.args, ...args], environment);
+    return { flags, environment, isOfUnit: true };
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    throw new UsageError(`${UNIT_FILE}: ${error.message}`);
+  }
 }
 
 function ofFlags(text: string): Finding {

@@ -61,6 +61,27 @@ describe('weft doctor', { skip: lacks ?? false, timeout: 600_000 }, () => {
     assert.deepEqual(await traces(), was);
   });
 
+  test('without flags it goes by those of the unit, and says so; a wrong one is told with its file', async () => {
+    const file = '/etc/default/weft';
+    await host.run(['mount', '-t', 'tmpfs', 'none', '/etc/default']);
+    const write = (text: string) => host.run(['tee', file], { input: text });
+    await write(
+      `# a comment\nFLANNELD_IFACE=ens33\nWEFT_OPTIONS=-etcd-endpoints="${etcd.endpoint}" -etcd-prefix=${PREFIX} -lanes=2\n`,
+    );
+    const { code, stdout } = await doctor();
+    assert.equal(code, 0, stdout);
+    assert.match(stdout, /^flags {5}none given: those of the unit, in \/etc\/default\/weft$/m);
+    assert.match(stdout, /^underlay {2}ens33, /m);
+    assert.deepEqual(await findings('-etcd-endpoints=http://127.0.0.1:9'), ['store-away']);
+    await write('WEFT_OPTIONS=-no-such\n');
+    const wrong = await doctor('-json');
+    assert.equal(wrong.code, 2);
+    assert.match(wrong.stderr, /\/etc\/default\/weft: unknown flag -no-such/);
+    await write('#WEFT_OPTIONS=-iface=eth9\n');
+    assert.deepEqual(await findings(), ['store-away']);
+    await host.run(['umount', '/etc/default']);
+  });
+
   test('takes the flags of weft up from the environment, as the unit has them', async () => {
     const [endpoints, prefix] = weftFlags(etcd).map((flag) => flag.replace(/^[^=]*=/, ''));
     const variables = [

@@ -12,7 +12,8 @@ export const DOCTOR: Command = {
     'Changes nothing. Without a running weft it looks at all that a start needs, in the order of a ' +
       'start: rights, TUN, limits, underlay interface, etcd and the network config, port, device, ' +
       "firewall, routes. With one, at what that finds. Give it weft up's flags: all of them are " +
-      'taken, from the environment (FLANNELD_…) as well.',
+      'taken, from the environment (FLANNELD_…) as well. Without any it takes those of the unit, in ' +
+      '/etc/default/weft.',
     'It also asks up to eight peers, those that are not well first, or the ones that are named: by ' +
       'pings on the underlay, by echoes through the tunnel where weft runs, small and of full size, ' +
       'and for the path MTU. That takes a few seconds; weft probe asks all of them.',
@@ -32,7 +33,7 @@ export const DOCTOR: Command = {
     },
   ],
   examples: [
-    { run: 'weft doctor', does: 'of the weft that runs here' },
+    { run: 'weft doctor', does: 'of the weft that runs here, or before a start by the unit' },
     {
       run: 'weft doctor -etcd-endpoints=http://192.168.56.131:2379 -iface=eth0',
       does: 'before the first start, with the flags of weft up',
