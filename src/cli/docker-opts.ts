@@ -182,15 +182,33 @@ function readEnv(file: string): Map<string, string> {
 async function record(flags: Flags, file: string, wrote: string): Promise<void> {
   try {
     const folder = await ownFolder(readRunDirectory(flags, process.env));
-    if (!fs.existsSync(folder)) return;
+    // From a device or a pipe there is nothing to take back, and to read one would wait for ever.
+    if (!fs.existsSync(folder) || isSpecial(file)) return;
     Journal.open(DOCKER_OPTIONS, folder).record({ kind: 'file', path: file, wrote });
   } catch {
     // Said above.
   }
 }
 
-/** Whole or not at all, and mode 0644: dockerd may be starting just now. */
+/**
+ * Whole or not at all, and mode 0644: dockerd may be starting just now. What a symbolic link leads to is
+ * written, and not the link; a device or a pipe (`-d /dev/stdout`) has no other way than to be written.
+ */
 function write(file: string, text: string): void {
+  try {
+    if (isSpecial(file)) fs.writeFileSync(file, text);
+    else replace(targetOf(file), text);
+  } catch (error) {
+    throw new OptionError(`cannot write ${file}: ${messageOf(error)}`);
+  }
+}
+
+/** Neither a file nor missing; throws what the file system says of links in a circle. */
+function isSpecial(file: string): boolean {
+  return fs.statSync(file, { throwIfNoEntry: false })?.isFile() === false;
+}
+
+function replace(file: string, text: string): void {
   const temporary = path.join(path.dirname(file), `.${path.basename(file)}.weft`);
   try {
     fs.writeFileSync(temporary, text);
@@ -198,7 +216,19 @@ function write(file: string, text: string): void {
     fs.renameSync(temporary, file);
   } catch (error) {
     fs.rmSync(temporary, { force: true });
-    throw new OptionError(`cannot write ${file}: ${messageOf(error)}`);
+    throw error;
+  }
+}
+
+/** Behind all links; of one that leads to nothing yet, where it leads. */
+function targetOf(file: string): string {
+  try {
+    return fs.realpathSync(file);
+  } catch (error) {
+    const isLink = fs.lstatSync(file, { throwIfNoEntry: false })?.isSymbolicLink() === true;
+    if (!isLink) return file;
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    return targetOf(path.resolve(path.dirname(file), fs.readlinkSync(file)));
   }
 }
 

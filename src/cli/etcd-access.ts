@@ -7,6 +7,7 @@ import fs from 'node:fs';
 import { createSecureContext } from 'node:tls';
 import type { Access } from '../control/store/access.js';
 import { checkEndpoints } from '../control/store/endpoints.js';
+import { quoted } from '../control/store/shell.js';
 import { type Certificate, messageOf } from '../control/store/store.js';
 import { type Flag, type Flags, UsageError, variableOf } from './flags.js';
 
@@ -92,6 +93,8 @@ export function readEndpoints(flags: Flags): string[] {
 export interface EtcdAccess {
   readonly endpoints: readonly string[];
   readonly prefix: string;
+  /** The same for etcdctl, in one line for a shell; it asks for the password itself. */
+  readonly etcdctlFlags: string;
   /** What the operator should know of the flags, a line each. */
   readonly warnings: readonly string[];
   /** Reads the files anew: see `readEtcdAccess`. */
@@ -113,9 +116,27 @@ export function takeEtcdFlags(
   const endpoints = readEndpoints(flags);
   return {
     ...{ endpoints, prefix: flags.text('etcd-prefix') },
+    etcdctlFlags: etcdctlFlags(flags, endpoints),
     warnings: etcdWarnings(flags, endpoints, wasVisible),
     readAccess: () => readEtcdAccess(flags, endpoints, environment),
   };
+}
+
+const OF_ETCDCTL: readonly (readonly [flag: string, etcdctls: string])[] = [
+  ['etcd-cafile', 'cacert'],
+  ['etcd-certfile', 'cert'],
+  ['etcd-keyfile', 'key'],
+  ['etcd-username', 'user'],
+];
+
+/** `--cacert=/etc/ssl/ca.pem --user=weft`; never the password. */
+export function etcdctlFlags(flags: Flags, endpoints: readonly string[]): string {
+  const unused = unusedTlsFlags(flags, endpoints);
+  const words = OF_ETCDCTL.flatMap(([name, word]) => {
+    const value = flags.text(name);
+    return value === '' || unused.includes(name) ? [] : [`--${word}=${quoted(value)}`];
+  });
+  return words.join(' ');
 }
 
 /** Throws a UsageError for a half of a pair: flanneld goes on without, unencrypted or unnamed. */

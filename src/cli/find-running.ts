@@ -53,9 +53,17 @@ export async function findRunning(flags: Flags, environment: NodeJS.ProcessEnv):
     const { answer, name } = only;
     return { answer, name, folder, why: [], several: false, others };
   }
-  // One that died before it had a device has left nothing but its socket.
-  const silent = asked.filter(({ name, error }) => !(isStartingName(name) && isDead(error)));
-  const why = silent.map(describeSilence);
+  const there = listSockets(folder);
+  const silent = asked.filter((one) => {
+    const { name, error } = one;
+    // One that died before it had a device has left nothing but its socket.
+    return !(isStartingName(name) && isDead(error)) && !(there.length === 0 && isUnknown(one));
+  });
+  const why = silent.map((one) =>
+    isUnknown(one)
+      ? `no weft runs for the device ${JSON.stringify(one.name)}; there are: ${there.join(', ')}`
+      : describeSilence(one),
+  );
   if (silent.length === 0) {
     const here = others === '' ? 'on this host' : 'in this network namespace';
     why.push(
@@ -98,6 +106,11 @@ async function ask(name: string, folder: string): Promise<Asked> {
 
 function isDead(error: NodeJS.ErrnoException | undefined): boolean {
   return error?.code === 'ECONNREFUSED' || error?.code === 'ENOENT';
+}
+
+/** Whether nothing says that one ever ran by this name, which somebody typed. */
+function isUnknown({ name, folder, error }: Asked): boolean {
+  return error?.code === 'ENOENT' && !fs.existsSync(journalFile(name, folder));
 }
 
 function describeSilence({ name, folder, error }: Asked): string {

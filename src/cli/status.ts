@@ -117,12 +117,16 @@ function show(text: string, more: string): void {
 
 async function tellFate(answer: Answer, address: string, json: boolean): Promise<number> {
   if (isStarting(answer)) {
-    show(describe(answer, isTerminal(1)), '');
+    if (json) printJson(plainJson(jsonOf(answer, 'route')));
+    else show(describe(answer, isTerminal(1)), '');
     return 1;
   }
   const fate = fateOf(address, answer, await askKernel(systemRunner, address));
   const lines = fate.lines.map(([label, text]) => ({ label, text }));
-  if (json) printJson(plainJson({ schema: SCHEMA, address, arrives: fate.arrives, lines }));
+  if (json)
+    printJson(
+      plainJson({ schema: SCHEMA, state: 'running', address, arrives: fate.arrives, lines }),
+    );
   else show(layOut(fate.lines, isTerminal(1)), '');
   return fate.arrives ? 0 : 1;
 }

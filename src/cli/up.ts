@@ -22,7 +22,7 @@ import { ACCEPT, type Accept } from '../dataplane/forward/inbound.js';
 import { loadNative } from '../dataplane/io/native.js';
 import { TIER_NAMES, type TierName } from '../dataplane/io/tiers.js';
 import { saveBatch } from '../operate/capture/save-batch.js';
-import { Health } from '../operate/health/health.js';
+import { Health, placeOf } from '../operate/health/health.js';
 import type { Usage } from '../operate/metrics/metrics.js';
 import type { LaneCount } from '../operate/status/status.js';
 import { build, version, versionAndBuild } from './build.js';
@@ -97,7 +97,7 @@ export async function main(args: string[], laneProgram?: URL): Promise<number> {
       lanes,
       accept,
       firewall,
-      health: healthPort > 0 ? `http://${flags.text('healthz-ip')}:${healthPort}` : null,
+      health: healthPort > 0 ? `http://${placeOf(flags.text('healthz-ip'), healthPort)}` : null,
       blackhole: flags.bool('ip-blackhole-route'),
       probePeers: flags.bool('probe-peers'),
       openStore: () =>

@@ -71,6 +71,56 @@ test('the file is 0644 whatever the umask, and letters may stand together', () =
   assert.equal(fs.statSync(together.out).mode & 0o777, 0o644);
 });
 
+test('a device, a pipe and a symbolic link stay what they are, as with the script', () => {
+  const wanted = run(['-f', SUBNET]).written?.toString() ?? '';
+  assert.notEqual(wanted, '');
+
+  const place = fs.mkdtempSync(path.join(directory, 'links-'));
+  const [real, link, loose] = ['real', 'link', 'loose'].map((name) => path.join(place, name));
+  fs.writeFileSync(real!, 'old');
+  fs.symlinkSync('real', link!);
+  fs.symlinkSync('made', loose!);
+  for (const [file, target] of [
+    [link!, real!],
+    [loose!, path.join(place, 'made')],
+  ] as const) {
+    assert.equal(run(['-f', SUBNET, '-d', file]).status, 0);
+    assert.ok(fs.lstatSync(file).isSymbolicLink(), file);
+    assert.equal(fs.readFileSync(target, 'utf8'), wanted, target);
+  }
+  const left = fs.readdirSync(place).sort();
+  assert.deepEqual(left, ['link', 'loose', 'made', 'real'], 'nothing temporary is left');
+
+  const pipe = path.join(place, 'pipe');
+  spawnSync('mkfifo', [pipe]);
+  const shell = (script: string) =>
+    spawnSync('sh', ['-c', script, 'sh', process.execPath, WEFT, SUBNET, pipe], {
+      ...{ encoding: 'utf8', timeout: 20_000 },
+      env: { PATH: process.env.PATH, FLANNELD_RUN_DIR: directory },
+    });
+  const piped = shell('cat "$4" & "$1" "$2" docker-opts -f "$3" -d "$4" && wait');
+  assert.equal(piped.stdout, wanted, piped.stderr);
+  assert.ok(fs.statSync(pipe).isFIFO());
+  const printed = shell('"$1" "$2" docker-opts -f "$3" -d /dev/stdout | cat');
+  assert.deepEqual([printed.stdout, printed.stderr], [wanted, '']);
+  const journals = fs.readdirSync(directory, { recursive: true, encoding: 'utf8' });
+  const recorded = journals.filter((name) => name.endsWith('docker-opts.json'));
+  for (const name of recorded) {
+    assert.doesNotMatch(fs.readFileSync(path.join(directory, name), 'utf8'), /pipe|stdout/);
+  }
+  assert.notDeepEqual(recorded, [], 'the files, which weft down takes back, are recorded');
+});
+
+test('a folder, and links that lead in a circle: one line and exit code 1', () => {
+  const circle = path.join(directory, 'circle');
+  fs.symlinkSync('circle', circle);
+  for (const file of [directory, circle]) {
+    const done = run(['-f', SUBNET, '-d', file]);
+    assert.equal(done.status, 1, file);
+    assert.match(done.stderr, /^cannot write \S+: E(?:ISDIR|LOOP)\b.*\n$/);
+  }
+});
+
 test('the options come back from the line as a shell and systemd read it', () => {
   const { out } = run(['-f', SUBNET, '-c']);
   const { stdout } = spawnSync(

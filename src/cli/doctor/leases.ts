@@ -43,13 +43,14 @@ const SILENT: Log = { error: () => {}, warn: () => {}, info: () => {}, debug: ()
 /** Nothing where nothing is wrong. Rejects as the store does. */
 export async function lookAtWritten(written: Written): Promise<Look[]> {
   const { store, text } = written;
-  const { description } = store;
+  const { description, etcdctlFlags = '' } = store;
+  const at = { store: description, etcdctlFlags };
   const flanneldRefuses = isBesideFlanneld(store) ? (configProblem(text) ?? null) : null;
   const unsoundLeases = unsoundOf(written);
   const findings = [
-    ...judgeConfig({ flanneldRefuses, store: description }),
-    ...judgeUnsound({ unsoundLeases, store: description }),
-    ...judgeRefused(unsoundLeases, description),
+    ...judgeConfig({ ...at, flanneldRefuses }),
+    ...judgeUnsound({ ...at, unsoundLeases }),
+    ...judgeRefused({ ...at, unsoundLeases }),
   ];
   const looks = findings.length === 0 ? [] : [{ at: 'leases', saw: '', findings }];
   return [...looks, ...(await lookForSubnet(written))];

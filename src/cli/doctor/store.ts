@@ -6,7 +6,7 @@ import { formatSubnet, keyOf } from '../../control/overlay/subnet.js';
 import type { Clock, Random } from '../../control/runtime.js';
 import { messageOf, type Store, StoreError, StoreUnreachable } from '../../control/store/store.js';
 import { type Look, saw, wrong } from '../../operate/diagnose/look.js';
-import { etcdOf } from '../../operate/findings/etcdctl.js';
+import { etcdOf, type StoreAt } from '../../operate/findings/etcdctl.js';
 import type { Severity } from '../../operate/findings/finding.js';
 import { judgeAlarms, judgeCertificates } from '../../operate/findings/store.js';
 import { hostOf, lookAtWritten } from './leases.js';
@@ -89,11 +89,15 @@ async function lookAtWriting(
   try {
     await within(store.tryWriting(keyOf({ address, length })), STORE_MS, clock);
   } catch (error) {
-    const alarms = judgeAlarms(store.alarm ?? null, store.description);
+    const alarms = judgeAlarms(store.alarm ?? null, placeOf(store));
     if (!(error instanceof StoreError) || alarms.length === 0) return [away(store, error)];
     return [{ at: 'alarms', saw: '', findings: alarms.map((one) => ({ ...one, severity })) }];
   }
   return [];
+}
+
+function placeOf({ description, etcdctlFlags = '' }: Store): StoreAt {
+  return { store: description, etcdctlFlags };
 }
 
 /** Throws what is a mistake. */
@@ -105,12 +109,12 @@ function away(store: Store, error: unknown): Look {
       ? `${store.description} does not answer within ${STORE_MS / 1000} s`
       : messageOf(error);
   const code = error instanceof StoreError ? 'store-refuses' : 'store-away';
-  return wrong('store', code, why, cureOf(why, store.description));
+  return wrong('store', code, why, cureOf(why, placeOf(store)));
 }
 
 /** `why` has etcd's words, the dialling's or the system's. */
-function cureOf(why: string, description: string): string {
-  const { command = 'etcdctl', prefix = 'PREFIX' } = etcdOf(description) ?? {};
+function cureOf(why: string, at: StoreAt): string {
+  const { command = 'etcdctl', prefix = 'PREFIX' } = etcdOf(at) ?? {};
   const grant = `${command} role grant-permission ROLE`;
   const cures: readonly (readonly [RegExp, string])[] = [
     [/user name is empty/, 'name a user of etcd: -etcd-username=USER -etcd-password-file=FILE'],

@@ -269,6 +269,8 @@ export class Daemon {
     const { logStream, host } = this.#options;
     const { lost: lines, trouble } = logStream;
     const { pid } = host;
+    const { description: store, etcdctlFlags = '' } = made.parts().store;
+    const unsoundLeases = reportUnsound(unsound);
     const lease = this.#lost === null ? held?.problem : undefined;
     return [
       ...asFindings(STANDS, this.standing.map(describeStanding)),
@@ -277,7 +279,7 @@ export class Daemon {
       ...made.faults(),
       ...asFindings(NOT_SAVED, [saveProblem]),
       ...asFindings(LEASE, [lease]),
-      ...judgeRefused(reportUnsound(unsound), made.parts().store.description),
+      ...judgeRefused({ unsoundLeases, store, etcdctlFlags }),
       ...asFindings(LOG, [trouble === '' ? undefined : describeLogTrouble(lines, trouble, pid)]),
     ];
   }

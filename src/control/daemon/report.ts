@@ -38,7 +38,10 @@ interface Common {
   /** The containers'. */
   readonly mtu: number;
   readonly underlay: Interface;
-  readonly store: Pick<Store, 'description' | 'network' | 'certificates' | 'shortLease'>;
+  readonly store: Pick<
+    Store,
+    'description' | 'network' | 'etcdctlFlags' | 'certificates' | 'shortLease'
+  >;
   /** As acquired; which etcd lease it hangs on changes with every renewal. */
   readonly lease: OwnLease;
   readonly carrier: Pick<Carrier, 'peers' | 'problems' | 'isDirect'>;
@@ -176,7 +179,7 @@ function reportVerdict({ verdict, findings, faults, overlayNetwork, setUp }: Mom
 
 function reportStore(store: Common['store'], now: Moment) {
   const { storeState, timeOfDay, unsound, drift } = now;
-  const { description, network } = store;
+  const { description, network, etcdctlFlags = '' } = store;
   const certificates = reportCertificates(store, timeOfDay);
   const leases = { leaseDrift: drift ?? null, shortLease: store.shortLease ?? null };
   const state = { ...(storeState ?? NOT_FOLLOWED), certificates, ...leases };
@@ -185,7 +188,8 @@ function reportStore(store: Common['store'], now: Moment) {
     flanneldRefuses: now.config?.problem ?? null,
     configChange: now.config?.change ?? null,
   };
-  return { store: description, network, storeState: state, unsoundLeases, ...config };
+  const at = { store: description, etcdctlFlags, network };
+  return { ...at, storeState: state, unsoundLeases, ...config };
 }
 
 export function reportCertificates(

@@ -8,6 +8,7 @@ import { createRequire } from 'node:module';
 import path from 'node:path';
 import type { Credentials } from './dial.js';
 import { isObject, parseJson } from './json.js';
+import { quoted } from './shell.js';
 
 /**
  * Taken by require: for an `import`, Node 22 looks at all that the module has, for which it makes a
@@ -18,6 +19,8 @@ const http = createRequire(import.meta.url)('node:http') as typeof import('node:
 export interface HintSource {
   readonly configKey: string;
   readonly endpoints: readonly string[];
+  /** What etcdctl needs beside --endpoints; empty where nothing. */
+  readonly etcdctlFlags: string;
   readonly credentials: Credentials | undefined;
   read(key: string): Promise<string | undefined>;
 }
@@ -43,9 +46,10 @@ export async function hintForMissingConfig(source: HintSource): Promise<string> 
   return `put one with: ${putCommand(source, EXAMPLE)}`;
 }
 
-function putCommand({ endpoints, configKey }: HintSource, value: string): string {
-  const quoted = `'${oneLine(value).replaceAll("'", "'\\''")}'`;
-  return `ETCDCTL_API=3 etcdctl --endpoints=${endpoints.join(',')} put ${configKey} ${quoted}`;
+function putCommand({ endpoints, etcdctlFlags, configKey }: HintSource, value: string): string {
+  const flags = etcdctlFlags === '' ? '' : `${etcdctlFlags} `;
+  const command = `etcdctl ${flags}--endpoints=${endpoints.join(',')}`;
+  return `ETCDCTL_API=3 ${command} put ${quoted(configKey)} ${quoted(oneLine(value))}`;
 }
 
 function oneLine(value: string): string {

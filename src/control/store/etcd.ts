@@ -30,6 +30,8 @@ import {
 export interface EtcdOptions extends EtcdMembersOptions {
   /** As flanneld's -etcd-prefix: slashes too many are taken away, none is added in front. */
   readonly prefix: string;
+  /** For messages: what etcdctl needs beside --endpoints. */
+  readonly etcdctlFlags?: string;
   /** How often the leases are listed again although the watch lives. */
   readonly relistEveryMs?: number;
 }
@@ -41,6 +43,7 @@ export class EtcdStore implements Store {
   readonly description: string;
   readonly configName: string;
   readonly network: string;
+  readonly etcdctlFlags: string;
   readonly subnets = { kind: 'taken' } as const;
   readonly leases: LeaseStore = {
     look: (key) => this.#lookAt(key),
@@ -75,6 +78,7 @@ export class EtcdStore implements Store {
     this.configName = path.posix.join(options.prefix, 'config');
     this.#folder = path.posix.join(options.prefix, 'subnets/');
     const prefix = path.posix.dirname(this.configName);
+    this.etcdctlFlags = options.etcdctlFlags ?? '';
     this.network = `etcd prefix ${prefix}`;
     this.description = `etcd at ${this.#members.endpoints.join(',')}, prefix ${prefix}`;
   }
@@ -113,6 +117,7 @@ export class EtcdStore implements Store {
     return hintForMissingConfig({
       configKey: this.configName,
       endpoints: this.#members.endpoints,
+      etcdctlFlags: this.etcdctlFlags,
       credentials: this.#members.access.get().credentials,
       read: (key) => this.#read(key),
     });

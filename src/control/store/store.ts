@@ -127,6 +127,8 @@ export interface Store {
   readonly description: string;
   /** Which network this is, however it is reached: `etcd prefix /coreos.com/network`. */
   readonly network: string;
+  /** What etcdctl needs beside --endpoints to get at it; absent where nothing, and of other stores. */
+  readonly etcdctlFlags?: string;
   /** Where the network config is looked for, for messages. */
   readonly configName: string;
   readonly subnets: Subnets;

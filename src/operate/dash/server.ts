@@ -79,12 +79,18 @@ export class DashServer {
 
   #serve(request: http.IncomingMessage, response: http.ServerResponse): void {
     request.resume();
-    const url = new URL(request.url ?? '/', 'http://127.0.0.1');
+    const url = urlOf(request);
     const refused = this.#refusalOf(request);
-    const given = url.searchParams.get('token');
     if (refused !== undefined) {
       refuse(response, ...refused);
-    } else if (given !== null && this.#isToken(given)) {
+      return;
+    }
+    if (url === null) {
+      refuse(response, 400, 'this is no address');
+      return;
+    }
+    const given = url.searchParams.get('token');
+    if (given !== null && this.#isToken(given)) {
       // Out of the address line, and so out of the browser's history.
       const cookie = `${cookieOf(request)}=${given}; HttpOnly; SameSite=Strict; Path=/`;
       response.writeHead(303, { ...HEADERS, Location: '/', 'Set-Cookie': cookie });
@@ -133,6 +139,15 @@ export class DashServer {
   #isToken(text: string): boolean {
     const [a, b] = [Buffer.from(text), Buffer.from(this.#options.token)];
     return a.length === b.length && timingSafeEqual(a, b);
+  }
+}
+
+/** Null where it is none: anybody who reaches the port may ask for `//`, without a token. */
+function urlOf({ url = '/' }: http.IncomingMessage): URL | null {
+  try {
+    return new URL(url, 'http://127.0.0.1');
+  } catch {
+    return null;
   }
 }
 

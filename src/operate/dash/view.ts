@@ -1,5 +1,6 @@
 /** What the page of `weft dash` is told each second, and what its charts are drawn from. */
 import type { DropName } from '../../dataplane/forward/drops.js';
+import { abridged, addressesIn } from '../findings/finding.js';
 import { aboutDrop } from '../status/drop-sample.js';
 import { DROP_WORDS } from '../status/drop-words.js';
 import { duration } from '../status/format.js';
@@ -21,7 +22,8 @@ export function viewOf(answer: Answer | string, before: Answer | undefined, time
   const earlier = earlierOf(answer, before);
   const vxlan = answer.backend === 'vxlan' ? answer : undefined;
   return {
-    ...{ state: 'running', why: '', verdict, findings, facts: factsOf(answer) },
+    ...{ state: 'running', why: '', verdict, facts: factsOf(answer) },
+    findings: abridged(findings),
     peers: peersOf(answer, earlier),
     peerCount: answer.peers.length,
     drops: vxlan === undefined ? [] : dropsOf(vxlan, earlier),
@@ -76,8 +78,11 @@ function dropsOf(now: Status, before: Status | undefined): DropRow[] {
 }
 
 function peersOf(now: Status | HostGwStatus, before: Status | undefined): PeerRow[] {
+  const named = new Set(now.findings.flatMap(({ about }) => addressesIn(about)));
+  const isNamed = (publicIp: string) => Number(named.has(publicIp));
   if (now.backend !== 'vxlan') {
-    return now.peers.slice(0, PEERS).map(({ publicIp, subnet, direct, health }) => ({
+    const first = [...now.peers].sort((a, b) => isNamed(b.publicIp) - isNamed(a.publicIp));
+    return first.slice(0, PEERS).map(({ publicIp, subnet, direct, health }) => ({
       ...{ publicIp, subnet, way: direct ? 'direct' : 'none' },
       ...{ outBits: 0, inBits: 0, heardSecondsAgo: null, pathMtu: null },
       ...{ health: health.state, roundTripMs: health.roundTripMs },
@@ -85,7 +90,6 @@ function peersOf(now: Status | HostGwStatus, before: Status | undefined): PeerRo
   }
   const seconds = before === undefined ? 1 : now.uptimeSeconds - before.uptimeSeconds;
   const earlier = new Map(before?.peers.map((peer) => [peer.publicIp, peer.seen]));
-  const named = now.findings.map(({ about }) => about).join(' ');
   const rows = now.peers.map(({ publicIp, subnet, direct, health, seen, pathMtu }): PeerRow => {
     const then = earlier.get(publicIp) ?? seen;
     return {
@@ -97,8 +101,7 @@ function peersOf(now: Status | HostGwStatus, before: Status | undefined): PeerRo
       ...{ health: health.state, roundTripMs: health.roundTripMs },
     };
   });
-  const weight = (row: PeerRow): number =>
-    (named.includes(row.publicIp) ? 1e15 : 0) + row.outBits + row.inBits;
+  const weight = (row: PeerRow): number => 1e15 * isNamed(row.publicIp) + row.outBits + row.inBits;
   return rows.sort((a, b) => weight(b) - weight(a)).slice(0, PEERS);
 }
 

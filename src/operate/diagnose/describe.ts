@@ -1,6 +1,6 @@
 /** What `weft probe` prints: a line a peer, and below the table what is not well. */
 import { columns } from '../status/format.js';
-import { formatMs, isFault } from './judge.js';
+import { formatMs } from './judge.js';
 import type { Answers } from './observed.js';
 import type { Probed } from './probe.js';
 
@@ -41,7 +41,7 @@ export function reportProbed(probed: readonly Probed[]) {
     return {
       ...rest,
       ...verdict,
-      well: !isFault(verdict),
+      well: verdict.state === 'well',
       noWay,
       leavesBy,
       underlay,

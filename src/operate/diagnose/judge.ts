@@ -62,11 +62,10 @@ function answering(seen: Observed, asked: Answers): Verdict {
   const answered = counted.reduce((sum, one) => sum + one.answered, 0);
   const way = direct ? 'pings' : 'through the tunnel';
   if (answered < sent) {
-    const percent = Math.round((100 * (sent - answered)) / sent);
     return {
       code: 'lossy',
       state: 'lossy',
-      words: `${percent} % of the echoes ${direct ? '' : 'through the tunnel '}to ${publicIp} or of their answers are lost`,
+      words: `${describeShare(sent - answered, sent)} of the echoes ${direct ? '' : 'through the tunnel '}to ${publicIp} or of their answers are lost`,
       todo: `ping -c 100 -i 0.2 ${publicIp}; then the counters of the interfaces: ip -s link`,
     };
   }
@@ -78,6 +77,13 @@ function answering(seen: Observed, asked: Answers): Verdict {
   const remark = mute ? '; pings on the underlay it does not answer, which is no fault' : '';
   const words = `${publicIp} answers ${way}${took}${remark}`;
   return { code: 'well', state: 'well', words, todo: '' };
+}
+
+/** `40 %`; neither none nor all, as both some are lost and some are answered. */
+function describeShare(lost: number, sent: number): string {
+  const percent = Math.round((100 * lost) / sent);
+  if (percent === 0) return 'less than 1 %';
+  return percent === 100 ? 'more than 99 %' : `${percent} %`;
 }
 
 function smallMtu({ publicIp }: Observed, bytes: number): Verdict {

@@ -1,7 +1,8 @@
 /** The network config in the store: one that flanneld refuses, or that is not the one in force. */
+import { quoted } from '../../control/store/shell.js';
 import type { ConfigChange } from '../status/status.js';
 import type { AnyStatus } from './check.js';
-import { etcdOf, quoted } from './etcdctl.js';
+import { etcdOf, type StoreAt } from './etcdctl.js';
 import type { Finding } from './finding.js';
 
 const OF = { scope: 'store', about: 'config' } as const;
@@ -9,9 +10,9 @@ const OF = { scope: 'store', about: 'config' } as const;
 /** One that weft takes and flanneld does not. */
 export function judgeConfig({
   flanneldRefuses,
-  store,
-}: Pick<AnyStatus, 'flanneldRefuses' | 'store'>): Finding[] {
-  const etcd = etcdOf(store);
+  ...at
+}: StoreAt & Pick<AnyStatus, 'flanneldRefuses'>): Finding[] {
+  const etcd = etcdOf(at);
   if (flanneldRefuses === null || etcd === undefined) return [];
   const { why, better } = flanneldRefuses;
   return [
@@ -27,11 +28,12 @@ export function judgeConfig({
  * It was changed while weft runs, which counts from the next start on. A note where hosts reach each
  * other with either. A store that is away tells nothing of it.
  */
-export function judgeConfigChange({ configChange, storeState, store }: AnyStatus): Finding[] {
+export function judgeConfigChange(status: AnyStatus): Finding[] {
+  const { configChange, storeState, store } = status;
   if (configChange === null || storeState.awaySeconds !== null) return [];
   const { is, parts, inForce } = configChange;
   const severity = is === 'another' && !parts ? 'note' : 'warning';
-  const etcd = etcdOf(store);
+  const etcd = etcdOf(status);
   const back =
     etcd === undefined
       ? `put back as "config" in ${store}: ${inForce}`

@@ -1,20 +1,22 @@
 /** The command that speaks to the store of this network, where that is etcd. */
 
+import type { AnyStatus } from './check.js';
+
 export interface EtcdAt {
-  /** `etcdctl --endpoints=http://192.168.56.131:2379`. */
+  /** `etcdctl --cacert=/etc/ssl/ca.pem --endpoints=https://192.168.56.131:2379`. */
   readonly command: string;
   /** `/coreos.com/network`. */
   readonly prefix: string;
 }
 
-/** `store` as status has it; undefined where it is no etcd. */
-export function etcdOf(store: string): EtcdAt | undefined {
+/** As status has them. */
+export type StoreAt = Pick<AnyStatus, 'store' | 'etcdctlFlags'>;
+
+/** Undefined where it is no etcd. */
+export function etcdOf({ store, etcdctlFlags }: StoreAt): EtcdAt | undefined {
   const [, endpoints, prefix] = /^etcd at (\S+), prefix (.+)$/.exec(store) ?? [];
   if (endpoints === undefined || prefix === undefined) return undefined;
-  return { command: `etcdctl --endpoints=${endpoints}`, prefix };
-}
-
-/** As one word for a shell. */
-export function quoted(word: string): string {
-  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+  // An older weft, of before an upgrade, tells none.
+  const flags = etcdctlFlags ? `${etcdctlFlags} ` : '';
+  return { command: `etcdctl ${flags}--endpoints=${endpoints}`, prefix };
 }

@@ -43,7 +43,12 @@ export function keyOf({ code, about }: Finding): string {
 
 /** Whether it is about this address (dotted): `peer 10.0.0.12` is not about 10.0.0.1. */
 export function isAbout({ about }: Pick<Finding, 'about'>, address: string): boolean {
-  return about.split(/[^0-9.]+/).includes(address);
+  return addressesIn(about).includes(address);
+}
+
+/** What looks like an address, dotted, of what a finding is about. */
+export function addressesIn(about: string): string[] {
+  return about.split(/[^0-9.]+/).filter((word) => word !== '');
 }
 
 /** Errors first, this host's before a peer's; else as they were. */
@@ -52,6 +57,27 @@ export function sortFindings(findings: readonly Finding[]): Finding[] {
   const rank = ({ severity, scope }: Finding) =>
     SEVERITIES.indexOf(severity) * scopes.length + scopes.indexOf(scope);
   return [...findings].sort((a, b) => rank(a) - rank(b));
+}
+
+/** Of one code so many are shown to people. */
+const SHOWN = 20;
+
+/** The same for people, what weighs most first: of thousands of a kind some, and how many more there are. */
+export function abridged(findings: readonly Finding[]): Finding[] {
+  const kinds = new Map<string, Finding[]>();
+  for (const finding of sortFindings(findings)) {
+    const kind = `${finding.severity} ${finding.scope} ${finding.code}`;
+    const known = kinds.get(kind) ?? [];
+    if (known.push(finding) === 1) kinds.set(kind, known);
+  }
+  return [...kinds.values()].flatMap((all) => {
+    const more = all.length - SHOWN;
+    const [first] = all;
+    if (more <= 1 || first === undefined) return all;
+    const text = `${first.code}: ${more.toLocaleString('en-US')} more`;
+    const rest = { ...first, about: `more of ${first.code}`, text, cure: 'weft status -json' };
+    return [...all.slice(0, SHOWN), rest];
+  });
 }
 
 /** What it comes to, for a weft with so many peers. */

@@ -12,7 +12,8 @@ import type { Finding } from './finding.js';
 
 const OF = { severity: 'warning', scope: 'store', about: 'store' } as const;
 
-export function judgeLeaseTime({ storeState, store, lease }: AnyStatus): Finding[] {
+export function judgeLeaseTime(status: AnyStatus): Finding[] {
+  const { storeState, lease } = status;
   const { leaseDrift, shortLease } = storeState;
   const found: Finding[] = [];
   if (leaseDrift !== null) {
@@ -32,7 +33,7 @@ export function judgeLeaseTime({ storeState, store, lease }: AnyStatus): Finding
   }
   if (shortLease !== null) {
     const { asked, granted } = shortLease;
-    const command = etcdOf(store)?.command ?? 'etcdctl';
+    const command = etcdOf(status)?.command ?? 'etcdctl';
     found.push({
       ...OF,
       code: 'lease-short',

@@ -1,14 +1,16 @@
 /** Leases of others that contradict each other. */
+import { quoted } from '../../control/store/shell.js';
 import type { AnyStatus } from './check.js';
-import { etcdOf, quoted } from './etcdctl.js';
+import { etcdOf } from './etcdctl.js';
 import type { Finding } from './finding.js';
 
-export function judgeLeases({ peers, store }: AnyStatus): Finding[] {
+export function judgeLeases(status: AnyStatus): Finding[] {
+  const { peers, store } = status;
   const byIp = new Map<string, string[]>();
   for (const { publicIp, subnet } of peers) {
     byIp.set(publicIp, [...(byIp.get(publicIp) ?? []), subnet]);
   }
-  const etcd = etcdOf(store);
+  const etcd = etcdOf(status);
   return [...byIp].flatMap(([publicIp, subnets]): Finding[] => {
     if (subnets.length < 2) return [];
     const key = `subnets/${subnets[0]?.replace('/', '-')}`;

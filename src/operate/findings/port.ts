@@ -1,6 +1,7 @@
 /**
  * Another process on weft's UDP port: with several lanes the port is shared (SO_REUSEPORT), and any
- * process of the same user may join. What the kernel gives to it does not come to weft.
+ * process of the same user may join. What the kernel gives to it does not come to weft. To one that
+ * listens on all addresses it gives nothing that is for weft's: a socket of that very address goes first.
  */
 import { parseAddress } from '../../control/host/ipv4.js';
 import {
@@ -24,7 +25,7 @@ export class Port implements HostCheck {
     if (port === null) return [];
     const own = parseAddress(address);
     const inodes = parseSockets(readText(`${proc}/net/udp`))
-      .filter((socket) => socket.port === port && [0, own].includes(socket.address))
+      .filter((socket) => socket.port === port && socket.address === own)
       .map(({ inode }) => inode)
       .sort();
     const wanted = new Set(inodes);

@@ -1,7 +1,7 @@
 /** How it stands with the store, and with what weft shows to it. Packets flow in any case. */
 import { duration } from '../status/format.js';
 import type { AnyStatus } from './check.js';
-import { etcdOf } from './etcdctl.js';
+import { etcdOf, type StoreAt } from './etcdctl.js';
 import type { Finding } from './finding.js';
 
 /** A connection that is made anew takes a moment. */
@@ -11,9 +11,10 @@ const SOON_SECONDS = 900;
 const SLOW_MS = 1_000;
 const CERTIFICATE_SECONDS = 14 * 24 * 3600;
 
-export function judgeStore({ storeState, store, lease }: AnyStatus): Finding[] {
+export function judgeStore(status: AnyStatus): Finding[] {
+  const { storeState, store, lease } = status;
   const { awaySeconds, reason, answerMs, alarm } = storeState;
-  const etcdctl = etcdOf(store)?.command ?? '';
+  const etcdctl = etcdOf(status)?.command ?? '';
   if (awaySeconds !== null) {
     if (awaySeconds < AWAY_SECONDS) return [];
     const { expiresInSeconds: left } = lease;
@@ -45,12 +46,12 @@ export function judgeStore({ storeState, store, lease }: AnyStatus): Finding[] {
       cure: etcdctl === '' ? '' : `${etcdctl} endpoint status -w table`,
     });
   }
-  return [...found, ...judgeAlarms(alarm, store)];
+  return [...found, ...judgeAlarms(alarm, status)];
 }
 
-/** `alarm` and `store` are as status has them. */
-export function judgeAlarms(alarm: string | null, store: string): Finding[] {
-  const etcdctl = etcdOf(store)?.command ?? '';
+/** `alarm` is as status has it. */
+export function judgeAlarms(alarm: string | null, at: StoreAt): Finding[] {
+  const etcdctl = etcdOf(at)?.command ?? '';
   return alarm === null ? [] : alarm.split(', ').map((name) => judgeAlarm(name, etcdctl));
 }
 

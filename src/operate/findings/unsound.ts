@@ -4,10 +4,14 @@
  * on flanneld 0.28. Whether one is in the network cannot be known: a weft's lease is to the byte what a
  * flanneld writes. So it is an error in any case, and says whom it harms.
  */
+
+import { quoted } from '../../control/store/shell.js';
 import type { UnsoundLease } from '../status/status.js';
 import type { AnyStatus } from './check.js';
-import { etcdOf, quoted } from './etcdctl.js';
+import { etcdOf, type StoreAt } from './etcdctl.js';
 import { type Finding, type Severity, sortFindings } from './finding.js';
+
+type UnsoundAt = StoreAt & Pick<AnyStatus, 'unsoundLeases'>;
 
 /** More leases than this are told as a number. */
 const TOLD = 10;
@@ -73,21 +77,18 @@ function isRefused({ used, flanneld }: UnsoundLease): boolean {
   return !used && HARMLESS.includes(flanneld);
 }
 
-/** Leases that weft does not use, and that hurt nobody else. `store` is as status has it. */
-export function judgeRefused(leases: readonly UnsoundLease[], store: string): Finding[] {
+/** Leases that weft does not use, and that hurt nobody else. */
+export function judgeRefused({ unsoundLeases, ...at }: UnsoundAt): Finding[] {
   const kind = { code: 'lease-refused', severity: 'warning', scope: 'peer' } as const;
-  const found = leases.filter(isRefused).map(({ key, why }): Finding => {
+  const found = unsoundLeases.filter(isRefused).map(({ key, why }): Finding => {
     const text = `lease ${key} ${why}`;
-    return { ...kind, about: `lease ${key}`, text, cure: removing(key, store) };
+    return { ...kind, about: `lease ${key}`, text, cure: removing(key, at) };
   });
   return shortened(found, 'are not used');
 }
 
 /** Those that would hurt a flanneld, whether weft uses them or not. */
-export function judgeUnsound({
-  unsoundLeases,
-  store,
-}: Pick<AnyStatus, 'unsoundLeases' | 'store'>): Finding[] {
+export function judgeUnsound({ unsoundLeases, ...at }: UnsoundAt): Finding[] {
   const found = unsoundLeases.flatMap((lease): Finding[] => {
     const { key, why, flanneld } = lease;
     if (flanneld === null || isRefused(lease)) return [];
@@ -96,7 +97,7 @@ export function judgeUnsound({
       {
         ...{ code: 'lease-harmful', severity, scope: 'store', about: `lease ${key}` },
         text: `lease ${key} ${why}; ${text}; no weft is harmed`,
-        cure: `${removing(key, store)}${after === '' ? '' : `   (${after})`}`,
+        cure: `${removing(key, at)}${after === '' ? '' : `   (${after})`}`,
       },
     ];
   });
@@ -113,8 +114,8 @@ function shortened(found: readonly Finding[], what: string): Finding[] {
   return [...told, { ...first, about: 'more leases', text, cure }];
 }
 
-function removing(key: string, store: string): string {
-  const etcd = etcdOf(store);
-  if (etcd === undefined) return `correct its entry in ${store}, or remove it`;
+function removing(key: string, at: StoreAt): string {
+  const etcd = etcdOf(at);
+  if (etcd === undefined) return `correct its entry in ${at.store}, or remove it`;
   return `${etcd.command} del ${quoted(`${etcd.prefix}/subnets/${key}`)}`;
 }

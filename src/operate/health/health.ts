@@ -8,7 +8,7 @@
  */
 import type { Server } from 'node:http';
 import { createRequire } from 'node:module';
-import type { AddressInfo } from 'node:net';
+import net, { type AddressInfo } from 'node:net';
 import { messageOf } from '../../control/store/store.js';
 import { plain } from '../status/plain.js';
 
@@ -70,7 +70,7 @@ export class Health {
       });
     } catch (error) {
       throw new Error(
-        `cannot answer health requests on ${address}:${port}: ${reason(error, port)}`,
+        `cannot answer health requests on ${placeOf(address, port)}: ${reason(error, port)}`,
       );
     }
     // One connection that cannot be taken (no descriptor left) is no reason to end.
@@ -87,6 +87,11 @@ export class Health {
     this.#server.close();
     this.#server.closeAllConnections();
   }
+}
+
+/** `[::1]:8081`: an address of IPv6 in brackets, as in a URL. */
+export function placeOf(address: string, port: number): string {
+  return `${net.isIPv6(address) ? `[${address}]` : address}:${port}`;
 }
 
 function reason(error: unknown, port: number): string {

@@ -161,7 +161,9 @@ export class Metrics {
   }
 
   #aboutPeers({ peers }: Status): void {
-    const most = [...peers].sort(
+    // Of several leases with one public IP each tells the counts of all of them together.
+    const each = [...new Map(peers.map((peer) => [peer.publicIp, peer])).values()];
+    const most = each.sort(
       (a, b) => b.seen.sentBytes + b.seen.receivedBytes - a.seen.sentBytes - a.seen.receivedBytes,
     );
     const packets = this.#counter('weft_peer_packets_total', 'Packets to and from a peer', [

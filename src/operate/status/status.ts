@@ -80,6 +80,8 @@ export interface Status {
     readonly publicIp: string;
   };
   readonly store: string;
+  /** What etcdctl needs beside --endpoints: `--cacert=/etc/ssl/ca.pem --user=weft`; empty where nothing. */
+  readonly etcdctlFlags: string;
   /** Which network it is, however the store is reached. */
   readonly network: string;
   readonly storeState: StoreState & {
@@ -229,6 +231,7 @@ export interface HostGwStatus
     | 'setUp'
     | 'logLinesLost'
     | 'store'
+    | 'etcdctlFlags'
     | 'network'
     | 'storeState'
     | 'unsoundLeases'

@@ -185,6 +185,7 @@ test('host-gw has no device, no port, no lanes', () => {
     mtu: 1500,
     underlay: { interface: 'ens33', mtu: 1500, address: '10.0.0.1', publicIp: '203.0.113.9' },
     store: 'etcd at http://etcd:2379',
+    etcdctlFlags: '',
     network: 'etcd prefix /net',
     storeState: {
       ...{ member: null, cluster: null, awaySeconds: null, reason: null, nextTrySeconds: null },

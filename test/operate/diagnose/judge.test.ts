@@ -1,6 +1,7 @@
 /** Every combination of what can be seen of a peer, and what is said of it. */
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { reportProbed } from '../../../src/operate/diagnose/describe.js';
 import { isFault, judge } from '../../../src/operate/diagnose/judge.js';
 import {
   type Answers,
@@ -198,4 +199,22 @@ test('the sentences', () => {
       `no echo could be sent to ${PEER}: Operation not permitted`,
     ],
   );
+});
+
+test('what is lost of very many echoes is neither 0 % nor 100 %', () => {
+  const lossOf = (answered: number) => {
+    const tunnel: Answers = { ...ALL, sent: 1000, answered };
+    return judge({ ...observed(usual), tunnel, full: null }).words.replace(/ of the echoes.*/, '');
+  };
+  assert.deepEqual([999, 990, 5, 1].map(lossOf), [
+    ...['less than 1 %', '1 %', 'more than 99 %', 'more than 99 %'],
+  ]);
+});
+
+test('for programs a peer that could not be asked is not well, as the exit code has it', () => {
+  const seen = observed({ ...usual, tunnel: 'cannot', underlay: 'cannot', full: 'not asked' });
+  const verdict = judge(seen);
+  const target = { publicIp: PEER, subnet: '10.10.12.0/24', direct: false, pathMtu: null };
+  const [told] = reportProbed([{ ...target, observed: seen, verdict }]);
+  assert.deepEqual([told!.code, told!.state, told!.well], ['untold', 'unknown', false]);
 });

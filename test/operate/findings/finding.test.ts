@@ -1,7 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { describeFindings, describeVerdict } from '../../../src/operate/findings/describe.js';
-import { type Finding, judge, sortFindings } from '../../../src/operate/findings/finding.js';
+import {
+  abridged,
+  type Finding,
+  judge,
+  sortFindings,
+} from '../../../src/operate/findings/finding.js';
 
 const finding = (more: Partial<Finding>): Finding => ({
   ...{ code: 'x', severity: 'error', scope: 'host', about: 'y', text: 'it is so', cure: '' },
@@ -52,4 +57,19 @@ test('in lines: the severity, the text, the cure below it', () => {
     ['', '  do: ip link set x up'],
     ['error', 'it is so', 'bad'],
   ]);
+});
+
+test('thousands of a kind: some of them and how many more, and no other kind is lost behind them', () => {
+  const silent = Array.from({ length: 5000 }, (_, i) =>
+    finding({ code: 'peer-silent', scope: 'peer', about: `peer ${i}`, text: `${i} is silent` }),
+  );
+  const host = finding({ code: 'underlay-down', text: 'the link is down' });
+  const warning = finding({ code: 'path-mtu', severity: 'warning', scope: 'peer', text: 'small' });
+  const shown = abridged([...silent, warning, host]);
+  assert.equal(shown.length, 1 + 20 + 1 + 1);
+  assert.deepEqual([shown[0], shown[1], shown.at(-1)], [host, silent[0], warning]);
+  assert.equal(shown[21]!.text, 'peer-silent: 4,980 more');
+  assert.equal(shown[21]!.cure, 'weft status -json', 'which has them all');
+  assert.deepEqual(abridged(silent.slice(0, 21)), silent.slice(0, 21), 'one more has its own line');
+  assert.ok(describeFindings(silent).length < 50);
 });

@@ -103,7 +103,7 @@ test('the table of neighbours: while it overflows', async (t) => {
   assert.deepEqual(await check.look(host.subject), []);
 });
 
-test('another process on the port, by its files; weft itself and other addresses are none', async (t) => {
+test('another process on the port, by its files; weft itself, other addresses and all of them are none', async (t) => {
   // 192.168.56.11:8472, 0.0.0.0:8472, 127.0.0.1:8472
   const line = (at: string, inode: number) => `  1: ${at}:2118 0:0 07 0:0 0:0 0 0 0 ${inode} 2\n`;
   const udp = (...more: string[]) => ({
@@ -111,6 +111,7 @@ test('another process on the port, by its files; weft itself and other addresses
       '  sl  local_address\n',
       line('0B38A8C0', 100),
       line('0100007F', 300),
+      line('00000000', 400),
       ...more,
     ].join(''),
   });
@@ -122,9 +123,10 @@ test('another process on the port, by its files; weft itself and other addresses
   has(4711, 'node', 100);
   has(815, 'thief', 200);
   has(816, 'local', 300);
+  has(818, 'everywhere', 400);
   const check = new Port();
   assert.deepEqual(await check.look(host.subject), []);
-  host.write(udp(line('00000000', 200)));
+  host.write(udp(line('0B38A8C0', 200)));
   const [found] = await check.look(host.subject);
   assert.match(
     found!.text,

@@ -8,7 +8,7 @@ import { fullStatus } from '../status/full.js';
 const KEY = '10.10.9.0-24';
 const judge = (...unsoundLeases: UnsoundLease[]) => [
   ...judgeUnsound({ ...fullStatus, unsoundLeases }),
-  ...judgeRefused(unsoundLeases, fullStatus.store),
+  ...judgeRefused({ ...fullStatus, unsoundLeases }),
 ];
 const one = (flanneld: UnsoundLease['flanneld'], used: boolean, key = KEY) => {
   const [found, ...none] = judge({ key, why: 'is wrong', used, flanneld });
@@ -55,10 +55,10 @@ test('the cure is the whole command, with what is to be done afterwards', () => 
   assert.match(dual.cure, /del '\/\S+\/subnets\/10\.10\.9\.0-24&fd00::-64' +\(.* kill -9 /);
   const odd = one('drops all, by key', false, "o'clock");
   assert.match(odd.cure, /subnets\/o'\\''clock' +\(.*once more/);
-  const [file] = judgeRefused(
-    [{ key: 'b', why: 'is wrong', used: false, flanneld: null }],
-    'the file /n.json',
-  );
+  const [file] = judgeRefused({
+    unsoundLeases: [{ key: 'b', why: 'is wrong', used: false, flanneld: null }],
+    ...{ store: 'the file /n.json', etcdctlFlags: '' },
+  });
   assert.equal(file!.cure, 'correct its entry in the file /n.json, or remove it');
 });
 

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import net from 'node:net';
 import { after, before, test } from 'node:test';
-import { Health } from '../../../src/operate/health/health.js';
+import { Health, placeOf } from '../../../src/operate/health/health.js';
 
 interface Recorded {
   readonly ready: boolean;
@@ -99,6 +99,22 @@ test('a port that is taken, an address that is not ours: one sentence with the f
     return true;
   });
   await assert.rejects(make(0, '203.0.113.9').open(), /no such address; give another -healthz-ip/);
+});
+
+test('an address of IPv6: answered there, and told as a URL has it', async (t) => {
+  const six = make(0, '::1');
+  try {
+    await six.open();
+  } catch (error) {
+    t.skip(`this host has no IPv6: ${(error as Error).message}`);
+    return;
+  }
+  t.after(() => six.close());
+  const answer = await fetch(`http://${placeOf('::1', six.port)}/healthz`);
+  assert.equal(await answer.text(), 'flanneld is running');
+  const taken = make(six.port, '::1').open();
+  await assert.rejects(taken, /health requests on \[::1\]:\d+: the port is taken/);
+  assert.equal(placeOf('0.0.0.0', 8081), '0.0.0.0:8081');
 });
 
 test('not ready for a reason: the verdict is in the answer, and cleaned', async () => {

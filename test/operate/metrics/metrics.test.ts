@@ -54,6 +54,18 @@ test('what the status says stands there in numbers', async () => {
   );
 });
 
+test('two leases with one public IP are one peer, and what it sent is counted once', async () => {
+  const one = fullStatus.peers.find(({ seen }) => seen.sentPackets > 0)!;
+  const peers = [one, { ...one, subnet: '10.5.99.0/24' }];
+  const alone = await scrape({ ...fullStatus, peers: [one] });
+  const both = await scrape({ ...fullStatus, peers });
+  for (const name of ['packets_total', 'bytes_total', 'dropped_packets_total']) {
+    const lines = linesOf(both, `weft_peer_${name}`);
+    assert.deepEqual(lines, linesOf(alone, `weft_peer_${name}`), name);
+  }
+  assert.match(both, /^weft_peer_packets_total\{.*\} [1-9]/m);
+});
+
 test('a round trip is in seconds, as all times are', async () => {
   const [first] = fullStatus.peers;
   const peers = [{ ...first!, health: { ...first!.health, roundTripMs: 12 } }];

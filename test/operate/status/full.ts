@@ -67,6 +67,7 @@ export const fullStatus: Status = {
     port: 8472,
     publicIp: '203.0.113.7',
   },
+  etcdctlFlags: '',
   store: 'etcd at http://192.168.56.131:2379, prefix /coreos.com/network',
   network: 'etcd prefix /coreos.com/network',
   storeState: {

@@ -43,13 +43,22 @@ function isInwards(kind: Kind): boolean {
 
 export function nftWords(wanted: Wanted): string {
   return words([
-    [wanted.in, (value) => `iifname "${value}"`],
-    [wanted.out, (value) => `oifname "${value}"`],
+    [wanted.in, (value) => `iifname ${nameWord(value)}`],
+    [wanted.out, (value) => `oifname ${nameWord(value)}`],
     [wanted.source, (value) => `ip saddr ${value}`],
     [wanted.destination, (value) => `ip daddr ${value}`],
     [wanted.port, (value) => `udp dport ${value}`],
     [wanted.isAnswer, () => 'ct state established,related'],
   ]);
+}
+
+/**
+ * A shell takes the quotes away. Of most names nft needs none; one that begins with a digit, has other
+ * characters, or is a word of nft's own (`10g`, `lan+`, `mark`) it takes in quotes alone.
+ */
+function nameWord(name: string): string {
+  const isPlain = /^[a-z]+[\d-][\w.-]*$/i.test(name);
+  return isPlain ? `"${name}"` : `'"${name}"'`;
 }
 
 export function iptablesWords(wanted: Wanted): string {
