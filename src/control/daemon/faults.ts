@@ -13,6 +13,12 @@ export const NOT_SAVED: Kind = { code: 'network-not-saved', severity: 'warning',
 export const LEASE: Kind = { code: 'lease', severity: 'warning', scope: 'store' };
 export const LOG: Kind = { code: 'log-lost', severity: 'warning', scope: 'host' };
 
+/** Those whose parts say it themselves. */
+export const TOLD_ELSEWHERE: readonly string[] = [
+  ...['firewall-rules', 'peer-no-way', 'clash', 'network-not-saved', 'lease'],
+  ...['lane-stands', 'lease-lost', 'log-lost', 'lease-refused'],
+];
+
 export function asFindings(kind: Kind, faults: readonly (Fault | undefined)[]): Finding[] {
   return faults.flatMap((fault) => {
     if (fault === undefined) return [];
