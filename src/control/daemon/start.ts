@@ -183,7 +183,7 @@ export class Start {
     { routes, carrier, watch }: { routes: RouteSync; carrier: Carrier; watch: UnderlayWatch },
   ): Promise<Clashes> {
     const { ip, config, spent } = this.ground;
-    const { clock, log } = this.options;
+    const { clock } = this.options;
     let known = { of: carrier.peers, peers: peerSubnets(carrier.peers) };
     const overlay = () => {
       const of = carrier.peers;
@@ -191,7 +191,7 @@ export class Start {
       const own = { network: formatSubnet(config.network), own: formatSubnet(subnet), tunnel };
       return { ...own, uplink: watch.now.name, peers: known.peers };
     };
-    const clashes = new Clashes({ ip, clock, log, spent, routes, overlay });
+    const clashes = new Clashes({ ip, clock, spent, routes, overlay });
     this.watch(() => clashFindings(clashes.faults));
     await this.awaited(this.loop.begin(clashes));
     return clashes;
