@@ -15,7 +15,7 @@ export const LOG: Kind = { code: 'log-lost', severity: 'warning', scope: 'host' 
 
 /** Those whose parts say it themselves. */
 export const TOLD_ELSEWHERE: readonly string[] = [
-  ...['firewall-rules', 'network-not-saved', 'lease'],
+  ...['network-not-saved', 'lease'],
   ...['lane-stands', 'lease-lost', 'log-lost', 'lease-refused'],
 ];
 
