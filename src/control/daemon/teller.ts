@@ -1,11 +1,11 @@
 /**
  * Tells the log what is wrong, whoever found it: the parts of the daemon or a check. A finding is
  * one line of log when it has lasted, and one when it is over, however often it comes and goes. One
- * that follows from a greater fault has its line if it is left when that is over. What got worse since
- * it was said is said again, with what it is now.
+ * that follows from a greater fault has its line if it is left when that is over. What has
+ * another reason than was said is said again.
  */
 import { withoutConsequences } from '../../operate/findings/consequences.js';
-import { type Finding, keyOf, SEVERITIES } from '../../operate/findings/finding.js';
+import { type Finding, keyOf } from '../../operate/findings/finding.js';
 import { type Clock, type Log, lineOf } from '../runtime.js';
 
 /** Between two rounds. */
@@ -28,12 +28,11 @@ export interface TellerOptions {
 
 export class Teller {
   readonly #options: TellerOptions;
-  /** What the log was told of and is not over. */
+  /** What the log was told of and is not over, as it was told; by its key. */
   #open = new Map<string, Finding>();
-  /** Since when each is found. */
+  /** Since when each is found, and when it was said, if that was not long ago; by its words. */
   #since = new Map<string, number>();
-  /** When each was said last, and in which words. */
-  readonly #said = new Map<string, { readonly at: number; readonly words: string }>();
+  readonly #said = new Map<string, number>();
   #cancel = () => {};
 
   constructor(options: TellerOptions) {
@@ -42,7 +41,7 @@ export class Teller {
 
   /** The first round is at once; the others follow by themselves. */
   start(): void {
-    this.#round((key) => this.#options.clock.now() - (this.#since.get(key) ?? 0) >= LASTS_MS);
+    this.#round((words) => this.#options.clock.now() - (this.#since.get(words) ?? 0) >= LASTS_MS);
     this.#cancel = this.#options.clock.after(EVERY_MS, () => this.start());
   }
 
@@ -58,45 +57,39 @@ export class Teller {
     this.#round((_, { scope }) => scope === 'host');
   }
 
-  #round(isDue: (key: string, finding: Finding) => boolean): void {
+  #round(isDue: (words: string, finding: Finding) => boolean): void {
     const { clock, log, elsewhere = [] } = this.#options;
     const found = this.#options.findings();
     const there = new Set(found.map(keyOf));
     const told = withoutConsequences(found).filter(({ code }) => !elsewhere.includes(code));
     const now = new Map(told.map((finding) => [keyOf(finding), finding]));
     const at = clock.now();
-    this.#since = new Map([...now.keys()].map((key) => [key, this.#since.get(key) ?? at]));
+    const since = (words: string) => this.#since.get(words) ?? at;
+    this.#since = new Map([...now.values()].map(wordsOf).map((words) => [words, since(words)]));
+    for (const [words, said] of this.#said) if (at - said >= SILENT_MS) this.#said.delete(words);
     // What is explained since it was said is not over.
     const over = [...this.#open].filter(([key]) => !there.has(key));
     const news = [...now].filter(([key, finding]) => {
-      const said = this.#open.get(key);
-      if (said !== undefined) return isWorse(finding, said);
-      const last = this.#said.get(key);
-      const isSilent = last?.words === wordsOf(finding) && at - last.at < SILENT_MS;
-      return !isSilent && isDue(key, finding);
+      const words = wordsOf(finding);
+      const open = this.#open.get(key);
+      const isSaid = this.#said.has(words) || (open !== undefined && wordsOf(open) === words);
+      return !isSaid && isDue(words, finding);
     });
     for (const [key] of over) this.#open.delete(key);
     for (const [key, finding] of news) {
       this.#open.set(key, finding);
-      this.#said.set(key, { at, words: wordsOf(finding) });
+      this.#said.set(wordsOf(finding), at);
     }
     for (const [, finding] of news.slice(0, TOLD)) say(log, finding);
     if (news.length > TOLD) log.warn(`${news.length - TOLD} more findings (see: weft status)`);
     for (const [, { text }] of over.slice(0, TOLD)) log.info(`over: ${text}`);
     if (over.length > TOLD) log.info(`over: ${over.length - TOLD} more findings`);
-    for (const [key, said] of this.#said) {
-      if (!there.has(key) && at - said.at >= SILENT_MS) this.#said.delete(key);
-    }
   }
 }
 
-/** Counts and times change with each look. */
-function wordsOf({ text }: Finding): string {
-  return text.replaceAll(/\d+/g, '#');
-}
-
-function isWorse(now: Finding, before: Finding): boolean {
-  return SEVERITIES.indexOf(now.severity) < SEVERITIES.indexOf(before.severity);
+/** What it is and in which words; counts and times in them change with each look. */
+function wordsOf(finding: Finding): string {
+  return `${keyOf(finding)}: ${finding.text.replaceAll(/\d+/g, '#')}`;
 }
 
 function say(log: Log, finding: Finding): void {

@@ -74,17 +74,23 @@ test('what comes back with another reason is said; another number is none', asyn
   assert.deepEqual(log.lines, [...said, 'warn: a has lost 3: no right']);
 });
 
-test('what got worse is said again at once, and what got better is not', async () => {
-  const { clock, log, host } = make({ ...finding('a'), severity: 'warning', text: 'a limps' });
+test('another reason while it lasts is said once it has lasted, and not each time it alternates', async () => {
+  const [busy, taken] = ['a is off: busy', 'a is off: taken'].map((text) => {
+    return { ...finding('a'), text };
+  });
+  const { clock, log, host } = make(busy!);
   await clock.pass(4_000);
-  host.found = [finding('a')];
-  await clock.pass(2_000);
-  assert.deepEqual(log.lines, ['warn: a limps', 'warn: a is off']);
-  host.found = [{ ...finding('a'), severity: 'warning', text: 'a limps' }];
-  await clock.pass(200_000);
+  host.found = [taken!];
+  await clock.pass(4_000);
+  assert.deepEqual(log.lines, ['warn: a is off: busy']);
+  for (let i = 0; i < 8; i += 1) {
+    host.found = [i % 2 === 0 ? taken! : busy!];
+    await clock.pass(8_000);
+  }
+  assert.deepEqual(log.lines, ['warn: a is off: busy', 'warn: a is off: taken']);
   host.found = [];
   await clock.pass(2_000);
-  assert.deepEqual(log.lines.slice(2), ['info: over: a is off']);
+  assert.deepEqual(log.lines.slice(2), ['info: over: a is off: taken']);
 });
 
 test('what follows from a greater fault is not said; if it stays, it is then', async () => {
