@@ -86,7 +86,7 @@ describe('a foreign queue', { skip: lacks ?? false, timeout: 600_000 }, () => {
       () => weft.output,
       WITHIN,
     );
-    assert.match(weft.output, named);
+    await weft.waitFor(named, WITHIN);
 
     await opener.stop();
     await eventually(
@@ -94,7 +94,7 @@ describe('a foreign queue', { skip: lacks ?? false, timeout: 600_000 }, () => {
       () => weft.output,
       WITHIN,
     );
-    assert.match(weft.output, /the queues of flannel\.1: all is well again/);
+    await weft.waitFor(new RegExp(`over: ${named.source}`), WITHIN);
     assert.equal(await worked(), CONNECTIONS);
   });
 });

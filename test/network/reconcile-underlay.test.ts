@@ -169,17 +169,17 @@ describe('the underlay changes', { skip: lacks ?? false, timeout: 600_000 }, () 
     assert.deepEqual(toldSince(weft, from), []);
 
     await host.ip(`addr del ${OWN}/24 dev ens33`);
-    await weft.waitFor(/W .*underlay address 192\.168\.56\.11 is gone from ens33; waiting/, 5_000);
+    await weft.waitFor(/W .*underlay address 192\.168\.56\.11 is gone from ens33; waiting/, 15_000);
     await host.ip('addr add 169.254.9.9/16 dev ens33');
     await sleep(4_000);
     assert.match((await statusOf(host)).faults.join(), /is gone from ens33/);
     await host.ip('addr del 169.254.9.9/16 dev ens33', `addr add ${OWN}/24 dev ens33`);
-    await weft.waitFor(/underlay: all is well again/, 60_000);
+    await weft.waitFor(/over: .*underlay address 192\.168\.56\.11 is gone/, 60_000);
     await eventually(
       () => passes(...containers),
       () => weft.output,
     );
-    assert.equal(weft.output.slice(from).match(/is gone/g)!.length, 1);
+    assert.equal(weft.output.slice(from).match(/W .*is gone/g)!.length, 1);
     assert.deepEqual((await statusOf(host)).faults, []);
     assert.equal(await published(), OWN);
   });
@@ -250,7 +250,7 @@ describe('the underlay changes', { skip: lacks ?? false, timeout: 600_000 }, () 
     await sleep(3_000);
     assert.equal(await published(), OWN);
     await moveTo(OWN, OTHER);
-    await weft.waitFor(/underlay: all is well again/, 60_000);
+    await weft.waitFor(/over: .*underlay address 192\.168\.56\.11 is gone/, 60_000);
     await eventually(
       () => passes(...containers),
       () => weft.output,

@@ -252,7 +252,7 @@ describe('a host that others change', { skip: lacks ?? false, timeout: 600_000 }
       () => passes(...containers),
       () => weft.output,
     );
-    await weft.waitFor(/flannel\.1: all is well again/, 60_000);
+    await weft.waitFor(/over: .*there is a device flannel\.1 already/, 60_000);
     assert.deepEqual((await statusOf(host)).faults, []);
   });
 

@@ -5,7 +5,7 @@ import type { Publisher } from '../../dataplane/routes/publisher.js';
 import { formatAddress } from '../../dataplane/wire/ipv4.js';
 import { counted } from '../../operate/status/format.js';
 import type { Behind } from '../host/desired-routes.js';
-import type { RouteReport, RouteSync } from '../host/routes.js';
+import type { RouteSync } from '../host/routes.js';
 import { describePeer, type Membership, type Peer } from '../overlay/peers.js';
 import { formatSubnet } from '../overlay/subnet.js';
 import type { Log } from '../runtime.js';
@@ -91,7 +91,7 @@ export class Carrier {
     this.#tell('changed', changed);
     this.#tell('left', removed);
 
-    this.#report(await inKernel);
+    this.#problems = (await inKernel).problems;
     this.#setting -= 1;
     // Now, since what is asked of the kernel then would be in the way of the routes.
     published?.(membership);
@@ -102,7 +102,7 @@ export class Carrier {
     if (this.#setting > 0) return [];
     const sets = this.#sets;
     const report = await this.#options.routes.reconcile();
-    this.#report(report);
+    this.#problems = report.problems;
     // What belongs to peers that came or went meanwhile is no repair.
     if (sets !== this.#sets) return [];
     const told = (count: number, what: string) =>
@@ -124,12 +124,6 @@ export class Carrier {
     const entries = { inLanes, inKernel };
     this.#entries.set(peer, entries);
     return entries;
-  }
-
-  #report({ problems }: RouteReport): void {
-    const { log } = this.#options;
-    for (const problem of problems) if (!this.#problems.includes(problem)) log.warn(problem);
-    this.#problems = problems;
   }
 
   #tell(verb: string, peers: readonly Peer[]): void {

@@ -24,7 +24,7 @@ import { parsePrefix } from '../host/ipv4.js';
 import type { Row } from '../host/route.js';
 import type { RouteSync } from '../host/routes.js';
 import type { HostAddress } from '../overlay/admit.js';
-import { type Clock, type Log, lineOf } from '../runtime.js';
+import type { Clock } from '../runtime.js';
 import { Pace, type Spent } from './pace.js';
 import type { Member } from './reconcile.js';
 
@@ -41,7 +41,6 @@ const TOLD = 10;
 export interface ClashesOptions {
   readonly ip: Pick<Ip, 'listAll' | 'change'>;
   readonly clock: Pick<Clock, 'now'>;
-  readonly log: Log;
   readonly routes: Pick<RouteSync, 'leave' | 'taken'>;
   /** What a look costs; how long it lasts unless told. */
   readonly spent?: Spent | undefined;
@@ -95,7 +94,7 @@ export class Clashes implements Member {
     const networks = this.#networks;
     await routes.leave(new Set(networks.keys()));
     const did = await this.#lookAtRoutes(networks, overlay);
-    this.#tell([
+    this.#faults = worstFirst([
       ...judgeNetworks(networks, overlay),
       ...this.#judgeAddresses(overlay),
       ...[...routes.taken].flatMap(([subnet, route]) => {
@@ -150,20 +149,10 @@ export class Clashes implements Member {
       return peer === undefined ? [] : [describeAddress(`${text}/32`, device, peer)];
     });
   }
-
-  #tell(found: readonly Clash[]): void {
-    const { log } = this.#options;
-    const faults = [...found].sort((a, b) => WORST.indexOf(a.loses) - WORST.indexOf(b.loses));
-    const missing = (some: readonly Clash[], others: readonly Clash[]) => {
-      const texts = new Set(others.map(({ text }) => text));
-      return some.filter(({ text }) => !texts.has(text));
-    };
-    const news = missing(faults, this.#faults);
-    for (const fault of news.slice(0, TOLD)) log.warn(lineOf(fault));
-    if (news.length > TOLD) log.warn(`${news.length - TOLD} more clashes like that`);
-    for (const { text } of missing(this.#faults, faults).slice(0, TOLD)) log.info(`over: ${text}`);
-    this.#faults = faults;
-  }
 }
 
 const WORST: readonly Clash['loses'][] = ['all', 'some', 'none'];
+
+function worstFirst(clashes: readonly Clash[]): readonly Clash[] {
+  return [...clashes].sort((a, b) => WORST.indexOf(a.loses) - WORST.indexOf(b.loses));
+}

@@ -44,7 +44,7 @@ import { chooseUnderlay } from './choose-underlay.js';
 import { timeOfDay } from './clock.js';
 import { EarlyLook } from './early-look.js';
 import { Examiner } from './examiner.js';
-import { asFindings, LEASE, LOG, LOST, NOT_SAVED, STANDS } from './faults.js';
+import { asFindings, LEASE, LOG, LOST, NOT_SAVED, STANDS, TOLD_ELSEWHERE } from './faults.js';
 import type { DaemonOptions, Ground, Running } from './ground.js';
 import { HostQueues } from './host-queues.js';
 import { threadsOf } from './lanes.js';
@@ -67,6 +67,7 @@ import { startVxlan } from './start-vxlan.js';
 import { NamedStatus } from './status.js';
 import { subjectOf } from './subject.js';
 import type { Look } from './systemd.js';
+import { Teller } from './teller.js';
 import { describeUnderlay } from './underlay.js';
 
 /** A start that waits for the store reads the rest of its code then; others at their end. */
@@ -80,12 +81,16 @@ type State =
 export class Daemon {
   readonly #options: DaemonOptions;
   readonly #loop: Reconciler;
+  readonly #teller: Teller;
   readonly #queues: HostQueues;
   readonly #begun: number;
   #state: State = { is: 'starting', doing: 'looking at this host' };
+  #store: Store | undefined;
   #overlay: Overlay | undefined;
   #early: EarlyLook | undefined;
   #examiner: Examiner | undefined;
+  /** What the parts find wrong that are made, beside the loop. */
+  readonly #parts: (() => readonly Finding[])[] = [];
   /** Of all hosts' containers; empty while the config is not known. */
   #overlayNetwork = '';
   #nftables = false;
@@ -95,7 +100,10 @@ export class Daemon {
 
   constructor(options: DaemonOptions) {
     this.#options = options;
-    this.#loop = new Reconciler(options.clock, options.log, () => this.#spent());
+    const { clock, log } = options;
+    this.#loop = new Reconciler(clock, log, () => this.#spent());
+    const findings = () => this.#all();
+    this.#teller = new Teller({ clock, log, findings, elsewhere: TOLD_ELSEWHERE });
     this.#queues = new HostQueues(options.host.proc);
     this.#begun = options.clock.now();
   }
@@ -105,6 +113,19 @@ export class Daemon {
    * Leaving or OverlayStopped when the way out began meanwhile.
    */
   async start(): Promise<void> {
+    const { lifecycle } = this.#options;
+    lifecycle.onLeave('the faults', () => this.#teller.stop());
+    this.#teller.start();
+    try {
+      await this.#start();
+    } catch (error) {
+      // It may come of what has not lasted yet.
+      if (!lifecycle.leaving) this.#teller.tellHost();
+      throw error;
+    }
+  }
+
+  async #start(): Promise<void> {
     const { host, log, lifecycle, clock } = this.#options;
     const awaited = <T>(work: Promise<T>) => lifecycle.unlessLeaving(work);
 
@@ -120,6 +141,7 @@ export class Daemon {
 
     // 3. config
     const store = this.#options.openStore();
+    this.#store = store;
     lifecycle.onLeave('the store', () => store.close());
     const overlay = this.#openOverlay(store);
     this.#doing(`reading the network config from ${store.description}`);
@@ -160,6 +182,12 @@ export class Daemon {
     const start = new Start(this.#options, ground, this.#loop, {
       doing: (what) => this.#doing(what),
       lost: (reason) => this.#giveUp(reason),
+      watch: (faults) => void this.#parts.push(faults),
+      ready: (line) => {
+        // What the start could not do stands before that it is done.
+        this.#teller.tellHost();
+        log.info(line);
+      },
     });
     const made = await (backend.type === 'vxlan'
       ? startVxlan(start, backend)
@@ -199,7 +227,7 @@ export class Daemon {
   get broken(): string {
     const made = this.#made;
     if (made === undefined) return '';
-    const { state, text } = judge(this.#findings(made), made.parts().carrier.peers.length);
+    const { state, text } = judge(this.#findings(), made.parts().carrier.peers.length);
     return state === 'broken' ? text : '';
   }
 
@@ -264,19 +292,19 @@ export class Daemon {
   }
 
   /** What weft itself cannot put right just now. */
-  #faults(made: Running): readonly Finding[] {
+  #faults(): readonly Finding[] {
     const { held, saveProblem, unsound = [] } = this.#overlay ?? {};
     const { logStream, host } = this.#options;
     const { lost: lines, trouble } = logStream;
     const { pid } = host;
-    const { description: store, etcdctlFlags = '' } = made.parts().store;
+    const { description: store = '', etcdctlFlags = '' } = this.#store ?? {};
     const unsoundLeases = reportUnsound(unsound);
     const lease = this.#lost === null ? held?.problem : undefined;
     return [
       ...asFindings(STANDS, this.standing.map(describeStanding)),
       ...asFindings(LOST, [this.#lost === null ? undefined : describeLost(this.#lost)]),
       ...this.#loop.findings,
-      ...made.faults(),
+      ...this.#parts.flatMap((faults) => faults()),
       ...asFindings(NOT_SAVED, [saveProblem]),
       ...asFindings(LEASE, [lease]),
       ...judgeRefused({ unsoundLeases, store, etcdctlFlags }),
@@ -284,9 +312,13 @@ export class Daemon {
     ];
   }
 
-  #findings(made: Running): readonly Finding[] {
-    const all = [...this.#faults(made), ...(this.#examiner?.findings ?? [])];
-    return sortFindings(withoutConsequences(all));
+  /** With what follows from others of them. */
+  #all(): readonly Finding[] {
+    return [...this.#faults(), ...(this.#examiner?.findings ?? [])];
+  }
+
+  #findings(): readonly Finding[] {
+    return sortFindings(withoutConsequences(this.#all()));
   }
 
   /** What `weft status` is told. */
@@ -304,10 +336,10 @@ export class Daemon {
   #status(made: Running): AnyStatus {
     const { held, storeState, drift, unsound = [], config } = this.#overlay ?? {};
     const parts = made.parts();
-    const told = this.#faults(made).map(({ text }) => text);
+    const told = this.#faults().map(({ text }) => text);
     // Some of them are findings of a check, for what is wrong with them besides.
     const faults = [...new Set([...told, ...describeUnused(unsound)])];
-    const findings = this.#findings(made);
+    const findings = this.#findings();
     const now = {
       ...this.#process(),
       ...{ held, storeState, lost: this.#lost, drift, unsound, config },
@@ -344,10 +376,13 @@ export class Daemon {
       spent: () => this.#spentByChecks(),
       subject: () => subjectOf(made.parts(), { host, network }),
       status: () => this.#status(made),
-      beside: () => this.#faults(made),
     });
     this.#examiner = examiner;
-    lifecycle.onLeave('the checks', () => examiner.stop());
+    lifecycle.onLeave('the checks', () => {
+      // What goes away from now on is no fault.
+      this.#teller.stop();
+      return examiner.stop();
+    });
     examiner.start();
   }
 }

@@ -1,13 +1,11 @@
 /**
- * Runs the checks of operate/findings while weft runs, and keeps what they found last. A finding is
- * one line of log when it begins and one when it is over, however often it comes and goes; one that
- * follows from a greater fault, whoever found that, has its line if it is left when that is over.
+ * Runs the checks of operate/findings while weft runs, and keeps what they found last; the log is
+ * told of it by the teller.
  *
  * A mistake in a check costs that check, never the packets.
  */
 import type { AnyStatus, HostCheck, StatusCheck, Subject } from '../../operate/findings/check.js';
-import { withoutConsequences } from '../../operate/findings/consequences.js';
-import { type Finding, keyOf } from '../../operate/findings/finding.js';
+import type { Finding } from '../../operate/findings/finding.js';
 import { HostError } from '../host/errors.js';
 import type { Clock, Log } from '../runtime.js';
 import { Pace, type Spent } from './pace.js';
@@ -17,14 +15,8 @@ import { describeUnexpected, stackOf } from './unexpected.js';
 const EVERY_MS = 2_000;
 /** Between two looks of a check at the host, which starts programs. */
 const LOOK_MS = 4_000;
-/** The log is told of what has lasted: a fault in the midst of somebody's change is over at the next look. */
-const LASTS_MS = 4_000;
 /** Each check may take one part in so many of the time, unless it says so itself. */
 const SHARE = 200;
-/** More findings than this of one round are told as a number. */
-const TOLD = 10;
-/** What came back within this time is not said again. */
-const SILENT_MS = 120_000;
 
 export interface ExaminerOptions {
   readonly clock: Clock;
@@ -36,8 +28,6 @@ export interface ExaminerOptions {
   /** What is looked at, as it is now. */
   readonly subject: () => Subject;
   readonly status: () => AnyStatus;
-  /** What others found and tell themselves: it may explain what is found here. */
-  readonly beside: () => readonly Finding[];
 }
 
 export class Examiner {
@@ -49,12 +39,6 @@ export class Examiner {
   readonly #looked = new Map<HostCheck, number>();
   #ofStatus: readonly Finding[] = [];
   #before: AnyStatus | undefined;
-  /** What the log was told of and is not over. */
-  #open = new Map<string, Finding>();
-  /** Since when each is found. */
-  #since = new Map<string, number>();
-  /** When each was said last. */
-  readonly #said = new Map<string, number>();
   /** Whose mistakes the log was told of, with the stack. */
   readonly #mistaken = new Set<string>();
   #running: Promise<void> | undefined;
@@ -109,7 +93,6 @@ export class Examiner {
       this.#found.set(check, await this.#guarded(check.name, look));
     }
     this.#ofStatus = await this.#guarded('the status', () => this.#judge());
-    this.#tell();
   }
 
   async #judge(): Promise<readonly Finding[]> {
@@ -137,37 +120,6 @@ export class Examiner {
       return [cannotLook(name, describeUnexpected(error, 'weft up -v=1'))];
     }
   }
-
-  #tell(): void {
-    const { clock, log, beside } = this.#options;
-    const { findings } = this;
-    const causes = new Set(withoutConsequences([...beside(), ...findings]));
-    const there = new Set(findings.map(keyOf));
-    const now = new Map(
-      findings.filter((one) => causes.has(one)).map((finding) => [keyOf(finding), finding]),
-    );
-    const at = clock.now();
-    this.#since = new Map([...now.keys()].map((key) => [key, this.#since.get(key) ?? at]));
-    // What is explained since it was said is not over.
-    const over = [...this.#open].filter(([key]) => !there.has(key));
-    const isNews = (key: string) =>
-      !this.#open.has(key) &&
-      at - (this.#since.get(key) ?? at) >= LASTS_MS &&
-      at - (this.#said.get(key) ?? -Infinity) >= SILENT_MS;
-    const news = [...now].filter(([key]) => isNews(key));
-    for (const [key] of over) this.#open.delete(key);
-    for (const [key, finding] of news) {
-      this.#open.set(key, finding);
-      this.#said.set(key, at);
-    }
-    for (const [, finding] of news.slice(0, TOLD)) say(log, finding);
-    if (news.length > TOLD) log.warn(`${news.length - TOLD} more findings (see: weft status)`);
-    for (const [, { text }] of over.slice(0, TOLD)) log.info(`over: ${text}`);
-    if (over.length > TOLD) log.info(`over: ${over.length - TOLD} more findings`);
-    for (const [key, said] of this.#said) {
-      if (!there.has(key) && at - said >= SILENT_MS) this.#said.delete(key);
-    }
-  }
 }
 
 /** A check that cannot look is a finding, too. */
@@ -186,10 +138,4 @@ function cannotLook(name: string, why: string): Finding {
     ...{ code: 'cannot-look', severity: 'note', scope: 'host' },
     ...{ about: name, text, cure: '' },
   };
-}
-
-function say(log: Log, { severity, text, cure }: Finding): void {
-  const line = cure === '' ? text : `${text}; do: ${cure}`;
-  if (severity === 'note') log.info(line);
-  else log.warn(line);
 }

@@ -13,6 +13,11 @@ export const NOT_SAVED: Kind = { code: 'network-not-saved', severity: 'warning',
 export const LEASE: Kind = { code: 'lease', severity: 'warning', scope: 'store' };
 export const LOG: Kind = { code: 'log-lost', severity: 'warning', scope: 'host' };
 
+/** Those whose parts say it themselves: at once, or, of a lease, for each value that it has. */
+export const TOLD_ELSEWHERE: readonly string[] = [
+  ...['lane-stands', 'lease-lost', 'log-lost', 'lease-refused'],
+];
+
 export function asFindings(kind: Kind, faults: readonly (Fault | undefined)[]): Finding[] {
   return faults.flatMap((fault) => {
     if (fault === undefined) return [];

@@ -2,7 +2,6 @@
 import type { Batch } from '../../dataplane/forward/batch.js';
 import type { Accept } from '../../dataplane/forward/inbound.js';
 import type { TierName } from '../../dataplane/io/tiers.js';
-import type { Finding } from '../../operate/findings/finding.js';
 import type { Build, LaneCount } from '../../operate/status/status.js';
 import type { Interface, Selection } from '../host/interfaces.js';
 import type { Ip } from '../host/ip.js';
@@ -84,8 +83,6 @@ export interface Running {
   /** A line for each lane's thread that stands still. */
   readonly standing: () => readonly string[];
   readonly parts: () => Parts;
-  /** What is wrong beside what the loop looks after. */
-  readonly faults: () => readonly Finding[];
   /** Has path MTUs measured anew. */
   readonly remeasure?: () => void;
 }

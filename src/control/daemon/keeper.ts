@@ -1,12 +1,12 @@
 /**
  * Sets firewall rules, looks after them each period, and sets them again when somebody took them
- * away. What is wrong is said when it begins, not while it lasts.
+ * away, which is said once. What cannot be put right is a fault while it lasts.
  *
  * None of it is a reason not to start: what cannot be set is a fault, and tried again each period.
  */
 
 import { HostError } from '../host/errors.js';
-import { type Clock, type Fault, type Log, lineOf } from '../runtime.js';
+import type { Clock, Fault, Log } from '../runtime.js';
 import { Pace } from './pace.js';
 
 /** Rules that are set and looked at as one. */
@@ -76,20 +76,17 @@ export class Keeper {
     });
     this.#looking = first;
     await new Promise<void>((resolve, reject) => {
-      const cancel = this.#clock.after(PATIENCE_MS, () => {
-        this.#log.warn(
-          'the firewall programs take long: weft goes on, and sets its rules meanwhile',
-        );
-        resolve();
-      });
+      const cancel = this.#clock.after(PATIENCE_MS, resolve);
       first.then(resolve, reject).finally(cancel);
     });
   }
 
   /** What is not as it should be just now. */
   get faults(): Fault[] {
-    const text = 'the firewall rules are not set yet';
-    const pending = this.#pending ? [{ about: 'firewall rules', text, cure: '' }] : [];
+    const text =
+      'the firewall rules are not set yet: the firewall programs take long; weft goes on, and ' +
+      'sets them meanwhile';
+    const pending = this.#pending ? [{ about: 'firewall programs', text, cure: '' }] : [];
     return [...pending, ...this.#kept.flatMap((kept) => kept.faults)];
   }
 
@@ -173,14 +170,12 @@ class Kept {
         ? { text: `${name} cannot be looked after: ${why}`, cure: '' }
         : this.#set.refusal(why);
       // While it lasts, the first words for it stay: `iptables` may put it in others each time.
-      if (this.#refusal === undefined) this.#log.warn(lineOf(said));
       this.#refusal ??= said;
     }
   }
 
   #accept(wrong: readonly string[]): void {
     const { name, done, remark } = this.#set;
-    if (this.#refusal !== undefined) this.#log.info(`${name}: all is well again`);
     this.#refusal = undefined;
     if (this.#isMade) this.#say(wrong);
     else {
@@ -190,7 +185,9 @@ class Kept {
     this.#isMade = true;
     if (remark !== '' && remark !== this.#remark) this.#log.warn(`${name}: ${remark}`);
     this.#remark = remark;
-    this.#sayObstacles();
+    this.#obstacles = this.#set.obstacles.map((rule) => {
+      return { ...rule, text: `a firewall rule of others: ${rule.text}` };
+    });
   }
 
   #say(wrong: readonly string[]): void {
@@ -198,15 +195,6 @@ class Kept {
     if (line !== '' && line !== this.#wrong) this.#log.warn(line);
     this.#wrong = line;
     this.#again = line === '' ? 0 : this.#again + 1;
-  }
-
-  #sayObstacles(): void {
-    const before = new Set(this.#obstacles.map(({ about }) => about));
-    const now = this.#set.obstacles.map((rule) => {
-      return { ...rule, text: `a firewall rule of others: ${rule.text}` };
-    });
-    for (const rule of now) if (!before.has(rule.about)) this.#log.warn(lineOf(rule));
-    this.#obstacles = now;
   }
 }
 

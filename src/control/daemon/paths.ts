@@ -15,7 +15,7 @@ import type { Ip } from '../host/ip.js';
 import { measurePath } from '../host/path-measure.js';
 import { findWays } from '../host/ways.js';
 import type { Membership } from '../overlay/peers.js';
-import { type Clock, type Fault, type Log, lineOf, type Random } from '../runtime.js';
+import type { Clock, Fault, Log, Random } from '../runtime.js';
 import { Pace, type Spent } from './pace.js';
 import {
   dueAt,
@@ -162,7 +162,7 @@ export class Paths implements Member {
     }
     // A place that was given away anew knows nothing.
     for (const { publicIp } of [...added, ...changed]) this.#tellLanes(publicIp);
-    this.#tellFaults();
+    this.#judgeWays();
     // The next look says why not.
     void this.#ask(unknown).then(
       () => this.#gather(),
@@ -273,7 +273,7 @@ export class Paths implements Member {
       const path = this.#paths.get(address);
       if (path !== undefined && way !== undefined) this.#put(address, takeWay(path, way));
     }
-    this.#tellFaults();
+    this.#judgeWays();
   }
 
   /** Puts what is due into the queue, the longest due first, and begins. */
@@ -349,13 +349,7 @@ export class Paths implements Member {
     this.#news = [];
   }
 
-  #tellFaults(): void {
-    const { log } = this.#options;
-    const ways = [...this.#paths].map(([address, { way }]) => ({ address, way }));
-    const faults = faultsOf(ways);
-    const isIn = (some: readonly Fault[], { text }: Fault) => some.some((one) => one.text === text);
-    for (const one of faults) if (!isIn(this.#faults, one)) log.warn(lineOf(one));
-    for (const one of this.#faults) if (!isIn(faults, one)) log.info(`over: ${one.text}`);
-    this.#faults = faults;
+  #judgeWays(): void {
+    this.#faults = faultsOf([...this.#paths].map(([address, { way }]) => ({ address, way })));
   }
 }

@@ -4,12 +4,12 @@
  * wanted. One whose look costs much looks less often, unless one before it had to put something
  * right.
  *
- * What was put right is one line of log for each look. What cannot be put right is said when it
- * begins, and again when it is over.
+ * What was put right is one line of log for each look. What cannot be put right is a finding while
+ * it lasts.
  */
 import type { Finding } from '../../operate/findings/finding.js';
 import { HostError } from '../host/errors.js';
-import { type Clock, type Fault, type Log, lineOf } from '../runtime.js';
+import type { Clock, Fault, Log } from '../runtime.js';
 import { messageOf } from '../store/store.js';
 import { Pace, type Spent } from './pace.js';
 import { stackOf } from './unexpected.js';
@@ -158,18 +158,17 @@ export class Reconciler {
     try {
       const isQuiet = (what: readonly string[]) => what.length === 0 && !member.isUnsettled;
       const did = await pace.run(() => member.reconcile(), isQuiet);
-      if (this.#faults.delete(member)) this.#log.info(`${member.name}: all is well again`);
+      this.#faults.delete(member);
       return did;
     } catch (error) {
       // Ended with weft itself, in the midst of a start: that is no fault of the host.
       if (error instanceof HostError && error.code === 'ECANCELED') return [];
       const cure = error instanceof HostError ? error.cure : '';
       const fault = { text: messageOf(error), cure };
-      const before = this.#faults.get(member);
-      const isKnown = before !== undefined && lineOf(before) === lineOf(fault);
-      if (this.#state === 'stopped' || isKnown) return [];
-      for (const line of stackOf(error)) this.#log.debug(line);
-      this.#log.warn(lineOf(fault));
+      if (this.#state === 'stopped') return [];
+      if (this.#faults.get(member)?.text !== fault.text) {
+        for (const line of stackOf(error)) this.#log.debug(line);
+      }
       this.#faults.set(member, fault);
       return [];
     }

@@ -8,7 +8,6 @@ import type { HostGw } from '../overlay/config.js';
 import { formatSubnet } from '../overlay/subnet.js';
 import { Carrier, ROUTES } from './carrier.js';
 import { onceASecond } from './each-second.js';
-import { asFindings, clashFindings, FIREWALL } from './faults.js';
 import type { Running } from './ground.js';
 import { StartError } from './open.js';
 import { NoPath } from './place.js';
@@ -35,7 +34,7 @@ export async function startHostGw(start: Start, backend: HostGw): Promise<Runnin
   const lease = await start.join();
 
   // 9. firewall
-  const firewall = await start.setFirewall(journal, lease);
+  await start.setFirewall(journal, lease);
 
   // 11. subnet.env
   const subnetFile = await start.writeSubnetFile(journal, lease, mtu);
@@ -66,12 +65,11 @@ export async function startHostGw(start: Start, backend: HostGw): Promise<Runnin
   // 13. follow
   await start.follow(carrier, clashes);
 
-  log.info(
+  start.ready(
     `ready: host-gw ${formatSubnet(lease.subnet)}, MTU ${mtu}, ${counted(carrier.peers.length, 'peer')}`,
   );
   const same = { name: NAME, backend, store, lease, carrier, healths };
   return {
-    faults: () => [...asFindings(FIREWALL, firewall.faults), ...clashFindings(clashes.faults)],
     ready: () => watch.present && subnetFile.written,
     standing: () => [],
     parts: () => ({ ...same, mtu: path.place.mtu, underlay: watch.now }),

@@ -16,7 +16,7 @@ import { Captures } from './captures.js';
 import { Carrier, ROUTES } from './carrier.js';
 import { DataPath, type DataPathOptions, type Tunnel } from './data-path.js';
 import { eachSecond } from './each-second.js';
-import { asFindings, clashFindings, FIREWALL, NO_WAY } from './faults.js';
+import { asFindings, NO_WAY } from './faults.js';
 import { ForeignQueues } from './foreign-queues.js';
 import type { Running } from './ground.js';
 import { watchLanes } from './lane-end.js';
@@ -65,7 +65,7 @@ export async function startVxlan(start: Start, backend: Vxlan): Promise<Running>
   const lease = await start.join(parseMac(leftover?.mac ?? ''));
 
   // 9. firewall
-  const firewall = await start.setFirewall(journal, lease, { device: name, backend, underlay });
+  await start.setFirewall(journal, lease, { device: name, backend, underlay });
 
   // 10. lanes, behind 6 and 7 where a flanneld's device was in the way
   start.doing('setting up the device');
@@ -101,6 +101,7 @@ export async function startVxlan(start: Start, backend: Vxlan): Promise<Running>
   });
   const here = () => (watch.present ? watch.now : undefined);
   const paths = startPaths({ ...options, ...{ ip, spent, publisher, tunnel: name, port, here } });
+  start.watch(() => asFindings(NO_WAY, paths.faults));
   const published = (membership: Membership) => {
     paths.follow(membership);
     healths.follow(membership);
@@ -135,7 +136,7 @@ export async function startVxlan(start: Start, backend: Vxlan): Promise<Running>
   await start.follow(carrier, clashes);
 
   const { vnet, uso } = path.tun;
-  log.info(
+  start.ready(
     `ready: ${name} ${formatSubnet(lease.subnet)}, MTU ${path.place.mtu}, VNI ${vni}, ` +
       `UDP port ${port}, tier ${tierName(vnet, uso, path.lanes.udpSegment)}, ` +
       `lanes ${describeLanes(path.count)}, ${counted(carrier.peers.length, 'peer')}`,
@@ -144,11 +145,6 @@ export async function startVxlan(start: Start, backend: Vxlan): Promise<Running>
   const made = { publisher, carrier, paths, healths, queues };
   return {
     remeasure: () => paths.remeasure(),
-    faults: () => [
-      ...asFindings(FIREWALL, firewall.faults),
-      ...asFindings(NO_WAY, paths.faults),
-      ...clashFindings(clashes.faults),
-    ],
     ready: () => path.running && watch.present && subnetFile.written,
     standing: () => turning.faults,
     parts: () => {

@@ -3,6 +3,7 @@
  * stands what each is for.
  */
 import { formatAddress } from '../../dataplane/wire/ipv4.js';
+import type { Finding } from '../../operate/findings/finding.js';
 import { PeerSubnets } from '../host/clashes.js';
 import { listListening } from '../host/control-socket.js';
 import { Journal, refuseInUse } from '../host/journal.js';
@@ -16,11 +17,11 @@ import { formatSubnet } from '../overlay/subnet.js';
 import { readPreviousSubnet } from '../overlay/subnet-env.js';
 import type { Carrier } from './carrier.js';
 import { Clashes } from './clashes.js';
+import { asFindings, clashFindings, FIREWALL } from './faults.js';
 import { startFirewall } from './firewall.js';
 import { Forwarding } from './forwarding.js';
 import type { DaemonOptions, Ground } from './ground.js';
 import { guardedBy, type TunnelOfHost } from './guard.js';
-import type { Keeper } from './keeper.js';
 import { addressOf } from './open.js';
 import { OwnAddresses } from './own-addresses.js';
 import type { Movable } from './place.js';
@@ -42,18 +43,24 @@ export class Start {
   readonly loop: Reconciler;
   /** Says what is done just now. */
   readonly doing: (what: string) => void;
+  /** What a part finds wrong is told from now on. */
+  readonly watch: (faults: () => readonly Finding[]) => void;
+  /** Says in the log what the start has come to. */
+  readonly ready: (line: string) => void;
   readonly #lost: (reason: string) => void;
 
   constructor(
     options: DaemonOptions,
     ground: Ground,
     loop: Reconciler,
-    tell: { readonly doing: (what: string) => void; readonly lost: (reason: string) => void },
+    tell: Pick<Start, 'doing' | 'watch' | 'ready'> & { readonly lost: (reason: string) => void },
   ) {
     this.options = options;
     this.ground = ground;
     this.loop = loop;
     this.doing = tell.doing;
+    this.watch = tell.watch;
+    this.ready = tell.ready;
     this.#lost = tell.lost;
   }
 
@@ -96,7 +103,7 @@ export class Start {
   }
 
   /** 9. The rules; with `tunnel`, the guard too. */
-  setFirewall(journal: Journal, lease: OwnLease, tunnel?: TunnelOfHost): Promise<Keeper> {
+  async setFirewall(journal: Journal, lease: OwnLease, tunnel?: TunnelOfHost): Promise<void> {
     const { host, firewall, clock, log, lifecycle } = this.options;
     const { config } = this.ground;
     this.doing('setting the firewall rules');
@@ -108,7 +115,8 @@ export class Start {
     };
     const { runner, nftGeneration } = host;
     const around = { runner, nftGeneration, journal, clock, log, lifecycle };
-    return this.awaited(startFirewall(around, wanted, firewall));
+    const keeper = await this.awaited(startFirewall(around, wanted, firewall));
+    this.watch(() => asFindings(FIREWALL, keeper.faults));
   }
 
   /** 11. Behind all that its readers need. */
@@ -175,7 +183,7 @@ export class Start {
     { routes, carrier, watch }: { routes: RouteSync; carrier: Carrier; watch: UnderlayWatch },
   ): Promise<Clashes> {
     const { ip, config, spent } = this.ground;
-    const { clock, log } = this.options;
+    const { clock } = this.options;
     let known = { of: carrier.peers, peers: peerSubnets(carrier.peers) };
     const overlay = () => {
       const of = carrier.peers;
@@ -183,7 +191,8 @@ export class Start {
       const own = { network: formatSubnet(config.network), own: formatSubnet(subnet), tunnel };
       return { ...own, uplink: watch.now.name, peers: known.peers };
     };
-    const clashes = new Clashes({ ip, clock, log, spent, routes, overlay });
+    const clashes = new Clashes({ ip, clock, spent, routes, overlay });
+    this.watch(() => clashFindings(clashes.faults));
     await this.awaited(this.loop.begin(clashes));
     return clashes;
   }

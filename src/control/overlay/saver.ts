@@ -2,7 +2,7 @@
 
 import fs from 'node:fs';
 import path from 'node:path';
-import { type Clock, type Fault, type Log, lineOf } from '../runtime.js';
+import type { Clock, Fault, Log } from '../runtime.js';
 import { type Change, type Entry, type Listener, type Listing, messageOf } from '../store/store.js';
 import type { OwnLease } from './acquire.js';
 import { type ReadNetwork, readSaved, savedFile, writeSaved } from './saved.js';
@@ -92,7 +92,7 @@ export class Saver implements Listener {
       fs.rmSync(this.#file, { force: true });
       this.#problem = undefined;
     } catch (error) {
-      this.#say(
+      this.#fail(
         `cannot remove ${this.#file}, which a start without etcd would use: ${messageOf(error)}`,
       );
     }
@@ -110,7 +110,7 @@ export class Saver implements Listener {
   }
 
   #save(): void {
-    const { network, hostId, log } = this.#options;
+    const { network, hostId } = this.#options;
     this.#cancelSave?.();
     this.#cancelSave = undefined;
     if (this.#member === undefined) return;
@@ -125,22 +125,18 @@ export class Saver implements Listener {
     const from = { network, config, hostId, cluster, publicIp };
     try {
       writeSaved(this.#file, { ...from, own: entry, reserved, vtepMac, leases });
-      if (this.#problem !== undefined) log.info('the network is saved again');
       this.#problem = undefined;
     } catch (error) {
-      this.#say(
+      this.#fail(
         `cannot save the network in ${this.#file}, a start without etcd will wait: ${messageOf(error)}`,
       );
       this.#saveSoon(AGAIN_AFTER_MS);
     }
   }
 
-  /** Once, while it lasts. */
-  #say(text: string): void {
+  #fail(text: string): void {
     const folder = path.dirname(this.#file);
     const cure = `df -h ${folder}; ls -ld ${folder}   (is there room, and may weft write there?)`;
-    const problem = { about: this.#file, text, cure };
-    if (this.#problem?.text !== text) this.#options.log.warn(lineOf(problem));
-    this.#problem = problem;
+    this.#problem = { about: this.#file, text, cure };
   }
 }

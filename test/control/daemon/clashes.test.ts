@@ -3,11 +3,10 @@ import { test } from 'node:test';
 import { Clashes } from '../../../src/control/daemon/clashes.js';
 import { PeerSubnets } from '../../../src/control/host/clashes.js';
 import type { Row } from '../../../src/control/host/route.js';
-import { FakeClock, Lines } from '../fakes.js';
+import { FakeClock } from '../fakes.js';
 
 function rig() {
   const clock = new FakeClock();
-  const log = new Lines();
   const rows: Row[] = [{ dst: '10.5.52.0/24', dev: 'docker0', protocol: 'kernel', scope: 'link' }];
   const asked: string[] = [];
   const left: string[] = [];
@@ -34,7 +33,7 @@ function rig() {
     },
   };
   const clashes = new Clashes({
-    ...{ ip, clock, log },
+    ...{ ip, clock },
     routes: {
       leave: async (local: ReadonlySet<string>) => void left.push([...local].join()),
       taken,
@@ -44,7 +43,7 @@ function rig() {
       peers: new PeerSubnets(peers),
     }),
   });
-  return { clock, log, rows, asked, left, taken, peers, host, clashes };
+  return { clock, rows, asked, left, taken, peers, host, clashes };
 }
 
 const textsOf = ({ faults }: Clashes) => faults.map(({ text }) => text);
@@ -52,7 +51,7 @@ const textsOf = ({ faults }: Clashes) => faults.map(({ text }) => text);
 const LEFT: Row = { dst: '10.5.52.0/24', gateway: '192.168.64.4', dev: 'eth0' };
 
 test('a route of an earlier time that leads our subnet away is removed, in one phrase', async () => {
-  const { rows, clashes, asked, log } = rig();
+  const { rows, clashes, asked } = rig();
   rows.unshift(LEFT);
   const route = '10.5.52.0/24 via 192.168.64.4 dev eth0 proto boot metric 0';
   assert.deepEqual(await clashes.reconcile(), [
@@ -60,11 +59,11 @@ test('a route of an earlier time that leads our subnet away is removed, in one p
   ]);
   assert.ok(asked.includes(`route del ${route}`));
   assert.deepEqual(await clashes.reconcile(), []);
-  assert.deepEqual([clashes.faults, log.lines], [[], []]);
+  assert.deepEqual(clashes.faults, []);
 });
 
 test('one that somebody puts back each time is only named then; one that cannot be removed, too', async () => {
-  const { rows, clashes, log, host } = rig();
+  const { rows, clashes, host } = rig();
   let removed = 0;
   for (let i = 0; i < 10; i += 1) {
     if (!rows.includes(LEFT)) rows.unshift(LEFT);
@@ -75,11 +74,9 @@ test('one that somebody puts back each time is only named then; one that cannot 
     textsOf(clashes).join(),
     /192\.168\.64\.4 dev eth0 .* away from this host: it is put back each time/,
   );
-  assert.equal(log.lines.length, 1);
   rows.shift();
   await clashes.reconcile();
   assert.deepEqual(clashes.faults, []);
-  assert.match(log.lines.at(-1)!, /^info: over: the route 10\.5\.52/);
 
   host.refusal = 'Operation not permitted';
   rows.unshift({ ...LEFT, gateway: '192.168.64.5' });
@@ -87,15 +84,14 @@ test('one that somebody puts back each time is only named then; one that cannot 
   assert.match(textsOf(clashes).join(), /away from this host: Operation not permitted/);
 });
 
-test('the routes are told which networks are those of this host; each clash is said once', async () => {
-  const { rows, clashes, left, log, taken, peers } = rig();
+test('the routes are told which networks are those of this host; each clash is a fault once', async () => {
+  const { rows, clashes, left, taken, peers } = rig();
   rows.push({ dst: '10.5.93.0/24', dev: 'br-x', protocol: 'kernel', scope: 'link' });
   rows.push({ dst: '10.5.52.0', dev: 'flannel.1', protocol: 'kernel', scope: 'link' });
   for (let i = 0; i < 3; i += 1) await clashes.reconcile();
   assert.equal(left.at(-1), '10.5.52.0/24,10.5.93.0/24');
   assert.equal(clashes.faults.length, 1);
   assert.match(textsOf(clashes)[0]!, /the peer 192\.168\.64\.4 is the network of br-x/);
-  assert.equal(log.lines.length, 1);
   peers.clear();
   await clashes.reconcile();
   assert.deepEqual(clashes.faults, []);
@@ -114,7 +110,6 @@ test('the routes are told which networks are those of this host; each clash is s
       loses: 'some',
     },
   ]);
-  assert.match(log.lines.at(-1)!, /metric 0\); do: ip route del 10\.5\.94/);
 });
 
 test("an address of this host in a peer's subnet is named, if it is in no network", async () => {
@@ -151,14 +146,13 @@ test('routes that cannot be listed are an error in the words of ip', async () =>
 });
 
 test('a great many clashes are a number', async () => {
-  const { clashes, rows, log } = rig();
+  const { clashes, rows } = rig();
   for (let i = 0; i < 200; i += 1)
     rows.push({ dst: `10.5.93.${i}`, gateway: '10.9.9.9', dev: 'eth1' });
   await clashes.reconcile();
   assert.equal(clashes.faults.length, 11);
   assert.match(textsOf(clashes).at(-1)!, /^190 more clashes like that$/);
   assert.match(clashes.faults.at(-1)!.cure, /^ip route show root 10\.5\.0\.0\/16 /);
-  assert.equal(log.lines.length, 11);
 });
 
 test('of several clashes those that lose most come first', async () => {

@@ -258,6 +258,12 @@ test('status names a guard that cannot be set, a refused lease and a lane that s
   assert.match(faults[1]!, /^no guard: cannot run iptables/);
   assert.match(faults[2]!, /^lease 10\.10\.9\.0-24 is not used/);
   assert.deepEqual(daemon.standing, [faults[0]]);
+  await host.clock.pass(4_000);
+  // What the start could not do before what it has come to; what has words of its own in these alone.
+  const told = host.log.matching(/no guard|is not used: [^;]*$|has not turned|ready: /);
+  const words = [/^warn: lease .* is not used/, /^warn: no guard/, /^info: ready/, /^warn: lane 0/];
+  assert.equal(told.length, words.length, told.join('\n'));
+  for (const [i, line] of told.entries()) assert.match(line, words[i]!);
   assert.equal(daemon.ready, false);
   assert.equal(daemon.look().alive, false);
 });

@@ -20,36 +20,30 @@ const finding = (about: string, cure = ''): Finding => ({
   ...{ code: 'x', severity: 'error', scope: 'host', about, text: `${about} is off`, cure },
 });
 
-function make(
-  look: () => readonly Finding[],
-  statusLook = (): readonly Finding[] => [],
-  beside = (): readonly Finding[] => [],
-) {
+function make(look: () => readonly Finding[], statusLook = (): readonly Finding[] => []) {
   const clock = new FakeClock();
   const log = new FakeLog();
   const check: HostCheck = { name: 'the thing', look: async () => look() };
   const examiner = new Examiner({
     ...{ clock, log, hostChecks: [check], statusChecks: [statusLook] },
-    ...{ subject: () => ({}) as Subject, status: () => fullStatus, beside },
+    ...{ subject: () => ({}) as Subject, status: () => fullStatus },
   });
   return { clock, log, examiner };
 }
 
-test('a finding is said once when it has lasted, and once when it is over', async () => {
+test('what is found is told as long as it is', async () => {
   let found: Finding[] = [];
   const { clock, log, examiner } = make(() => found);
   examiner.start();
   await settle();
-  assert.deepEqual([examiner.findings, log.lines], [[], []]);
+  assert.deepEqual(examiner.findings, []);
   found = [finding('docker0', 'ip link set docker0 up')];
   await clock.pass(4_000);
-  assert.deepEqual([examiner.findings, log.lines], [found, []], 'found, and not said yet');
-  for (let i = 0; i < 5; i += 1) await clock.pass(4_000);
-  assert.deepEqual(log.lines, ['warn: docker0 is off; do: ip link set docker0 up']);
+  assert.deepEqual(examiner.findings, found);
   found = [];
   await clock.pass(4_000);
-  assert.deepEqual(log.lines.slice(1), ['info: over: docker0 is off']);
   assert.deepEqual(examiner.findings, []);
+  assert.deepEqual(log.lines, [], 'the teller says it');
 });
 
 test('all checks of a round have one subject, those of the next another', async () => {
@@ -64,7 +58,7 @@ test('all checks of a round have one subject, those of the next another', async 
   });
   const examiner = new Examiner({
     ...{ clock, log, hostChecks: [check('a'), check('b')], statusChecks: [] },
-    ...{ subject: () => ({}) as Subject, status: () => fullStatus, beside: () => [] },
+    ...{ subject: () => ({}) as Subject, status: () => fullStatus },
   });
   examiner.start();
   await settle();
@@ -90,7 +84,7 @@ test('a check takes its share of the time at most, and no other one waits for th
   });
   new Examiner({
     ...{ clock, log, hostChecks: [check('usual'), check('eager', 80)], statusChecks: [] },
-    ...{ subject: () => ({}) as Subject, status: () => fullStatus, beside: () => [] },
+    ...{ subject: () => ({}) as Subject, status: () => fullStatus },
     spent: () => spent,
   }).start();
   for (let i = 0; i < 30; i += 1) await clock.pass(2_000);
@@ -100,94 +94,8 @@ test('a check takes its share of the time at most, and no other one waits for th
   assert.ok(Math.min(...[...between('usual')].slice(2)) >= 18_000);
 });
 
-test('what is over at the next look is not said at all', async () => {
-  let found: Finding[] = [finding('a')];
-  const { clock, log, examiner } = make(() => found);
-  examiner.start();
-  await settle();
-  found = [];
-  await clock.pass(20_000);
-  assert.deepEqual(log.lines, []);
-});
-
-test('what comes and goes is not said each time, and is said in the end', async () => {
-  let found: Finding[] = [finding('a')];
-  const { clock, log, examiner } = make(() => found);
-  examiner.start();
-  await settle();
-  await clock.pass(8_000);
-  for (let i = 0; i < 8; i += 1) {
-    found = i % 2 === 0 ? [] : [finding('a')];
-    await clock.pass(8_000);
-  }
-  assert.deepEqual(log.lines, ['warn: a is off', 'info: over: a is off']);
-  await clock.pass(120_000);
-  assert.deepEqual(log.lines.slice(2), ['warn: a is off']);
-});
-
-const silent: Finding = {
-  ...{ code: 'peer-silent', severity: 'error', scope: 'peer', about: 'peer 10.0.0.2' },
-  ...{ text: 'the peer is silent', cure: '' },
-};
-
-test('what follows from a greater fault is not said, whoever found that; if it stays, it is then', async () => {
-  for (const [code, beside] of [
-    ['underlay-down', false],
-    ['underlay-lost', true],
-  ] as const) {
-    const cause: Finding = { ...finding('ens33'), code };
-    let [cut, causes] = [[silent], [cause]];
-    const { clock, log, examiner } = make(
-      () => [...(beside ? [] : causes), ...cut],
-      () => [],
-      () => (beside ? causes : []),
-    );
-    examiner.start();
-    await clock.pass(20_000);
-    assert.deepEqual(log.lines, beside ? [] : ['warn: ens33 is off'], code);
-    const { length } = log.lines;
-    causes = [];
-    await clock.pass(4_000);
-    assert.deepEqual(log.lines.slice(length), beside ? [] : ['info: over: ens33 is off']);
-    await clock.pass(4_000);
-    assert.deepEqual(log.lines.slice(beside ? 0 : 2), ['warn: the peer is silent']);
-    cut = [];
-    await clock.pass(4_000);
-    assert.equal(log.lines.at(-1), 'info: over: the peer is silent');
-  }
-});
-
-test('what was said and is explained since is not over, and is not said again', async () => {
-  let [found, causes]: Finding[][] = [[silent], []];
-  const { clock, log, examiner } = make(
-    () => found!,
-    () => [],
-    () => causes!,
-  );
-  examiner.start();
-  await clock.pass(8_000);
-  assert.deepEqual(log.lines, ['warn: the peer is silent']);
-  causes = [{ ...finding('ens33'), code: 'underlay-lost' }];
-  await clock.pass(300_000);
-  causes = [];
-  await clock.pass(300_000);
-  assert.equal(log.lines.length, 1);
-  found = [];
-  await clock.pass(4_000);
-  assert.deepEqual(log.lines.slice(1), ['info: over: the peer is silent']);
-});
-
-test('many at once are a number', async () => {
-  const all = Array.from({ length: 25 }, (_, i) => finding(`d${i}`));
-  const { clock, log, examiner } = make(() => all);
-  examiner.start();
-  await clock.pass(4_000);
-  assert.equal(log.lines.length, 11);
-  assert.equal(log.lines.at(-1), 'warn: 15 more findings (see: weft status)');
-});
-
 test('a check that cannot look is a note', async () => {
-  const { clock, log, examiner } = make(() => {
+  const { examiner } = make(() => {
     throw new HostError('ENOENT', 'cannot run nft: there is no such program in the PATH');
   });
   examiner.start();
@@ -198,8 +106,6 @@ test('a check that cannot look is a note', async () => {
     examiner.findings.map(({ severity, text }) => [severity, text]),
     [['note', text]],
   );
-  await clock.pass(4_000);
-  assert.deepEqual(log.lines, [`info: ${text}`]);
 });
 
 test('a status check is told what was before; nothing is looked at after the end', async () => {
@@ -235,7 +141,7 @@ test('a mistake in a check costs that check, never the process, and is a note', 
       { name: 'the other', look: async () => others },
     ],
     statusChecks: [broken, () => [finding('peer')]],
-    ...{ subject: () => ({}) as Subject, status: () => fullStatus, beside: () => [] },
+    ...{ subject: () => ({}) as Subject, status: () => fullStatus },
   });
   examiner.start();
   await settle();

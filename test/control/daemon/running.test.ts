@@ -78,6 +78,31 @@ test('a peer that no way leads to is a fault; none while our own address is gone
   host.runner.link('ens33')!.addresses = addresses;
 });
 
+test('a peer without a way is no line beside the loss of our own address, and one when that is over', async (t) => {
+  const host = new FakeHost(t);
+  host.peer('10.10.7.0-24', PEER);
+  await host.started({ underlay: { iface: ['ens33'] } });
+  const link = host.runner.link('ens33')!;
+  const { addresses } = link;
+  host.runner.routes.splice(0, 1);
+  host.runner.announce();
+  await host.clock.pass(2_000);
+  assert.match(await faultsOf(host), /nothing can be sent to the peer/);
+  link.addresses = [];
+  host.runner.announce();
+  await host.clock.pass(20_000);
+  const peer = () => host.log.matching(/nothing can be sent/);
+  const own = () => host.log.matching(/^(warn|info): .*underlay address .* is gone/);
+  assert.deepEqual([peer(), own().length], [[], 1], host.log.lines.join('\n'));
+  assert.match(own()[0]!, /^warn: /);
+  link.addresses = addresses;
+  host.runner.announce();
+  await host.clock.pass(10_000);
+  assert.match(own()[1]!, /^info: over: /);
+  assert.equal(peer().length, 1);
+  assert.match(peer()[0]!, /^warn: .*; do: ip route get 192\.168\.56\.12 /);
+});
+
 test('a lease with an address of this host is refused', async (t) => {
   const host = new FakeHost(t);
   host.runner.link('ens33')!.addresses.push('192.168.56.99/24');

@@ -54,15 +54,16 @@ test('a reservation has another public IP and stays one', async () => {
   assert.deepEqual(clock.waits, []);
 });
 
-test('another public IP while the store is away: told once, written when it is back', async () => {
+test('another public IP while the store is away: a problem until it is written, which is when the store is back', async () => {
   const holder = hold();
   store.away = true;
   holder.changePublicIp(THERE);
   await clock.pass(20_000);
-  assert.equal(log.matching(/^warn/).length, 1);
-  assert.match(log.matching(/^warn/)[0]!, /does not have the public IP 192\.168\.64\.33 yet/);
+  assert.match(holder.held.problem!.text, /does not have the public IP 192\.168\.64\.33 yet: /);
+  assert.deepEqual(log.matching(/^warn/), [], 'the teller says it');
   store.away = false;
   await clock.pass(60_000);
+  assert.equal(holder.held.problem, undefined);
   assert.deepEqual(publicIpOf(), MOVED);
 });
 

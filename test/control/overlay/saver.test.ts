@@ -16,7 +16,7 @@ const KEY = '10.5.52.0-24';
 const US = parseAddress('192.168.64.3') as number;
 const MAC = parseMac('02:00:00:00:00:0a') as Uint8Array;
 
-test('what cannot be saved is said once, is a problem while it lasts, and tried again', async (t) => {
+test('what cannot be saved is a problem while it lasts, and tried again', async (t) => {
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'weft-saver-'));
   t.after(() => fs.rmSync(directory, { recursive: true }));
   const [clock, log] = [new FakeClock(), new Lines()];
@@ -35,13 +35,12 @@ test('what cannot be saved is said once, is a problem while it lasts, and tried 
   );
   assert.ok(saver.problem!.text.includes(file));
   await clock.pass(11_000);
-  assert.equal(log.matching(/^warn: cannot save/).length, 1);
 
   fs.rmSync(`${file}.new`, { recursive: true });
   await clock.pass(5_000);
   assert.equal(saver.problem, undefined);
   assert.ok(fs.existsSync(file));
-  assert.equal(log.matching(/^info: the network is saved again/).length, 1);
+  assert.deepEqual(log.lines, [], 'the teller says it');
   assert.deepEqual(clock.waits, []);
 
   fs.rmSync(file);

@@ -283,19 +283,14 @@ export class LeaseHolder {
     } else if (before.publicIp === action.publicIp) log.info(`lease ${key} renewed for ${ttl} s`);
   }
 
-  /** Once an outage, not once a try. */
+  /** Once an outage, not once a try; what is a problem of our lease besides is told as that. */
   #complain(action: Action, reason: string): void {
     const { log } = this.#options;
-    const { key, publicIp } = this.#wanted;
-    const shown = formatAddress(publicIp);
-    if (action.do === 'create') log.warn(`lease ${key} not written again yet: ${reason}`);
-    else if (action.do !== 'update') {
-      log.debug(`lease ${key}: could not ${action.do}, ${reason}`);
-    } else if (this.#known.key.is === 'former') {
-      log.warn(`lease ${key} does not have the public IP ${shown} yet, trying again: ${reason}`);
-    } else if (this.#known.key.is === 'unreadable') {
+    const { key } = this.#wanted;
+    const isWrite = action.do === 'create' || action.do === 'update';
+    if (isWrite && this.held.problem === undefined) {
       log.warn(`lease ${key} not written again yet: ${reason}`);
-    } else log.warn(`lease ${key} not renewed, trying again: ${reason}`);
+    } else log.debug(`lease ${key}: could not ${action.do}, ${reason}`);
   }
 
   #lose(reason: string): void {
