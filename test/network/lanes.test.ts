@@ -169,8 +169,9 @@ describe('lanes', { skip: lacks ?? false, timeout: 600_000 }, () => {
       const first = await counts();
       await boxes[0].run(['ping', '-c', '40', '-i', '0.002', '-I', source, boxes[1].address]);
       const grown = (await counts()).map((row, i) => row.map((n, lane) => n - first[i]![lane]!));
-      const lane = grown[0]!.findIndex((packets) => packets >= 40);
-      for (const row of grown) assert.ok(row[lane]! >= 40 && row[1 - lane]! < 20, `${grown}`);
+      // On a busy machine some of them come too late to be counted.
+      const lane = grown[0]!.findIndex((packets) => packets >= 30);
+      for (const row of grown) assert.ok(row[lane]! >= 30 && row[1 - lane]! < 10, `${grown}`);
       used.add(lane);
     }
     assert.ok(used.size > 0);

@@ -236,12 +236,9 @@ export class Paths implements Member {
   }
 
   #lose(why: string): void {
-    const { clock, log } = this.#options;
     this.#echo = undefined;
-    this.#openAt = clock.now() + OPEN_AGAIN_MS;
-    if (why === this.#lack) return;
+    this.#openAt = this.#options.clock.now() + OPEN_AGAIN_MS;
     this.#lack = why;
-    log.warn(`path MTUs are those of routes and devices, and are not measured: ${why}`);
   }
 
   /** Somebody says that packets to `address` do not fit. */

@@ -109,6 +109,8 @@ test('a lease with an address of this host is refused', async (t) => {
   host.peer('10.10.7.0-24', '192.168.56.99');
   await host.started();
   assert.match(await faultsOf(host), /^lease 10\.10\.7\.0-24 is not used/);
+  await host.clock.pass(20_000);
+  assert.equal(host.log.matching(/lease 10\.10\.7\.0-24 is not used/).length, 1, 'said once');
 });
 
 test('it is not ready before the first peers are in force', async (t) => {
