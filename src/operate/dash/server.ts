@@ -97,7 +97,7 @@ export class DashServer {
       response.end();
     } else if (!this.#isToken(tokenIn(request))) {
       refuse(response, 403, 'open the address that weft dash printed, with its token');
-    } else if (url.pathname === '/events') {
+    } else if (url.pathname === '/events' && request.method === 'GET') {
       this.#follow(response);
     } else {
       this.#answer(url.pathname, request, response);

@@ -4,6 +4,9 @@ import type { AnyStatus } from './check.js';
 import { etcdOf } from './etcdctl.js';
 import type { Finding } from './finding.js';
 
+/** Of the leases with one public IP. */
+const TOLD = 3;
+
 export function judgeLeases(status: AnyStatus): Finding[] {
   const { peers, store } = status;
   const byIp = new Map<string, string[]>();
@@ -13,7 +16,8 @@ export function judgeLeases(status: AnyStatus): Finding[] {
   const etcd = etcdOf(status);
   return [...byIp].flatMap(([publicIp, subnets]): Finding[] => {
     if (subnets.length < 2) return [];
-    const key = `subnets/${subnets[0]?.replace('/', '-')}`;
+    const told = subnets.slice(0, TOLD);
+    const keys = told.map((subnet) => subnet.replace('/', '-')).join(' or ');
     return [
       {
         code: 'duplicate-public-ip',
@@ -21,13 +25,15 @@ export function judgeLeases(status: AnyStatus): Finding[] {
         scope: 'peer',
         about: `peer ${publicIp}`,
         text:
-          `${subnets.length} leases have the public IP ${publicIp} (${subnets.slice(0, 3).join(', ')}): ` +
+          `${subnets.length} leases have the public IP ${publicIp} (${told.join(', ')}): ` +
           'one host holds at most one of them, the others are of hosts that are gone, or of ' +
           'different hosts behind one address, and what is sent there is lost',
         cure:
           etcd === undefined
             ? `remove the entries of hosts that are gone from ${store}`
-            : `${etcd.command} del ${quoted(`${etcd.prefix}/${key}`)}   (or whichever of them is of a host that is gone)`,
+            : // Which of them is alive cannot be known here, and the wrong one would cut a host off.
+              `on ${publicIp}: cat /run/flannel/subnet.env   (its own; remove the others: ${etcd.command} del ` +
+              `${quoted(`${etcd.prefix}/subnets/KEY`)}, KEY being ${keys})`,
       },
     ];
   });

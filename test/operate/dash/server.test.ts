@@ -16,9 +16,9 @@ before(async () => {
 after(() => server.close());
 
 /** The status line. */
-async function ask(first: string, host = `127.0.0.1:${port}`): Promise<string> {
+async function ask(first: string, host = `127.0.0.1:${port}`, more = ''): Promise<string> {
   const socket = net.connect(port, '127.0.0.1');
-  socket.end(`${first}\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
+  socket.end(`${first}\r\nHost: ${host}\r\n${more}Connection: close\r\n\r\n`);
   const [answer] = (await once(socket, 'data')) as [Buffer];
   socket.destroy();
   return answer.toString().split('\r\n')[0]!;
@@ -35,4 +35,11 @@ test('what is no address is refused, and the server goes on: it needs no token t
 test('what else is refused is refused for its own reason', async () => {
   assert.equal(await ask('POST // HTTP/1.1'), 'HTTP/1.1 405 Method Not Allowed');
   assert.equal(await ask('GET // HTTP/1.1', 'evil.example'), 'HTTP/1.1 421 Misdirected Request');
+});
+
+test('events are for GET alone, as they have no end', async () => {
+  const cookie = `Cookie: weft-dash-${port}=${TOKEN}\r\n`;
+  const events = (method: string) => ask(`${method} /events HTTP/1.1`, undefined, cookie);
+  assert.equal(await events('HEAD'), 'HTTP/1.1 404 Not Found');
+  assert.equal(await events('GET'), 'HTTP/1.1 200 OK');
 });
