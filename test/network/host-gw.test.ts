@@ -188,6 +188,7 @@ describe('host-gw', { skip: lacks ?? false, timeout: 600_000 }, () => {
     assert.deepEqual(added, [via('10.10.52.0', '192.168.56.52')]);
     const problem = 'no route to 10.10.51.0/24: 10.55.55.55 is not on the network of ens33';
     assert.deepEqual((await status()).routes.problems, [problem]);
+    await until(async () => toldSince(weft).some((line) => line.endsWith(problem)));
     assert.match(await say('status'), /^ +10\.10\.51\.0\/24 +10\.55\.55\.55 +no route$/m);
     for (const n of [50, 51, 52]) await etcd.delete(`${SUBNETS}/10.10.${n}.0-24`);
     await until(async () => (await routes()).length === 2);
@@ -196,7 +197,7 @@ describe('host-gw', { skip: lacks ?? false, timeout: 600_000 }, () => {
     assert.match(said[0]!, /^there is no TUN to be had here: only host-gw goes without$/);
     assert.deepEqual(said.slice(changed), [
       'lease 10.10.50.0-24 is not used: its BackendType is "vxlan", not "host-gw"',
-      problem,
+      `a route is not in the kernel's table: ${problem}`,
     ]);
   });
 

@@ -39,7 +39,7 @@ describe('no ICMP', { skip: lacks ?? false, timeout: 600_000 }, () => {
   test('a weft without CAP_NET_RAW says so, and goes by routes and devices', async () => {
     assert.equal(await paths.running.stop(), 0);
     const running = await paths.startWeft(['setpriv', '--bounding-set=-net_raw']);
-    await running.waitFor(/W .*path MTUs are .* not measured: .*CAP_NET_RAW/, 60_000);
+    await running.waitFor(/I .*path MTUs are .* not measured: .*CAP_NET_RAW/, 60_000);
     const path = await paths.becomes({ mtu: 1450, from: 'route', checking: false });
     assert.equal(path.measuredSecondsAgo, null);
     const { stdout } = await paths.weft.run([process.execPath, WEFT, 'status'], { mayFail: true });
