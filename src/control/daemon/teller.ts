@@ -87,9 +87,10 @@ export class Teller {
   }
 }
 
-/** What it is and in which words; counts and times in them change with each look. */
+/** What it is and in which words; counts and times in them change with each look: `1 line`, `1,234 lines`. */
 function wordsOf(finding: Finding): string {
-  return `${keyOf(finding)}: ${finding.text.replaceAll(/\d+/g, '#')}`;
+  const text = finding.text.replaceAll(/\d[\d,]*/g, '#').replaceAll(/(# [a-z]+?)s?\b/g, '$1');
+  return `${keyOf(finding)}: ${text}`;
 }
 
 function say(log: Log, finding: Finding): void {

@@ -62,16 +62,16 @@ test('what comes and goes is not said each time, and is said in the end', async 
 });
 
 test('what comes back with another reason is said; another number is none', async () => {
-  const { clock, log, host } = make({ ...finding('a'), text: 'a has lost 3: no room' });
+  const { clock, log, host } = make({ ...finding('a'), text: 'a has lost 1 line: no room' });
   await clock.pass(4_000);
-  for (const text of ['a has lost 45: no room', 'a has lost 3: no right']) {
+  for (const text of ['a has lost 4,500 lines: no room', 'a has lost 1 line: no right']) {
     host.found = [];
     await clock.pass(2_000);
     host.found = [{ ...finding('a'), text }];
     await clock.pass(6_000);
   }
-  const said = ['warn: a has lost 3: no room', 'info: over: a has lost 3: no room'];
-  assert.deepEqual(log.lines, [...said, 'warn: a has lost 3: no right']);
+  const said = ['warn: a has lost 1 line: no room', 'info: over: a has lost 1 line: no room'];
+  assert.deepEqual(log.lines, [...said, 'warn: a has lost 1 line: no right']);
 });
 
 test('another reason while it lasts is said once it has lasted, and not each time it alternates', async () => {

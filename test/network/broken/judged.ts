@@ -77,9 +77,9 @@ export function describeBroken(what: string, lacks: string | undefined, all: rea
   });
 }
 
-/** Without its numbers, which change from one look to the next. */
+/** Without its numbers, which change from one look to the next: `1 line`, `2 lines`. */
 function plain(text: string): string {
-  return text.replaceAll(/\d+/g, '#');
+  return text.replaceAll(/\d+/g, '#').replaceAll(/(# [a-z]+?)s?\b/g, '$1');
 }
 
 function codesOf(findings: readonly Finding[]): string {
