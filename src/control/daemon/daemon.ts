@@ -26,7 +26,7 @@
 import type { AnyStatus } from '../../operate/findings/check.js';
 import { hostChecks, STATUS_CHECKS } from '../../operate/findings/checks.js';
 import { withoutConsequences } from '../../operate/findings/consequences.js';
-import { type Finding, judge, sortFindings } from '../../operate/findings/finding.js';
+import { type Finding, judge, keyOf, sortFindings } from '../../operate/findings/finding.js';
 import { judgeRefused } from '../../operate/findings/unsound.js';
 import { counted } from '../../operate/status/format.js';
 import type { SetUp } from '../../operate/status/set-up.js';
@@ -312,9 +312,11 @@ export class Daemon {
     ];
   }
 
-  /** With what follows from others of them. */
+  /** With what follows from others of them. Of one thing, a check that looked knows more. */
   #all(): readonly Finding[] {
-    return [...this.#faults(), ...(this.#examiner?.findings ?? [])];
+    const found = this.#examiner?.findings ?? [];
+    const known = new Set(found.map(keyOf));
+    return [...this.#faults().filter((fault) => !known.has(keyOf(fault))), ...found];
   }
 
   #findings(): readonly Finding[] {
