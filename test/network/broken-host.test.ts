@@ -121,6 +121,7 @@ const SET_UPS: readonly SetUp[] = [
   {
     is: 'another program keeps deleting the TUN',
     finds: ['device-lost'],
+    says: /^another program deletes flannel\.1 again and again/,
     spoil: async ({ alpha }) => {
       running = again(alpha, 'ip link del flannel.1 2>/dev/null');
     },

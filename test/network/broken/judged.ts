@@ -16,6 +16,8 @@ export interface SetUp {
   readonly finds: readonly string[];
   /** One of more than one that are right. */
   readonly or?: readonly string[];
+  /** What is said of it in the end, where there are other words for a moment. */
+  readonly says?: RegExp;
   spoil(site: Site): Promise<unknown>;
   mend(site: Site): Promise<unknown>;
   /** Where the log itself is what is broken. */
@@ -55,7 +57,7 @@ export function describeBroken(what: string, lacks: string | undefined, all: rea
         let findings: readonly Finding[];
         try {
           const wanted = [one.finds, ...(one.or === undefined ? [] : [one.or])];
-          ({ ms: toldMs, findings } = await found(site, wanted, one.within));
+          ({ ms: toldMs, findings } = await found(site, wanted, one.within, one.says));
           const state = await checkSurfaces(site, findings);
           if (!one.unlogged) await checkLog(site, findings, said, from);
           rows.push({ ...{ is: one.is, codes: codesOf(findings), state, toldMs }, silentMs: -1 });
@@ -91,13 +93,16 @@ async function found(
   site: Site,
   wanted: readonly (readonly string[])[],
   within = FOUND_WITHIN,
+  says = /./,
 ): Promise<{ ms: number; findings: readonly Finding[] }> {
   const begun = performance.now();
   for (;;) {
     const status = await site.status();
     const ms = performance.now() - begun;
     const findings = status?.findings.filter(({ severity }) => severity !== 'note');
-    const isSo = (codes: readonly string[]) => findings && codesOf(findings) === codes.join();
+    const isSaid = findings?.every(({ text }) => says.test(text));
+    const isSo = (codes: readonly string[]) =>
+      findings && isSaid && codesOf(findings) === codes.join();
     if (findings !== undefined && wanted.some(isSo)) return { ms, findings };
     if (ms > within) {
       const log = (await site.log()).split('\n').slice(-25).join('\n');
