@@ -37,6 +37,7 @@ import * as vnet from '../src/dataplane/wire/vnet.js';
 import { describeMachine, machineLine } from './machine.js';
 import { writeResult } from './result.js';
 import { type Spread, spread } from './statistics.js';
+import { HEADERS, tcpPacket } from './tcp-packet.js';
 
 const OWN_MAC = Uint8Array.of(2, 0, 0, 0, 0, 1);
 const PEER_MAC = Uint8Array.of(2, 0, 0, 0, 0, 2);
@@ -44,7 +45,6 @@ const PEER = ipv4.parseAddress('192.168.56.12')!;
 const LOCAL = ipv4.parseAddress('10.10.1.2')!;
 const REMOTE = ipv4.parseAddress('10.10.2.2')!;
 const MSS = 1398;
-const HEADERS = 20 + 32;
 
 /** One thing measured: `run` handles `packets` of them, and returns what came of it. */
 interface Subject {
@@ -152,23 +152,6 @@ function sums(): Subject[] {
     over('typed arrays', checksum.createSummer(memory.memory.buffer)),
     ...(simd === undefined ? [] : [over('WASM SIMD', simd)]),
   ];
-}
-
-/** A TCP packet with a timestamp option, sums finished. */
-function tcpPacket(source: number, destination: number, payload: number): Uint8Array {
-  const bytes = new Uint8Array(HEADERS + payload).map((_, i) => i * 7);
-  bytes.set([0x45, 0, 0, 0, 0, 0, 0x40, 0, 63, 6, 0, 0]);
-  ipv4.setTotalLength(bytes, 0, bytes.length);
-  new DataView(bytes.buffer).setInt32(12, source);
-  new DataView(bytes.buffer).setInt32(16, destination);
-  ipv4.seal(bytes, 0);
-  bytes[32] = 0x80;
-  tcp.setFlags(bytes, 20, tcp.ACK);
-  tcp.setSum(bytes, 20, 0);
-  const pseudo = checksum.pseudo(source, destination, 6, bytes.length - 20);
-  const sum = checksum.add(pseudo, checksum.sum(bytes, 20, bytes.length - 20));
-  tcp.setSum(bytes, 20, checksum.complement(sum));
-  return bytes;
 }
 
 /** `weft capture` without a word more, once it has used up what it may take: it only counts. */
