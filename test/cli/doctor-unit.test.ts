@@ -23,6 +23,7 @@ test("the unit's flags, as systemd reads file and variable", (t) => {
   assert.deepEqual(args('WEFT_OPTIONS=-a="x y" \'-b\'\n'), ['-a=x y', '-b']);
   assert.deepEqual(args('WEFT_OPTIONS=-a \\\n  -b\n'), ['-a', '-b']);
   assert.deepEqual(args('WEFT_OPTIONS=-a\nWEFT_OPTIONS=-b\n'), ['-b']);
+  assert.deepEqual(args('# x\r\nWEFT_OPTIONS=-a -b\r\n'), ['-a', '-b']);
   const { variables } = read("FLANNELD_ETCD_PASSWORD='a b'\nWEFT_OPTIONS=-a\n")!;
   assert.deepEqual(variables, { FLANNELD_ETCD_PASSWORD: 'a b', WEFT_OPTIONS: '-a' });
 });

@@ -23,7 +23,7 @@ export function readUnitFlags(file = UNIT_FILE): UnitFlags | undefined {
     return undefined;
   }
   const variables: Record<string, string> = {};
-  for (const line of text.replaceAll('\\\n', '').split('\n')) {
+  for (const line of text.replaceAll(/\\\r?\n/g, '').split(/[\r\n]/)) {
     const [, name, value] = /^\s*([A-Za-z_]\w*)=(.*)$/.exec(line) ?? [];
     if (name !== undefined) variables[name] = value!.trim().replace(/^(["'])(.*)\1$/, '$2');
   }
