@@ -16,7 +16,7 @@ import { socketPath } from '../operate/status/socket.js';
 import { type Answer, isStarting } from '../operate/status/status.js';
 import { lookBeforeStart } from './doctor/before-start.js';
 import { lookAtPeers } from './doctor/peers.js';
-import { readUnitFlags, UNIT_FILE } from './doctor/unit.js';
+import { readUnitFlags, UNIT_FILE, type UnitFlags } from './doctor/unit.js';
 import { type EtcdAccess, takeEtcdFlags } from './etcd-access.js';
 import { findRunning } from './find-running.js';
 import { type Flags, parseFlags, UsageError } from './flags.js';
@@ -28,7 +28,7 @@ import { readSelection } from './selection.js';
 const SCHEMA = 1;
 
 export async function main(args: string[]): Promise<number> {
-  const { flags, environment, isOfUnit } = takeFlags(args);
+  const { flags, environment, isOfUnit, unread } = takeFlags(args);
   if (flags.bool('help')) {
     printText(helpOf(DOCTOR));
     return 0;
@@ -43,10 +43,11 @@ export async function main(args: string[]): Promise<number> {
     answer === undefined
       ? await before(flags, access, null)
       : await running(answer, file, flags, access);
-  if (isOfUnit && (answer === undefined || isStarting(answer))) {
-    looks.unshift(saw('flags', `none given: those of the unit, in ${UNIT_FILE}`));
+  const warnings = [...access.warnings];
+  if (answer === undefined || isStarting(answer)) {
+    if (isOfUnit) looks.unshift(saw('flags', `none given: those of the unit, in ${UNIT_FILE}`));
+    warnings.push(...unread);
   }
-  const { warnings } = access;
   if (warnings.length > 0) looks.push({ at: 'flags', saw: '', findings: warnings.map(ofFlags) });
   const verdict = verdictOf(looks);
   if (flags.bool('json')) printJson(plainJson({ schema: SCHEMA, verdict, looks }));
@@ -62,17 +63,30 @@ function takeFlags(args: readonly string[]): {
   flags: Flags;
   environment: NodeJS.ProcessEnv;
   isOfUnit: boolean;
+  /** That there are such and they could not be read. */
+  unread: string[];
 } {
   const isBare = args.every((arg) => /^--?json(?:=|$)/.test(arg));
-  const unit = isBare ? readUnitFlags() : undefined;
+  const unread: string[] = [];
+  let unit: UnitFlags | undefined;
+  try {
+    unit = isBare ? readUnitFlags() : undefined;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const asWhom = code === 'EACCES' ? '; as root weft doctor goes by those' : '';
+    unread.push(
+      `the unit's flags, in ${UNIT_FILE}, could not be read (${code}): gone by the defaults${asWhom}`,
+    );
+  }
   const { env } = process;
   if (unit === undefined) {
-    return { flags: parseFlags(doctorFlags(), args, env), environment: env, isOfUnit: false };
+    const flags = parseFlags(doctorFlags(), args, env);
+    return { flags, environment: env, isOfUnit: false, unread };
   }
   const environment = { ...unit.variables, ...env };
   try {
     const flags = parseFlags(doctorFlags(), [...unit.args, ...args], environment);
-    return { flags, environment, isOfUnit: true };
+    return { flags, environment, isOfUnit: true, unread };
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
     throw new UsageError(`${UNIT_FILE}: ${error.message}`);

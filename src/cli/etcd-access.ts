@@ -5,9 +5,9 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import fs from 'node:fs';
 import { createSecureContext } from 'node:tls';
+import { quoted } from '../control/shell.js';
 import type { Access } from '../control/store/access.js';
 import { checkEndpoints } from '../control/store/endpoints.js';
-import { quoted } from '../control/store/shell.js';
 import { type Certificate, messageOf } from '../control/store/store.js';
 import { type Flag, type Flags, UsageError, variableOf } from './flags.js';
 

@@ -5,6 +5,7 @@ import { Ip } from '../control/host/ip.js';
 import { parseAddress } from '../control/host/ipv4.js';
 import { systemRunner } from '../control/host/runner.js';
 import { describeProbed, reportProbed } from '../operate/diagnose/describe.js';
+import type { Probed } from '../operate/diagnose/probe.js';
 import { plainJson } from '../operate/status/plain.js';
 import { socketPath } from '../operate/status/socket.js';
 import { isStarting } from '../operate/status/status.js';
@@ -15,6 +16,7 @@ import { helpOf } from './manual/help.js';
 import { PROBE } from './manual/probe.js';
 import { complain, printJson, printText } from './print.js';
 import { type Asked, pick, probeAddresses, probePeers } from './probe/ask.js';
+import { progressOf } from './probe/progress.js';
 
 const MOST = 1_000;
 
@@ -30,9 +32,16 @@ export async function main(args: string[]): Promise<number> {
   if (typeof running === 'number') return running;
   const ip = new Ip(systemRunner, systemClock);
   try {
-    const probed = running
-      ? await probePeers(ip, running, pick(running.status, flags.rest), count)
-      : await probeAddresses(ip, addressesIn(flags.rest), count);
+    const told = (all: number) =>
+      progressOf(all, systemClock, (line) => complain(`weft probe: ${line}`));
+    let probed: Probed[];
+    if (running) {
+      const targets = pick(running.status, flags.rest);
+      probed = await probePeers(ip, running, targets, count, told(targets.length));
+    } else {
+      const addresses = addressesIn(flags.rest);
+      probed = await probeAddresses(ip, addresses, count, told(new Set(addresses).size));
+    }
     if (flags.bool('json')) printJson(plainJson(reportProbed(probed)));
     else if (probed.length > 0) printText(describeProbed(probed));
     else printText('no peers yet: there is nothing to probe\n');

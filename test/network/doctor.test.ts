@@ -79,6 +79,14 @@ describe('weft doctor', { skip: lacks ?? false, timeout: 600_000 }, () => {
     assert.match(wrong.stderr, /\/etc\/default\/weft: unknown flag -no-such/);
     await write('#WEFT_OPTIONS=-iface=eth9\n');
     assert.deepEqual(await findings(), ['store-away']);
+    // What cannot be read is no empty file: an ordinary user, a broken disk; for root, a folder.
+    await host.run(['sh', '-c', `rm ${file} && mkdir ${file}`]);
+    assert.deepEqual(await findings(), ['store-away', 'flags']);
+    assert.match(
+      (await doctor()).stdout,
+      /weft, could not be read \(EISDIR\): gone by the defaults$/m,
+    );
+    assert.deepEqual(await findings('-etcd-endpoints=http://127.0.0.1:9'), ['store-away']);
     await host.run(['umount', '/etc/default']);
   });
 

@@ -33,7 +33,7 @@ export async function lookAtPeers(
       ? pick(asked.status, names)
       : [...peers].sort((a, b) => isWell(a) - isWell(b)).slice(0, MOST);
   if (chosen.length === 0) return [];
-  const probed = await asking((ip) => probePeers(ip, asked, chosen, COUNT));
+  const probed = await asking((ip) => probePeers(ip, asked, chosen, COUNT, () => {}));
   if (!Array.isArray(probed)) return [probed];
   return [lookOf(probed, peers.length, 'error', (one) => isToldBy(known, one))];
 }
@@ -54,7 +54,9 @@ export function isToldBy(
 /** Of a network that this host has not joined yet: on the underlay alone, by their addresses. */
 export async function lookAtHosts(addresses: readonly string[]): Promise<Look[]> {
   if (addresses.length === 0) return [];
-  const probed = await asking((ip) => probeAddresses(ip, addresses.slice(0, MOST), COUNT));
+  const probed = await asking((ip) =>
+    probeAddresses(ip, addresses.slice(0, MOST), COUNT, () => {}),
+  );
   if (!Array.isArray(probed)) return [probed];
   // A lease may outlive its host, and a firewall may drop pings: weft starts all the same.
   return [lookOf(probed, addresses.length, 'warning', () => false)];

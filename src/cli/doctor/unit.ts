@@ -13,14 +13,17 @@ export interface UnitFlags {
 
 /**
  * As systemd reads the file and splits the variable: systemd.exec(5), EnvironmentFile=;
- * systemd.service(5), "Command lines". Undefined where there is no file that may be read, or no flags in it.
+ * systemd.service(5), "Command lines". Undefined where there is no file, or no flags in it. Throws what
+ * Node throws for a file that is there and cannot be read.
  */
 export function readUnitFlags(file = UNIT_FILE): UnitFlags | undefined {
   let text: string;
   try {
     text = fs.readFileSync(file, 'utf8');
-  } catch {
-    return undefined;
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? ''))
+      return undefined;
+    throw error;
   }
   const variables: Record<string, string> = {};
   for (const line of text.replaceAll(/\\\r?\n/g, '').split(/[\r\n]/)) {

@@ -8,7 +8,7 @@ import { contains, parseAddress, parsePrefix } from '../../control/host/ipv4.js'
 import { Ping } from '../../control/host/ping.js';
 import { systemRunner } from '../../control/host/runner.js';
 import { findWays } from '../../control/host/ways.js';
-import { type Probed, probe, type Target } from '../../operate/diagnose/probe.js';
+import { type Probed, probe, type Target, type Tools } from '../../operate/diagnose/probe.js';
 import { readStatus } from '../../operate/status/socket.js';
 import { type HostGwStatus, isStarting, type Status } from '../../operate/status/status.js';
 import type { PeerSeen } from '../../operate/status/traffic.js';
@@ -52,6 +52,7 @@ export async function probePeers(
   { status, file }: Asked,
   targets: readonly Target[],
   count: number,
+  progress: Tools['progress'],
 ): Promise<Probed[]> {
   if (targets.length === 0) return [];
   const { address: here, interface: underlay } = status.underlay;
@@ -72,7 +73,7 @@ export async function probePeers(
       vxlan === undefined ? targets.map((one) => ({ ...one, direct: true })) : targets,
       { count, port: vxlan?.underlay.port ?? PORT, mtu: vxlan?.device.mtu ?? 0, here, underlay },
       {
-        ...{ clock: systemClock, underlay: outside, tunnel, seen },
+        ...{ clock: systemClock, underlay: outside, tunnel, seen, progress },
         ways: (addresses) =>
           findWays(ip, addresses, { source: here, tunnel: tunnelName, vrf: iface?.vrf }),
       },
@@ -96,6 +97,7 @@ export async function probeAddresses(
   ip: Ip,
   addresses: readonly string[],
   count: number,
+  progress: Tools['progress'],
 ): Promise<Probed[]> {
   const probed = new Map<string, Probed>();
   for (const { here, underlay, targets } of await leavings(ip, [...new Set(addresses)])) {
@@ -105,7 +107,7 @@ export async function probeAddresses(
         targets.map((publicIp) => ({ publicIp, subnet: undefined, direct: false })),
         { count, port: PORT, mtu: 0, here, underlay },
         {
-          ...{ clock: systemClock, underlay: sender, tunnel: undefined },
+          ...{ clock: systemClock, underlay: sender, tunnel: undefined, progress },
           seen: async () => undefined,
           ways: (all) => findWays(ip, all, { source: here, tunnel: '' }),
         },

@@ -6,6 +6,7 @@
  * A rule (`ip rule`) that leads packets elsewhere is not looked at.
  */
 import type { Fault } from '../runtime.js';
+import { quoted, quotedWords } from '../shell.js';
 import { contains, formatPrefix, type Prefix, parsePrefix } from './ipv4.js';
 import { describeRow, isOfFlannel, type Row, readRow } from './route.js';
 
@@ -94,7 +95,7 @@ function judgeInside({ prefix, text, device }: Local, own: Prefix): Clash[] {
       about: `network ${text}`,
       text: `our subnet ${text} is the network of several devices (${device}): only the containers of one of them are reached`,
       cure: `take its address from all but one of them; if the containers are on ${first}: ${others
-        .map((name) => `ip addr flush dev ${name} to ${text}`)
+        .map((name) => `ip addr flush dev ${quoted(name)} to ${text}`)
         .join('; ')}`,
       loses: 'some',
     },
@@ -164,7 +165,7 @@ export function describeAddress(address: string, device: string, peer: PeerSubne
     text:
       `the address ${address} of ${device} is in the subnet ${peer.subnet} of the peer ${peer.host}: ` +
       'whatever has it there is not reached',
-    cure: `ip addr del ${address} dev ${device}   (unless it is wanted)`,
+    cure: `ip addr del ${address} dev ${quoted(device)}   (unless it is wanted)`,
     loses: 'some',
   };
 }
@@ -174,13 +175,13 @@ export function describeKept(route: string, why: string): Clash {
   return {
     about: `route ${route}`,
     text: `the route ${route} leads our own subnet away from this host: ${why}`,
-    cure: `ip route del ${route}`,
+    cure: `ip route del ${quotedWords(route)}`,
     loses: 'all',
   };
 }
 
 function unlessWanted(route: string): string {
-  return `ip route del ${route}   (unless it is wanted)`;
+  return `ip route del ${quotedWords(route)}   (unless it is wanted)`;
 }
 
 interface Own {

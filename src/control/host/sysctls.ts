@@ -6,6 +6,7 @@
  * takes for a separator.
  */
 import fs from 'node:fs';
+import { quoted } from '../shell.js';
 
 /** The text of a file under /proc/sys, or undefined where there is none to be read. */
 export function readSysctl(key: string, proc = '/proc'): string | undefined {
@@ -39,5 +40,5 @@ export function ofDevice(device: string, key: string, family: 'ipv4' | 'ipv6' = 
 /** What an operator types. */
 export function sysctlCommand(key: string, value: string): string {
   const dotted = key.includes('.') ? key : key.replaceAll('/', '.');
-  return `sysctl -w ${dotted}=${value}`;
+  return `sysctl -w ${quoted(`${dotted}=${value}`)}`;
 }

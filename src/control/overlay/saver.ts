@@ -3,6 +3,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import type { Clock, Fault, Log } from '../runtime.js';
+import { quoted } from '../shell.js';
 import { type Change, type Entry, type Listener, type Listing, messageOf } from '../store/store.js';
 import type { OwnLease } from './acquire.js';
 import { type ReadNetwork, readSaved, savedFile, writeSaved } from './saved.js';
@@ -136,7 +137,7 @@ export class Saver implements Listener {
 
   #fail(text: string): void {
     const folder = path.dirname(this.#file);
-    const cure = `df -h ${folder}; ls -ld ${folder}   (is there room, and may weft write there?)`;
+    const cure = `df -h ${quoted(folder)}; ls -ld ${quoted(folder)}   (is there room, and may weft write there?)`;
     this.#problem = { about: this.#file, text, cure };
   }
 }

@@ -6,9 +6,9 @@
 import https from 'node:https';
 import { createRequire } from 'node:module';
 import path from 'node:path';
+import { quoted } from '../shell.js';
 import type { Credentials } from './dial.js';
 import { isObject, parseJson } from './json.js';
-import { quoted } from './shell.js';
 
 /**
  * Taken by require: for an `import`, Node 22 looks at all that the module has, for which it makes a
@@ -48,7 +48,7 @@ export async function hintForMissingConfig(source: HintSource): Promise<string> 
 
 function putCommand({ endpoints, etcdctlFlags, configKey }: HintSource, value: string): string {
   const flags = etcdctlFlags === '' ? '' : `${etcdctlFlags} `;
-  const command = `etcdctl ${flags}--endpoints=${endpoints.join(',')}`;
+  const command = `etcdctl ${flags}--endpoints=${quoted(endpoints.join(','))}`;
   return `ETCDCTL_API=3 ${command} put ${quoted(configKey)} ${quoted(oneLine(value))}`;
 }
 

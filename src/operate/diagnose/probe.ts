@@ -60,6 +60,8 @@ export interface Tools {
   readonly ways: (addresses: readonly string[]) => Promise<Ways>;
   /** What the lanes have seen until now, by public IP; undefined: there are none. */
   readonly seen: () => Promise<ReadonlyMap<string, PeerSeen> | undefined>;
+  /** Told how many have just been asked, lot by lot. */
+  readonly progress: (asked: number) => void;
 }
 
 export interface Probed extends Target {
@@ -77,7 +79,9 @@ export async function probe(
 ): Promise<Probed[]> {
   const all: Probed[] = [];
   for (let from = 0; from < targets.length; from += AT_ONCE) {
-    all.push(...(await probeSome(targets.slice(from, from + AT_ONCE), setting, tools)));
+    const some = await probeSome(targets.slice(from, from + AT_ONCE), setting, tools);
+    tools.progress(some.length);
+    all.push(...some);
   }
   return all;
 }

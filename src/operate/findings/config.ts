@@ -1,5 +1,5 @@
 /** The network config in the store: one that flanneld refuses, or that is not the one in force. */
-import { quoted } from '../../control/store/shell.js';
+import { quoted } from '../../control/shell.js';
 import type { ConfigChange } from '../status/status.js';
 import type { AnyStatus } from './check.js';
 import { etcdOf, type StoreAt } from './etcdctl.js';

@@ -1,5 +1,6 @@
 /** The command that speaks to the store of this network, where that is etcd. */
 
+import { quoted } from '../../control/shell.js';
 import type { AnyStatus } from './check.js';
 
 export interface EtcdAt {
@@ -18,5 +19,5 @@ export function etcdOf({ store, etcdctlFlags }: StoreAt): EtcdAt | undefined {
   if (endpoints === undefined || prefix === undefined) return undefined;
   // An older weft, of before an upgrade, tells none.
   const flags = etcdctlFlags ? `${etcdctlFlags} ` : '';
-  return { command: `etcdctl ${flags}--endpoints=${endpoints}`, prefix };
+  return { command: `etcdctl ${flags}--endpoints=${quoted(endpoints)}`, prefix };
 }

@@ -1,5 +1,5 @@
 /** Leases of others that contradict each other. */
-import { quoted } from '../../control/store/shell.js';
+import { quoted } from '../../control/shell.js';
 import type { AnyStatus } from './check.js';
 import { etcdOf } from './etcdctl.js';
 import type { Finding } from './finding.js';

@@ -6,6 +6,7 @@ import fs from 'node:fs';
 import { bridgesIn } from '../../control/host/bridges.js';
 import { HostError } from '../../control/host/errors.js';
 import { formatAddress, parsePrefix } from '../../control/host/ipv4.js';
+import { quoted } from '../../control/shell.js';
 import type { HostCheck, Subject } from './check.js';
 import type { Finding } from './finding.js';
 import type { Link } from './probes.js';
@@ -79,14 +80,14 @@ function judgeUnderlay(link: Link | undefined, name: string): Finding[] {
   const lost = 'nothing passes between this host and others';
   if (!flags.includes('UP')) {
     const text = `the underlay interface ${name} is down: ${lost}`;
-    return [{ ...down, text, cure: `ip link set ${name} up` }];
+    return [{ ...down, text, cure: `ip link set ${quoted(name)} up` }];
   }
   if (!flags.includes('NO-CARRIER') && operstate !== 'DOWN') return [];
   return [
     {
       ...down,
       text: `the underlay interface ${name} has no carrier: ${lost}`,
-      cure: `see to the cable, the switch, or what ${name} is made of (ip -d link show ${name})`,
+      cure: `see to the cable, the switch, or what ${name} is made of (ip -d link show ${quoted(name)})`,
     },
   ];
 }
@@ -97,7 +98,7 @@ function judgeBridge({ ifname = '', flags = [], mtu = 0 }: Link, subject: Subjec
       {
         ...{ code: 'bridge-down', severity: 'error', scope: 'host', about: ifname },
         text: `${ifname}, the bridge of this host's containers, is down: they reach nothing`,
-        cure: `ip link set ${ifname} up`,
+        cure: `ip link set ${quoted(ifname)} up`,
       },
     ];
   }
@@ -111,7 +112,7 @@ function judgeBridge({ ifname = '', flags = [], mtu = 0 }: Link, subject: Subjec
         'packets of containers are cut, or refused and sent again',
       cure: isDocker
         ? `start dockerd with --mtu=${subject.mtu} (weft docker-opts writes it) and the containers anew`
-        : `ip link set ${ifname} mtu ${subject.mtu}, and start the containers anew`,
+        : `ip link set ${quoted(ifname)} mtu ${subject.mtu}, and start the containers anew`,
     },
   ];
 }

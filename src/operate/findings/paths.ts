@@ -1,4 +1,6 @@
 /** Paths that take less than the network was made for, and sends that cost more than they should. */
+
+import { quoted } from '../../control/shell.js';
 import { PEER_SOCKETS } from '../../dataplane/io/peer-sockets.js';
 import type { Status } from '../status/status.js';
 import type { AnyStatus } from './check.js';
@@ -85,7 +87,7 @@ export function judgeSegmenting(now: AnyStatus): Finding[] {
     text:
       `the kernel refuses to send many datagrams at once (UDP_SEGMENT) to ${words}, so each ` +
       'costs a send of its own: the way there leads by a device that sums no checksums',
-    cure: `ethtool -K ${name} tx on`,
+    cure: `ethtool -K ${quoted(name)} tx on`,
   }));
 }
 

@@ -1,4 +1,6 @@
 /** What the host's own queues lose just now, beside what the lanes drop. */
+
+import { quoted } from '../../control/shell.js';
 import { count } from '../status/format.js';
 import type { HostCounters } from '../status/host.js';
 import type { Status } from '../status/status.js';
@@ -32,7 +34,7 @@ const KINDS: readonly Kind[] = [
       text:
         `${n} datagrams a second come in with a wrong checksum and are dropped: damaged on their ` +
         `way, or wrongly summed by the sender's card or by ${name}`,
-      cure: `ethtool -K ${name} rx off; should that not help, on the sender: ethtool -K ${name} tx off`,
+      cure: `ethtool -K ${quoted(name)} rx off; should that not help, on the sender: ethtool -K ${quoted(name)} tx off`,
     }),
   },
   {
@@ -72,7 +74,7 @@ const KINDS: readonly Kind[] = [
     words: (n, { underlay: { interface: name } }) => ({
       about: name,
       text: `${n} sends a second meet a full queue of ${name}: more is sent than it takes`,
-      cure: `tc -s qdisc show dev ${name}   (a shaper there, or a slow line)`,
+      cure: `tc -s qdisc show dev ${quoted(name)}   (a shaper there, or a slow line)`,
     }),
   },
   {

@@ -5,7 +5,7 @@
  * flanneld writes. So it is an error in any case, and says whom it harms.
  */
 
-import { quoted } from '../../control/store/shell.js';
+import { quoted } from '../../control/shell.js';
 import type { UnsoundLease } from '../status/status.js';
 import type { AnyStatus } from './check.js';
 import { etcdOf, type StoreAt } from './etcdctl.js';

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import {
+  describeAddress,
+  describeKept,
   judgeNetworks,
   judgeRoutes,
   localNetworks,
@@ -206,4 +208,12 @@ test('what is lost by a clash: nothing, what some containers send, or all of thi
   assert.deepEqual(loses(routes(DOCKER, to('10.5.93.0/24', { metric: 50 })).faults), ['none']);
   assert.deepEqual(loses(routes(DOCKER, to('10.5.93.0/25')).faults), ['some']);
   assert.deepEqual(loses(routes(DOCKER, to('10.5.52.0/24')).faults), ['all']);
+});
+
+test('names in what is to be typed are words for a shell, whatever characters they have', () => {
+  const peer = { subnet: '10.5.93.0/24', host: '192.168.64.4' };
+  const { cure } = describeAddress('10.5.93.7', 'a;reboot', peer);
+  assert.equal(cure, "ip addr del 10.5.93.7 dev 'a;reboot'   (unless it is wanted)");
+  const kept = describeKept('10.5.52.0/24 via 192.168.64.9 dev a*', 'it is busy');
+  assert.equal(kept.cure, "ip route del 10.5.52.0/24 via 192.168.64.9 dev 'a*'");
 });

@@ -32,6 +32,7 @@ function begin() {
     seen: [] as (PeerSeen | undefined)[],
   };
   const sent: { by: 'tunnel' | 'underlay'; to: number; size: number; at: number }[] = [];
+  const lots: number[] = [];
   let waiting = 0;
   let most = 0;
   const sender = (by: 'tunnel' | 'underlay') => ({
@@ -58,11 +59,12 @@ function begin() {
         const seen = world.seen.shift();
         return seen && new Map(targets.map(({ publicIp }) => [publicIp, seen]));
       },
+      progress: (asked) => lots.push(asked),
     });
     await clock.pass(120_000);
     return all;
   };
-  return { clock, world, sent, run, most: () => most };
+  return { clock, world, sent, lots, run, most: () => most };
 }
 
 test('a peer that is well: pings and small echoes, then large ones, and the path MTU', async () => {
@@ -161,7 +163,7 @@ test('a route by another device is told when nothing comes back', async () => {
 });
 
 test('of many peers some are asked at a time, all in their order', async () => {
-  const { run, most } = begin();
+  const { run, most, lots } = begin();
   const targets = Array.from({ length: 40 }, (_, i) => target(i + 1));
   const all = await run(targets, true, { ...SETTING, count: 1 });
   assert.deepEqual(
@@ -169,6 +171,7 @@ test('of many peers some are asked at a time, all in their order', async () => {
     targets.map(({ publicIp }) => publicIp),
   );
   assert.ok(most() <= 2 * AT_ONCE, `${most()} at once`);
+  assert.deepEqual(lots, [16, 16, 8]);
 });
 
 test('the table, and below it what is not well', async () => {

@@ -66,6 +66,9 @@ test('a bridge that is down, and one of another name with too large an MTU', asy
   const large = { ...BRIDGE, ifname: 'cni0', mtu: 1451 };
   const [second] = await links(t, { 'addr show to 10.10.58.0/24': [large] });
   assert.equal(second!.cure, 'ip link set cni0 mtu 1450, and start the containers anew');
+  const odd = { ...down, ifname: 'br$(reboot)' };
+  const [third] = await links(t, { 'addr show to 10.10.58.0/24': [odd] });
+  assert.equal(third!.cure, "ip link set 'br$(reboot)' up", 'a name is one word for a shell');
 });
 
 test('the table of connections: by how full it is', async (t) => {
