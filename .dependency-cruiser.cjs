@@ -26,14 +26,15 @@ module.exports = {
       'dataplane/routes/',
       'dataplane/io/',
     ]),
-    only('store', 'control/store/', ['control/runtime']),
+    only('store', 'control/store/', ['control/runtime', 'control/shell']),
     only('overlay', 'control/overlay/', [
       'control/runtime',
+      'control/shell',
       'control/store/',
       'dataplane/routes/',
       'dataplane/wire/',
     ]),
-    only('host', 'control/host/', ['control/runtime']),
+    only('host', 'control/host/', ['control/runtime', 'control/shell']),
     only('daemon', 'control/daemon/', [
       'control/',
       'dataplane/',
@@ -44,6 +45,7 @@ module.exports = {
     only('operate', 'operate/', [
       'dataplane/',
       'control/runtime',
+      'control/shell',
       'control/store/',
       'control/host/',
     ]),
