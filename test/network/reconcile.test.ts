@@ -188,6 +188,12 @@ describe('a host that others change', { skip: lacks ?? false, timeout: 600_000 }
       { right: async () => /-A FLANNEL-FWD -s/.test(await rules()), within: 10_000 },
     );
     await host.run(['iptables', '-P', 'FORWARD', 'ACCEPT']);
+    // A look in between has found the drop, which the log would be told of during the next test.
+    await eventually(
+      async () => (await statusOf(host)).findings.every(({ code }) => code !== 'firewall-drop'),
+      () => `the drop is still found:\n${weft.output}`,
+      10_000,
+    );
   });
 
   test('the device deleted: made anew with all of it, in the same process, which counts on', async () => {
