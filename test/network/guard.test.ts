@@ -178,6 +178,12 @@ describe("the guard against containers' own VXLAN", {
 
       test('a bridge that is made later is covered within the period', async () => {
         const subnet = host1.subnetFile()!.subnet;
+        // A bridge without an address answers no ARP: what is known of it by then has to last.
+        const { stdout } = await host1.run(['ip', '-j', 'link', 'show', 'docker0']);
+        const [{ address: bridge }] = JSON.parse(stdout);
+        const gateway = subnet.split('/')[0]!;
+        const known = ['lladdr', bridge, 'dev', 'eth0', 'nud', 'permanent'];
+        await xbox1.run(['ip', 'neighbour', 'replace', gateway, ...known]);
         await host1.ip(`address del ${subnet} dev docker0`);
         await until(async () => (await forge(xbox1, STRANGER, host2)) === COUNT);
         const from = weft.output.length;
