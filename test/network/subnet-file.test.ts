@@ -80,7 +80,7 @@ describe('subnet.env among others', { skip: lacks ?? false, timeout: 600_000 }, 
       await says(/cannot write .*subnet\.env: .*Docker and CNI will miss it/);
       assert.ok(await passes(...overlay.containers));
       await sleep(7_000);
-      assert.equal(weft.output.slice(before).match(/cannot write/g)?.length, 1);
+      assert.equal(weft.output.slice(before).match(/^W .*cannot write/gm)?.length, 1);
       await host.run(['mount', ...undo, folder]);
       await has(text);
       await isWell();
