@@ -33,5 +33,6 @@ test('of many: after the first lot how long it takes, then once a minute, to the
     lines[1],
     '208 of 5,000 peers asked, about 25 minutes to go; those named are asked alone',
   );
+  assert.match(lines[10]!, /^1,936 of 5,000 peers/);
   assert.match(lines.at(-1)!, /about 1 minute to go/);
 });

@@ -1,6 +1,6 @@
 /** How far `weft probe` is, where there are so many peers that it takes long. */
 import type { Clock } from '../../control/runtime.js';
-import { counted } from '../../operate/status/format.js';
+import { count, counted } from '../../operate/status/format.js';
 
 /** What is left is worth a line from so long on, and the next line comes so much later. */
 const LONG_MS = 15_000;
@@ -23,7 +23,7 @@ export function progressOf(
     saidAt = now;
     const minutes = Math.ceil(leftMs / 60_000);
     say(
-      `${done} of ${counted(all, 'peer')} asked, about ${counted(minutes, 'minute')} to go; those named are asked alone`,
+      `${count(done)} of ${counted(all, 'peer')} asked, about ${counted(minutes, 'minute')} to go; those named are asked alone`,
     );
   };
 }
