@@ -47,11 +47,13 @@ export class Output {
     return (this.#pipe?.writableLength ?? 0) > BEHIND;
   }
 
-  /** Written by the next `flush` at the latest. */
-  write(bytes: Uint8Array): void {
+  /** Written together, by the next `flush` at the latest; nobody changes them until then. */
+  write(...parts: readonly Uint8Array[]): void {
     if (this.#isOver) return;
-    this.#held.push(bytes);
-    this.#heldBytes += bytes.length;
+    for (const part of parts) {
+      this.#held.push(part);
+      this.#heldBytes += part.length;
+    }
     if (this.#heldBytes >= HELD) this.flush();
   }
 

@@ -46,8 +46,8 @@ export class PcapngSink implements Sink {
   constructor({ file, device, snap, about, failed, drained }: SinkOptions) {
     this.#output = new Output(file, failed, drained);
     this.#writer = new PcapngWriter((block) => {
-      this.size += block.length;
-      this.#output.write(block);
+      for (const { length } of block) this.size += length;
+      this.#output.write(...block);
     }, about);
     const common = { linkType: RAW_IP, snapLength: snap };
     this.#inner = this.#writer.addInterface({ ...common, name: device });
@@ -62,7 +62,7 @@ export class PcapngSink implements Sink {
     const { isInner, seconds, nanoseconds } = packet;
     this.#last = { seconds, nanoseconds };
     this.#written[isInner ? 'inner' : 'outer'] += 1;
-    this.#writer.packet({ ...packet, interface: isInner ? this.#inner : this.#outer });
+    this.#writer.packet(isInner ? this.#inner : this.#outer, packet);
   }
 
   async close(missed: Missed): Promise<void> {

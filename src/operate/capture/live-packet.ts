@@ -3,19 +3,15 @@
  *
  * The outer IPv4 and UDP headers are made here: a lane sees the payload, the other end's address
  * and port, and the TOS, and the kernel keeps the rest to itself. TTL, id and fragments are not
- * what was on the wire; lengths and sums fit the packet shown.
+ * what was on the wire, and there is no UDP checksum.
  */
 
-import * as ipv4 from '../../dataplane/wire/ipv4.js';
 import { formatAddress } from '../../dataplane/wire/ipv4.js';
-import * as udp from '../../dataplane/wire/udp.js';
-import * as vnet from '../../dataplane/wire/vnet.js';
 import { describeIpv4, describeVxlan } from './describe.js';
 import type { LiveRecord } from './live-records.js';
-import { withOffload } from './offload.js';
-import { SOURCE_PORT, wrapUdp } from './outer.js';
+import { offloadBehind } from './offload.js';
+import { outerHeaders, SOURCE_PORT } from './outer.js';
 
-const OUTER_HEADERS = ipv4.HEADER + udp.HEADER;
 const PAYLOAD_MAX = 65_507;
 
 /** Where a weft listens, and how it names its reasons. */
@@ -31,21 +27,22 @@ export interface LivePacket {
   readonly direction: 'inbound' | 'outbound';
   readonly seconds: number;
   readonly nanoseconds: number;
-  readonly bytes: Uint8Array;
+  /** What is kept of it, one behind the other. */
+  readonly parts: readonly Uint8Array[];
   readonly originalLength: number;
   /** Verdict, peer and reason: `in from 10.0.0.9, which is no peer: dropped unknown_sender`. */
   readonly comment: string;
 }
 
 export function livePacket(record: LiveRecord, place: LivePlace): LivePacket {
-  const { bytes, length } = record.isInner ? inner(record) : outer(record, place);
+  const { parts, length } = record.isInner ? inner(record) : outer(record, place);
   const micros = Math.floor(record.time * 1000);
   return {
     isInner: record.isInner,
     direction: record.isOutbound ? 'outbound' : 'inbound',
     seconds: Math.floor(micros / 1_000_000),
     nanoseconds: (micros % 1_000_000) * 1000,
-    bytes,
+    parts,
     originalLength: length,
     comment: commentOn(record, place.drops),
   };
@@ -55,7 +52,7 @@ export function livePacket(record: LiveRecord, place: LivePlace): LivePacket {
 export function liveText(packet: LivePacket): string {
   const time = new Date(packet.seconds * 1000).toISOString().slice(11, 19);
   const fraction = String(Math.floor(packet.nanoseconds / 1000)).padStart(6, '0');
-  const { bytes } = packet;
+  const bytes = Buffer.concat(packet.parts);
   const isIpv4 = bytes.length > 0 && bytes[0]! >> 4 === 4;
   const describe = packet.isInner ? describeIpv4 : describeVxlan;
   const what = isIpv4
@@ -64,22 +61,28 @@ export function liveText(packet: LivePacket): string {
   return `${time}.${fraction} ${packet.isInner ? 'inner' : 'outer'} ${what}: ${packet.comment}`;
 }
 
-/** A super-packet that was kept whole has its vnet header behind it, for `weft replay`. */
-function inner({ bytes, length, vnet: header }: LiveRecord): { bytes: Uint8Array; length: number } {
-  if (bytes.length < length || vnet.gsoType(header, 0) === vnet.NONE) return { bytes, length };
-  const whole = withOffload(bytes, header);
-  return { bytes: whole, length: whole.length };
+interface Shown {
+  readonly parts: readonly Uint8Array[];
+  readonly length: number;
 }
 
-function outer(record: LiveRecord, place: LivePlace): { bytes: Uint8Array; length: number } {
+/** A super-packet that was kept whole has its vnet header behind it, for `weft replay`. */
+function inner({ bytes, length, vnet: header }: LiveRecord): Shown {
+  const behind = bytes.length < length ? undefined : offloadBehind(header);
+  if (behind === undefined) return { parts: [bytes], length };
+  return { parts: [bytes, behind], length: length + behind.length };
+}
+
+/** There is no UDP checksum: to sum up what a busy lane shows costs more than all else that is done for it. */
+function outer(record: LiveRecord, place: LivePlace): Shown {
   const { address, port, tos, length, isOutbound } = record;
   const here = {
     address: place.address,
     port: isOutbound ? record.ownPort || SOURCE_PORT : place.port,
   };
   const [from, to] = isOutbound ? [here, { address, port }] : [{ address, port }, here];
-  const payload = record.bytes.subarray(0, PAYLOAD_MAX);
-  const bytes = wrapUdp(payload, {
+  const whole = Math.min(length, PAYLOAD_MAX);
+  const headers = outerHeaders(whole, {
     source: from.address,
     sourcePort: from.port,
     destination: to.address,
@@ -87,15 +90,10 @@ function outer(record: LiveRecord, place: LivePlace): { bytes: Uint8Array; lengt
     tos,
     id: 0,
   });
-  const total = OUTER_HEADERS + Math.min(length, PAYLOAD_MAX);
-  if (payload.length < length) {
-    // Of what was cut there can be no sum: 0 says that there is none.
-    ipv4.setTotalLength(bytes, 0, total);
-    ipv4.seal(bytes, 0);
-    udp.setLength(bytes, ipv4.HEADER, total - ipv4.HEADER);
-    udp.setSum(bytes, ipv4.HEADER, 0);
-  }
-  return { bytes, length: total };
+  return {
+    parts: [headers, record.bytes.subarray(0, PAYLOAD_MAX)],
+    length: headers.length + whole,
+  };
 }
 
 function commentOn(record: LiveRecord, drops: readonly string[]): string {

@@ -20,10 +20,16 @@ import * as vnet from '../../dataplane/wire/vnet.js';
 /** What stands between a packet and its vnet header; in a capture they are bytes behind the packet. */
 const MARK = Buffer.from('vnet');
 
-/** A super-packet's bytes, "vnet" and its vnet header; any other packet alone. */
+/** A super-packet's bytes and what is kept behind them; any other packet alone. */
 export function withOffload(packet: Uint8Array, header: Uint8Array): Uint8Array {
-  if (vnet.gsoType(header, 0) === vnet.NONE) return packet;
-  return Buffer.concat([packet, MARK, header]);
+  const behind = offloadBehind(header);
+  return behind === undefined ? packet : Buffer.concat([packet, behind]);
+}
+
+/** What is kept behind a super-packet: "vnet" and its vnet header; undefined behind any other packet. */
+export function offloadBehind(header: Uint8Array): Uint8Array | undefined {
+  if (vnet.gsoType(header, 0) === vnet.NONE) return undefined;
+  return Buffer.concat([MARK, header]);
 }
 
 /** The vnet header in what lies behind a packet; undefined where there is none. */

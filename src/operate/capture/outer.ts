@@ -41,28 +41,36 @@ export class OuterHeaders {
 
 /** An outer IPv4 and UDP header around a payload of at most 65,507 bytes, both sums right. */
 export function wrapUdp(payload: Uint8Array, outer: Outer): Uint8Array {
-  // Of these a capture makes many: all of it is written below.
-  const packet = Buffer.allocUnsafe(ipv4.HEADER + udp.HEADER + payload.length);
-  packet[0] = 0x45;
-  packet[1] = outer.tos;
-  packet.writeUInt16BE(packet.length, 2);
-  packet.writeUInt16BE(outer.id, 4);
-  packet.writeUInt16BE(0, 6);
-  packet[8] = TTL;
-  packet[9] = ipv4.UDP;
-  packet.writeInt32BE(outer.source, 12);
-  packet.writeInt32BE(outer.destination, 16);
-  packet.writeUInt16BE(0, 10);
-  ipv4.seal(packet, 0);
-
+  const packet = Buffer.concat([outerHeaders(payload.length, outer), payload]);
   const length = udp.HEADER + payload.length;
-  packet.writeUInt16BE(outer.sourcePort, ipv4.HEADER);
-  packet.writeUInt16BE(outer.port, ipv4.HEADER + 2);
-  udp.setLength(packet, ipv4.HEADER, length);
-  udp.setSum(packet, ipv4.HEADER, 0);
-  packet.set(payload, ipv4.HEADER + udp.HEADER);
   const pseudo = checksum.pseudo(outer.source, outer.destination, ipv4.UDP, length);
   const sum = checksum.add(pseudo, checksum.sum(packet, ipv4.HEADER, length));
   udp.setSum(packet, ipv4.HEADER, udp.encodeSum(checksum.complement(sum)));
   return packet;
+}
+
+/**
+ * An outer IPv4 and UDP header for so many bytes of payload, at most 65,507, with 0 for the UDP
+ * checksum: there is none (RFC 768).
+ */
+export function outerHeaders(payload: number, outer: Outer): Buffer {
+  // Of these a capture makes many: all of it is written below.
+  const headers = Buffer.allocUnsafe(ipv4.HEADER + udp.HEADER);
+  headers[0] = 0x45;
+  headers[1] = outer.tos;
+  headers.writeUInt16BE(headers.length + payload, 2);
+  headers.writeUInt16BE(outer.id, 4);
+  headers.writeUInt16BE(0, 6);
+  headers[8] = TTL;
+  headers[9] = ipv4.UDP;
+  headers.writeInt32BE(outer.source, 12);
+  headers.writeInt32BE(outer.destination, 16);
+  headers.writeUInt16BE(0, 10);
+  ipv4.seal(headers, 0);
+
+  headers.writeUInt16BE(outer.sourcePort, ipv4.HEADER);
+  headers.writeUInt16BE(outer.port, ipv4.HEADER + 2);
+  udp.setLength(headers, ipv4.HEADER, udp.HEADER + payload);
+  udp.setSum(headers, ipv4.HEADER, 0);
+  return headers;
 }

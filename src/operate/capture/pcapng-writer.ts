@@ -1,7 +1,7 @@
 /**
  * Writes pcapng: little-endian, nanosecond times, one section (the layout: pcapng-layout.ts). The
  * blocks are made here and handed to `write`, one call a block, so that whoever reads a pipe sees
- * each packet whole.
+ * each packet whole. A packet's own bytes are handed on as they lie: of these there are many.
  */
 import {
   BLOCK_HEADER,
@@ -27,14 +27,12 @@ export interface PcapngInterface {
 }
 
 export interface PcapngPacket {
-  /** As `addInterface` answered. */
-  readonly interface: number;
   /** Since 1970; the seconds are not below 0. */
   readonly seconds: number;
   readonly nanoseconds: number;
-  /** What is kept of it. */
-  readonly bytes: Uint8Array;
-  /** That of `bytes`, unless given. */
+  /** What is kept of it, one behind the other. */
+  readonly parts: readonly Uint8Array[];
+  /** That of all parts, unless given. */
   readonly originalLength?: number;
   readonly direction?: keyof typeof DIRECTION;
   /** For people; at most 65,535 bytes of it are kept. */
@@ -57,7 +55,7 @@ export interface PcapngStatistics {
 }
 
 export class PcapngWriter {
-  readonly #write: (block: Buffer) => void;
+  readonly #write: (block: readonly Uint8Array[]) => void;
   #interfaces = 0;
   /** The two words of the last time: the packets of a lane's batch have one. */
   #seconds = -1;
@@ -66,7 +64,7 @@ export class PcapngWriter {
   #lower = 0;
 
   /** Writes the section's header; with the name of the program and a comment, where given. */
-  constructor(write: (block: Buffer) => void, about: PcapngAbout = {}) {
+  constructor(write: (block: readonly Uint8Array[]) => void, about: PcapngAbout = {}) {
     this.#write = write;
     const body = Buffer.alloc(16, 0xff); // a section of unknown length: -1
     body.writeUInt32LE(BYTE_ORDER, 0);
@@ -92,46 +90,48 @@ export class PcapngWriter {
     return this.#interfaces - 1;
   }
 
-  /** In one piece of memory: of these there are many. */
-  packet(packet: PcapngPacket): void {
-    const { bytes, originalLength = bytes.length, direction, comment = '' } = packet;
+  /** `number`: its interface's, as `addInterface` answered. */
+  packet(number: number, packet: PcapngPacket): void {
+    const { parts, direction, comment = '' } = packet;
+    const kept = parts.reduce((sum, { length }) => sum + length, 0);
     const note = Math.min(Buffer.byteLength(comment), VALUE_MAX);
     const hasOptions = note > 0 || direction !== undefined;
-    const length =
-      BLOCK_LEAST +
-      PACKET_HEADER +
-      padded(bytes.length) +
+    const filling = padded(kept) - kept;
+    const behind =
+      filling +
       (note === 0 ? 0 : OPTION_HEADER + padded(note)) +
       (direction === undefined ? 0 : OPTION_HEADER + 4) +
-      (hasOptions ? OPTION_HEADER : 0);
-    const block = Buffer.allocUnsafe(length);
-    block.writeUInt32LE(ENHANCED_PACKET, 0);
-    block.writeUInt32LE(length, 4);
-    block.writeUInt32LE(packet.interface, BLOCK_HEADER);
-    this.#writeTime(block, packet, BLOCK_HEADER);
-    block.writeUInt32LE(bytes.length, BLOCK_HEADER + 12);
-    block.writeUInt32LE(originalLength, BLOCK_HEADER + 16);
-    let at = BLOCK_HEADER + PACKET_HEADER;
-    block.set(bytes, at);
-    block.fill(0, at + bytes.length, at + padded(bytes.length));
-    at += padded(bytes.length);
+      (hasOptions ? OPTION_HEADER : 0) +
+      4;
+    const before = BLOCK_HEADER + PACKET_HEADER;
+    const length = before + kept + behind;
+    const made = Buffer.allocUnsafe(before + behind);
+    made.writeUInt32LE(ENHANCED_PACKET, 0);
+    made.writeUInt32LE(length, 4);
+    made.writeUInt32LE(number, BLOCK_HEADER);
+    this.#writeTime(made, packet, BLOCK_HEADER);
+    made.writeUInt32LE(kept, BLOCK_HEADER + 12);
+    made.writeUInt32LE(packet.originalLength ?? kept, BLOCK_HEADER + 16);
+    let at = before;
+    made.fill(0, at, at + filling);
+    at += filling;
     if (note > 0) {
-      block.writeUInt16LE(OPTION.comment, at);
-      block.writeUInt16LE(note, at + 2);
+      made.writeUInt16LE(OPTION.comment, at);
+      made.writeUInt16LE(note, at + 2);
       const end = at + OPTION_HEADER + padded(note);
-      block.fill(0, at + OPTION_HEADER + block.write(comment, at + OPTION_HEADER, note), end);
+      made.fill(0, at + OPTION_HEADER + made.write(comment, at + OPTION_HEADER, note), end);
       at = end;
     }
     if (direction !== undefined) {
-      block.writeUInt16LE(OPTION.flags, at);
-      block.writeUInt16LE(4, at + 2);
-      block.writeUInt32LE(DIRECTION[direction], at + OPTION_HEADER);
+      made.writeUInt16LE(OPTION.flags, at);
+      made.writeUInt16LE(4, at + 2);
+      made.writeUInt32LE(DIRECTION[direction], at + OPTION_HEADER);
       at += OPTION_HEADER + 4;
     }
     // The end of the options is four zeros.
-    if (hasOptions) block.writeUInt32LE(0, at);
-    block.writeUInt32LE(length, length - 4);
-    this.#write(block);
+    if (hasOptions) made.writeUInt32LE(0, at);
+    made.writeUInt32LE(length, made.length - 4);
+    this.#write([made.subarray(0, before), ...parts, made.subarray(before)]);
   }
 
   /** What became of an interface's packets until then; for the end of a capture. */
@@ -170,7 +170,7 @@ export class PcapngWriter {
     const head = Buffer.alloc(BLOCK_HEADER);
     head.writeUInt32LE(type, 0);
     head.writeUInt32LE(length, 4);
-    this.#write(Buffer.concat([head, ...body, head.subarray(4)]));
+    this.#write([head, ...body, head.subarray(4)]);
   }
 }
 

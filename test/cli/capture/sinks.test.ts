@@ -14,9 +14,10 @@ const NOTHING = { inner: 0, outer: 0 };
 
 function packet(number: number, isInner = true): LivePacket {
   const bytes = udpPacket({ id: number, payload: new Uint8Array(1000) });
+  const what = { parts: [bytes], originalLength: bytes.length };
   const time = { seconds: 1_700_000_000 + number, nanoseconds: 5000 };
   const comment = `in from 192.168.64.4: dropped number_${number}`;
-  return { isInner, direction: 'inbound', ...time, bytes, originalLength: bytes.length, comment };
+  return { isInner, direction: 'inbound', ...time, ...what, comment };
 }
 
 function options(name: string) {

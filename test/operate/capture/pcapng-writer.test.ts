@@ -13,17 +13,21 @@ const folder = temporaryFolder();
 /** Two interfaces, three packets. */
 function written(): Buffer[] {
   const blocks: Buffer[] = [];
-  const writer = new PcapngWriter((block) => blocks.push(block));
+  const writer = new PcapngWriter((block) => blocks.push(Buffer.concat(block)));
   const tun = writer.addInterface({ linkType: 101, name: 'flannel.1' });
   const underlay = writer.addInterface({ linkType: 1, snapLength: 96 });
   const seconds = 1_700_000_001;
-  writer.packet({ interface: tun, seconds, nanoseconds: 999_999_999, bytes: hex('4500000102') });
-  writer.packet({
-    ...{ interface: underlay, seconds: 2 ** 32, nanoseconds: 1, bytes: hex('01020304') },
+  writer.packet(tun, {
+    seconds,
+    nanoseconds: 999_999_999,
+    parts: [hex('4500'), hex('000102')],
+  });
+  writer.packet(underlay, {
+    ...{ seconds: 2 ** 32, nanoseconds: 1, parts: [hex('01020304')] },
     ...{ originalLength: 1500, direction: 'inbound', comment: 'dropped: wrong_length – ü' },
   });
-  writer.packet({
-    ...{ interface: tun, seconds: 0, nanoseconds: 0, bytes: hex(''), direction: 'outbound' },
+  writer.packet(tun, {
+    ...{ seconds: 0, nanoseconds: 0, parts: [hex('')], direction: 'outbound' },
   });
   return blocks;
 }
@@ -97,10 +101,10 @@ describe('pcapng writer', () => {
 
   it('keeps a comment to what an option can hold', () => {
     const blocks: Buffer[] = [];
-    const writer = new PcapngWriter((block) => blocks.push(block));
+    const writer = new PcapngWriter((block) => blocks.push(Buffer.concat(block)));
     const id = writer.addInterface({ linkType: 1 });
     const comment = 'x'.repeat(70_000);
-    writer.packet({ interface: id, seconds: 1, nanoseconds: 0, bytes: hex('00'), comment });
+    writer.packet(id, { seconds: 1, nanoseconds: 0, parts: [hex('00')], comment });
     assert.equal(blocks[2]!.length, 8 + 20 + 4 + 4 + 65_536 + 4 + 4);
   });
 });
