@@ -103,7 +103,8 @@ export class Daemon {
     const { clock, log } = options;
     this.#loop = new Reconciler(clock, log, () => this.#spent());
     const findings = () => this.#all();
-    this.#teller = new Teller({ clock, log, findings, elsewhere: TOLD_ELSEWHERE });
+    const isSure = (finding: Finding) => this.#examiner?.isSure(finding) ?? true;
+    this.#teller = new Teller({ clock, log, findings, isSure, elsewhere: TOLD_ELSEWHERE });
     this.#queues = new HostQueues(options.host.proc);
     this.#begun = options.clock.now();
   }

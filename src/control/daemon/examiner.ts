@@ -5,7 +5,7 @@
  * A mistake in a check costs that check, never the packets.
  */
 import type { AnyStatus, HostCheck, StatusCheck, Subject } from '../../operate/findings/check.js';
-import type { Finding } from '../../operate/findings/finding.js';
+import { type Finding, wordsOf } from '../../operate/findings/finding.js';
 import { HostError } from '../host/errors.js';
 import type { Clock, Log } from '../runtime.js';
 import { Pace, type Spent } from './pace.js';
@@ -37,6 +37,10 @@ export class Examiner {
   readonly #found = new Map<HostCheck, readonly Finding[]>();
   /** When each was looked with. */
   readonly #looked = new Map<HostCheck, number>();
+  /** Of each, the words of what its last look found and the one before did not. */
+  readonly #unsure = new Map<HostCheck, ReadonlySet<string>>();
+  /** Those of which that was a look out of turn, to be sure. */
+  readonly #outOfTurn = new Set<HostCheck>();
   #ofStatus: readonly Finding[] = [];
   #before: AnyStatus | undefined;
   /** Whose mistakes the log was told of, with the stack. */
@@ -61,6 +65,12 @@ export class Examiner {
     return [...this.#ofStatus, ...[...this.#found.values()].flat()];
   }
 
+  /** Whether it is more than what a single look at a host that changes has seen. */
+  isSure(finding: Finding): boolean {
+    const words = wordsOf(finding);
+    return ![...this.#unsure.values()].some((unsure) => unsure.has(words));
+  }
+
   /** The first round is at once; the others follow by themselves. */
   start(): void {
     this.#running = this.#round().finally(() => {
@@ -82,7 +92,10 @@ export class Examiner {
     for (const { check, pace } of this.#hostChecks) {
       if (this.#stopped) return;
       const begun = this.#options.clock.now();
-      if (!pace.isDue || begun - (this.#looked.get(check) ?? -Infinity) < LOOK_MS) continue;
+      if (begun - (this.#looked.get(check) ?? -Infinity) < LOOK_MS) continue;
+      if (!pace.isDue && !this.#wantsToBeSure(check)) continue;
+      if (pace.isDue) this.#outOfTurn.delete(check);
+      else this.#outOfTurn.add(check);
       this.#looked.set(check, begun);
       const look = async () => {
         // One for all of a round: what one check has asked of the host, the next is told, too.
@@ -90,9 +103,17 @@ export class Examiner {
         const seen = subject;
         return pace.run(() => lookWith(check, seen));
       };
-      this.#found.set(check, await this.#guarded(check.name, look));
+      const found = await this.#guarded(check.name, look);
+      const before = new Set((this.#found.get(check) ?? []).map(wordsOf));
+      this.#unsure.set(check, new Set(found.map(wordsOf).filter((words) => !before.has(words))));
+      this.#found.set(check, found);
     }
     this.#ofStatus = await this.#guarded('the status', () => this.#judge());
+  }
+
+  /** A look that found something new is followed by one more, however long its turn is away. */
+  #wantsToBeSure(check: HostCheck): boolean {
+    return (this.#unsure.get(check)?.size ?? 0) > 0 && !this.#outOfTurn.has(check);
   }
 
   async #judge(): Promise<readonly Finding[]> {

@@ -1,11 +1,11 @@
 /**
  * Tells the log what is wrong, whoever found it: the parts of the daemon or a check. A finding is
- * one line of log when it has lasted, and one when it is over, however often it comes and goes. One
- * that follows from a greater fault has its line if it is left when that is over. What has
+ * one line of log when it has lasted and is sure, and one when it is over, however often it comes and
+ * goes. One that follows from a greater fault has its line if it is left when that is over. What has
  * another reason than was said is said again.
  */
 import { withoutConsequences } from '../../operate/findings/consequences.js';
-import { type Finding, keyOf } from '../../operate/findings/finding.js';
+import { type Finding, keyOf, wordsOf } from '../../operate/findings/finding.js';
 import { type Clock, type Log, lineOf } from '../runtime.js';
 
 /** Between two rounds. */
@@ -22,6 +22,8 @@ export interface TellerOptions {
   readonly log: Log;
   /** All that is wrong just now, with what follows from it. */
   readonly findings: () => readonly Finding[];
+  /** Whether more than a single look has found it; all of them unless given. */
+  readonly isSure?: (finding: Finding) => boolean;
   /** Codes of those that say themselves, at once, what they are. */
   readonly elsewhere?: readonly string[];
 }
@@ -41,8 +43,10 @@ export class Teller {
 
   /** The first round is at once; the others follow by themselves. */
   start(): void {
-    this.#round((words) => this.#options.clock.now() - (this.#since.get(words) ?? 0) >= LASTS_MS);
-    this.#cancel = this.#options.clock.after(EVERY_MS, () => this.start());
+    const { clock, isSure = () => true } = this.#options;
+    const lasts = (words: string) => clock.now() - (this.#since.get(words) ?? 0) >= LASTS_MS;
+    this.#round((words, finding) => lasts(words) && isSure(finding));
+    this.#cancel = clock.after(EVERY_MS, () => this.start());
   }
 
   stop(): void {
@@ -85,12 +89,6 @@ export class Teller {
     for (const [, { text }] of over.slice(0, TOLD)) log.info(`over: ${text}`);
     if (over.length > TOLD) log.info(`over: ${over.length - TOLD} more findings`);
   }
-}
-
-/** What it is and in which words; counts and times in them change with each look: `1 line`, `1,234 lines`. */
-function wordsOf(finding: Finding): string {
-  const text = finding.text.replaceAll(/\d[\d,]*/g, '#').replaceAll(/(# [a-z]+?)s?\b/g, '$1');
-  return `${keyOf(finding)}: ${text}`;
 }
 
 function say(log: Log, finding: Finding): void {

@@ -41,6 +41,15 @@ export function keyOf({ code, about }: Finding): string {
   return `${code} ${about}`;
 }
 
+/**
+ * What it is and in which words; without counts and times, which change with each look:
+ * `1 line`, `1,234 lines`.
+ */
+export function wordsOf(finding: Finding): string {
+  const text = finding.text.replaceAll(/\d[\d,]*/g, '#').replaceAll(/(# [a-z]+?)s?\b/g, '$1');
+  return `${keyOf(finding)}: ${text}`;
+}
+
 /** Whether it is about this address (dotted): `peer 10.0.0.12` is not about 10.0.0.1. */
 export function isAbout({ about }: Pick<Finding, 'about'>, address: string): boolean {
   return addressesIn(about).includes(address);

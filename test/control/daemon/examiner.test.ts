@@ -94,6 +94,58 @@ test('a check takes its share of the time at most, and no other one waits for th
   assert.ok(Math.min(...[...between('usual')].slice(2)) >= 18_000);
 });
 
+test('sure is what two looks in a row have found, in the same words but for counts', async () => {
+  const says = (text: string): Finding => ({ ...finding('docker0'), text });
+  let found: readonly Finding[] = [];
+  const { clock, examiner } = make(
+    () => found,
+    () => [finding('peer')],
+  );
+  const sure = () => examiner.findings.map((one) => `${one.text}: ${examiner.isSure(one)}`);
+  examiner.start();
+  await settle();
+  assert.deepEqual(sure(), ['peer is off: true'], 'the status is no look at the host');
+  for (const [text, isSure] of [
+    ['down for 4 s', false],
+    ['down for 8 s', true],
+    ['away', false],
+    ['away', true],
+    ['down for 12 s', false],
+  ] as const) {
+    found = [says(text)];
+    await clock.pass(4_000);
+    assert.deepEqual(sure(), ['peer is off: true', `${text}: ${isSure}`]);
+  }
+  found = [];
+  await clock.pass(4_000);
+  found = [says('away')];
+  await clock.pass(4_000);
+  assert.deepEqual(sure(), ['peer is off: true', 'away: false'], 'found anew');
+});
+
+test('a look that found something is followed by one more, whatever it costs, and no third', async () => {
+  const [clock, log] = [new FakeClock(), new FakeLog()];
+  let spent = 0;
+  const looks: number[] = [];
+  const check: HostCheck = {
+    name: 'the thing',
+    look: async () => {
+      looks.push(clock.now());
+      spent += 1_000;
+      // Others' changes: something else each time.
+      return [{ ...finding('docker0'), text: 'xyz'.slice(looks.length % 3) }];
+    },
+  };
+  new Examiner({
+    ...{ clock, log, hostChecks: [check], statusChecks: [] },
+    ...{ subject: () => ({}) as Subject, status: () => fullStatus },
+    spent: () => spent,
+  }).start();
+  for (let i = 0; i < 150; i += 1) await clock.pass(2_000);
+  const between = looks.slice(1).map((at, i) => at - looks[i]!);
+  assert.deepEqual(between.slice(0, 4), [4_000, 60_000, 4_000, 60_000]);
+});
+
 test('a check that cannot look is a note', async () => {
   const { examiner } = make(() => {
     throw new HostError('ENOENT', 'cannot run nft: there is no such program in the PATH');

@@ -16,11 +16,12 @@ const cut = (code: string): Finding => ({
 
 function make(...found: Finding[]) {
   const [clock, log] = [new FakeClock(), new Lines()];
-  const host = { found };
+  const [host, sure] = [{ found }, { is: true }];
   const findings = () => host.found;
-  const teller = new Teller({ clock, log, findings, elsewhere: ['own-words'] });
+  const isSure = () => sure.is;
+  const teller = new Teller({ clock, log, findings, isSure, elsewhere: ['own-words'] });
   teller.start();
-  return { clock, log, host, teller };
+  return { clock, log, host, sure, teller };
 }
 
 test('a finding is said once when it has lasted, with its cure, and once when it is over', async () => {
@@ -47,6 +48,20 @@ test('what is over soon is not said at all', async () => {
   host.found = [];
   await clock.pass(20_000);
   assert.deepEqual(log.lines, []);
+});
+
+test('what is not sure is not said, however long it is in the list', async () => {
+  const { clock, log, host, sure } = make(finding('a'));
+  sure.is = false;
+  await clock.pass(60_000);
+  assert.deepEqual(log.lines, []);
+  sure.is = true;
+  await clock.pass(2_000);
+  assert.deepEqual(log.lines, ['warn: a is off']);
+  sure.is = false;
+  host.found = [finding('a'), finding('b')];
+  await clock.pass(60_000);
+  assert.deepEqual(log.lines, ['warn: a is off'], 'said once, and no other');
 });
 
 test('what comes and goes is not said each time, and is said in the end', async () => {
