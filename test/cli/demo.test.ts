@@ -76,7 +76,7 @@ test("a step that fails is told with what came and weft's log, and the exit code
   const told = JSON.parse(done.stdout) as Told;
   assert.equal(told.passed, false);
   const failed = told.steps.filter(({ outcome }) => outcome === 'failed');
-  assert.equal(failed.length, 1);
+  assert.equal(failed.length, 1, JSON.stringify(failed));
   assert.match(failed[0]!.came!, /iperf3 .*ended with code 3.*broken/);
   assert.match(
     done.stderr,

@@ -66,6 +66,16 @@ describe('an upgrade under a running weft', { skip: lacks ?? false, timeout: 600
     return [weft, place];
   };
 
+  /** Comes back when all its threads have nothing to do. */
+  const rest = async ({ pid }: Running): Promise<void> => {
+    const ticks = () => {
+      const [, ...fields] = fs.readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ');
+      const [user, system] = fields.join(' ').split(' ').slice(11);
+      return Number(user) + Number(system);
+    };
+    for (let before = -Infinity; ticks() - before > 1; await sleep(1_000)) before = ticks();
+  };
+
   /** All that makes a weft start something anew. */
   const lives = async (weft: Running): Promise<void> => {
     const again = async (what: string, act: () => Promise<unknown>, said: RegExp) => {
@@ -109,7 +119,7 @@ describe('an upgrade under a running weft', { skip: lacks ?? false, timeout: 600
     const [weft, place] = await installed('waiting');
     await weft.waitFor(/waiting for the network config/, 60_000);
     // The lanes' threads read their code beside the first seconds of the start.
-    await sleep(1_000);
+    await rest(weft);
     fs.renameSync(place, `${place}.old`);
     await etcd.put(config, CONFIG);
     await weft.waitFor(/ready: flannel/, 60_000);
