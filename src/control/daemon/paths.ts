@@ -100,6 +100,8 @@ export class Paths implements Member {
   /** Why nothing is measured; empty while it is. */
   #lack = '';
   #askedAt = Number.NEGATIVE_INFINITY;
+  /** Where the ways were asked for from. */
+  #askedFrom = '';
   readonly #pace: Pace;
   #changed = true;
   #faults: readonly Fault[] = [];
@@ -122,13 +124,13 @@ export class Paths implements Member {
 
   /** The peers that there is no way to, while there is none. */
   get faults(): readonly Fault[] {
-    return this.#faults;
+    return this.#isAsHere ? this.#faults : [];
   }
 
   /** Why no packet reaches this peer, in a clause; empty where one may, or nothing is known. */
   noWay(address: number): string {
     const way = this.#paths.get(address)?.way;
-    return typeof way === 'string' ? way : '';
+    return typeof way === 'string' && this.#isAsHere ? way : '';
   }
 
   /** The device by which packets for this peer leave; undefined while that is not known. */
@@ -259,6 +261,7 @@ export class Paths implements Member {
     // While the address is gone the underlay's own fault says it.
     if (here === undefined || addresses.length === 0) return;
     const { address: source, vrf } = here;
+    if (!this.#isAsHere) this.#beginFrom(here);
     const names = addresses.map(formatAddress);
     const ways = await findWays(ip, names, { source, tunnel, vrf }).catch((error) => {
       // Nothing was learnt of what changed.
@@ -271,6 +274,19 @@ export class Paths implements Member {
       if (path !== undefined && way !== undefined) this.#put(address, takeWay(path, way));
     }
     this.#judgeWays();
+  }
+
+  /** What was refused to packets from another address says nothing of this one. */
+  #beginFrom(here: Here): void {
+    this.#askedFrom = placeOf(here);
+    for (const [address, path] of this.#paths) {
+      if (typeof path.way === 'string') this.#paths.set(address, { ...path, way: undefined });
+    }
+    this.#judgeWays();
+  }
+
+  get #isAsHere(): boolean {
+    return this.#askedFrom === placeOf(this.#options.here());
   }
 
   /** Puts what is due into the queue, the longest due first, and begins. */
@@ -349,4 +365,8 @@ export class Paths implements Member {
   #judgeWays(): void {
     this.#faults = faultsOf([...this.#paths].map(([address, { way }]) => ({ address, way })));
   }
+}
+
+function placeOf(here: Here | undefined): string {
+  return here === undefined ? '' : `${here.address} ${here.vrf ?? ''}`;
 }

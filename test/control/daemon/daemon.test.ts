@@ -308,3 +308,13 @@ test('a reload before the start is done is no error, and changes nothing', async
   await host.lifecycle.leave(0, 'got SIGTERM');
   await started;
 });
+
+test('a start that is refused: what is wrong with this host is told before', async (t) => {
+  const host = new FakeHost(t);
+  host.io.startLanes = () => {
+    throw new Error('no thread for the lanes');
+  };
+  const firewall = { ...FIREWALL, masquerade: false, forward: false };
+  assert.match(await host.refused(host.daemon({ firewall })), /no thread for the lanes/);
+  assert.equal(host.log.matching(/^warn: no guard: cannot run iptables/).length, 1);
+});

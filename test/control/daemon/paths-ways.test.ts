@@ -108,6 +108,31 @@ test('while the underlay address is gone no peer is at fault', async () => {
   assert.deepEqual(paths.faults, []);
 });
 
+test('what is refused to an address that is not here any more is no fault, and asked for anew', async () => {
+  const { clock, follow, paths, world, asked } = begin();
+  world.refused.set('192.168.0.2', 'RTNETLINK answers: Network is unreachable');
+  const to2 = peer(2).publicIp;
+  const told = () => [paths.faults.length, paths.noWay(to2)];
+  follow([peer(2)]);
+  await clock.pass(SECOND);
+  assert.deepEqual(told(), [1, 'no route leads there']);
+  const { here } = world;
+  world.here = undefined;
+  assert.deepEqual(told(), [0, '']);
+  world.here = here;
+  assert.deepEqual(told(), [1, 'no route leads there']);
+  world.here = { address: '192.168.0.99' };
+  assert.deepEqual(told(), [0, '']);
+  // That of one other peer is no answer for the rest.
+  follow([peer(2), peer(3)]);
+  await clock.pass(SECOND);
+  assert.ok(asked.flat().includes('route get 192.168.0.3 from 192.168.0.99'));
+  assert.deepEqual(told(), [0, '']);
+  paths.changed();
+  await paths.reconcile();
+  assert.deepEqual(told(), [1, 'no route leads there']);
+});
+
 test('in another VRF another socket measures, and its routes count', async () => {
   const { clock, follow, world, opened, asked, paths } = begin();
   follow([peer(2)]);
