@@ -80,7 +80,10 @@ function script(
   for (const [turn, node] of nodes.entries()) {
     lines.push(
       `echo "=== $(. /etc/os-release; echo $PRETTY_NAME), Node ${node}, ${user === undefined ? 'root' : `a user (tun: ${user})`}"`,
-      `tar -xf /tmp/fresh-node-${node}.tar -C /usr/local && node --version && npm --version`,
+      `tar -xf /tmp/fresh-node-${node}.tar -C /usr/local`,
+      // As the README says of these.
+      ...(Number(node) < 26 ? [] : ['apt-get -q update && apt-get install -q -y libatomic1']),
+      'node --version && npm --version',
     );
     if (as !== '' && turn === 0) {
       // The administrator runs the line that the user was given, as it stands.
