@@ -2,7 +2,7 @@
  * What it costs to look: one TCP stream between containers behind weft that goes on all the time,
  * while those who look are switched off and on and off again.
  *
- *   npm run bench -- look [--rounds=9] [--slice=3] [--wire=on] [--spread] [--out=FOLDER]
+ *   npm run bench -- look [--rounds=9] [--slice=3] [--settle=6] [--wire=on] [--spread] [--out=FOLDER]
  *
  *   nothing   nothing is switched: what the measurement itself comes to, 0 but for chance
  *   watched   at both ends: weft status -watch, metrics each second, the page of weft dash open
@@ -11,7 +11,8 @@
  *
  * A round is slices of off, on, on, off with nothing measured around a switch, and gives one figure:
  * both slices with lookers against both without, so a machine that becomes slower evenly changes nothing. What
- * counts is the mean of the rounds with its 95 % interval; the kinds take turns.
+ * counts is the mean of the rounds with its 95 % interval; the kinds take turns. A capture is begun anew
+ * for each, and has --settle seconds before it counts; its code is compiled for a minute or so.
  *
  * Each host has a processor of its own: weft, its end of the stream and who looks at it. Left to the
  * scheduler (`--spread`), the stream has two speeds that differ by half, for seconds each, and no
@@ -31,7 +32,7 @@ import { buildLacks, buildPrograms } from './build-c.js';
 import { enterBench } from './head.js';
 import { receivedBytes } from './kernel-counts.js';
 import { judge, type Round, roundOf, type Slice } from './look-round.js';
-import { Lookers, type Looks, WAITS_MS } from './lookers.js';
+import { Lookers, type Looks, waitsMs } from './lookers.js';
 import { family, processMs, threadTimes } from './processor-time.js';
 import { waitForQuiet } from './processors.js';
 import { writeResult } from './result.js';
@@ -42,12 +43,14 @@ const { values: given } = parseArgs({
   options: {
     rounds: { type: 'string', default: '9' },
     slice: { type: 'string', default: '3' },
+    settle: { type: 'string', default: '6' },
     wire: { type: 'string', default: 'on' },
     spread: { type: 'boolean', default: false },
     out: { type: 'string' },
   },
 });
 const [rounds, slice] = [Number(given.rounds), Number(given.slice)];
+const settleMs = 1_000 * Number(given.settle);
 const METRICS = 8081;
 const WARM_UP_MS = 3_000;
 
@@ -61,7 +64,7 @@ const KINDS: Readonly<Record<string, Looks>> = {
 const machine = await enterBench(
   buildLacks() ?? labLacks({ programs: ['iperf3', 'ethtool', 'ping', 'taskset'], tun: true }),
 );
-const ROUND_SECONDS = 4 * 4 * slice + WAITS_MS / 1_000;
+const ROUND_SECONDS = 4 * 4 * slice + waitsMs(settleMs) / 1_000;
 console.log(`${rounds} rounds, about ${((rounds * ROUND_SECONDS) / 60).toFixed(1)} minutes in all`);
 await waitForQuiet(5_000);
 const lab = await Lab.open();
@@ -86,7 +89,12 @@ if (!given.spread) {
     await host.run(['taskset', '-a', '-c', '-p', processorOf(end), String(wefts[end])]);
   }
 }
-const lookers = await Lookers.start(pair.hosts, `http://127.0.0.1:${METRICS}/metrics`, on);
+const lookers = await Lookers.start(
+  pair.hosts,
+  `http://127.0.0.1:${METRICS}/metrics`,
+  on,
+  settleMs,
+);
 await sleep(WARM_UP_MS);
 const streams = [server, client].flatMap(({ pid }) => family(pid as number));
 const lanes = wefts.map(lanesOf);

@@ -15,8 +15,6 @@ const ONLOOKER = fileURLToPath(new URL('./tools/onlooker.js', import.meta.url));
 const SETTLE_MS = 2_000;
 /** Before they are stopped for the first time: their code is compiled. */
 const WARM_UP_MS = 3_000;
-/** A capture has carried what its lanes had saved up, and its code is compiled. */
-const CAPTURE_SETTLE_MS = 6_000;
 
 /** Who looks: the watchers at both ends or none, and captures at so many ends. */
 export interface Looks {
@@ -25,7 +23,9 @@ export interface Looks {
 }
 
 /** What a round of each kind waits, two of them with captures. */
-export const WAITS_MS = 2 * (2 * SETTLE_MS) + 2 * (SETTLE_MS + CAPTURE_SETTLE_MS);
+export function waitsMs(settleMs: number): number {
+  return 2 * (2 * SETTLE_MS) + 2 * (SETTLE_MS + settleMs);
+}
 
 export class Lookers {
   captured = 0;
@@ -33,13 +33,18 @@ export class Lookers {
   readonly #hosts: readonly Host[];
   readonly #watchers: readonly Running[];
   readonly #on: (end: number) => readonly string[];
+  readonly #settleMs: number;
   #captures: readonly Running[] = [];
 
-  /** @param on what a program at an end is started with */
+  /**
+   * @param on what a program at an end is started with
+   * @param settleMs until a capture has carried what its lanes had saved up, and its code is compiled
+   */
   static async start(
     hosts: readonly Host[],
     metrics: string,
     on: (end: number) => readonly string[],
+    settleMs: number,
   ): Promise<Lookers> {
     const watchers: Running[] = [];
     for (const [end, host] of hosts.entries()) {
@@ -50,7 +55,7 @@ export class Lookers {
       await onlooker.waitFor(/looking/, 10_000);
       watchers.push(dash, onlooker, node(WEFT, 'status', '-watch'));
     }
-    const lookers = new Lookers(hosts, watchers, on);
+    const lookers = new Lookers(hosts, watchers, on, settleMs);
     await sleep(WARM_UP_MS);
     lookers.#signal('SIGSTOP');
     return lookers;
@@ -60,10 +65,12 @@ export class Lookers {
     hosts: readonly Host[],
     watchers: readonly Running[],
     on: (end: number) => readonly string[],
+    settleMs: number,
   ) {
     this.#hosts = hosts;
     this.#watchers = watchers;
     this.#on = on;
+    this.#settleMs = settleMs;
   }
 
   /** All their processes just now. */
@@ -81,7 +88,7 @@ export class Lookers {
       .slice(0, captures)
       .map((host, end) => host.start([...this.#on(end), ...node]));
     await Promise.all(this.#captures.map((one) => one.waitFor(/capturing on/, 20_000)));
-    await sleep(captures > 0 ? CAPTURE_SETTLE_MS : SETTLE_MS);
+    await sleep(captures > 0 ? this.#settleMs : SETTLE_MS);
   }
 
   /** Nobody looks from now on. */
