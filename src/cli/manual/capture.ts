@@ -3,7 +3,7 @@ import { DROP_NAMES } from '../../dataplane/forward/drops.js';
 import { RUN_DIR } from '../run-dir.js';
 import { type Command, DEVICE, HELP } from './command.js';
 
-/** MB a second of each lane's thread; it keeps the cost of a capture below what traffic notices. */
+/** MB a second; it keeps the cost of a capture below what traffic notices. */
 const RATE_MB = 1;
 
 export const CAPTURE: Command = {
@@ -125,7 +125,7 @@ export const CAPTURE: Command = {
           name: 'rate',
           kind: 'int',
           value: 'MB',
-          help: "what each lane's thread may copy a second, a packet counted as 512 bytes more than it has; 0: whatever is taken from it in time",
+          help: 'what may be copied a second, each thread of a lane an equal part of it, and a packet counted as 512 bytes more than it has; 0: whatever is taken in time',
           default: String(RATE_MB),
         },
         RUN_DIR,

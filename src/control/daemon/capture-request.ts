@@ -12,7 +12,7 @@ export interface CaptureRequest {
   /** Of the process that asks, for the one that is refused. */
   readonly pid: number;
   readonly filter: CaptureFilter;
-  /** Bytes that a lane's thread may copy a second; 0: all that is taken from it in time. */
+  /** Bytes that all lanes' threads together may copy a second; 0: all that is taken from them in time. */
   readonly rate: number;
 }
 

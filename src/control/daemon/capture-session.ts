@@ -38,8 +38,9 @@ const EVERY_MS = 200;
 const EVERY_UNLIMITED_MS = 20;
 /** Bytes not taken yet, from which on nothing more is carried. */
 const BACKLOG = 1024 * 1024;
-/** Of its rate. */
+/** Of its part of the rate, and at least some of the longest packets: less, and a thread never goes on. */
 const SAVED_SECONDS = 4;
+const SAVED_BYTES = 256 * 1024;
 /** What a turn of a capture with a rate carries, in bytes: memory that is used anew each time. */
 const ROOM = 512 * 1024;
 /** Between two words on what is missed. */
@@ -123,14 +124,14 @@ export class CaptureSession {
   }
 
   #turn(): void {
-    const request = this.#request;
     const now = this.#clock.now();
-    const granted = Math.ceil((request.rate * (now - this.#turned)) / 1000);
+    const passed = now - this.#turned;
     this.#turned = now;
     this.#attach();
+    const granted = Math.ceil((this.#part * passed) / 1000);
     for (const thread of this.#asked) {
       if (thread.capturing) this.#showing.add(thread);
-      if (request.rate > 0) thread.ring.grant(granted, this.#most);
+      if (granted > 0) thread.ring.grant(granted, this.#most);
     }
     if (this.#taker.writableLength < BACKLOG) this.#carry();
     if (!this.#hasBegun && this.#found.length > 0 && this.#showing.size === this.#found.length) {
@@ -169,9 +170,15 @@ export class CaptureSession {
     }
   }
 
+  /** A thread's part of the rate: a capture costs as much on a host with many lanes. */
+  get #part(): number {
+    return this.#request.rate / Math.max(this.#found.length, 1);
+  }
+
   /** What a thread saves up, so that what lasts for seconds only is there whole. */
   get #most(): number {
-    return Math.min(SAVED_SECONDS * this.#request.rate, RATE_MAX);
+    const most = Math.max(SAVED_SECONDS * this.#part, SAVED_BYTES);
+    return Math.floor(Math.min(most, RATE_MAX));
   }
 
   get #missed(): Missed {

@@ -70,9 +70,9 @@ const RATE = 1_000_000;
 /** What a packet of Letters costs. */
 const COST = 1512;
 
-function begin() {
+function begin(count = 2) {
   const clock = new FakeClock();
-  const threads = [new Letters(), new Letters()];
+  const threads = Array.from({ length: count }, () => new Letters());
   const taker = new SlowTaker();
   const request = { format: CAPTURE_FORMAT, pid: 1, filter: { ...ALL, limited: true }, rate: RATE };
   const session = new CaptureSession(
@@ -110,11 +110,12 @@ describe('a capture', () => {
     assert.equal(taker.take(), 'k');
   });
 
-  it('lets a thread spend its rate, and four seconds of it after a time without packets', async () => {
+  it('lets a thread spend its part of the rate, and four seconds of it after a time without packets', async () => {
     const { clock, threads, taker, session } = begin();
     const [thread] = threads as [Letters, Letters];
     await clock.pass(1000);
-    const saved = Math.floor((4 * RATE) / COST);
+    const part = RATE / threads.length;
+    const saved = Math.floor((4 * part) / COST);
     assert.equal(thread.show('a', 10_000), saved);
     await clock.pass(200);
     taker.take();
@@ -125,7 +126,19 @@ describe('a capture', () => {
       shown += thread.show('b', 10_000);
     }
     // With the turn before.
-    assert.ok(Math.abs(shown - (10.2 * RATE) / COST) < 50, `${shown} packets in 10 s`);
+    assert.ok(Math.abs(shown - (10.2 * part) / COST) < 50, `${shown} packets in 10 s`);
+    session.finish();
+  });
+
+  it('lets each of very many threads save up enough to go on after it had to leave out packets', async () => {
+    const { clock, threads, taker, session } = begin(200);
+    const [thread] = threads as [Letters];
+    await clock.pass(1000);
+    const saved = Math.floor((256 * 1024) / COST);
+    assert.equal(thread.show('a', 10_000), saved);
+    await clock.pass(60_000);
+    taker.take();
+    assert.ok(thread.show('b', 10_000) > saved - 2);
     session.finish();
   });
 });
