@@ -42,6 +42,9 @@ export async function main(args: string[]): Promise<number> {
     complain(`weft dash: ${describeFailure(answer, port)}`);
     return 1;
   }
+  if (answer.keeps !== '') {
+    complain(`weft dash: the process that serves keeps the rights of this user (${answer.keeps})`);
+  }
   print(`http://127.0.0.1:${answer.port}/?token=${token}`);
   complain('weft dash: open this address; Ctrl-C ends it');
   return feed(server, flags);

@@ -52,6 +52,8 @@ export interface Needs {
   programs?: readonly string[];
   /** Whether the lab opens a TUN (weft does, kernel peers do not). */
   tun?: boolean;
+  /** Whether root must be the machine's own, and not that of a user namespace: eBPF, files of root's. */
+  root?: boolean;
 }
 
 export interface EnterOptions {
@@ -66,6 +68,7 @@ export function labLacks(needs: Needs = {}): string | undefined {
   if (missing.length > 0) {
     return `a lab needs these programs, which are not installed: ${missing.join(', ')}`;
   }
+  if (needs.root && !isMachinesRoot()) return 'this needs the root of the machine: run as root';
   if (needs.tun) {
     try {
       fs.closeSync(fs.openSync('/dev/net/tun', 'r+'));
@@ -78,6 +81,12 @@ export function labLacks(needs: Needs = {}): string | undefined {
   const tried = spawnSync(program!, args, { encoding: 'utf8', timeout: 10_000 });
   if (tried.status === 0) return undefined;
   return `a lab needs namespaces of its own (${tried.stderr.trim()}): ${cureFor(tried.stderr)}`;
+}
+
+/** The first user namespace has all users, each under its own number. */
+function isMachinesRoot(): boolean {
+  const users = fs.readFileSync('/proc/self/uid_map', 'utf8').trim().split(/\s+/);
+  return process.getuid?.() === 0 && users.join(' ') === '0 0 4294967295';
 }
 
 /** What to do where `unshare` was refused. */

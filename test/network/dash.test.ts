@@ -62,14 +62,32 @@ describe('weft dash', { skip: lacks ?? false, timeout: 600_000 }, () => {
     const pid = await pidOfServer();
     const read = async (file: string) => (await host.run(['cat', `/proc/${pid}/${file}`])).stdout;
     const status = await read('status');
+    assert.equal((await host.run(['readlink', `/proc/${pid}/cwd`])).stdout.trim(), '/');
+    assert.doesNotMatch(await read('environ'), /ETCD|PATH/);
+    // An ordinary user's namespace has that user alone.
+    if (!hasNobody(await read('uid_map'))) {
+      assert.match(dash.output, /the process that serves keeps the rights of this user \(E[A-Z]+/);
+      return;
+    }
+    assert.doesNotMatch(dash.output, /keeps the rights/);
     assert.match(status, /^Uid:\t65534\t65534\t65534\t65534$/m);
     assert.match(status, /^Gid:\t65534\t65534\t65534\t65534$/m);
     assert.match(status, /^Groups:\t ?$/m);
     for (const set of ['CapPrm', 'CapEff']) {
       assert.match(status, new RegExp(`^${set}:\t0+$`, 'm'));
     }
-    assert.equal((await host.run(['readlink', `/proc/${pid}/cwd`])).stdout.trim(), '/');
-    assert.doesNotMatch(await read('environ'), /ETCD|PATH/);
+  });
+
+  test('where there is nobody to become it keeps the rights of its user, says so, and serves', async () => {
+    const alone = ['unshare', '--user', '--map-root-user', '--kill-child'];
+    const other = host.start([...alone, process.execPath, WEFT, 'dash', '-port=0']);
+    const [url] = await other.waitFor(/http:\/\/127\.0\.0\.1:\d+\/\?token=[0-9a-f]{32}/, 60_000);
+    assert.match(other.output, /the process that serves keeps the rights of this user \(E[A-Z]+/);
+    // With the token it gives a cookie, and leads to the page.
+    const asks = `const { status } = await fetch('${url}', { redirect: 'manual' }); console.log(status); process.exit(0);`;
+    const asked = [process.execPath, '--input-type=module', '-e', asks];
+    assert.match((await host.run(asked)).stdout, /^30\d\n$/);
+    await other.stop();
   });
 
   test('without its token nobody sees anything', async () => {
@@ -103,3 +121,12 @@ describe('weft dash', { skip: lacks ?? false, timeout: 600_000 }, () => {
     await until(() => gone(second));
   });
 });
+
+/** Whether a map of users (/proc/PID/uid_map) has number 65534. */
+function hasNobody(map: string): boolean {
+  return map
+    .trim()
+    .split('\n')
+    .map((line) => line.trim().split(/ +/).map(Number) as [number, number, number])
+    .some(([first, , count]) => first <= 65_534 && 65_534 < first + count);
+}

@@ -15,6 +15,8 @@ import { eventually } from './spoil.js';
 const lacks = labLacks({
   programs: ['etcd', 'ping', 'iptables', 'nft', 'ufw', 'firewalld', 'firewall-cmd', 'dbus-daemon'],
   tun: true,
+  // Both want their files to be root's.
+  root: true,
 });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 

@@ -51,7 +51,11 @@ describe('a shared port', { skip: lacks ?? false, timeout: 600_000 }, () => {
     await finds(few, []);
   });
 
-  test('the process is named while it is there, and the cure ends it', async () => {
+  // Without eBPF there is one lane, whose port is its own.
+  const noLanes = labLacks({ root: true }) ?? false;
+  test('the process is named while it is there, and the cure ends it', {
+    skip: noLanes,
+  }, async () => {
     const joiner = host.start([process.execPath, JOINER, '192.168.56.11', '8472']);
     const [, pid] = await joiner.waitFor(/joined by (\d+)/, 60_000);
     const found = await findsOne(host, 'port-shared');

@@ -19,7 +19,7 @@ const OPENER = fileURLToPath(new URL('./tools/tun-opener.js', import.meta.url));
 const USER = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'];
 const HEALTH = 8099;
 
-const lacks = labLacks({ programs: ['etcd', 'setpriv', 'prlimit'], tun: true });
+const lacks = labLacks({ programs: ['etcd', 'setpriv', 'prlimit'], tun: true, root: true });
 if (lacks === undefined && !Lab.inside()) process.exit(await enterLab());
 
 describe('a user without rights', { skip: lacks ?? false, timeout: 600_000 }, () => {

@@ -22,5 +22,6 @@ export interface ServedFile {
 }
 
 export type FromServer =
-  | { readonly kind: 'listening'; readonly port: number }
+  /** `keeps`: why it could not give up the rights of its user; empty: it has none. */
+  | { readonly kind: 'listening'; readonly port: number; readonly keeps: string }
   | { readonly kind: 'failed'; readonly code: string; readonly message: string };

@@ -1,6 +1,9 @@
 /**
  * The process that serves the page: it reads its code, gives up its rights, and only then listens. Told
  * over the channel of its parent, with which it ends.
+ *
+ * In a user namespace that has one user alone, as an ordinary user makes it, there is nobody to become:
+ * the rights of its root are those of that user, and are kept.
  */
 import process from 'node:process';
 import type { FromServer, ToServer } from './messages.js';
@@ -18,21 +21,31 @@ process.on('SIGINT', () => {});
 
 async function begin({ port, token, become, files }: ToServer & { kind: 'begin' }): Promise<void> {
   try {
-    if (become !== null) {
-      process.setgroups?.([]);
-      process.setgid?.(become);
-      process.setuid?.(become);
-    }
+    const keeps = become === null ? '' : giveUp(become);
     process.chdir('/');
     server = new DashServer({ token, files });
-    say({ kind: 'listening', port: await server.listen(port) });
+    say({ kind: 'listening', port: await server.listen(port), keeps });
   } catch (error) {
     const { code = '', message } = error as NodeJS.ErrnoException;
-    say({ kind: 'failed', code, message });
-    process.disconnect();
+    say({ kind: 'failed', code, message }, () => process.disconnect());
   }
 }
 
-function say(message: FromServer): void {
-  process.send?.(message);
+/** Returns why rights are kept; empty: none are. */
+function giveUp(user: number): string {
+  try {
+    process.setgroups?.([]);
+    process.setgid?.(user);
+    process.setuid?.(user);
+    return '';
+  } catch (error) {
+    const { code = '', message } = error as NodeJS.ErrnoException;
+    // EINVAL: the namespace has no such user.
+    if (code !== 'EPERM' && code !== 'EINVAL') throw error;
+    return message;
+  }
+}
+
+function say(message: FromServer, sent: () => void = () => {}): void {
+  process.send?.(message, sent);
 }
