@@ -5,7 +5,7 @@ import test from 'node:test';
 import { findAddon } from '../../../src/dataplane/io/native.js';
 import { labLacks } from '../../../src/lab/enter.js';
 
-const lacking = labLacks({ programs: ['nft', 'iptables', 'setpriv'] });
+const lacking = labLacks({ programs: ['nft', 'iptables', 'setpriv'], root: true });
 
 /** What `program` prints, with `generation` at hand and `run` for other programs. */
 function inNamespace(program: string, ...before: string[]): string {
