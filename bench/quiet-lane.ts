@@ -46,6 +46,7 @@ const UNFINISHED = fileURLToPath(new URL('./tools/unfinished.js', import.meta.ur
 /** Of the weft that is watched. */
 const MAC = '02:00:00:00:00:01';
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+const STAYS = ['--import', 'data:text/javascript,process.chdir=()=>{}'];
 const FLAGS = [
   ...['--trace-gc', '--max-semi-space-size=1'],
   ...['--trace-deopt', '--redirect-code-traces'],
@@ -142,9 +143,10 @@ async function main(): Promise<void> {
   fs.writeFileSync(`${lab.shared}/network.json`, JSON.stringify({ config, subnets }));
   const flags = ['-store-file=/run/shared/network.json', '-iface=ens33'];
   await far.weft(...flags).waitFor(/ready/, 10_000);
-  // Line by line, so that a line's place tells its time; in /run, where the files may stand.
+  // Line by line, so that a line's place tells its time; in a folder where V8's files may stand, and
+  // stays there: weft itself goes to /.
   const weft = near.start([
-    ...['stdbuf', '-oL', 'env', '-C', '/run', process.execPath, ...FLAGS],
+    ...['stdbuf', '-oL', 'env', '-C', '/run/shared', process.execPath, ...FLAGS, ...STAYS],
     ...[path.join(build, 'dist/src/cli/weft.js'), 'up', ...flags],
   ]);
   await weft.waitFor(/ready/, 10_000);
@@ -154,10 +156,10 @@ async function main(): Promise<void> {
   /** Of the lane's isolate alone: the main thread's is the first one that says anything. */
   const counts = () => {
     const [, ...lanes] = collectionsByIsolate(weft.output).values();
-    const files = fs.readdirSync(near.path('/run/')).filter((name) => /^code-.*\.asm$/.test(name));
+    const files = fs.readdirSync(lab.shared).filter((name) => /^code-.*\.asm$/.test(name));
     const deopts = files
       .filter((name) => !/^code-\d+-0\.asm$/.test(name))
-      .flatMap((name) => deoptimisations(fs.readFileSync(near.path(`/run/${name}`), 'utf8')));
+      .flatMap((name) => deoptimisations(fs.readFileSync(path.join(lab.shared, name), 'utf8')));
     return { collections: lanes.flat(), deopts };
   };
 
