@@ -261,7 +261,11 @@ export class Paths implements Member {
     // While the address is gone the underlay's own fault says it.
     if (here === undefined || addresses.length === 0) return;
     const { address: source, vrf } = here;
-    if (!this.#isAsHere) this.#beginFrom(here);
+    if (!this.#isAsHere) {
+      this.#beginFrom(here);
+      // The others' ways are to be asked for from here, too.
+      if (addresses.length < this.#paths.size) this.changed();
+    }
     const names = addresses.map(formatAddress);
     const ways = await findWays(ip, names, { source, tunnel, vrf }).catch((error) => {
       // Nothing was learnt of what changed.

@@ -128,7 +128,6 @@ test('what is refused to an address that is not here any more is no fault, and a
   await clock.pass(SECOND);
   assert.ok(asked.flat().includes('route get 192.168.0.3 from 192.168.0.99'));
   assert.deepEqual(told(), [0, '']);
-  paths.changed();
   await paths.reconcile();
   assert.deepEqual(told(), [1, 'no route leads there']);
 });

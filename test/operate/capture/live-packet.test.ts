@@ -110,6 +110,7 @@ describe('a packet of a live capture', () => {
     const packet = tcpPacket({ payload: new Uint8Array(5000) });
     const header = Buffer.from(vnetHeader(1, 1, 40, 1000, 20, 16));
     const whole = shown(record(packet, { vnet: header }));
+    assert.equal(whole.originalLength, whole.bytes.length);
     assert.deepEqual(offloadOf(whole.bytes.subarray(packet.length)), new Uint8Array(header));
     const cut = shown(record(packet.subarray(0, 60), { vnet: header, length: packet.length }));
     assert.deepEqual([cut.bytes.length, cut.originalLength], [60, packet.length]);
