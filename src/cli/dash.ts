@@ -35,19 +35,34 @@ export async function main(args: string[]): Promise<number> {
   }
   const token = randomBytes(16).toString('hex');
   const server = startServer();
-  const become = process.getuid?.() === 0 ? NOBODY : null;
+  const isRoot = process.getuid?.() === 0;
+  const become = isRoot && isThere(NOBODY) ? NOBODY : null;
+  if (isRoot && become === null) {
+    complain(
+      'weft dash: the process that serves keeps the rights of this user: there is no other here',
+    );
+  }
   say(server, { kind: 'begin', port, token, become, files });
   const answer = await heard(server);
   if (answer.kind === 'failed') {
     complain(`weft dash: ${describeFailure(answer, port)}`);
     return 1;
   }
-  if (answer.keeps !== '') {
-    complain(`weft dash: the process that serves keeps the rights of this user (${answer.keeps})`);
-  }
   print(`http://127.0.0.1:${answer.port}/?token=${token}`);
   complain('weft dash: open this address; Ctrl-C ends it');
   return feed(server, flags);
+}
+
+/** Whether this user namespace has a user: one that an ordinary user makes has that user alone, as root. */
+function isThere(user: number): boolean {
+  const map = '/proc/self/uid_map';
+  if (!fs.existsSync(map)) return true;
+  return fs
+    .readFileSync(map, 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => line.trim().split(/ +/).map(Number) as [number, number, number])
+    .some(([first, , count]) => first <= user && user < first + count);
 }
 
 /** What the page is made of, by path. */

@@ -66,7 +66,10 @@ describe('weft dash', { skip: lacks ?? false, timeout: 600_000 }, () => {
     assert.doesNotMatch(await read('environ'), /ETCD|PATH/);
     // An ordinary user's namespace has that user alone.
     if (!hasNobody(await read('uid_map'))) {
-      assert.match(dash.output, /the process that serves keeps the rights of this user \(E[A-Z]+/);
+      assert.match(
+        dash.output,
+        /the process that serves keeps the rights of this user: there is no other here/,
+      );
       return;
     }
     assert.doesNotMatch(dash.output, /keeps the rights/);
@@ -79,15 +82,27 @@ describe('weft dash', { skip: lacks ?? false, timeout: 600_000 }, () => {
   });
 
   test('where there is nobody to become it keeps the rights of its user, says so, and serves', async () => {
-    const alone = ['unshare', '--user', '--map-root-user', '--kill-child'];
+    const alone = ['unshare', '--user', '--map-root-user'];
     const other = host.start([...alone, process.execPath, WEFT, 'dash', '-port=0']);
     const [url] = await other.waitFor(/http:\/\/127\.0\.0\.1:\d+\/\?token=[0-9a-f]{32}/, 60_000);
-    assert.match(other.output, /the process that serves keeps the rights of this user \(E[A-Z]+/);
+    assert.match(
+      other.output,
+      /the process that serves keeps the rights of this user: there is no other here/,
+    );
     // With the token it gives a cookie, and leads to the page.
     const asks = `const { status } = await fetch('${url}', { redirect: 'manual' }); console.log(status); process.exit(0);`;
     const asked = [process.execPath, '--input-type=module', '-e', asks];
     assert.match((await host.run(asked)).stdout, /^30\d\n$/);
     await other.stop();
+  });
+
+  test('root that may not become another user serves nothing', async () => {
+    const bound = ['setpriv', '--bounding-set=-setuid,-setgid'];
+    const argv = [...bound, process.execPath, WEFT, 'dash', '-port=0'];
+    const { code, stdout, stderr } = await host.run(argv, { mayFail: true });
+    assert.equal(code, 1, stdout + stderr);
+    assert.match(stderr, /cannot serve on 127\.0\.0\.1:0: EPERM/);
+    assert.doesNotMatch(stderr, /TypeError/);
   });
 
   test('without its token nobody sees anything', async () => {

@@ -22,6 +22,5 @@ export interface ServedFile {
 }
 
 export type FromServer =
-  /** `keeps`: why it could not give up the rights of its user; empty: it has none. */
-  | { readonly kind: 'listening'; readonly port: number; readonly keeps: string }
+  | { readonly kind: 'listening'; readonly port: number }
   | { readonly kind: 'failed'; readonly code: string; readonly message: string };

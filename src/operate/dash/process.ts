@@ -1,9 +1,6 @@
 /**
  * The process that serves the page: it reads its code, gives up its rights, and only then listens. Told
  * over the channel of its parent, with which it ends.
- *
- * In a user namespace that has one user alone, as an ordinary user makes it, there is nobody to become:
- * the rights of its root are those of that user, and are kept.
  */
 import process from 'node:process';
 import type { FromServer, ToServer } from './messages.js';
@@ -21,29 +18,20 @@ process.on('SIGINT', () => {});
 
 async function begin({ port, token, become, files }: ToServer & { kind: 'begin' }): Promise<void> {
   try {
-    const keeps = become === null ? '' : giveUp(become);
+    if (become !== null) giveUp(become);
     process.chdir('/');
     server = new DashServer({ token, files });
-    say({ kind: 'listening', port: await server.listen(port), keeps });
+    say({ kind: 'listening', port: await server.listen(port) });
   } catch (error) {
     const { code = '', message } = error as NodeJS.ErrnoException;
     say({ kind: 'failed', code, message }, () => process.disconnect());
   }
 }
 
-/** Returns why rights are kept; empty: none are. */
-function giveUp(user: number): string {
-  try {
-    process.setgroups?.([]);
-    process.setgid?.(user);
-    process.setuid?.(user);
-    return '';
-  } catch (error) {
-    const { code = '', message } = error as NodeJS.ErrnoException;
-    // EINVAL: the namespace has no such user.
-    if (code !== 'EPERM' && code !== 'EINVAL') throw error;
-    return message;
-  }
+function giveUp(become: number): void {
+  process.setgroups?.([]);
+  process.setgid?.(become);
+  process.setuid?.(become);
 }
 
 function say(message: FromServer, sent: () => void = () => {}): void {
