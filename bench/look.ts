@@ -31,7 +31,15 @@ import { Lab } from '../src/lab/lab.js';
 import { buildLacks, buildPrograms } from './build-c.js';
 import { enterBench } from './head.js';
 import { receivedBytes } from './kernel-counts.js';
-import { judge, type Round, roundOf, type Slice } from './look-round.js';
+import {
+  judge,
+  LOOKERS,
+  type Looker,
+  lookersOf,
+  type Round,
+  roundOf,
+  type Slice,
+} from './look-round.js';
 import { Lookers, type Looks, waitsMs } from './lookers.js';
 import { family, processMs, threadTimes } from './processor-time.js';
 import { waitForQuiet } from './processors.js';
@@ -107,17 +115,17 @@ function lanesOf(weft: number): Set<number> {
 }
 
 /** What was carried and what it took so far, in bytes and milliseconds. */
-function readSoFar(): { at: number; bytes: number; work: number; lookers: number } {
+function readSoFar(): { at: number; bytes: number; work: number; took: Record<Looker, number> } {
   let work = sum(streams.map(processMs));
-  let looked = sum(lookers.pids.map(processMs));
+  const took = { ...lookers.times(), weft: 0 };
   for (const [end, weft] of wefts.entries()) {
     for (const [thread, ms] of threadTimes(weft)) {
       if (lanes[end]!.has(thread)) work += ms;
-      else looked += ms;
+      else took.weft += ms;
     }
   }
   const bytes = receivedBytes(to.holder, 'eth0');
-  return { at: performance.now(), bytes, work, lookers: looked };
+  return { at: performance.now(), bytes, work, took };
 }
 
 function sum(values: readonly number[]): number {
@@ -133,7 +141,9 @@ async function measure(): Promise<Slice> {
   return {
     gigabits: (8 * bytes) / ms / 1e6,
     work: (after.work - before.work) / (bytes / 1e9),
-    lookers: (after.lookers - before.lookers) / ms / processors,
+    lookers: Object.fromEntries(
+      LOOKERS.map((who) => [who, (after.took[who] - before.took[who]) / ms / processors]),
+    ) as Slice['lookers'],
   };
 }
 
@@ -175,9 +185,10 @@ const show = ({ mean, interval, median }: Estimate): string =>
 
 console.log(`mean of ${rounds} rounds ± its 95 % interval, with lookers to without:`);
 const rows = measured.map(({ kind, rounds: of, slices, captured, missed }) => {
-  const [loss, work, share] = (['loss', 'work', 'lookers'] as const).map((name) =>
-    meanOf(of.map((round) => round[name])),
-  ) as [Estimate, Estimate, Estimate];
+  const loss = meanOf(of.map((round) => round.loss));
+  const work = meanOf(of.map((round) => round.work));
+  const share = meanOf(of.map(lookersOf));
+  const each = LOOKERS.map((who) => ({ who, ...meanOf(of.map(({ lookers }) => lookers[who])) }));
   const gigabits = meanOf(
     slices.flatMap(([before, , , after]) => [before!, after!].map((one) => one.gigabits)),
   );
@@ -186,8 +197,10 @@ const rows = measured.map(({ kind, rounds: of, slices, captured, missed }) => {
   );
   console.log(`           lanes' and iperf3's time a byte ${show(work)}`);
   console.log(`           lookers' part of the processors ${show(share)}`);
+  const parts = each.map(({ who, mean }) => `${who} ${percent(mean)}`).join(', ');
+  console.log(`           of which ${parts}`);
   if (captured > 0) console.log(`           ${captured} packets captured, ${missed} not`);
-  return { kind, loss, work, lookers: share, gigabits, captured, missed };
+  return { kind, loss, work, lookers: share, each, gigabits, captured, missed };
 });
 if (given.out !== undefined) {
   writeResult(given.out, 'look', { machine, options: given, rows, measured }, []);

@@ -8,7 +8,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { Running } from '../src/lab/command.js';
 import { type Host, WEFT } from '../src/lab/host.js';
-import { family } from './processor-time.js';
+import type { Looker } from './look-round.js';
+import { family, processMs } from './processor-time.js';
 
 const ONLOOKER = fileURLToPath(new URL('./tools/onlooker.js', import.meta.url));
 /** Who goes on after a stop has caught up, and its code is compiled again. */
@@ -27,11 +28,16 @@ export function waitsMs(settleMs: number): number {
   return 2 * (2 * SETTLE_MS) + 2 * (SETTLE_MS + settleMs);
 }
 
+interface Watcher {
+  readonly who: Exclude<Looker, 'weft'>;
+  readonly program: Running;
+}
+
 export class Lookers {
   captured = 0;
   missed = 0;
   readonly #hosts: readonly Host[];
-  readonly #watchers: readonly Running[];
+  readonly #watchers: readonly Watcher[];
   readonly #on: (end: number) => readonly string[];
   readonly #settleMs: number;
   #captures: readonly Running[] = [];
@@ -46,14 +52,19 @@ export class Lookers {
     on: (end: number) => readonly string[],
     settleMs: number,
   ): Promise<Lookers> {
-    const watchers: Running[] = [];
+    const watchers: Watcher[] = [];
     for (const [end, host] of hosts.entries()) {
       const node = (...words: string[]) => host.start([...on(end), process.execPath, ...words]);
       const dash = node(WEFT, 'dash', '-port=0');
       const [page] = await dash.waitFor(/http:\S+/, 10_000);
       const onlooker = node(ONLOOKER, page, metrics);
       await onlooker.waitFor(/looking/, 10_000);
-      watchers.push(dash, onlooker, node(WEFT, 'status', '-watch'));
+      const status = node(WEFT, 'status', '-watch');
+      watchers.push(
+        { who: 'page', program: dash },
+        { who: 'reader', program: onlooker },
+        { who: 'status', program: status },
+      );
     }
     const lookers = new Lookers(hosts, watchers, on, settleMs);
     await sleep(WARM_UP_MS);
@@ -63,7 +74,7 @@ export class Lookers {
 
   private constructor(
     hosts: readonly Host[],
-    watchers: readonly Running[],
+    watchers: readonly Watcher[],
     on: (end: number) => readonly string[],
     settleMs: number,
   ) {
@@ -73,11 +84,18 @@ export class Lookers {
     this.#settleMs = settleMs;
   }
 
-  /** All their processes just now. */
-  get pids(): number[] {
-    return [...this.#watchers, ...this.#captures]
-      .filter(({ code }) => code === undefined)
-      .flatMap(({ pid }) => family(pid as number));
+  /** Processor time so far of each kind that runs just now, in milliseconds. */
+  times(): Record<Exclude<Looker, 'weft'>, number> {
+    const times = { status: 0, page: 0, reader: 0, capture: 0 };
+    for (const { who, program } of this.#running) {
+      for (const pid of familyOf(program)) times[who] += processMs(pid);
+    }
+    return times;
+  }
+
+  get #running(): Watcher[] {
+    const captures = this.#captures.map((program) => ({ who: 'capture', program }) as const);
+    return [...this.#watchers, ...captures].filter(({ program }) => program.code === undefined);
   }
 
   /** They look from now on. */
@@ -107,15 +125,23 @@ export class Lookers {
 
   /** Ends them all: who is stopped would not hear of it. */
   async close(): Promise<void> {
-    for (const pid of this.pids) process.kill(pid, 'SIGCONT');
-    await Promise.all([...this.#watchers, ...this.#captures].map((one) => one.stop()));
+    for (const { program } of this.#running) {
+      for (const pid of familyOf(program)) process.kill(pid, 'SIGCONT');
+    }
+    await Promise.all(this.#watchers.map(({ program }) => program.stop()));
+    await Promise.all(this.#captures.map((one) => one.stop()));
   }
 
   /** Throws for one that has ended by itself: what it would have cost is not measured. */
   #signal(signal: NodeJS.Signals): void {
-    for (const { name, code, output, pid } of this.#watchers) {
+    for (const { program } of this.#watchers) {
+      const { name, code, output } = program;
       if (code !== undefined) throw new Error(`${name} has ended: ${output}`);
-      for (const one of family(pid as number)) process.kill(one, signal);
+      for (const one of familyOf(program)) process.kill(one, signal);
     }
   }
+}
+
+function familyOf({ pid }: Running): number[] {
+  return family(pid as number);
 }

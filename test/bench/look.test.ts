@@ -1,10 +1,13 @@
 /** What `look` makes of its slices. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { judge, roundOf } from '../../bench/look-round.js';
+import { judge, lookersOf, roundOf } from '../../bench/look-round.js';
 import { meanOf } from '../../bench/statistics.js';
 
-const slice = (gigabits: number, work: number, lookers: number) => ({ gigabits, work, lookers });
+const slice = (gigabits: number, work: number, status: number, weft = 0.5) => {
+  const lookers = { weft, status, page: 0, reader: 0.25, capture: 0 };
+  return { gigabits, work, lookers };
+};
 
 function near(value: number, wanted: number, by = 1e-9): void {
   assert.ok(Math.abs(value - wanted) <= by, `${value} is not ${wanted}`);
@@ -13,16 +16,18 @@ function near(value: number, wanted: number, by = 1e-9): void {
 test('a round: what those who look cost, and nothing for a machine that slows down evenly', () => {
   const drifts = roundOf([8, 7.5, 7, 6.5].map((speed) => slice(speed, 1000 / speed, 0.01)));
   near(drifts.loss, 0);
-  near(drifts.lookers, 0);
+  near(lookersOf(drifts), 0);
   const looks = roundOf([
     slice(8, 100, 0.01),
     slice(7, 104, 0.03),
-    slice(7, 106, 0.04),
+    slice(7, 106, 0.04, 0.51),
     slice(8, 100, 0.01),
   ]);
   near(looks.loss, 1 / 8);
   near(looks.work, 0.05);
-  near(looks.lookers, 0.025);
+  near(looks.lookers.status, 0.025);
+  near(looks.lookers.weft, 0.005);
+  near(lookersOf(looks), 0.03);
 });
 
 test('a mean: its 95 % interval is that of Student for so few values', () => {

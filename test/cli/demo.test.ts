@@ -24,13 +24,13 @@ function demo(args: string[], env: Record<string, string> = {}) {
   return spawnSync(process.execPath, [WEFT, 'demo', ...args], {
     encoding: 'utf8',
     env: { ...process.env, ...env },
-    timeout: 60_000,
+    timeout: 120_000,
   });
 }
 
 test('passes with etcd, stays up, can be entered, and ends on SIGINT', {
   skip,
-  timeout: 90_000,
+  timeout: 150_000,
 }, async (t) => {
   const child = spawn(process.execPath, [WEFT, 'demo', '-keep', '-json'], {
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -64,7 +64,7 @@ test('passes with etcd, stays up, can be entered, and ends on SIGINT', {
 
 test("a step that fails is told with what came and weft's log, and the exit code is 1", {
   skip,
-  timeout: 60_000,
+  timeout: 120_000,
 }, (t) => {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'weft-demo-'));
   t.after(() => fs.rmSync(folder, { recursive: true }));

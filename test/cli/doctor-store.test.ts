@@ -216,7 +216,7 @@ describe('what doctor learns of etcd', { skip: noEtcd }, () => {
     assert.match((await found(learner.endpoint)) ?? '', /; do: name members that have a vote: /);
     assert.equal(await found(server.endpoint), undefined);
 
-    server.ctl('member', 'remove', /Member (\w+) added/.exec(added)![1]!);
+    server.ctl('member', 'remove', /Member +(\w+) added/.exec(added)![1]!);
     server.ctl('member', 'add', 'c', '--peer-urls=http://127.0.0.1:9');
     await sleep(2_000);
     const status = /^error store-away: .*; do: etcdctl --endpoints=URL endpoint status -w table /;

@@ -45,6 +45,8 @@ export const OUTSIDE = { name: 'outside', address: '203.0.113.9' };
 
 /** Where the command `weft` stands on the hosts, for `--enter`. */
 const WRAPPER = 'bin/weft';
+/** A small machine takes seconds to start both, and some to reach etcd. */
+const JOIN_SECONDS = 45;
 
 /** Leases for those that acquire none: the file store's and the kernel's hosts. */
 const FIXED: readonly Peer[] = [
@@ -177,7 +179,7 @@ export class Stage {
     this.#screen.note(this.#screen.dim(`on each host: weft up ${all.join(' ')}`));
     for (const host of this.hosts) this.daemons.push({ host, running: host.weft(...all) });
     const shown = new Set<string>();
-    const deadline = Date.now() + 15_000;
+    const deadline = Date.now() + JOIN_SECONDS * 1_000;
     while (!(await this.#joined())) {
       await this.#showLeases(shown);
       const ended = this.daemons.find(({ running }) => running.code !== undefined);
@@ -186,7 +188,7 @@ export class Stage {
       }
       if (Date.now() > deadline) {
         throw new Unexpected(
-          'subnet.env on both hosts, and a route to the other through flannel.1, within 15 s',
+          `subnet.env on both hosts, and a route to the other through flannel.1, within ${JOIN_SECONDS} s`,
           (await Promise.all(this.hosts.map((host) => this.#described(host)))).join('\n'),
         );
       }
