@@ -5,7 +5,7 @@
  *   npm run bench -- look [--rounds=9] [--slice=3] [--settle=6] [--wire=on] [--spread] [--out=FOLDER]
  *
  *   nothing   nothing is switched: what the measurement itself comes to, 0 but for chance
- *   watched   at both ends: weft status -watch, metrics each second, the page of weft dash open
+ *   watched   at both ends: weft status -watch, metrics every five seconds, the page of weft dash open
  *   one       the same, and weft capture into a file at the sender's end
  *   both      the same at both ends
  *

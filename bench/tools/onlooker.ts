@@ -1,6 +1,6 @@
 /**
  * Looks at a weft as a browser and Prometheus do: follows the events of `weft dash`, and reads the
- * metrics each second, more often than Prometheus asks. It may be stopped for a while: no connection is kept
+ * metrics every five seconds, more often than Prometheus usually asks. It may be stopped for a while: no connection is kept
  * for the metrics, which the other end would give up meanwhile.
  *
  *   node onlooker.js ADDRESS-OF-THE-PAGE ADDRESS-OF-THE-METRICS
@@ -8,7 +8,7 @@
 import http from 'node:http';
 import process from 'node:process';
 
-const SCRAPE_MS = 1_000;
+const SCRAPE_MS = 5_000;
 const [page = '', metrics = ''] = process.argv.slice(2);
 
 const swallow = (response: http.IncomingMessage): void => {

@@ -1,4 +1,4 @@
-/** `weft dash`: asks the running weft each second, and has a process without rights serve the page. */
+/** `weft dash`: asks the running weft every two seconds, and has a process without rights serve the page. */
 import { type ChildProcess, fork } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import fs from 'node:fs';
@@ -14,7 +14,9 @@ import { DASH } from './manual/dash.js';
 import { helpOf } from './manual/help.js';
 import { complain, print, printText } from './print.js';
 
-const EVERY_MS = 1_000;
+const EVERY_MS = 2_000;
+/** A rate needs two answers: the second is asked for soon. */
+const SOON_MS = 500;
 /** nobody's number, on every Linux. */
 const NOBODY = 65_534;
 
@@ -128,11 +130,11 @@ async function feed(server: ChildProcess, flags: Flags): Promise<number> {
       complain(`weft dash: the process that serves ended (${code ?? signal})`);
     end(1);
   });
-  while (over === undefined) {
+  for (let waitMs = SOON_MS; over === undefined; waitMs = EVERY_MS) {
     const answer = await ask(flags);
     say(server, { kind: 'answer', answer, time: timeOfDay().getTime() / 1000 });
     await new Promise<void>((resolve) => {
-      const cancel = systemClock.after(EVERY_MS, resolve);
+      const cancel = systemClock.after(waitMs, resolve);
       wake = () => {
         cancel();
         resolve();

@@ -13,6 +13,8 @@ import { fitScreen } from './screen.js';
 /** The other screen, without a cursor; and back. */
 const ENTER = '\x1b[?1049h\x1b[?25l';
 const LEAVE = '\x1b[?25h\x1b[?1049l';
+/** A rate needs two answers: the second is asked for soon. */
+const SOON_MS = 500;
 
 export interface WatchOptions {
   readonly clock: Clock;
@@ -61,7 +63,10 @@ export async function watch({ clock, intervalMs, count, ask }: WatchOptions): Pr
       }
       if (count > 0 && shown >= count) break;
       await new Promise<void>((resolve) => {
-        const cancel = clock.after(intervalMs, resolve);
+        const cancel = clock.after(
+          shown === 0 ? Math.min(intervalMs, SOON_MS) : intervalMs,
+          resolve,
+        );
         wake = () => {
           cancel();
           resolve();

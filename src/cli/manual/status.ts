@@ -27,7 +27,7 @@ export const STATUS: Command = {
           name: 'interval',
           kind: 'string',
           value: 'seconds',
-          default: '1',
+          default: '2',
           help: 'how often -watch looks',
         },
         { name: 'count', kind: 'int', default: '0', help: '-watch ends after so many; 0: never' },

@@ -1,7 +1,7 @@
 /** What `weft dash` and the process that serves its page say to each other. */
 import type { Answer } from '../status/status.js';
 
-/** To the server: once, then each second. */
+/** To the server: once, then every two seconds. */
 export type ToServer =
   | {
       readonly kind: 'begin';

@@ -1,4 +1,4 @@
-/** What the page of `weft dash` is told each second, and what its charts are drawn from. */
+/** What the page of `weft dash` is told every two seconds, and what its charts are drawn from. */
 import type { DropName } from '../../dataplane/forward/drops.js';
 import { abridged, addressesIn } from '../findings/finding.js';
 import { aboutDrop } from '../status/drop-sample.js';

@@ -1,4 +1,4 @@
-/** The page of `weft dash`: shows what the server tells each second. It builds text alone, no HTML. */
+/** The page of `weft dash`: shows what the server tells every two seconds. It builds text alone, no HTML. */
 import type { PeerRow, Sample, View } from '../shown.js';
 
 declare const uPlot: new (
