@@ -2,7 +2,7 @@
  * What it costs to look: one TCP stream between containers behind weft that goes on all the time,
  * while those who look are switched off and on and off again.
  *
- *   npm run bench -- look [--rounds=9] [--slice=3] [--settle=6] [--wire=on] [--spread] [--out=FOLDER]
+ *   npm run bench -- look [--rounds=9] [--slice=3] [--settle=6] [--wire=on] [--only=both] [--spread] [--out=FOLDER]
  *
  *   nothing   nothing is switched: what the measurement itself comes to, 0 but for chance
  *   watched   at both ends: weft status -watch, metrics every five seconds, the page of weft dash open
@@ -40,7 +40,7 @@ import {
   roundOf,
   type Slice,
 } from './look-round.js';
-import { Lookers, type Looks, waitsMs } from './lookers.js';
+import { Lookers, type Looks, waitMs } from './lookers.js';
 import { family, processMs, threadTimes } from './processor-time.js';
 import { waitForQuiet } from './processors.js';
 import { writeResult } from './result.js';
@@ -53,6 +53,7 @@ const { values: given } = parseArgs({
     slice: { type: 'string', default: '3' },
     settle: { type: 'string', default: '6' },
     wire: { type: 'string', default: 'on' },
+    only: { type: 'string' },
     spread: { type: 'boolean', default: false },
     out: { type: 'string' },
   },
@@ -69,10 +70,18 @@ const KINDS: Readonly<Record<string, Looks>> = {
   both: { watched: true, captures: 2 },
 };
 
+const kinds = Object.entries(KINDS).filter(([kind]) => kind === (given.only ?? kind));
+if (kinds.length === 0) {
+  console.error(`look: what is "${given.only}"? --only takes ${Object.keys(KINDS).join(', ')}`);
+  process.exit(2);
+}
+
 const machine = await enterBench(
   buildLacks() ?? labLacks({ programs: ['iperf3', 'ethtool', 'ping', 'taskset'], tun: true }),
 );
-const ROUND_SECONDS = 4 * 4 * slice + waitsMs(settleMs) / 1_000;
+const ROUND_SECONDS =
+  kinds.length * 4 * slice +
+  kinds.reduce((all, [, looks]) => all + waitMs(looks, settleMs), 0) / 1_000;
 console.log(`${rounds} rounds, about ${((rounds * ROUND_SECONDS) / 60).toFixed(1)} minutes in all`);
 await waitForQuiet(5_000);
 const lab = await Lab.open();
@@ -156,7 +165,7 @@ async function measureRound(looks: Looks): Promise<{ slices: Slice[]; round: Rou
   return { slices, round: roundOf(slices) };
 }
 
-const measured = Object.entries(KINDS).map(([kind, looks]) => ({
+const measured = kinds.map(([kind, looks]) => ({
   ...{ kind, looks, captured: 0, missed: 0 },
   slices: [] as Slice[][],
   rounds: [] as Round[],

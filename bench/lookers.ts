@@ -23,9 +23,9 @@ export interface Looks {
   readonly captures: 0 | 1 | 2;
 }
 
-/** What a round of each kind waits, two of them with captures. */
-export function waitsMs(settleMs: number): number {
-  return 2 * (2 * SETTLE_MS) + 2 * (SETTLE_MS + settleMs);
+/** What a round waits. */
+export function waitMs({ captures }: Looks, settleMs: number): number {
+  return SETTLE_MS + (captures > 0 ? settleMs : SETTLE_MS);
 }
 
 interface Watcher {
@@ -106,7 +106,7 @@ export class Lookers {
       .slice(0, captures)
       .map((host, end) => host.start([...this.#on(end), ...node]));
     await Promise.all(this.#captures.map((one) => one.waitFor(/capturing on/, 20_000)));
-    await sleep(captures > 0 ? this.#settleMs : SETTLE_MS);
+    await sleep(waitMs({ watched, captures }, this.#settleMs) - SETTLE_MS);
   }
 
   /** Nobody looks from now on. */
