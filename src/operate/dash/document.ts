@@ -43,7 +43,7 @@ export const DOCUMENT = `<!doctype html>
 </section>
 <section aria-labelledby="drops-title">
 <h2 id="drops-title">Drops <span class="now" id="drops-now"></span></h2>
-<div class="scroll" tabindex="0" role="group" aria-label="Table of drops">
+<div class="scroll" tabindex="0" role="group" aria-label="Table of drops" id="drops-table" hidden>
 <table id="drops">
 <thead><tr><th scope="col">Reason</th><th scope="col">Packets</th><th scope="col">A second</th><th scope="col">What it means</th><th scope="col">One of late</th></tr></thead>
 <tbody></tbody>
@@ -74,7 +74,7 @@ export const STYLE = `
 }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--back); color: var(--text); font: 15px/1.45 system-ui, sans-serif; }
-header { display: flex; align-items: baseline; gap: 1rem; padding: .75rem 1rem 0; }
+header { display: flex; align-items: baseline; gap: 1rem; padding: .75rem 1rem 0; max-width: 1200px; margin: 0 auto; }
 h1 { margin: 0; font-size: 1.3rem; }
 h2 { margin: 0 0 .5rem; font-size: 1rem; }
 header p { margin: 0; color: var(--faint); }

@@ -122,6 +122,32 @@ describe('the page', { skip, timeout: 600_000 }, () => {
     assert.equal(await page.title(), 'broken: weft');
   });
 
+  test('the numbers at the charts are whole, however long', async () => {
+    const other = new DashServer({ token: TOKEN, files: readFiles() });
+    const place = `http://127.0.0.1:${await other.listen(0)}/?token=${TOKEN}`;
+    const { counters } = fullStatus;
+    // 375 Mb/s and 375,000 packets a second.
+    for (const second of [0, 1, 2]) {
+      const bytes = { outbound_out_bytes: 46_875_000 * second, inbound_out_bytes: 0 };
+      const packets = { outbound_out_packets: 375_000 * second, inbound_out_packets: 0 };
+      const more = { counters: { ...counters, ...bytes, ...packets }, drops: {} };
+      other.tell(at(second, more), 1.7e9 + second);
+    }
+    page = await browser.newPage({ viewport: { width: 1200, height: 1000 } });
+    await page.goto(place);
+    await page.waitForSelector('#verdict[data-state=broken]');
+    await until(async () => (await textOf('#bits-now')).startsWith('375'));
+    // Ink of any colour in the outermost columns of pixels is a letter that is cut.
+    const ink = `[...document.querySelectorAll('.chart canvas')].map((canvas) => {
+      const { data } = canvas.getContext('2d').getImageData(0, 0, 2, canvas.height);
+      return data.filter((_, i) => i % 4 === 3).some((alpha) => alpha > 0);
+    }).join()`;
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    assert.equal(await page.evaluate(ink), 'false,false');
+    assert.equal(await page.isVisible('#drops'), false, 'of no drops there is no table');
+    other.close();
+  });
+
   test('dark, and as narrow as a phone: nothing sticks out', async () => {
     await open({ colorScheme: 'dark', viewport: { width: 360, height: 740 }, hasTouch: true });
     const wide = await page.evaluate('document.documentElement.scrollWidth');

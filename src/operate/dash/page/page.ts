@@ -30,6 +30,7 @@ function makeChart(
 ): Chart {
   const target = find(id);
   const data = () => [samples.map(({ time }) => time), ...of.map((get) => samples.map(get))];
+  const tick = (n: number) => format(n).replace(/\.0(?= )/, '');
   const make = () => {
     const style = getComputedStyle(document.documentElement);
     const colour = (name: string) => style.getPropertyValue(name).trim();
@@ -47,7 +48,7 @@ function makeChart(
         },
         axes: [
           axis,
-          { ...axis, size: 78, values: (_: unknown, ticks: number[]) => ticks.map(format) },
+          { ...axis, size: 84, values: (_: unknown, ticks: number[]) => ticks.map(tick) },
         ],
         series: [{}, line('out', '--out'), line('in', '--in')],
       },
@@ -97,6 +98,7 @@ function show(view: View): void {
   );
   const dropped = sample === null ? '' : `${rate(sample.drops)} just now`;
   setText(find('drops-now'), view.drops.length === 0 ? 'none' : dropped);
+  find('drops-table').hidden = view.drops.length === 0;
   rows(
     find('drops'),
     view.drops.map(({ reason, packets, rate: now, words, last: packet, lastAbout }) => {
