@@ -49,9 +49,14 @@ export function typedOf(file: string): Typed[] {
   });
 }
 
-/** What differs from run to run is made the same: numbers, MACs, ids, runs of blanks. */
+/**
+ * What differs from run to run is made the same: numbers, MACs, ids, runs of blanks, and whether weft was
+ * made of just what is committed.
+ */
 function steady(line: string): string {
   return line
+    .replace(/(\([0-9a-f]{7}), changed\)/, '$1)')
+    .replace(/^( *build .*), changed since$/, '$1')
     .replace(/\b(?:[0-9a-f]{2}:){5}[0-9a-f]{2}\b/g, 'MAC')
     .replace(/\b[0-9a-f]{7,64}\b…?/g, 'ID')
     .replace(/\d+/g, '0')

@@ -169,6 +169,15 @@ describe('what a document says is printed', () => {
     assert.equal(missing('lease 10.5.1.0/24, MAC 00:00:00:00:00:01\n', output), undefined);
     assert.equal(missing('eth0 …\n…\nsent 12 heard 0\n', output), undefined);
   });
+  test('so it is of a weft with changes that are not committed', () => {
+    const printed =
+      'weft 0.1.0 (ad6efc4, changed), process 9\n  build commit ad6efc4, changed since\n';
+    assert.equal(
+      missing('weft 0.1.0 (3f2c1aa), process 1\nbuild commit 3f2c1aa\n', printed),
+      undefined,
+    );
+    assert.notEqual(missing('eth0 up\n', 'eth0 up, changed since\n'), undefined);
+  });
   test('another word, or another order, is missed', () => {
     assert.equal(missing('lease 10.5.1.0/24, gone\n', output), 'lease 0.0.0.0/0, gone');
     assert.equal(missing('sent 1 heard 1\neth0 up\n', output), 'eth0 up');
