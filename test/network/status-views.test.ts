@@ -116,6 +116,12 @@ describe('weft status', { skip: lacks ?? false, timeout: 600_000 }, () => {
     while (!(await weft('status')).stdout.startsWith('well')) await sleep(200);
   });
 
+  test('watch: the first block is there soon, however long the interval', async () => {
+    const { stdout, code } = await weft('status', '-watch', '-interval=3600', '-count=1');
+    assert.equal(code, 0);
+    assert.match(stdout, /^well {6}1 peer$/m);
+  });
+
   test('watch: a block an interval, each with rates', async () => {
     const flow = ping(overlay.containers[0], overlay.containers[1]);
     const { stdout, code } = await weft('status', '-watch', '-interval=0.3', '-count=3');
